@@ -1,0 +1,114 @@
+//! Names by which clients reach services.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ModelError;
+
+/// A DNS name in lower case without a final dot: `reviews.local`. At most 253 characters, labels of 1 to
+/// 63 letters, digits, `-` or `_` that neither start nor end with `-` (RFC 1035 §2.3.4, RFC 1123 §2.1;
+/// `_` because service names in the field have it).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Hostname(Arc<str>);
+
+impl Hostname {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Hostname {
+    type Err = ModelError;
+
+    fn from_str(text: &str) -> Result<Self, ModelError> {
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        match fault(&name) {
+            Some(why) => Err(ModelError::Hostname { name: text.to_owned(), why }),
+            None => Ok(Self(name.into())),
+        }
+    }
+}
+
+fn fault(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        return Some("it is empty");
+    }
+    if name.len() > 253 {
+        return Some("it has more than 253 characters");
+    }
+    if name.parse::<std::net::IpAddr>().is_ok() {
+        return Some("it is an IP address");
+    }
+    name.split('.').find_map(label_fault)
+}
+
+fn label_fault(label: &str) -> Option<&'static str> {
+    if label.is_empty() {
+        return Some("it has an empty label between its dots");
+    }
+    if label.len() > 63 {
+        return Some("one of its labels has more than 63 characters");
+    }
+    if label.starts_with('-') || label.ends_with('-') {
+        return Some("one of its labels starts or ends with '-'");
+    }
+    let allowed = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+    (!label.bytes().all(allowed)).then_some("only letters, digits, '-', '_' and '.' are allowed")
+}
+
+impl TryFrom<String> for Hostname {
+    type Error = ModelError;
+
+    fn try_from(text: String) -> Result<Self, ModelError> {
+        text.parse()
+    }
+}
+
+impl From<Hostname> for String {
+    fn from(name: Hostname) -> Self {
+        name.0.as_ref().to_owned()
+    }
+}
+
+impl Borrow<str> for Hostname {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Hostname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Hostname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_lower_case_without_a_final_dot() {
+        assert_eq!("Reviews.Local.".parse::<Hostname>().unwrap().as_str(), "reviews.local");
+    }
+
+    #[test]
+    fn names_that_dns_refuses_are_refused() {
+        let long = format!("{}.local", "a".repeat(64));
+        let longer = ["a".repeat(60).as_str(); 5].join(".");
+        for name in ["", ".", "a b", "a..b", "-a", "a-", "10.0.0.1", "::1", "ü.local", &long, &longer] {
+            assert!(name.parse::<Hostname>().is_err(), "{name:?}");
+        }
+    }
+}

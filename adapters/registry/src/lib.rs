@@ -1,0 +1,69 @@
+//! The model of services, and the trait that a registry adapter implements.
+//!
+//! # Writing an adapter
+//!
+//! An adapter turns a platform's knowledge of services into whole [`Snapshot`]s. It implements one
+//! method:
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use pilot_registry::{RegistryError, ServiceRegistry, Snapshot, SnapshotSink, async_trait};
+//!
+//! struct Nothing;
+//!
+//! #[async_trait]
+//! impl ServiceRegistry for Nothing {
+//!     fn name(&self) -> &'static str {
+//!         "nothing"
+//!     }
+//!
+//!     async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
+//!         sink.publish(Snapshot::default()); // known to be empty, which is not "not known yet"
+//!         std::future::pending().await // nothing ever changes
+//!     }
+//! }
+//! ```
+//!
+//! The contract, which `pilot-registry-testkit` checks:
+//!
+//! - **Construction is pure.** `registry(Config) -> Result<impl ServiceRegistry, ConfigError>` validates
+//!   and does no IO. The kind's configuration is a serde struct that denies unknown fields.
+//! - **[`run`](ServiceRegistry::run) is one attempt.** No retry loop, no `tokio::spawn`: return the error
+//!   and you are called again, with back-off. Whatever runs concurrently runs inside your future
+//!   (`select!`, `JoinSet`), so that dropping it ends everything.
+//! - **Publish nothing before you know everything.** The first publish says "this is all of it". A list
+//!   that broke off half way is an error, not a shorter list: stale beats empty, and partial is never
+//!   published.
+//! - **Publish whole values.** [`Service::new`] brings them in canonical order and the sink compares:
+//!   unchanged services keep their `Arc`, an unchanged snapshot makes no revision.
+//! - **One bad entry hides only itself.** Report it with [`SnapshotSink::skipped`](Sink::skipped) and go
+//!   on with the others.
+//! - **Trouble that you cure yourself** (a list that is retried in place, a file that does not parse while
+//!   its last good content stays) is a [`fault`](Sink::fault): the registry is degraded while you hold it.
+//! - **Say facts, decide nothing.** An unhealthy endpoint is published as [`Health::Unhealthy`]; whether it
+//!   gets traffic is not an adapter's business.
+//! - **Secrets** never appear in `Debug`, errors or logs.
+//!
+//! [`channel`] makes a sink by hand, for tests.
+
+mod endpoint;
+mod error;
+mod hostname;
+mod port;
+mod registry;
+mod service;
+mod sink;
+mod snapshot;
+
+pub use async_trait::async_trait;
+
+pub use endpoint::{Address, Endpoint, Health, Labels, Locality, SpiffeId, Weight};
+pub use error::{ConfigError, ErrorKind, ModelError, RegistryError};
+pub use hostname::Hostname;
+pub use port::{Port, Protocol, ServicePort};
+pub use registry::ServiceRegistry;
+pub use service::{Namespace, Resolution, Service, ServiceSpec};
+pub use sink::{
+    Content, Fault, Feed, Published, RegistryHealth, Sink, SnapshotSink, State, Trouble, channel,
+};
+pub use snapshot::Snapshot;

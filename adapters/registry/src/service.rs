@@ -1,0 +1,274 @@
+//! A service: what clients call, and where it is served.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::Deref;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Address, Endpoint, Hostname, Labels, ModelError, Port, ServicePort, SpiffeId};
+
+/// How a proxy finds the addresses behind a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resolution {
+    /// The registry gives them: IP addresses and Unix sockets.
+    #[default]
+    Endpoints,
+    /// The proxy resolves the endpoints' names, or the service's own name where there are no endpoints.
+    Dns,
+    /// The proxy sends to the address that the client called.
+    Passthrough,
+}
+
+/// The place of a service among others of its kind; `default` where a platform has no such thing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Namespace(String);
+
+impl Namespace {
+    /// The namespace as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+impl TryFrom<String> for Namespace {
+    type Error = ModelError;
+
+    fn try_from(text: String) -> Result<Self, ModelError> {
+        let ok = !text.is_empty()
+            && text.len() <= 253
+            && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._".contains(&c));
+        if ok { Ok(Self(text)) } else { Err(ModelError::Namespace { name: text }) }
+    }
+}
+
+impl From<Namespace> for String {
+    fn from(namespace: Namespace) -> Self {
+        namespace.0
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a [`Service`] is built from. See [`Service::new`] for what makes sense.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceSpec {
+    /// The name that stands for the service everywhere.
+    pub host: Hostname,
+    /// Other names by which clients reach the same service.
+    pub aliases: Vec<Hostname>,
+    /// The ports that clients call.
+    pub ports: Vec<ServicePort>,
+    /// Addresses that stand for the service as a whole, where the platform has such.
+    pub virtual_addresses: Vec<IpAddr>,
+    /// How its addresses are found.
+    pub resolution: Resolution,
+    /// Where it is among others of its kind.
+    pub namespace: Namespace,
+    /// The service's own labels.
+    pub labels: Labels,
+    /// Who may serve it.
+    pub identities: Vec<SpiffeId>,
+    /// Where it is served.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl ServiceSpec {
+    /// A service of that name with nothing else: no ports, no endpoints, resolution by endpoints.
+    pub fn new(host: Hostname) -> Self {
+        Self {
+            host,
+            aliases: Vec::new(),
+            ports: Vec::new(),
+            virtual_addresses: Vec::new(),
+            resolution: Resolution::default(),
+            namespace: Namespace::default(),
+            labels: Labels::new(),
+            identities: Vec::new(),
+            endpoints: Vec::new(),
+        }
+    }
+}
+
+/// A service that makes sense, in canonical order: two services that mean the same are equal.
+///
+/// Reads like its [`ServiceSpec`] and cannot be changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "ServiceSpec", into = "ServiceSpec")]
+pub struct Service(ServiceSpec);
+
+impl Service {
+    /// Checks a service and puts its parts in canonical order.
+    ///
+    /// An endpoint that is listed twice (same address, same ports) counts once.
+    ///
+    /// # Errors
+    /// - no port, or two ports with one number or one name;
+    /// - an endpoint that serves no port, or one that the service does not have;
+    /// - an endpoint given by DNS name while the resolution is [`Resolution::Endpoints`];
+    /// - any endpoint while the resolution is [`Resolution::Passthrough`].
+    pub fn new(mut spec: ServiceSpec) -> Result<Self, ModelError> {
+        sort_unique(&mut spec.aliases);
+        sort_unique(&mut spec.virtual_addresses);
+        sort_unique(&mut spec.identities);
+        spec.aliases.retain(|alias| *alias != spec.host);
+        spec.ports.sort();
+        spec.endpoints.sort();
+        spec.endpoints.dedup_by(|a, b| a.address == b.address && a.ports == b.ports);
+        check_ports(&spec)?;
+        spec.endpoints.iter().try_for_each(|endpoint| check_endpoint(&spec, endpoint))?;
+        Ok(Self(spec))
+    }
+
+    /// The port that clients call by that number.
+    pub fn port(&self, number: Port) -> Option<&ServicePort> {
+        self.ports.iter().find(|port| port.number == number)
+    }
+
+    /// The service's name and its aliases.
+    pub fn hosts(&self) -> impl Iterator<Item = &Hostname> {
+        std::iter::once(&self.host).chain(&self.aliases)
+    }
+
+    /// What it was built from, to build another.
+    pub fn into_spec(self) -> ServiceSpec {
+        self.0
+    }
+}
+
+fn sort_unique<T: Ord>(values: &mut Vec<T>) {
+    values.sort();
+    values.dedup();
+}
+
+fn check_ports(spec: &ServiceSpec) -> Result<(), ModelError> {
+    let host = || spec.host.clone();
+    if spec.ports.is_empty() {
+        return Err(ModelError::NoPort { host: host() });
+    }
+    let mut names = BTreeSet::new();
+    let mut numbers = BTreeSet::new();
+    for port in &spec.ports {
+        if !numbers.insert(port.number) {
+            return Err(ModelError::DuplicatePort { host: host(), port: port.number.to_string() });
+        }
+        if !names.insert(&port.name) {
+            return Err(ModelError::DuplicatePort { host: host(), port: format!("{:?}", port.name) });
+        }
+    }
+    Ok(())
+}
+
+fn check_endpoint(spec: &ServiceSpec, endpoint: &Endpoint) -> Result<(), ModelError> {
+    let refused = |why: String| {
+        let (host, address) = (spec.host.clone(), endpoint.address.clone());
+        Err(ModelError::Endpoint { host, address, why })
+    };
+    match (spec.resolution, &endpoint.address) {
+        (Resolution::Passthrough, _) => {
+            return refused("a service with resolution \"passthrough\" has no endpoints".into());
+        }
+        (Resolution::Endpoints, Address::Dns(_)) => {
+            return refused("a DNS name needs resolution \"dns\"".into());
+        }
+        (Resolution::Dns, Address::Unix(_)) => {
+            return refused("a Unix socket cannot be resolved by DNS".into());
+        }
+        _ => {}
+    }
+    if endpoint.ports.is_empty() {
+        return refused("it serves no port".into());
+    }
+    let unknown = endpoint.ports.keys().find(|port| spec.ports.iter().all(|own| own.number != **port));
+    match unknown {
+        Some(port) => refused(format!("the service has no port {port}")),
+        None => Ok(()),
+    }
+}
+
+impl Deref for Service {
+    type Target = ServiceSpec;
+
+    fn deref(&self) -> &ServiceSpec {
+        &self.0
+    }
+}
+
+impl TryFrom<ServiceSpec> for Service {
+    type Error = ModelError;
+
+    fn try_from(spec: ServiceSpec) -> Result<Self, ModelError> {
+        Self::new(spec)
+    }
+}
+
+impl From<Service> for ServiceSpec {
+    fn from(service: Service) -> Self {
+        service.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Protocol;
+
+    fn port(number: u32) -> Port {
+        Port::try_from(number).unwrap()
+    }
+
+    fn spec() -> ServiceSpec {
+        let mut spec = ServiceSpec::new("a.local".parse().unwrap());
+        spec.ports = vec![ServicePort { number: port(80), name: "http".into(), protocol: Protocol::Http }];
+        spec.endpoints = ["10.0.0.2", "10.0.0.1"]
+            .map(|ip| Endpoint::new(ip.parse().unwrap()).serving(port(80), port(8080)))
+            .to_vec();
+        spec
+    }
+
+    #[test]
+    fn order_does_not_matter_and_repetition_counts_once() {
+        let mut other = spec();
+        other.endpoints.reverse();
+        other.endpoints.push(other.endpoints[0].clone());
+        assert_eq!(Service::new(spec()).unwrap(), Service::new(other).unwrap());
+    }
+
+    #[test]
+    fn services_that_make_no_sense_cannot_be_built() {
+        let broken: [fn(&mut ServiceSpec); 7] = [
+            |s| s.ports.clear(),
+            |s| s.ports.push(s.ports[0].clone()),
+            |s| s.ports.push(ServicePort { number: port(81), ..s.ports[0].clone() }),
+            |s| s.endpoints[0].ports.clear(),
+            |s| s.endpoints[0].ports = [(port(9), port(9))].into(),
+            |s| s.endpoints[0].address = "db.local".parse().unwrap(),
+            |s| s.resolution = Resolution::Passthrough,
+        ];
+        for break_it in broken {
+            let mut spec = spec();
+            break_it(&mut spec);
+            assert!(Service::new(spec.clone()).is_err(), "{spec:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_survives_being_written_and_read() {
+        let service = Service::new(spec()).unwrap();
+        let text = serde_json::to_string(&service).unwrap();
+        assert_eq!(serde_json::from_str::<Service>(&text).unwrap(), service);
+    }
+}

@@ -1,0 +1,229 @@
+//! The way from a registry to the rest of pilot: the latest value wins, errors stand beside it.
+//!
+//! ```text
+//!  adapter ── publish, fault, skipped ──► Sink ──►  watch  ──► Feed ──► supervisor, catalog, status
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::{RegistryError, Snapshot};
+
+/// What crosses a sink as one whole value: a [`Snapshot`] of services, or of rule documents.
+pub trait Content: Send + Sync + 'static {
+    /// The same value, with the parts that equal the previous value's taken from there.
+    #[must_use]
+    fn reusing(self, previous: &Self) -> Self;
+
+    /// Whether two values, the newer of which has been through [`Content::reusing`], are equal.
+    fn same(&self, other: &Self) -> bool;
+}
+
+/// Where a registry publishes what it knows.
+pub type SnapshotSink = Sink<Snapshot>;
+
+/// All that is known of one registry: its last value, and how it is doing.
+#[derive(Debug)]
+pub struct State<T> {
+    /// `None` = not known yet; `Some` of an empty value = known to be empty.
+    pub published: Option<Published<T>>,
+    /// Entries that were left out of the value, and why, by entry.
+    pub skipped: Arc<BTreeMap<String, String>>,
+    attempt: Attempt,
+    faults: BTreeMap<u64, Trouble>,
+}
+
+/// A value and when it came.
+#[derive(Debug)]
+pub struct Published<T> {
+    /// The value.
+    pub value: Arc<T>,
+    /// Counts the values that differed from the one before; 1 is the first.
+    pub revision: u64,
+    /// When this value came first.
+    pub changed: Instant,
+    /// When the platform last said that this is its value.
+    pub checked: Instant,
+}
+
+/// Trouble with a registry: since when, and what.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// When it began.
+    pub since: Instant,
+    /// What it is.
+    pub error: RegistryError,
+}
+
+/// How a registry is doing. Says nothing of the value, which stays in force whatever happens.
+#[derive(Clone, Debug)]
+pub enum RegistryHealth {
+    /// Nothing has been heard yet, and no attempt has failed.
+    Connecting,
+    /// The value is what the platform says.
+    Live,
+    /// The value may be old.
+    Degraded(Trouble),
+}
+
+#[derive(Debug)]
+enum Attempt {
+    Connecting,
+    Live,
+    Failed(Trouble),
+}
+
+impl<T> State<T> {
+    /// How the registry is doing.
+    pub fn health(&self) -> RegistryHealth {
+        match (&self.attempt, self.faults.values().next()) {
+            (Attempt::Failed(trouble), _) | (_, Some(trouble)) => RegistryHealth::Degraded(trouble.clone()),
+            (Attempt::Live, None) => RegistryHealth::Live,
+            (Attempt::Connecting, None) => RegistryHealth::Connecting,
+        }
+    }
+}
+
+// Not derived: `T` itself is never cloned.
+impl<T> Clone for Published<T> {
+    fn clone(&self) -> Self {
+        Self { value: Arc::clone(&self.value), ..*self }
+    }
+}
+
+/// Makes the two ends of one registry's way: the sink for the adapter, the feed for everybody else.
+pub fn channel<T: Content>() -> (Sink<T>, Feed<T>) {
+    let state = State {
+        published: None,
+        skipped: Arc::default(),
+        attempt: Attempt::Connecting,
+        faults: BTreeMap::new(),
+    };
+    let state = Arc::new(watch::Sender::new(state));
+    let feed = Feed { state: Arc::clone(&state) };
+    (Sink { state, pending: std::sync::Mutex::default(), next_fault: AtomicU64::new(0) }, feed)
+}
+
+/// The adapter's end. It is lent to [`crate::ServiceRegistry::run`] and cannot be cloned, so nothing is
+/// published after that future is dropped.
+#[derive(Debug)]
+pub struct Sink<T: Content> {
+    state: Arc<watch::Sender<State<T>>>,
+    pending: std::sync::Mutex<BTreeMap<String, String>>,
+    next_fault: AtomicU64,
+}
+
+impl<T: Content> Sink<T> {
+    /// Publishes the whole of what the platform says now, and makes the entries
+    /// [skipped](Self::skipped) since the last call the list of skipped entries. A value that equals the
+    /// last one makes no new revision.
+    pub fn publish(&self, value: T) {
+        let skipped = std::mem::take(&mut *self.lock_pending());
+        let now = Instant::now();
+        self.state.send_modify(|state| {
+            state.attempt = Attempt::Live;
+            if *state.skipped != skipped {
+                state.skipped = Arc::new(skipped);
+            }
+            let Some(last) = &mut state.published else {
+                state.published =
+                    Some(Published { value: Arc::new(value), revision: 1, changed: now, checked: now });
+                return;
+            };
+            last.checked = now;
+            let value = value.reusing(&last.value);
+            if !value.same(&last.value) {
+                last.value = Arc::new(value);
+                last.revision += 1;
+                last.changed = now;
+            }
+        });
+    }
+
+    /// Leaves an entry out of the value that is published next, and says why. Call it again for each
+    /// value that the entry is missing from.
+    pub fn skipped(&self, entry: impl Into<String>, why: impl Into<String>) {
+        self.lock_pending().insert(entry.into(), why.into());
+    }
+
+    /// A fault that the adapter cures itself, while the last value stays: the registry is degraded until
+    /// the guard is dropped.
+    #[must_use = "the fault ends when the guard is dropped"]
+    pub fn fault(&self, error: RegistryError) -> Fault<T> {
+        let id = self.next_fault.fetch_add(1, Ordering::Relaxed);
+        let trouble = Trouble { since: Instant::now(), error };
+        self.state.send_modify(|state| {
+            state.faults.insert(id, trouble);
+        });
+        Fault { state: Arc::clone(&self.state), id }
+    }
+
+    fn lock_pending(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Keeps a registry degraded for as long as it lives. See [`Sink::fault`].
+#[derive(Debug)]
+pub struct Fault<T: Content> {
+    state: Arc<watch::Sender<State<T>>>,
+    id: u64,
+}
+
+impl<T: Content> Drop for Fault<T> {
+    fn drop(&mut self) {
+        self.state.send_modify(|state| {
+            state.faults.remove(&self.id);
+        });
+    }
+}
+
+/// The reading end, and the supervisor's: as many as wanted.
+#[derive(Debug)]
+pub struct Feed<T: Content> {
+    state: Arc<watch::Sender<State<T>>>,
+}
+
+impl<T: Content> Clone for Feed<T> {
+    fn clone(&self) -> Self {
+        Self { state: Arc::clone(&self.state) }
+    }
+}
+
+impl<T: Content> Feed<T> {
+    /// Follows the state. The receiver sees the latest value; values between may be missed.
+    pub fn subscribe(&self) -> watch::Receiver<State<T>> {
+        self.state.subscribe()
+    }
+
+    /// The last value, if there is one.
+    pub fn published(&self) -> Option<Published<T>> {
+        self.state.borrow().published.clone()
+    }
+
+    /// How the registry is doing.
+    pub fn health(&self) -> RegistryHealth {
+        self.state.borrow().health()
+    }
+
+    /// Looks at the whole state. Do not hold on to it: the adapter waits meanwhile.
+    pub fn with_state<R>(&self, look: impl FnOnce(&State<T>) -> R) -> R {
+        look(&self.state.borrow())
+    }
+
+    /// For the supervisor: the attempt ended with that error. The value stays; the trouble's beginning
+    /// is that of the first failure since the registry was live.
+    pub fn attempt_failed(&self, error: RegistryError) {
+        self.state.send_modify(|state| {
+            let since = match &state.attempt {
+                Attempt::Failed(trouble) => trouble.since,
+                _ => Instant::now(),
+            };
+            state.attempt = Attempt::Failed(Trouble { since, error });
+        });
+    }
+}
