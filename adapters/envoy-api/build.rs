@@ -59,6 +59,7 @@ fn main() -> Result<()> {
     let mut config = prost_build::Config::new();
     config
         .enable_type_names()
+        .type_name_domain(["."], "type.googleapis.com")
         .btree_map(["."])
         .bytes([".google.protobuf.Any"])
         .compile_well_known_types()

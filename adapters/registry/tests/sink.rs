@@ -1,4 +1,5 @@
 //! What the two ends of a registry's way promise each other.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
 

@@ -1,0 +1,202 @@
+//! Who a proxy is: node id and metadata -> identity -> scope.
+//!
+//! A node id has Istio's form `role~ip~name~domain`. An id in another form is a router that is named by
+//! the whole id, so that a stock Envoy sample works.
+
+use std::fmt;
+use std::sync::Arc;
+
+use pilot_envoy_api::envoy::config::core::v3::Node;
+use pilot_envoy_api::google::protobuf::value::Kind;
+
+/// What a proxy is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Runs beside one workload.
+    Sidecar,
+    /// Outbound only, with bound listeners.
+    Router,
+    /// Lets traffic into the mesh.
+    Ingress,
+}
+
+impl Role {
+    /// The word in a node id.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sidecar => "sidecar",
+            Self::Router => "router",
+            Self::Ingress => "ingress",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        [Self::Sidecar, Self::Router, Self::Ingress].into_iter().find(|role| role.as_str() == word)
+    }
+}
+
+/// How a client gets the resources that others refer to: endpoints of clusters, routes of listeners.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConfigSource {
+    /// On the aggregated stream.
+    Ads,
+    /// On a stream of their own, to this cluster of the client's bootstrap.
+    PerType {
+        /// The cluster's name.
+        cluster: Arc<str>,
+        /// Delta or state of the world.
+        delta: bool,
+    },
+}
+
+/// A proxy, as its node says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// The node id, whole.
+    pub id: Arc<str>,
+    /// `node.cluster`: the name of the group that the proxy is in.
+    pub cluster: Arc<str>,
+    /// What it is there for.
+    pub role: Role,
+    /// The client's name and version as it tells them: `envoy 1.40.0`.
+    pub user_agent: Arc<str>,
+    /// The cluster of its bootstrap that leads to pilot, for clients that do not use ADS:
+    /// `node.metadata.XDS_CLUSTER`, or `pilot`.
+    xds_cluster: Arc<str>,
+}
+
+/// The bootstrap cluster that leads to pilot, unless `node.metadata.XDS_CLUSTER` names another.
+pub const DEFAULT_XDS_CLUSTER: &str = "pilot";
+
+/// A node that cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NodeError {
+    /// There is none.
+    #[error("the first request of a stream has no node: expected node.id")]
+    Missing,
+    /// It has no id.
+    #[error("node.id is empty: expected an id, for example \"router~127.0.0.1~laptop~mesh\"")]
+    NoId,
+    /// It is too long to be shown anywhere.
+    #[error("node.id has {0} bytes: expected at most 1024")]
+    TooLong(usize),
+}
+
+impl Proxy {
+    /// Reads the node of a stream's first request.
+    ///
+    /// # Errors
+    /// There is no node, or it has no usable id.
+    pub fn from_node(node: Option<&Node>) -> Result<Self, NodeError> {
+        let node = node.ok_or(NodeError::Missing)?;
+        match node.id.len() {
+            0 => return Err(NodeError::NoId),
+            len if len > 1024 => return Err(NodeError::TooLong(len)),
+            _ => {}
+        }
+        let parts: Vec<&str> = node.id.split('~').collect();
+        let role = match parts.as_slice() {
+            [role, _ip, _name, _domain] => Role::from_word(role),
+            _ => None,
+        };
+        let xds_cluster = metadata(node, "XDS_CLUSTER").unwrap_or(DEFAULT_XDS_CLUSTER);
+        Ok(Self {
+            id: node.id.as_str().into(),
+            cluster: node.cluster.as_str().into(),
+            role: role.unwrap_or(Role::Router),
+            user_agent: user_agent(node).into(),
+            xds_cluster: xds_cluster.into(),
+        })
+    }
+
+    /// The key of everything that this proxy's configuration depends on, when it asks like that.
+    pub fn scope(&self, transport: Transport) -> Scope {
+        let config_source = match transport {
+            Transport::Ads => ConfigSource::Ads,
+            Transport::PerType { delta } => {
+                ConfigSource::PerType { cluster: Arc::clone(&self.xds_cluster), delta }
+            }
+        };
+        Scope { role: self.role, config_source }
+    }
+}
+
+/// The way in which a client asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// All types on one stream.
+    Ads,
+    /// A stream per type.
+    PerType {
+        /// Delta or state of the world.
+        delta: bool,
+    },
+}
+
+/// Everything about a proxy that its configuration depends on. Proxies with equal scopes share resources.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope {
+    /// What the proxy is there for.
+    pub role: Role,
+    /// Where resources that others refer to come from.
+    pub config_source: ConfigSource,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.role.as_str())?;
+        match &self.config_source {
+            ConfigSource::Ads => Ok(()),
+            ConfigSource::PerType { cluster, delta } => {
+                write!(f, "/{}/{cluster}", if *delta { "delta" } else { "sotw" })
+            }
+        }
+    }
+}
+
+fn metadata<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
+    match node.metadata.as_ref()?.fields.get(key)?.kind.as_ref()? {
+        Kind::StringValue(text) if !text.is_empty() => Some(text),
+        _ => None,
+    }
+}
+
+fn user_agent(node: &Node) -> String {
+    use pilot_envoy_api::envoy::config::core::v3::node::UserAgentVersionType as Version;
+    let version = match &node.user_agent_version_type {
+        Some(Version::UserAgentVersion(version)) => version.clone(),
+        Some(Version::UserAgentBuildVersion(build)) => match &build.version {
+            Some(v) => format!("{}.{}.{}", v.major_number, v.minor_number, v.patch),
+            None => String::new(),
+        },
+        None => String::new(),
+    };
+    format!("{} {version}", node.user_agent_name).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: &str) -> Node {
+        Node { id: id.into(), ..Default::default() }
+    }
+
+    #[test]
+    fn roles_are_read_from_istios_grammar() {
+        let role = |id: &str| Proxy::from_node(Some(&node(id))).unwrap().role;
+        assert_eq!(role("sidecar~10.0.0.1~a.b~b.svc.cluster.local"), Role::Sidecar);
+        assert_eq!(role("ingress~10.0.0.1~a.b~b.svc"), Role::Ingress);
+        assert_eq!(role("router~10.0.0.1~a.b~b.svc"), Role::Router);
+        for other in ["test-id", "mixer~10.0.0.1~a~b", "sidecar~10.0.0.1", "sidecar~a~b~c~d"] {
+            assert_eq!(role(other), Role::Router, "{other}");
+        }
+    }
+
+    #[test]
+    fn nodes_without_a_usable_id_are_refused() {
+        assert_eq!(Proxy::from_node(None), Err(NodeError::Missing));
+        assert_eq!(Proxy::from_node(Some(&node(""))), Err(NodeError::NoId));
+        assert_eq!(Proxy::from_node(Some(&node(&"a".repeat(1025)))), Err(NodeError::TooLong(1025)));
+    }
+}

@@ -1,0 +1,36 @@
+//! No resource names another that is not there.
+
+use std::sync::Arc;
+
+use super::{ResourceType, Types};
+
+/// A reference to a resource that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Dangling {
+    /// The type of the resource that names the missing one.
+    pub from_type: ResourceType,
+    /// The resource that names the missing one.
+    pub from: Arc<str>,
+    /// The missing resource's type.
+    pub to_type: ResourceType,
+    /// The missing resource.
+    pub to: Arc<str>,
+}
+
+/// Every reference of the set that leads nowhere, in order.
+pub fn dangling(types: &Types) -> Vec<Dangling> {
+    let mut found = Vec::new();
+    for from_type in ResourceType::ALL {
+        for resource in types[from_type as usize].resources() {
+            for (to_type, to) in resource.references() {
+                if types[*to_type as usize].get(to).is_none() {
+                    let (from, to) = (Arc::clone(resource.name()), Arc::clone(to));
+                    found.push(Dangling { from_type, from, to_type: *to_type, to });
+                }
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
