@@ -4,3 +4,6 @@ pub mod catalog;
 pub mod mesh;
 pub mod proxy;
 pub mod resources;
+pub mod supervisor;
+pub mod translate;
+pub mod world;

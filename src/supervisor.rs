@@ -1,0 +1,100 @@
+//! The only retry loop: attempt, back off, health.
+//!
+//! A registry's `run` is one attempt. When it ends, its last value stays in force, its health says why,
+//! and it is tried again after a while: 250 ms doubling to 30 s, with full jitter. An attempt that
+//! published something starts the doubling anew.
+
+use std::convert::Infallible;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use pilot_registry::{Feed, RegistryError, ServiceRegistry, Snapshot, SnapshotSink};
+use tokio::time::Instant;
+
+/// The longest wait after a first failure.
+const BACK_OFF_MIN: Duration = Duration::from_millis(250);
+/// The longest wait after many failures.
+const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+
+/// A registry of pilot.toml and what is known of it.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// Its name in pilot.toml.
+    pub name: Arc<str>,
+    /// The adapter's kind: `file`, `consul`.
+    pub kind: &'static str,
+    /// 0 is preferred.
+    pub priority: u32,
+    /// Its last value and its health.
+    pub feed: Feed<Snapshot>,
+}
+
+/// Attempts for ever. Dropping the future ends the registry's attempt with it.
+pub async fn supervise(
+    name: &str,
+    registry: &dyn ServiceRegistry,
+    sink: &SnapshotSink,
+    feed: &Feed<Snapshot>,
+) {
+    let mut failures = 0;
+    loop {
+        let started = Instant::now();
+        let error = attempt(registry, sink).await;
+        let progress = feed.published().is_some_and(|published| published.checked >= started);
+        failures = if progress { 0 } else { failures + 1 };
+        let wait = jittered(back_off(failures));
+        tracing::warn!(
+            registry = name,
+            error = error.chain(),
+            retry_in_ms = wait.as_millis(),
+            "registry failed"
+        );
+        feed.attempt_failed(error);
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// One attempt. A panic in an adapter is a bug, but not one that may take the others down.
+async fn attempt(registry: &dyn ServiceRegistry, sink: &SnapshotSink) -> RegistryError {
+    let ended: Result<Result<Infallible, _>, _> = AssertUnwindSafe(registry.run(sink)).catch_unwind().await;
+    match ended {
+        Ok(Err(error)) => error,
+        Err(_panic) => RegistryError::malformed("the adapter panicked: this is a bug in it"),
+    }
+}
+
+fn back_off(failures: u32) -> Duration {
+    BACK_OFF_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACK_OFF_MAX)
+}
+
+/// A random duration from zero to `most`, so that many do not return at once.
+pub fn jittered(most: Duration) -> Duration {
+    // A fresh RandomState is seeded by the operating system; no cryptographic quality is needed.
+    let random = RandomState::new().build_hasher().finish();
+    let share = f64::from(u32::try_from(random >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX);
+    most.mul_f64(share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn back_off_doubles_to_its_maximum() {
+        assert_eq!(back_off(0), Duration::from_millis(250));
+        assert_eq!(back_off(1), Duration::from_millis(250));
+        assert_eq!(back_off(2), Duration::from_millis(500));
+        assert_eq!(back_off(8), Duration::from_secs(30));
+        assert_eq!(back_off(u32::MAX), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn jitter_stays_in_its_bounds_and_differs() {
+        let most = Duration::from_secs(1);
+        let waits: std::collections::BTreeSet<_> = (0..32).map(|_| jittered(most)).collect();
+        assert!(waits.len() > 16 && waits.iter().all(|wait| *wait <= most));
+    }
+}
