@@ -16,7 +16,8 @@ use crate::proxy::DEFAULT_XDS_CLUSTER;
 pub struct BootstrapOptions {
     /// Who the client is.
     pub node_id: String,
-    /// The group of clients that it is in; may be empty.
+    /// The group of clients that it is in. Envoy does not start without one: an empty one is written as
+    /// [`DEFAULT_NODE_CLUSTER`].
     pub node_cluster: String,
     /// Where pilot serves xDS.
     pub xds: XdsAddress,
@@ -86,6 +87,9 @@ impl From<SocketAddr> for XdsAddress {
     }
 }
 
+/// `node.cluster` where nobody says another.
+pub const DEFAULT_NODE_CLUSTER: &str = "local";
+
 /// The port of xDS in pilot.toml and in Envoy's own samples.
 pub const DEFAULT_XDS_PORT: u16 = 18_000;
 
@@ -125,11 +129,11 @@ pub fn grpc(options: &BootstrapOptions) -> Value {
 }
 
 fn node(options: &BootstrapOptions) -> Value {
-    let mut node = json!({ "id": options.node_id });
-    if !options.node_cluster.is_empty() {
-        node["cluster"] = options.node_cluster.as_str().into();
-    }
-    node
+    let cluster = match options.node_cluster.as_str() {
+        "" => DEFAULT_NODE_CLUSTER,
+        cluster => cluster,
+    };
+    json!({ "id": options.node_id, "cluster": cluster })
 }
 
 /// Clusters and listeners; what they refer to says itself where it comes from. Envoy waits for both

@@ -1,0 +1,369 @@
+//! The admin server over real HTTP, with registries that the tests drive.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HOST};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use pilot::admin::{Admin, Failure, Readiness, RegistryReport, serve};
+use pilot::mesh::MeshOptions;
+use pilot::metrics::Metrics;
+use pilot::proxies::{Proxies, ProxyStatus, SyncState};
+use pilot::proxy::{Proxy, Transport};
+use pilot::resources::ResourceType;
+use pilot::supervisor::Registered;
+use pilot::world::{Debounce, World};
+use pilot_envoy_api::envoy::config::core::v3::Node;
+use pilot_registry::{
+    Endpoint, Feed, Port, Protocol, RegistryError, Service, ServicePort, ServiceSpec, Snapshot, SnapshotSink,
+    channel,
+};
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+/// How long a test waits for a condition.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+struct Pilot {
+    addr: SocketAddr,
+    sinks: Vec<SnapshotSink>,
+    feeds: Vec<Feed<Snapshot>>,
+    proxies: Proxies,
+    stop: Option<oneshot::Sender<()>>,
+    tasks: JoinSet<()>,
+}
+
+/// A pilot with registries of these names, that know nothing yet.
+async fn pilot(names: &[&str]) -> Pilot {
+    let (sinks, feeds): (Vec<_>, Vec<_>) = names.iter().map(|_| channel::<Snapshot>()).unzip();
+    let registered = names.iter().zip(&feeds).zip(0..).map(|((name, feed), priority)| Registered {
+        name: (*name).into(),
+        kind: "scripted",
+        priority,
+        feed: feed.clone(),
+    });
+    let world = World::new(registered.collect(), MeshOptions::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let proxies = Proxies::default();
+    let admin = Admin { world: world.clone(), proxies: proxies.clone(), metrics: Metrics::new() };
+    let (stop, stopped) = oneshot::channel();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve(listener, admin, async move { stopped.await.unwrap_or_default() }));
+    tasks.spawn(async move { world.follow(Debounce::new(Duration::ZERO, Duration::ZERO)).await });
+    Pilot { addr, sinks, feeds, proxies, stop: Some(stop), tasks }
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: http::HeaderMap,
+    body: String,
+}
+
+impl Answer {
+    fn json<T: serde::de::DeserializeOwned>(&self) -> T {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.body))
+    }
+}
+
+impl Pilot {
+    async fn send(&self, request: Request<Empty<Bytes>>) -> Answer {
+        let stream = TcpStream::connect(self.addr).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let mut tasks: JoinSet<Result<(), hyper::Error>> = JoinSet::new();
+        tasks.spawn(connection);
+        let response: Response<_> = sender.send_request(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = String::from_utf8(body.collect().await.unwrap().to_bytes().into()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        Request::builder().method(method).uri(path).header(HOST, self.addr.to_string())
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path).body(Empty::new()).unwrap()).await
+    }
+
+    /// Asks until the answer is as expected.
+    async fn get_until(&self, path: &str, expected: impl Fn(&Answer) -> bool) -> Answer {
+        let asked = async {
+            loop {
+                let answer = self.get(path).await;
+                if expected(&answer) {
+                    return answer;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, asked).await.unwrap_or_else(|_| panic!("{path} never came to it"))
+    }
+
+    async fn ready(&self) {
+        self.get_until("/readyz", |answer| answer.status == StatusCode::OK).await;
+    }
+}
+
+fn port(number: u32) -> Port {
+    Port::try_from(number).unwrap()
+}
+
+fn snapshot(hosts: &[&str]) -> Snapshot {
+    let service = |host: &&str| {
+        let mut spec = ServiceSpec::new(host.parse().unwrap());
+        spec.ports = vec![ServicePort { number: port(80), name: "http".into(), protocol: Protocol::Http }];
+        let mut endpoint = Endpoint::new("127.0.0.1".parse().unwrap()).serving(port(80), port(8080));
+        endpoint.locality.zone = "a".into();
+        spec.endpoints = vec![endpoint];
+        std::sync::Arc::new(Service::new(spec).unwrap())
+    };
+    Snapshot::new(hosts.iter().map(service)).unwrap()
+}
+
+fn proxy(id: &str) -> Proxy {
+    Proxy::from_node(Some(&Node { id: id.into(), ..Node::default() })).unwrap()
+}
+
+async fn registries(pilot: &Pilot) -> Vec<RegistryReport> {
+    let mut reports: BTreeMap<String, Vec<RegistryReport>> = pilot.get("/debug/registries").await.json();
+    reports.remove("registries").unwrap()
+}
+
+#[tokio::test]
+async fn pilot_is_alive_at_once_but_ready_only_when_every_registry_has_spoken() {
+    let pilot = pilot(&["east", "local"]).await;
+    assert_eq!(pilot.get("/livez").await.status, StatusCode::OK);
+    let answer = pilot.get("/readyz").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        answer.body,
+        "not ready\nregistry east: has not answered yet\nregistry local: has not answered yet\n"
+    );
+
+    pilot.sinks[1].publish(Snapshot::default());
+    pilot.feeds[0].attempt_failed(RegistryError::unavailable("connecting to 127.0.0.1:8500 failed"));
+    let answer = pilot.get("/readyz").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.body, "not ready\nregistry east: connecting to 127.0.0.1:8500 failed\n");
+    let json = pilot.request(Method::GET, "/readyz").header(ACCEPT, "application/json");
+    let answer = pilot.send(json.body(Empty::new()).unwrap()).await;
+    let readiness: Readiness = answer.json();
+    assert_eq!((readiness.ready, readiness.waiting.len()), (false, 1));
+    let answer = pilot.get("/debug/services").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.json::<Failure>().known, ["registry east: connecting to 127.0.0.1:8500 failed"]);
+
+    pilot.sinks[0].publish(Snapshot::default());
+    let answer = pilot.get_until("/readyz", |answer| answer.status == StatusCode::OK).await;
+    assert_eq!(answer.body, "ready\n");
+}
+
+#[tokio::test]
+async fn an_outage_keeps_pilot_ready_and_is_shown() {
+    let pilot = pilot(&["east"]).await;
+    pilot.sinks[0].publish(snapshot(&["a.local", "b.local"]));
+    pilot.ready().await;
+    pilot.feeds[0].attempt_failed(RegistryError::denied("the token was refused"));
+    assert_eq!(pilot.get("/readyz").await.status, StatusCode::OK);
+    let report = registries(&pilot).await.remove(0);
+    let trouble = report.trouble.unwrap();
+    assert_eq!((report.health.as_str(), trouble.kind.as_str()), ("degraded", "denied"));
+    assert_eq!(trouble.error, "the token was refused");
+    assert_eq!((report.services, report.endpoints, report.revision), (2, 2, Some(1)));
+}
+
+#[tokio::test]
+async fn what_was_left_out_is_shown_by_name() {
+    let pilot = pilot(&["east"]).await;
+    pilot.sinks[0].skipped("reviews", "port 0 is not a port");
+    pilot.sinks[0].publish(Snapshot::default());
+    let report = registries(&pilot).await.remove(0);
+    assert_eq!(report.skipped, BTreeMap::from([("reviews".to_owned(), "port 0 is not a port".to_owned())]));
+    assert_eq!(
+        (report.name.as_str(), report.kind.as_str(), report.health.as_str()),
+        ("east", "scripted", "live")
+    );
+}
+
+#[tokio::test]
+async fn services_are_listed_and_one_is_shown_with_its_endpoints() {
+    let pilot = pilot(&["east", "local"]).await;
+    pilot.sinks[0].publish(snapshot(&["a.local"]));
+    pilot.sinks[1].publish(snapshot(&["a.local", "b.local"]));
+    pilot.ready().await;
+    let all: Value = pilot.get("/debug/services").await.json();
+    let hosts: Vec<_> =
+        all["services"].as_array().unwrap().iter().map(|it| it["host"].as_str().unwrap()).collect();
+    assert_eq!(hosts, ["a.local", "b.local"]);
+    let one: Value = pilot.get("/debug/services?host=A.local.").await.json();
+    assert_eq!(one["registries"], serde_json::json!(["east", "local"]));
+    assert_eq!(
+        one["instances"][0],
+        serde_json::json!({
+            "address": "127.0.0.1", "ports": { "80": 8080 }, "health": "unknown", "weight": 1,
+            "locality": { "region": "", "zone": "a", "sub_zone": "" },
+            "labels": {}, "registry": "east", "priority": 0,
+        })
+    );
+    let answer = pilot.get("/debug/services?host=c.local").await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert_eq!(answer.json::<Failure>().known, ["a.local", "b.local"]);
+}
+
+/// L14: elsewhere, what a proxy refused was seen by nobody.
+#[tokio::test]
+async fn a_refusal_is_shown_in_the_proxys_own_words() {
+    let pilot = pilot(&["east"]).await;
+    let connection = pilot.proxies.connect(&proxy("sidecar~10.0.0.1~a~b"), Transport::Ads, true, None);
+    connection.update(ResourceType::Listener, |status| {
+        status.wildcard = true;
+        status.on_sent("1", "nonce", 2);
+        status.on_nacked("1", "error adding listener '0.0.0.0:80': no such filter");
+    });
+    let mut answer: BTreeMap<String, Vec<ProxyStatus>> = pilot.get("/debug/proxies").await.json();
+    let status = answer.remove("proxies").unwrap().remove(0);
+    assert_eq!((status.id.as_str(), status.role.as_str()), ("sidecar~10.0.0.1~a~b", "sidecar"));
+    let listeners = &status.streams[0].types["lds"];
+    assert_eq!((listeners.state, listeners.resources), (SyncState::Nacked, Some(2)));
+    let message = &listeners.nack.as_ref().unwrap().message;
+    assert_eq!(message, "error adding listener '0.0.0.0:80': no such filter");
+}
+
+#[tokio::test]
+async fn resources_are_those_of_the_proxys_scope_in_envoys_json() {
+    let pilot = pilot(&["east"]).await;
+    pilot.sinks[0].publish(snapshot(&["a.local"]));
+    pilot.ready().await;
+    let _connection = pilot.proxies.connect(&proxy("envoy-1"), Transport::Ads, true, None);
+    let report: Value = pilot.get("/debug/resources?proxy=envoy-1").await.json();
+    assert_eq!((&report["scope"], &report["connected"]), (&"router".into(), &true.into()));
+    let types: Vec<_> = report["resources"].as_object().unwrap().keys().collect();
+    assert_eq!(types, ["cds", "eds", "lds", "rds"]);
+    let report: Value = pilot.get("/debug/resources?node=sidecar~10.0.0.1~a~b&type=cds").await.json();
+    assert_eq!((&report["scope"], &report["connected"]), (&"sidecar".into(), &false.into()));
+    for cluster in report["resources"]["cds"].as_array().unwrap() {
+        assert_eq!(cluster["resource"]["name"], cluster["name"]);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_says_what_can() {
+    let pilot = pilot(&["east"]).await;
+    pilot.sinks[0].publish(Snapshot::default());
+    pilot.ready().await;
+    let _connection = pilot.proxies.connect(&proxy("envoy-1"), Transport::Ads, true, None);
+    for (path, status, known) in [
+        ("/debug/resource", StatusCode::NOT_FOUND, "/debug/resources"),
+        ("/debug/resources", StatusCode::BAD_REQUEST, "proxy"),
+        ("/debug/resources?proxy=a&node=b", StatusCode::BAD_REQUEST, "proxy"),
+        ("/debug/resources?proxy=envoy-2", StatusCode::NOT_FOUND, "envoy-1"),
+        ("/debug/resources?node=a&type=clusters", StatusCode::BAD_REQUEST, "cds"),
+        ("/debug/proxies?id=a", StatusCode::BAD_REQUEST, ""),
+        ("/debug/resources?node=", StatusCode::BAD_REQUEST, ""),
+        ("/debug/resources?node=a&name=%7C", StatusCode::NOT_FOUND, ""),
+    ] {
+        let answer = pilot.get(path).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.body);
+        let failure: Failure = answer.json();
+        assert!(known.is_empty() || failure.known.iter().any(|it| it == known), "{path}: {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_get_and_head_are_answered_and_only_to_those_who_name_a_local_host() {
+    let pilot = pilot(&["east"]).await;
+    let answer = pilot.send(pilot.request(Method::POST, "/readyz").body(Empty::new()).unwrap()).await;
+    assert_eq!(
+        (answer.status, &answer.headers[ALLOW]),
+        (StatusCode::METHOD_NOT_ALLOWED, &"GET, HEAD".parse().unwrap())
+    );
+    let answer = pilot.send(pilot.request(Method::HEAD, "/livez").body(Empty::new()).unwrap()).await;
+    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, ""));
+    let foreign = Request::get("/debug/services").header(HOST, "rebound.example.com");
+    let answer = pilot.send(foreign.body(Empty::new()).unwrap()).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    let index = pilot.get("/").await.body;
+    assert!(index.contains("/readyz") && index.contains("/debug/resources"), "{index}");
+}
+
+#[tokio::test]
+async fn metrics_tell_health_and_age_of_each_registry() {
+    let pilot = pilot(&["east", "local"]).await;
+    pilot.sinks[0].publish(snapshot(&["a.local"]));
+    let _connection = pilot.proxies.connect(&proxy("envoy-1"), Transport::Ads, true, None);
+    let answer = pilot.get("/metrics").await;
+    assert!(answer.headers[CONTENT_TYPE].to_str().unwrap().starts_with("application/openmetrics-text"));
+    for line in [
+        r#"pilot_registry_health{registry="east",state="live"} 1"#,
+        r#"pilot_registry_health{registry="local",state="connecting"} 1"#,
+        r#"pilot_registry_health{registry="local",state="live"} 0"#,
+        r#"pilot_registry_services{registry="east"} 1"#,
+        r#"pilot_registry_revision{registry="east"} 1"#,
+        r#"pilot_ready 0"#,
+        r#"pilot_proxies 1"#,
+    ] {
+        assert!(answer.body.lines().any(|known| known == line), "{line} is not in\n{}", answer.body);
+    }
+    assert!(answer.body.contains(r#"pilot_registry_data_age_seconds{registry="east"} "#));
+    assert!(!answer.body.contains(r#"pilot_registry_data_age_seconds{registry="local"} "#));
+    check_openmetrics(&answer.body);
+}
+
+/// OpenMetrics 1.0: every sample belongs to a family that is described once, and the end is marked.
+fn check_openmetrics(text: &str) {
+    let mut families = std::collections::BTreeSet::new();
+    let body = text.strip_suffix("# EOF\n").expect("the end is marked");
+    for line in body.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (family, _) = rest.split_once(' ').unwrap();
+            assert!(families.insert(family.to_owned()), "{family} is described twice");
+        } else if !line.starts_with('#') {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            let name = series.split('{').next().unwrap();
+            let of = |family: &String| {
+                name.strip_prefix(family.as_str()).is_some_and(|suffix| {
+                    ["", "_total", "_bucket", "_count", "_sum", "_info"].contains(&suffix)
+                })
+            };
+            assert!(families.iter().any(of), "{line} has no family");
+            value.parse::<f64>().unwrap();
+        }
+    }
+}
+
+/// L17: data that nobody checks grows old, and the age says so.
+#[tokio::test(start_paused = true)]
+async fn age_grows_while_the_platform_is_silent() {
+    let (sink, feed) = channel::<Snapshot>();
+    sink.publish(Snapshot::default());
+    let registered = Registered { name: "east".into(), kind: "scripted", priority: 0, feed };
+    let world = World::new(vec![registered], MeshOptions::default());
+    tokio::time::advance(Duration::from_secs(90)).await;
+    let age = |text: &str| {
+        let line = text.lines().find(|line| line.starts_with("pilot_registry_data_age_seconds{")).unwrap();
+        line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
+    };
+    let metrics = Metrics::new();
+    assert!((age(&metrics.encode(&world, &Proxies::default())) - 90.0).abs() < 0.1);
+    sink.publish(Snapshot::default());
+    assert!(age(&metrics.encode(&world, &Proxies::default())) < 0.1);
+}
+
+#[tokio::test]
+async fn the_server_ends_when_told_although_connections_are_open() {
+    let mut pilot = pilot(&[]).await;
+    let _idle = TcpStream::connect(pilot.addr).await.unwrap();
+    assert_eq!(pilot.get("/livez").await.status, StatusCode::OK);
+    pilot.stop.take().unwrap().send(()).unwrap();
+    let ended = tokio::time::timeout(DEADLINE, pilot.tasks.join_next()).await;
+    ended.expect("the server ends").unwrap().unwrap();
+    assert!(TcpStream::connect(pilot.addr).await.is_err());
+}
