@@ -2,8 +2,11 @@
 
 pub mod catalog;
 pub mod mesh;
+pub mod metrics;
+pub mod proxies;
 pub mod proxy;
 pub mod resources;
+pub mod rfc3339;
 pub mod supervisor;
 pub mod translate;
 pub mod world;

@@ -1,0 +1,245 @@
+//! What pilot counts, as OpenMetrics text for Prometheus.
+//!
+//! Streams count as they go; what is known of registries is read when somebody scrapes.
+
+mod scrape;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::proxies::Proxies;
+use crate::proxy::Transport;
+use crate::resources::ResourceType;
+use crate::world::World;
+
+/// The Content-Type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// From a fast push to a client that sleeps.
+const LATENCY_SECONDS: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+type Label<const N: usize> = [(&'static str, &'static str); N];
+
+/// All counters of one pilot.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    streams: Family<Label<2>, Gauge>,
+    types: [PerType; 4],
+    unknown_types: Counter,
+    refused: Family<Label<1>, Counter>,
+    translation: Histogram,
+}
+
+/// Counters of one resource type, looked up once.
+struct PerType {
+    pushes: Counter,
+    pushed_resources: Counter,
+    push_bytes: Counter,
+    acks: Counter,
+    nacks: Counter,
+    change_to_ack: Histogram,
+}
+
+/// Counts a stream for as long as it lives.
+#[must_use = "the stream is counted for as long as this lives"]
+pub struct StreamGuard(Gauge);
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    /// Nothing counted yet. Every series that is known beforehand is there from the start, at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("pilot");
+        let streams = Family::<Label<2>, Gauge>::default();
+        for transport in ["ads", "per_type"] {
+            for protocol in ["delta", "sotw"] {
+                drop(streams.get_or_create(&[("transport", transport), ("protocol", protocol)]));
+            }
+        }
+        let (unknown_types, refused) = (Counter::default(), Family::default());
+        let translation = Histogram::new(LATENCY_SECONDS);
+        registry.register("xds_streams", "Open discovery streams", streams.clone());
+        registry.register(
+            "xds_unknown_types",
+            "Requests for a resource type that is not known",
+            unknown_types.clone(),
+        );
+        registry.register(
+            "xds_refused",
+            "Streams and requests that were refused, by reason",
+            refused.clone(),
+        );
+        registry.register(
+            "translation_seconds",
+            "Time to translate the mesh for one scope",
+            translation.clone(),
+        );
+        let types = PerType::register(&mut registry);
+        Self(Arc::new(Inner { registry, streams, types, unknown_types, refused, translation }))
+    }
+
+    /// A stream came. It is counted until the guard is dropped.
+    pub fn stream_opened(&self, transport: Transport, delta: bool) -> StreamGuard {
+        let transport = match transport {
+            Transport::Ads => "ads",
+            Transport::PerType { .. } => "per_type",
+        };
+        let protocol = if delta { "delta" } else { "sotw" };
+        let labels = [("transport", transport), ("protocol", protocol)];
+        let streams = self.0.streams.get_or_create_owned(&labels);
+        streams.inc();
+        StreamGuard(streams)
+    }
+
+    /// A response was sent.
+    pub fn pushed(&self, kind: ResourceType, resources: usize, bytes: usize) {
+        let counters = self.of(kind);
+        counters.pushes.inc();
+        counters.pushed_resources.inc_by(u64::try_from(resources).unwrap_or(u64::MAX));
+        counters.push_bytes.inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// A response was accepted. `change_age` is the time since a registry published the change, where the
+    /// response was due to a change and not to a new subscription.
+    pub fn acked(&self, kind: ResourceType, change_age: Option<Duration>) {
+        let counters = self.of(kind);
+        counters.acks.inc();
+        if let Some(age) = change_age {
+            counters.change_to_ack.observe(age.as_secs_f64());
+        }
+    }
+
+    /// A response was refused.
+    pub fn nacked(&self, kind: ResourceType) {
+        self.of(kind).nacks.inc();
+    }
+
+    /// A client asked for a type that is not known.
+    pub fn unknown_type(&self) {
+        self.0.unknown_types.inc();
+    }
+
+    /// A stream or a request was refused. Reasons are few and fixed: `no_node`, `too_many_streams`.
+    pub fn refused(&self, reason: &'static str) {
+        self.0.refused.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// The mesh was translated for one scope.
+    pub fn translated(&self, took: Duration) {
+        self.0.translation.observe(took.as_secs_f64());
+    }
+
+    /// Everything as OpenMetrics text, with what is known of registries and proxies now.
+    pub fn encode(&self, world: &World, proxies: &Proxies) -> String {
+        let now = scrape::registry(world, proxies);
+        let mut text = String::new();
+        text::encode_registry(&mut text, &self.0.registry)
+            .and_then(|()| text::encode_registry(&mut text, &now))
+            .and_then(|()| text::encode_eof(&mut text))
+            .expect("writing to a string does not fail");
+        text
+    }
+
+    fn of(&self, kind: ResourceType) -> &PerType {
+        &self.0.types[kind as usize]
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PerType {
+    fn register(registry: &mut Registry) -> [Self; 4] {
+        type Histograms = Family<Label<1>, Histogram, fn() -> Histogram>;
+        let mut counters = |name: &str, help: &str| {
+            let family = Family::<Label<1>, Counter>::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let pushes = counters("xds_pushes", "Responses sent, by type");
+        let pushed_resources = counters("xds_pushed_resources", "Resources in the responses sent, by type");
+        let push_bytes = counters("xds_push_bytes", "Bytes of the responses sent, by type");
+        let acks = counters("xds_acks", "Responses that proxies accepted, by type");
+        let nacks = counters("xds_nacks", "Responses that proxies refused, by type");
+        let change_to_ack = Histograms::new_with_constructor(|| Histogram::new(LATENCY_SECONDS));
+        registry.register(
+            "xds_change_to_ack_seconds",
+            "Time from a registry's change to a proxy's acknowledgement, by type",
+            change_to_ack.clone(),
+        );
+        ResourceType::ALL.map(|kind| {
+            let label = [("type", kind.as_str())];
+            Self {
+                pushes: pushes.get_or_create_owned(&label),
+                pushed_resources: pushed_resources.get_or_create_owned(&label),
+                push_bytes: push_bytes.get_or_create_owned(&label),
+                acks: acks.get_or_create_owned(&label),
+                nacks: nacks.get_or_create_owned(&label),
+                change_to_ack: change_to_ack.get_or_create_owned(&label),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mesh::MeshOptions;
+
+    #[test]
+    fn what_happened_is_counted_under_its_labels() {
+        let metrics = Metrics::new();
+        let delta = metrics.stream_opened(Transport::Ads, true);
+        let sotw = metrics.stream_opened(Transport::PerType { delta: false }, false);
+        drop(sotw);
+        metrics.pushed(ResourceType::Endpoint, 3, 70);
+        metrics.pushed(ResourceType::Endpoint, 1, 30);
+        metrics.acked(ResourceType::Endpoint, Some(Duration::from_millis(2)));
+        metrics.acked(ResourceType::Endpoint, None);
+        metrics.nacked(ResourceType::Listener);
+        metrics.unknown_type();
+        metrics.refused("no_node");
+        metrics.translated(Duration::from_millis(3));
+        let world = World::new(Vec::new(), MeshOptions::default());
+        let text = metrics.encode(&world, &Proxies::default());
+        drop(delta);
+        for line in [
+            r#"pilot_xds_streams{transport="ads",protocol="delta"} 1"#,
+            r#"pilot_xds_streams{transport="per_type",protocol="sotw"} 0"#,
+            r#"pilot_xds_pushes_total{type="eds"} 2"#,
+            r#"pilot_xds_pushes_total{type="cds"} 0"#,
+            r#"pilot_xds_pushed_resources_total{type="eds"} 4"#,
+            r#"pilot_xds_push_bytes_total{type="eds"} 100"#,
+            r#"pilot_xds_acks_total{type="eds"} 2"#,
+            r#"pilot_xds_nacks_total{type="lds"} 1"#,
+            r#"pilot_xds_unknown_types_total 1"#,
+            r#"pilot_xds_refused_total{reason="no_node"} 1"#,
+            r#"pilot_xds_change_to_ack_seconds_count{type="eds"} 1"#,
+            r#"pilot_xds_change_to_ack_seconds_bucket{le="0.0025",type="eds"} 1"#,
+            r#"pilot_xds_change_to_ack_seconds_bucket{le="0.001",type="eds"} 0"#,
+            r#"pilot_translation_seconds_count 1"#,
+            r#"pilot_proxies 0"#,
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

@@ -1,0 +1,106 @@
+//! What is known at the moment of a scrape: registries, the mesh, proxies.
+
+use std::sync::atomic::AtomicU64;
+
+use pilot_registry::RegistryHealth;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::proxies::Proxies;
+use crate::supervisor::Registered;
+use crate::world::World;
+
+type OfRegistry = [(&'static str, String); 1];
+type OfState = [(&'static str, String); 2];
+
+/// The words for a registry's health, in metrics and JSON.
+const STATES: [&str; 3] = ["connecting", "live", "degraded"];
+
+#[derive(Default)]
+struct Gauges {
+    health: Family<OfState, Gauge>,
+    age: Family<OfRegistry, Gauge<f64, AtomicU64>>,
+    revision: Family<OfRegistry, Gauge>,
+    services: Family<OfRegistry, Gauge>,
+    endpoints: Family<OfRegistry, Gauge>,
+    skipped: Family<OfRegistry, Gauge>,
+}
+
+pub(super) fn registry(world: &World, proxies: &Proxies) -> Registry {
+    let mut registry = Registry::with_prefix("pilot");
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    registry.register("build", "The version of pilot", Info::new(version));
+    single(&mut registry, "proxies", "Connected proxies", proxies.len());
+    single(
+        &mut registry,
+        "ready",
+        "Whether every registry has said what it has",
+        usize::from(world.mesh().is_some()),
+    );
+    let mesh = world.mesh();
+    let services = mesh.as_ref().map_or(0, |mesh| mesh.catalog.services().len());
+    single(&mut registry, "services", "Services of the mesh, of all registries together", services);
+
+    let gauges = Gauges::default();
+    world.registries().iter().for_each(|registered| gauges.read(registered));
+    gauges.register(&mut registry);
+    registry
+}
+
+fn single(registry: &mut Registry, name: &str, help: &str, value: usize) {
+    let gauge = Gauge::<i64>::default();
+    gauge.set(to_i64(value));
+    registry.register(name, help, gauge);
+}
+
+impl Gauges {
+    fn read(&self, registered: &Registered) {
+        let name = registered.name.to_string();
+        let label = [("registry", name.clone())];
+        let (health, published, skipped) = registered
+            .feed
+            .with_state(|state| (state.health(), state.published.clone(), state.skipped.len()));
+        let health = match health {
+            RegistryHealth::Connecting => "connecting",
+            RegistryHealth::Live => "live",
+            RegistryHealth::Degraded(_) => "degraded",
+        };
+        for state in STATES {
+            let labels = [("registry", name.clone()), ("state", state.to_owned())];
+            self.health.get_or_create(&labels).set(i64::from(state == health));
+        }
+        self.skipped.get_or_create(&label).set(to_i64(skipped));
+        let Some(published) = published else { return };
+        self.age.get_or_create(&label).set(published.checked.elapsed().as_secs_f64());
+        self.revision.get_or_create(&label).set(i64::try_from(published.revision).unwrap_or(i64::MAX));
+        self.services.get_or_create(&label).set(to_i64(published.value.services().len()));
+        self.endpoints.get_or_create(&label).set(to_i64(published.value.endpoint_count()));
+    }
+
+    fn register(self, registry: &mut Registry) {
+        registry.register("registry_health", "1 for the state that the registry is in", self.health);
+        registry.register(
+            "registry_data_age_seconds",
+            "Time since the platform last said that what is served is its data",
+            self.age,
+        );
+        registry.register(
+            "registry_revision",
+            "Changes since the start that the registry said",
+            self.revision,
+        );
+        registry.register("registry_services", "Services in the registry", self.services);
+        registry.register("registry_endpoints", "Endpoints in the registry", self.endpoints);
+        registry.register(
+            "registry_skipped_entries",
+            "Entries that make no sense and were left out",
+            self.skipped,
+        );
+    }
+}
+
+fn to_i64(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

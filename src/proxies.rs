@@ -1,0 +1,207 @@
+//! The connected proxies: written by their streams, read by the admin server.
+//!
+//! ```text
+//!  stream ── connect ──► Connection ── update(type) ──► Proxies ── list ──► /debug/proxies
+//!                           └ dropped with the stream: gone from the list
+//! ```
+//!
+//! A proxy is its node id. It may have many streams: one per type, and some clients one per cluster.
+
+mod status;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use crate::proxy::{Proxy, Scope, Transport};
+use crate::resources::ResourceType;
+
+pub use status::{
+    Acked, Nack, NackReport, ProxyStatus, Sent, StreamStatus, SyncState, TypeReport, TypeStatus,
+};
+
+/// All connected proxies.
+#[derive(Clone, Default)]
+pub struct Proxies(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    next_id: AtomicU64,
+    /// By the order in which the streams came.
+    streams: Mutex<BTreeMap<u64, Arc<Stream>>>,
+}
+
+struct Stream {
+    proxy: Proxy,
+    transport: Transport,
+    delta: bool,
+    peer: Option<SocketAddr>,
+    connected_at: SystemTime,
+    /// Boxed, because most streams of clients that do not aggregate have one type.
+    types: Mutex<[Option<Box<TypeStatus>>; 4]>,
+}
+
+/// A stream's place in the list. It leaves the list when this is dropped.
+#[must_use = "the stream is listed for as long as this lives"]
+pub struct Connection {
+    proxies: Proxies,
+    id: u64,
+    stream: Arc<Stream>,
+}
+
+/// What a proxy is told: the scope, and how it asks for each type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscriber {
+    /// The scope of its newest stream.
+    pub scope: Scope,
+    /// Whether it follows everything there is, by type; `false` for types that it does not ask for.
+    pub wildcard: [bool; 4],
+}
+
+impl Proxies {
+    /// Lists a stream of a proxy.
+    pub fn connect(
+        &self,
+        proxy: &Proxy,
+        transport: Transport,
+        delta: bool,
+        peer: Option<SocketAddr>,
+    ) -> Connection {
+        let stream = Arc::new(Stream {
+            proxy: proxy.clone(),
+            transport,
+            delta,
+            peer,
+            connected_at: SystemTime::now(),
+            types: Mutex::default(),
+        });
+        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        lock(&self.0.streams).insert(id, Arc::clone(&stream));
+        Connection { proxies: self.clone(), id, stream }
+    }
+
+    /// Every proxy with its streams, ordered by node id; streams in the order in which they came.
+    pub fn list(&self) -> Vec<ProxyStatus> {
+        let mut proxies: BTreeMap<Arc<str>, ProxyStatus> = BTreeMap::new();
+        for stream in self.streams() {
+            let id = Arc::clone(&stream.proxy.id);
+            let proxy = proxies.entry(id).or_insert_with(|| ProxyStatus::of(&stream.proxy));
+            proxy.streams.push(stream.status());
+        }
+        proxies.into_values().collect()
+    }
+
+    /// What the proxy of that node id is told; `None` when it is not connected.
+    pub fn subscriber(&self, id: &str) -> Option<Subscriber> {
+        let mut streams = self.streams();
+        streams.retain(|stream| &*stream.proxy.id == id);
+        let newest = streams.last()?;
+        let mut wildcard = [false; 4];
+        for stream in &streams {
+            for (wildcard, status) in wildcard.iter_mut().zip(lock(&stream.types).iter()) {
+                *wildcard |= status.as_ref().is_some_and(|status| status.wildcard);
+            }
+        }
+        Some(Subscriber { scope: newest.proxy.scope(newest.transport), wildcard })
+    }
+
+    /// How many proxies there are.
+    pub fn len(&self) -> usize {
+        let streams = lock(&self.0.streams);
+        let ids: std::collections::HashSet<&str> = streams.values().map(|stream| &*stream.proxy.id).collect();
+        ids.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.0.streams).is_empty()
+    }
+
+    fn streams(&self) -> Vec<Arc<Stream>> {
+        lock(&self.0.streams).values().cloned().collect()
+    }
+}
+
+impl Connection {
+    /// Records what became of a type on this stream.
+    pub fn update(&self, kind: ResourceType, change: impl FnOnce(&mut TypeStatus)) {
+        change(lock(&self.stream.types)[kind as usize].get_or_insert_default());
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        lock(&self.proxies.0.streams).remove(&self.id);
+    }
+}
+
+impl Stream {
+    fn status(&self) -> StreamStatus {
+        let types = lock(&self.types);
+        let reports = ResourceType::ALL.into_iter().filter_map(|kind| {
+            let status = types[kind as usize].as_ref()?;
+            Some((kind.as_str().to_owned(), TypeReport::of(status)))
+        });
+        StreamStatus {
+            transport: match self.transport {
+                Transport::Ads => "ads",
+                Transport::PerType { .. } => "per_type",
+            }
+            .to_owned(),
+            delta: self.delta,
+            peer: self.peer.map(|peer| peer.to_string()),
+            scope: self.proxy.scope(self.transport).to_string(),
+            connected_at: crate::rfc3339::format(self.connected_at),
+            types: reports.collect(),
+        }
+    }
+}
+
+/// A poisoned lock's value is whole here: a change that panics leaves the fields it has set.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pilot_envoy_api::envoy::config::core::v3::Node;
+
+    fn proxy(id: &str) -> Proxy {
+        Proxy::from_node(Some(&Node { id: id.into(), ..Default::default() })).unwrap()
+    }
+
+    #[test]
+    fn streams_are_grouped_by_proxy_and_leave_with_their_connection() {
+        let proxies = Proxies::default();
+        let per_type = Transport::PerType { delta: true };
+        let a1 = proxies.connect(&proxy("a"), per_type, true, None);
+        let b = proxies.connect(&proxy("b"), Transport::Ads, false, None);
+        let a2 = proxies.connect(&proxy("a"), per_type, true, None);
+        let streams = || -> Vec<(String, usize)> {
+            proxies.list().into_iter().map(|proxy| (proxy.id, proxy.streams.len())).collect()
+        };
+        assert_eq!(streams(), [("a".to_owned(), 2), ("b".to_owned(), 1)]);
+        assert_eq!(proxies.len(), 2);
+        drop((a1, b));
+        assert_eq!(streams(), [("a".to_owned(), 1)]);
+        drop(a2);
+        assert!(proxies.is_empty());
+    }
+
+    #[test]
+    fn a_subscriber_is_described_over_all_its_streams() {
+        let proxies = Proxies::default();
+        let per_type = Transport::PerType { delta: false };
+        let clusters = proxies.connect(&proxy("a"), per_type, false, None);
+        let endpoints = proxies.connect(&proxy("a"), per_type, false, None);
+        clusters.update(ResourceType::Cluster, |status| status.wildcard = true);
+        endpoints.update(ResourceType::Endpoint, |status| status.names = 1);
+        let expected =
+            Subscriber { scope: proxy("a").scope(per_type), wildcard: [true, false, false, false] };
+        assert_eq!(proxies.subscriber("a"), Some(expected));
+        assert_eq!(proxies.subscriber("b"), None);
+    }
+}

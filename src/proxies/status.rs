@@ -1,0 +1,250 @@
+//! What is known of a type on a stream, and how it is shown.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::proxy::Proxy;
+use crate::rfc3339;
+
+/// The most that is kept of a proxy's words, in bytes.
+const MESSAGE_MAX: usize = 4096;
+
+/// One type on one stream, as its machine sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TypeStatus {
+    /// Whether everything there is was subscribed to.
+    pub wildcard: bool,
+    /// How many names were subscribed to.
+    pub names: usize,
+    /// The last response.
+    pub sent: Option<Sent>,
+    /// The last response that the proxy accepted.
+    pub acked: Option<Acked>,
+    /// The last response that the proxy refused, until it accepts another version.
+    pub nack: Option<Box<Nack>>,
+}
+
+/// A response that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The version of the set that it brought the proxy to.
+    pub version: Box<str>,
+    /// What the proxy names it by.
+    pub nonce: Box<str>,
+    /// How many resources were in it.
+    pub resources: usize,
+    /// When.
+    pub at: SystemTime,
+}
+
+/// A response that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acked {
+    /// Its version.
+    pub version: Box<str>,
+    /// When the acknowledgement came.
+    pub at: SystemTime,
+}
+
+/// A response that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nack {
+    /// Its version.
+    pub version: Box<str>,
+    /// The proxy's own words, at most 4 KiB of them.
+    pub message: Box<str>,
+    /// When.
+    pub at: SystemTime,
+}
+
+impl TypeStatus {
+    /// A response was sent.
+    pub fn on_sent(&mut self, version: &str, nonce: &str, resources: usize) {
+        self.sent =
+            Some(Sent { version: version.into(), nonce: nonce.into(), resources, at: SystemTime::now() });
+    }
+
+    /// The response that brought the proxy to `version` was accepted. A refusal stays visible until
+    /// another version is accepted.
+    pub fn on_acked(&mut self, version: &str) {
+        self.acked = Some(Acked { version: version.into(), at: SystemTime::now() });
+        if self.nack.as_ref().is_some_and(|nack| &*nack.version != version) {
+            self.nack = None;
+        }
+    }
+
+    /// The response that was to bring the proxy to `version` was refused.
+    pub fn on_nacked(&mut self, version: &str, message: &str) {
+        let mut end = message.len().min(MESSAGE_MAX);
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.nack = Some(Box::new(Nack {
+            version: version.into(),
+            message: message[..end].into(),
+            at: SystemTime::now(),
+        }));
+    }
+
+    /// Where the proxy stands.
+    pub fn state(&self) -> SyncState {
+        match (&self.sent, &self.acked, &self.nack) {
+            (_, _, Some(_)) => SyncState::Nacked,
+            (None, None, None) => SyncState::NotSent,
+            (Some(sent), Some(acked), None) if sent.version == acked.version => SyncState::Acked,
+            (None, Some(_), None) => SyncState::Acked,
+            (Some(_), _, None) => SyncState::Stale,
+        }
+    }
+}
+
+/// Where a proxy stands with a type. The greater is the worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncState {
+    /// It accepted what was sent last.
+    Acked,
+    /// Nothing that it asks for was sent.
+    NotSent,
+    /// It has not said anything about what was sent last.
+    Stale,
+    /// It refused what was sent.
+    Nacked,
+}
+
+/// A proxy and its streams, to be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyStatus {
+    /// The node id.
+    pub id: String,
+    /// `node.cluster`.
+    pub cluster: String,
+    /// `sidecar`, `router` or `ingress`.
+    pub role: String,
+    /// The client's name and version.
+    pub user_agent: String,
+    /// Its streams, oldest first.
+    pub streams: Vec<StreamStatus>,
+}
+
+/// One stream, to be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamStatus {
+    /// `ads` or `per_type`.
+    pub transport: String,
+    /// Delta or state of the world.
+    pub delta: bool,
+    /// The address that the stream came from, where there is one.
+    pub peer: Option<String>,
+    /// What the configuration of the proxy depends on.
+    pub scope: String,
+    /// When it came (RFC 3339).
+    pub connected_at: String,
+    /// `cds`, `eds`, `lds`, `rds`: those that were asked for.
+    pub types: BTreeMap<String, TypeReport>,
+}
+
+/// One type on one stream, to be shown. Times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeReport {
+    /// Where the proxy stands.
+    pub state: SyncState,
+    /// Whether everything there is was subscribed to.
+    pub wildcard: bool,
+    /// How many names were subscribed to.
+    pub names: usize,
+    /// The version that was sent last.
+    pub sent_version: Option<String>,
+    /// The nonce of what was sent last.
+    pub nonce: Option<String>,
+    /// How many resources were sent last.
+    pub resources: Option<usize>,
+    /// When it was sent.
+    pub sent_at: Option<String>,
+    /// The version that was accepted last.
+    pub acked_version: Option<String>,
+    /// When it was accepted.
+    pub acked_at: Option<String>,
+    /// What was refused.
+    pub nack: Option<NackReport>,
+}
+
+/// A refusal, to be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NackReport {
+    /// The version that was refused.
+    pub version: String,
+    /// The proxy's own words.
+    pub message: String,
+    /// When (RFC 3339).
+    pub at: String,
+}
+
+impl ProxyStatus {
+    pub(super) fn of(proxy: &Proxy) -> Self {
+        Self {
+            id: proxy.id.as_ref().into(),
+            cluster: proxy.cluster.as_ref().into(),
+            role: proxy.role.as_str().into(),
+            user_agent: proxy.user_agent.as_ref().into(),
+            streams: Vec::new(),
+        }
+    }
+}
+
+impl TypeReport {
+    pub(super) fn of(status: &TypeStatus) -> Self {
+        let (sent, acked) = (status.sent.as_ref(), status.acked.as_ref());
+        Self {
+            state: status.state(),
+            wildcard: status.wildcard,
+            names: status.names,
+            sent_version: sent.map(|sent| sent.version.to_string()),
+            nonce: sent.map(|sent| sent.nonce.to_string()),
+            resources: sent.map(|sent| sent.resources),
+            sent_at: sent.map(|sent| rfc3339::format(sent.at)),
+            acked_version: acked.map(|acked| acked.version.to_string()),
+            acked_at: acked.map(|acked| rfc3339::format(acked.at)),
+            nack: status.nack.as_ref().map(|nack| NackReport {
+                version: nack.version.to_string(),
+                message: nack.message.to_string(),
+                at: rfc3339::format(nack.at),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_stays_until_another_version_is_accepted() {
+        let mut status = TypeStatus::default();
+        assert_eq!(status.state(), SyncState::NotSent);
+        status.on_sent("1", "a", 3);
+        assert_eq!(status.state(), SyncState::Stale);
+        status.on_acked("1");
+        assert_eq!(status.state(), SyncState::Acked);
+        status.on_sent("2", "b", 1);
+        status.on_nacked("2", "no such filter");
+        assert_eq!(status.state(), SyncState::Nacked);
+        status.on_acked("2");
+        assert_eq!(status.state(), SyncState::Nacked);
+        status.on_sent("3", "c", 1);
+        assert_eq!(status.state(), SyncState::Nacked);
+        status.on_acked("3");
+        assert_eq!(status.state(), SyncState::Acked);
+    }
+
+    #[test]
+    fn a_long_refusal_is_cut_between_characters() {
+        let mut status = TypeStatus::default();
+        status.on_nacked("1", &"€".repeat(5000));
+        let message = status.nack.unwrap().message;
+        assert!(message.len() <= MESSAGE_MAX && message.len() > MESSAGE_MAX - 4);
+        assert!(message.chars().all(|c| c == '€'));
+    }
+}
