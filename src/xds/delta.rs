@@ -52,13 +52,19 @@ impl Variant for Delta {
             unsubscribe(state, &name);
         }
         if first {
-            state.pending.answer = state.subscription.is_wildcard() && request.initial_resource_versions.is_empty();
+            state.pending.answer =
+                state.subscription.is_wildcard() && request.initial_resource_versions.is_empty();
             take_claims(state, request.initial_resource_versions, set);
         }
         Ok(())
     }
 
-    fn compose(state: &mut TypeState, _kind: ResourceType, set: &TypeSet, removals: bool) -> Option<Composed> {
+    fn compose(
+        state: &mut TypeState,
+        _kind: ResourceType,
+        set: &TypeSet,
+        removals: bool,
+    ) -> Option<Composed> {
         let answer = std::mem::take(&mut state.pending.answer);
         settle_claims(state, set);
         let mut composed = Composed::default();

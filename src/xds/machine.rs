@@ -203,9 +203,7 @@ impl<V: Variant> Machine<V> {
             state.requested = true;
         }
         if kind == ResourceType::Endpoint {
-            for name in state.subscription.names() {
-                self.order.no_longer_awaited(name);
-            }
+            self.order.endpoints_requested(&state.subscription);
         }
         Ok(Outcome { kind: Some(kind), answer })
     }
@@ -230,7 +228,9 @@ impl<V: Variant> Machine<V> {
     pub fn responses(&mut self) -> Vec<Response<V::Response>> {
         let mut responses = self.unknown_answers();
         let Some(set) = self.set.clone() else { return responses };
-        for kind in ResourceType::ALL {
+        // What a later type turns out not to need may let an earlier one go: twice is enough, because a
+        // type that has been sent waits for its answer.
+        for kind in [ResourceType::ALL, ResourceType::ALL].concat() {
             responses.extend(self.respond(kind, &set));
         }
         responses

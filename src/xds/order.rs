@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::subscription::Subscription;
 use super::type_state::TypeState;
 use crate::resources::{Resource, ResourceType};
 
@@ -32,25 +33,20 @@ impl Order {
     pub fn may_remove(&self, kind: ResourceType, types: &[TypeState; 4]) -> bool {
         let accepted = |kind: ResourceType| {
             let state = &types[kind as usize];
-            state.is_settled() && !state.rejected
+            state.is_settled() && state.pending.removals.is_empty() && !state.rejected
         };
-        let gone = |kind: ResourceType| types[kind as usize].pending.removals.is_empty();
-        let listeners_and_routes = || accepted(ResourceType::Listener) && accepted(ResourceType::Route);
+        let listener = || accepted(ResourceType::Listener);
+        let listeners_and_routes = || listener() && accepted(ResourceType::Route);
         match kind {
             ResourceType::Listener => true,
-            ResourceType::Route => accepted(ResourceType::Listener),
+            ResourceType::Route => listener(),
             ResourceType::Cluster => {
-                let state = &types[kind as usize];
+                let from_before = types[kind as usize].pending.removals_from_before;
                 // Of what a client held before it came back we cannot know yet what uses it.
                 let known = types[ResourceType::Listener as usize].requested || self.patience_over;
-                listeners_and_routes() && (known || !state.pending.removals_from_before)
+                listeners_and_routes() && (known || !from_before)
             }
-            ResourceType::Endpoint => {
-                listeners_and_routes()
-                    && accepted(ResourceType::Cluster)
-                    && gone(ResourceType::Cluster)
-                    && types[ResourceType::Cluster as usize].in_flight.is_none()
-            }
+            ResourceType::Endpoint => listeners_and_routes() && accepted(ResourceType::Cluster),
         }
     }
 
@@ -71,9 +67,9 @@ impl Order {
         self.awaited.extend(endpoints);
     }
 
-    /// The client asked for these endpoints, or will never do so.
-    pub fn no_longer_awaited(&mut self, name: &str) {
-        self.awaited.remove(name);
+    /// The client asked for endpoints.
+    pub fn endpoints_requested(&mut self, subscription: &Subscription) {
+        self.awaited.retain(|name| !subscription.has_name(name));
     }
 
     /// Something changed: a new time of patience begins where something has to wait.

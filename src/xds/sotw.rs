@@ -113,12 +113,14 @@ fn replace_names(state: &mut TypeState, given: Vec<String>, wildcard: bool, set:
     widened
 }
 
-/// Whether the list is the same as before: most requests only acknowledge. Clients repeat a list in the
-/// order that they chose, so a list in another order is not compared further here.
+/// Whether the list is the same as before, as it is in most requests: they only acknowledge.
 fn same_names(state: &TypeState, given: &[String]) -> bool {
-    let names = state.subscription.names();
-    names.len() == given.len() && given.iter().all(|name| state.subscription.has_name(name))
-        && given.windows(2).all(|pair| pair[0] != pair[1])
+    let wanted = given.iter().filter(|name| !name.is_empty() && *name != WILDCARD);
+    let mut names: Vec<&str> = wanted.map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    let known = state.subscription.names();
+    names.len() == known.len() && names.iter().zip(known).all(|(name, known)| **name == **known)
 }
 
 /// All that the client wants, if it is not what the client has. What is gone stays in it until it may be
@@ -140,7 +142,7 @@ fn full_state(state: &mut TypeState, set: &TypeSet, removals: bool) -> Option<Co
         resources.dedup_by(|a, b| a.name() == b.name());
     }
     let fresh: Vec<_> = resources.iter().filter(|resource| !state.held.has(resource)).cloned().collect();
-    let fewer = resources.len() < state.held.resources().len() + fresh.len();
+    let fewer = resources.len() < state.held.resources().len();
     if !answer && !forced && fresh.is_empty() && !fewer {
         return None;
     }
