@@ -1,6 +1,7 @@
 //! pilot: tells every Envoy where services are and how to reach them.
 
 pub mod catalog;
+pub mod config;
 pub mod mesh;
 pub mod metrics;
 pub mod proxies;
