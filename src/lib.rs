@@ -1,5 +1,7 @@
 //! pilot: tells every Envoy where services are and how to reach them.
 
+pub mod admin;
+pub mod bootstrap;
 pub mod catalog;
 pub mod config;
 pub mod mesh;

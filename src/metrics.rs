@@ -19,6 +19,8 @@ use crate::proxy::Transport;
 use crate::resources::ResourceType;
 use crate::world::World;
 
+pub(crate) use scrape::health_word;
+
 /// The Content-Type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

@@ -9,7 +9,7 @@
 
 mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -107,10 +107,15 @@ impl Proxies {
         Some(Subscriber { scope: newest.proxy.scope(newest.transport), wildcard })
     }
 
+    /// The scopes of all streams.
+    pub fn scopes(&self) -> BTreeSet<Scope> {
+        self.streams().iter().map(|stream| stream.proxy.scope(stream.transport)).collect()
+    }
+
     /// How many proxies there are.
     pub fn len(&self) -> usize {
         let streams = lock(&self.0.streams);
-        let ids: std::collections::HashSet<&str> = streams.values().map(|stream| &*stream.proxy.id).collect();
+        let ids: HashSet<&str> = streams.values().map(|stream| &*stream.proxy.id).collect();
         ids.len()
     }
 

@@ -15,7 +15,7 @@ use crate::world::World;
 type OfRegistry = [(&'static str, String); 1];
 type OfState = [(&'static str, String); 2];
 
-/// The words for a registry's health, in metrics and JSON.
+/// All that [`health_word`] says.
 const STATES: [&str; 3] = ["connecting", "live", "degraded"];
 
 #[derive(Default)]
@@ -62,11 +62,7 @@ impl Gauges {
         let (health, published, skipped) = registered
             .feed
             .with_state(|state| (state.health(), state.published.clone(), state.skipped.len()));
-        let health = match health {
-            RegistryHealth::Connecting => "connecting",
-            RegistryHealth::Live => "live",
-            RegistryHealth::Degraded(_) => "degraded",
-        };
+        let health = health_word(&health);
         for state in STATES {
             let labels = [("registry", name.clone()), ("state", state.to_owned())];
             self.health.get_or_create(&labels).set(i64::from(state == health));
@@ -98,6 +94,15 @@ impl Gauges {
             "Entries that make no sense and were left out",
             self.skipped,
         );
+    }
+}
+
+/// The word for a registry's health, in metrics and JSON.
+pub(crate) fn health_word(health: &RegistryHealth) -> &'static str {
+    match health {
+        RegistryHealth::Connecting => STATES[0],
+        RegistryHealth::Live => STATES[1],
+        RegistryHealth::Degraded(_) => STATES[2],
     }
 }
 

@@ -1,0 +1,155 @@
+//! The admin server: health, metrics, and what pilot knows, over HTTP/1.
+//!
+//! It only reads. It listens on loopback unless told otherwise, and there it answers only to requests
+//! that name a local host, so that no web page reaches it through a name of its own.
+
+mod query;
+mod readiness;
+mod registries;
+mod reply;
+mod resources;
+mod routes;
+mod services;
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::HOST;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::{Body, Bytes};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::metrics::Metrics;
+use crate::proxies::Proxies;
+use crate::world::World;
+
+pub use readiness::{Readiness, WaitingFor};
+pub use registries::{RegistryReport, RegistryTrouble};
+pub use reply::{Failure, Reply};
+pub use resources::{ResourceReport, ResourcesReport};
+pub use services::{EndpointReport, ServiceReport, ServiceSummary, ServicesReport};
+
+/// More connections than this wait until others end.
+const CONNECTIONS_MAX: usize = 256;
+/// A client has this long to send a request's head.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// However slowly a client reads, and however long it keeps its connection, it ends then.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
+/// Requests under way have this long when the server ends.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// After an error to accept (out of file descriptors), the next attempt waits.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Answers whose cost grows with the mesh: so many at once, the others wait.
+const LARGE_ANSWERS_MAX: usize = 2;
+
+/// What the admin server shows.
+#[derive(Clone)]
+pub struct Admin {
+    /// Registries and what is made of them.
+    pub world: World,
+    /// Who is connected.
+    pub proxies: Proxies,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// One server: what it shows, and what it guards.
+struct Server {
+    admin: Admin,
+    large_answers: Semaphore,
+    local_only: bool,
+}
+
+/// Serves until `shutdown` is done and the requests under way are answered, or a short while has passed.
+pub async fn serve(listener: TcpListener, admin: Admin, shutdown: impl Future<Output = ()>) {
+    let server = Arc::new(Server {
+        admin,
+        large_answers: Semaphore::new(LARGE_ANSWERS_MAX),
+        local_only: listener.local_addr().is_ok_and(|addr| addr.ip().is_loopback()),
+    });
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, Arc::clone(&server), graceful.watcher()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "admin: accepting a connection failed");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+        tracing::info!(connections = connections.len(), "admin: cutting off slow connections");
+    }
+}
+
+async fn connection(stream: TcpStream, server: Arc<Server>, watcher: Watcher) {
+    let service = service_fn(move |request| {
+        let server = Arc::clone(&server);
+        async move { Ok::<_, Infallible>(server.respond(&request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(CONNECTION_AGE_MAX, watcher.watch(connection)).await {
+        Ok(Ok(())) | Err(_) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "admin: a connection broke"),
+    }
+}
+
+impl Server {
+    async fn respond<B: Body>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        if self.local_only && !host.is_none_or(is_local) {
+            let why = "this server listens on loopback: the Host header is to name localhost or an address";
+            return Reply::from(Failure::forbidden(why)).into();
+        }
+        self.answer(request).await.unwrap_or_else(Reply::from).into()
+    }
+}
+
+/// Whether a Host header names this machine in a way that no foreign DNS zone can.
+fn is_local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|c| c.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    bare.parse::<IpAddr>().is_ok() || bare == "localhost" || bare.ends_with(".localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local;
+
+    #[test]
+    fn only_names_that_no_foreign_zone_can_give_are_local() {
+        for host in ["127.0.0.1", "127.0.0.1:18080", "[::1]:18080", "localhost:1", "a.localhost"] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in ["", "example.com", "example.com:18080", "localhost.example.com", "127.0.0.1.example.com"]
+        {
+            assert!(!is_local(host), "{host}");
+        }
+    }
+}

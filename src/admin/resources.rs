@@ -1,0 +1,161 @@
+//! What a proxy is told, in Envoy's JSON.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pilot_envoy_api::envoy::config::core::v3::Node;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::Admin;
+use super::query::Query;
+use super::readiness::Readiness;
+use super::reply::Failure;
+use super::services::nearest;
+use crate::proxies::Subscriber;
+use crate::proxy::{Proxy, Transport};
+use crate::resources::{Resource, ResourceSet, ResourceType, to_json};
+
+/// A scope that nobody uses is translated on demand; it may take that long.
+const TRANSLATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The resources of one proxy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResourcesReport {
+    /// The node id.
+    pub proxy: String,
+    /// Whether it has a stream now.
+    pub connected: bool,
+    /// What its configuration depends on.
+    pub scope: String,
+    /// The version of each type's set.
+    pub versions: BTreeMap<String, String>,
+    /// The resources by type, ordered by name.
+    pub resources: BTreeMap<String, Vec<ResourceReport>>,
+}
+
+/// One resource.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResourceReport {
+    /// Its name.
+    pub name: String,
+    /// The hash of its content.
+    pub version: String,
+    /// The resource, with Envoy's field names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<Value>,
+    /// Why it cannot be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Which resources, and of whom.
+#[derive(Debug)]
+pub(super) struct Selection {
+    id: String,
+    connected: bool,
+    subscriber: Subscriber,
+    kind: Option<ResourceType>,
+    name: Option<String>,
+}
+
+impl Selection {
+    pub(super) const PARAMETERS: [&str; 4] = ["proxy", "node", "type", "name"];
+
+    /// Reads `proxy=<id of a connected one>` or `node=<any id>`, `type` and `name`.
+    pub(super) fn read(query: &Query<'_>, admin: &Admin) -> Result<Self, Failure> {
+        let (id, connected, subscriber) = match (query.get("proxy"), query.get("node")) {
+            (Some(id), None) => (id, true, connected(admin, id)?),
+            (None, Some(id)) => (id, false, described(id)?),
+            _ => {
+                let error = "expected proxy=<id of a connected proxy>, or node=<any node id>";
+                return Err(Failure::bad_request(error).knowing(Self::PARAMETERS));
+            }
+        };
+        let kind = query.get("type").map(read_type).transpose()?;
+        let name = query.get("name").map(str::to_owned);
+        Ok(Self { id: id.to_owned(), connected, subscriber, kind, name })
+    }
+
+    /// The resources of the scope, waiting for their translation.
+    pub(super) async fn set(&self, admin: &Admin) -> Result<std::sync::Arc<ResourceSet>, Failure> {
+        let resources = admin.world.resources(&self.subscriber.scope);
+        let known = timeout(TRANSLATION_TIMEOUT, resources).await;
+        known.ok().flatten().ok_or_else(|| {
+            let waiting = Readiness::of(&admin.world).lines();
+            Failure::unavailable("the services are not known yet").knowing(waiting)
+        })
+    }
+
+    /// Writes the chosen ones of the resources. Costs what they weigh.
+    pub(super) fn report(&self, set: &ResourceSet) -> Result<ResourcesReport, Failure> {
+        let kinds = ResourceType::ALL.into_iter().filter(|kind| self.kind.is_none_or(|it| it == *kind));
+        let resources: BTreeMap<_, Vec<_>> = kinds
+            .clone()
+            .map(|kind| {
+                let chosen = set.of(kind).resources().iter().filter(|it| self.chooses(kind, it));
+                (kind.as_str().to_owned(), chosen.map(|it| ResourceReport::of(it)).collect())
+            })
+            .collect();
+        if let Some(name) = &self.name
+            && resources.values().all(Vec::is_empty)
+        {
+            let names = kinds.flat_map(|kind| set.of(kind).resources()).map(|it| it.name().as_ref());
+            return Err(Failure::not_found(format!("no resource {name:?}")).knowing(nearest(name, names)));
+        }
+        let version = |kind: ResourceType| (kind.as_str().to_owned(), set.of(kind).version().to_owned());
+        Ok(ResourcesReport {
+            proxy: self.id.clone(),
+            connected: self.connected,
+            scope: self.subscriber.scope.to_string(),
+            versions: ResourceType::ALL.map(version).into(),
+            resources,
+        })
+    }
+
+    /// What is there by name only is not shown to those who ask for everything.
+    fn chooses(&self, kind: ResourceType, resource: &Resource) -> bool {
+        match &self.name {
+            Some(name) => **name == **resource.name(),
+            None => !(resource.is_by_name_only() && self.subscriber.wildcard[kind as usize]),
+        }
+    }
+}
+
+fn connected(admin: &Admin, id: &str) -> Result<Subscriber, Failure> {
+    admin.proxies.subscriber(id).ok_or_else(|| {
+        let ids = admin.proxies.list().into_iter().map(|proxy| proxy.id);
+        Failure::not_found(format!("no proxy {id:?} is connected")).knowing(ids)
+    })
+}
+
+/// An Envoy of that id, as it would ask: one stream, all clusters and listeners.
+fn described(id: &str) -> Result<Subscriber, Failure> {
+    let node = Node { id: id.to_owned(), ..Node::default() };
+    let proxy = Proxy::from_node(Some(&node)).map_err(|error| Failure::bad_request(error.to_string()))?;
+    let wildcard = ResourceType::ALL.map(ResourceType::has_wildcard);
+    Ok(Subscriber { scope: proxy.scope(Transport::Ads), wildcard })
+}
+
+fn read_type(word: &str) -> Result<ResourceType, Failure> {
+    ResourceType::ALL.into_iter().find(|kind| kind.as_str() == word).ok_or_else(|| {
+        let known = ResourceType::ALL.map(ResourceType::as_str);
+        Failure::bad_request(format!("unknown type {word:?}")).knowing(known)
+    })
+}
+
+impl ResourceReport {
+    fn of(resource: &Resource) -> Self {
+        let (json, error) = match to_json(resource) {
+            Ok(json) => (Some(json), None),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
+        Self {
+            name: resource.name().to_string(),
+            version: resource.version().to_owned(),
+            resource: json,
+            error,
+        }
+    }
+}

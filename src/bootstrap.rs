@@ -1,0 +1,214 @@
+//! What a client is started with, so that it finds pilot: Envoy's bootstrap, and a gRPC client's.
+//!
+//! Pure: options in, a document out.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use pilot_registry::{Address, Port};
+use serde_json::{Value, json};
+
+use crate::proxy::DEFAULT_XDS_CLUSTER;
+
+/// What a bootstrap is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootstrapOptions {
+    /// Who the client is.
+    pub node_id: String,
+    /// The group of clients that it is in; may be empty.
+    pub node_cluster: String,
+    /// Where pilot serves xDS.
+    pub xds: XdsAddress,
+    /// Where Envoy serves its own admin pages, if at all.
+    pub admin: Option<SocketAddr>,
+    /// One stream for all types, or a stream for each.
+    pub streams: Streams,
+    /// Delta, or state of the world.
+    pub delta: bool,
+}
+
+/// How many streams an Envoy opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Streams {
+    /// One for all types, which keeps updates in order.
+    Aggregated,
+    /// One for each type.
+    PerType,
+}
+
+/// Where pilot serves xDS: `127.0.0.1:18000`, `[::1]:18000`, `pilot.example.com:18000`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XdsAddress {
+    host: Address,
+    port: Port,
+}
+
+/// A text that is not an [`XdsAddress`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not an address of pilot: {why}; expected host:port, for example \"127.0.0.1:18000\"")]
+pub struct XdsAddressError {
+    text: String,
+    why: String,
+}
+
+impl FromStr for XdsAddress {
+    type Err = XdsAddressError;
+
+    fn from_str(text: &str) -> Result<Self, XdsAddressError> {
+        let refused = |why: String| XdsAddressError { text: text.to_owned(), why };
+        let (host, port) = text.rsplit_once(':').ok_or_else(|| refused("it has no port".into()))?;
+        let port = port.parse().map_err(|error: pilot_registry::ModelError| refused(error.to_string()))?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if bare.is_none() && host.contains(':') {
+            return Err(refused("an IPv6 address stands in brackets".into()));
+        }
+        match bare.unwrap_or(host).parse::<Address>() {
+            Ok(Address::Unix(_)) => Err(refused("a Unix socket has no port".into())),
+            Ok(host) => Ok(Self { host, port }),
+            Err(error) => Err(refused(error.to_string())),
+        }
+    }
+}
+
+impl From<SocketAddr> for XdsAddress {
+    /// The address by which a client on the same machine reaches a server that listens there. Port 0,
+    /// by which nothing is reached, becomes the default port.
+    fn from(listen: SocketAddr) -> Self {
+        let ip = match listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        let number = if listen.port() == 0 { DEFAULT_XDS_PORT } else { listen.port() };
+        let port = Port::try_from(u32::from(number)).expect("the number is not 0");
+        Self { host: Address::Ip(ip), port }
+    }
+}
+
+/// The port of xDS in pilot.toml and in Envoy's own samples.
+pub const DEFAULT_XDS_PORT: u16 = 18_000;
+
+impl fmt::Display for XdsAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Address::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]:{}", self.port),
+            host => write!(f, "{host}:{}", self.port),
+        }
+    }
+}
+
+/// Envoy's bootstrap.
+pub fn envoy(options: &BootstrapOptions) -> Value {
+    let mut bootstrap = json!({
+        "node": node(options),
+        "dynamic_resources": dynamic_resources(options),
+        "static_resources": { "clusters": [xds_cluster(&options.xds)] },
+    });
+    if let Some(admin) = options.admin {
+        let address = socket_address(&admin.ip().to_string(), admin.port());
+        bootstrap["admin"] = json!({ "address": address });
+    }
+    bootstrap
+}
+
+/// The bootstrap of a client that has xDS in its gRPC library (`GRPC_XDS_BOOTSTRAP`; gRFC A27, A30).
+pub fn grpc(options: &BootstrapOptions) -> Value {
+    json!({
+        "xds_servers": [{
+            "server_uri": options.xds.to_string(),
+            "channel_creds": [{ "type": "insecure" }],
+            "server_features": ["xds_v3"],
+        }],
+        "node": node(options),
+    })
+}
+
+fn node(options: &BootstrapOptions) -> Value {
+    let mut node = json!({ "id": options.node_id });
+    if !options.node_cluster.is_empty() {
+        node["cluster"] = options.node_cluster.as_str().into();
+    }
+    node
+}
+
+/// Clusters and listeners; what they refer to says itself where it comes from. Envoy waits for both
+/// without a limit: to start with nothing is to refuse traffic that pilot knows the way of.
+fn dynamic_resources(options: &BootstrapOptions) -> Value {
+    let api = json!({
+        "api_type": if options.delta { "DELTA_GRPC" } else { "GRPC" },
+        "transport_api_version": "V3",
+        "set_node_on_first_message_only": true,
+        "grpc_services": [{ "envoy_grpc": { "cluster_name": DEFAULT_XDS_CLUSTER } }],
+    });
+    let config = |source: (&str, &Value)| {
+        let mut config = json!({ "resource_api_version": "V3", "initial_fetch_timeout": "0s" });
+        config[source.0] = source.1.clone();
+        config
+    };
+    match options.streams {
+        Streams::Aggregated => {
+            let ads = config(("ads", &json!({})));
+            json!({ "ads_config": api, "cds_config": ads, "lds_config": ads })
+        }
+        Streams::PerType => {
+            let own = config(("api_config_source", &api));
+            json!({ "cds_config": own, "lds_config": own })
+        }
+    }
+}
+
+fn xds_cluster(xds: &XdsAddress) -> Value {
+    let kind = if matches!(xds.host, Address::Ip(_)) { "STATIC" } else { "STRICT_DNS" };
+    let address = socket_address(&xds.host.to_string(), xds.port.get());
+    json!({
+        "name": DEFAULT_XDS_CLUSTER,
+        "type": kind,
+        "connect_timeout": "5s",
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {
+                    "http2_protocol_options": {
+                        // Without it a connection whose other end is gone looks open for ever.
+                        "connection_keepalive": { "interval": "30s", "timeout": "5s" },
+                    },
+                },
+            },
+        },
+        "load_assignment": {
+            "cluster_name": DEFAULT_XDS_CLUSTER,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address } }] }],
+        },
+    })
+}
+
+fn socket_address(address: &str, port: u16) -> Value {
+    json!({ "socket_address": { "address": address, "port_value": port } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_in_every_form() {
+        for text in ["127.0.0.1:18000", "[::1]:18000", "pilot.example.com:1"] {
+            assert_eq!(text.parse::<XdsAddress>().unwrap().to_string(), text);
+        }
+        for text in ["", "18000", "::1:18000", "127.0.0.1:0", "a b:1", "unix:/run/x:1", "h:70000", "[::1]"] {
+            let error = text.parse::<XdsAddress>().unwrap_err().to_string();
+            assert!(error.contains("expected host:port"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_listens_everywhere_is_reached_on_loopback() {
+        for (listen, reached) in
+            [("0.0.0.0:18000", "127.0.0.1:18000"), ("[::]:1", "[::1]:1"), ("10.0.0.1:0", "10.0.0.1:18000")]
+        {
+            let listen: SocketAddr = listen.parse().unwrap();
+            assert_eq!(XdsAddress::from(listen).to_string(), reached);
+        }
+    }
+}
