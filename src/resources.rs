@@ -25,7 +25,7 @@ use prost::{Message, Name};
 
 pub use integrity::{Dangling, dangling};
 pub use json::{JsonError, any_to_json, to_json};
-pub use set::{Change, Changes, ResourceSet, TypeSet, Types};
+pub use set::{Change, Changes, Patch, ResourceSet, TypeSet, Types};
 
 /// The four kinds of resources, in the order in which they are sent: make before break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +87,7 @@ pub struct Resource {
     version: Box<str>,
     references: Box<[(ResourceType, Arc<str>)]>,
     by_name_only: bool,
+    fingerprint: u64,
     /// An encoded `envoy.service.discovery.v3.Resource`.
     delta: Bytes,
     /// The encoded `google.protobuf.Any` inside of `delta`.
@@ -126,7 +127,9 @@ impl Resource {
         };
         let delta = Bytes::from(resource.encode_to_vec());
         let any = inner_any(&delta, any_len);
-        Self { name, version: version.into(), references: references.into(), by_name_only, delta, any }
+        let fingerprint = fingerprint(&name, &version);
+        let (version, references) = (version.into(), references.into());
+        Self { name, version, references, by_name_only, fingerprint, delta, any }
     }
 
     /// The resource's name, unique in its type.
@@ -137,6 +140,11 @@ impl Resource {
     /// The hash of the content.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// A hash of name and version.
+    fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// The resources that it does not work without.
@@ -158,6 +166,14 @@ impl Resource {
     pub fn delta_bytes(&self) -> &Bytes {
         &self.delta
     }
+}
+
+fn fingerprint(name: &str, version: &str) -> u64 {
+    let mut hash = xxhash_rust::xxh3::Xxh3::new();
+    hash.update(name.as_bytes());
+    hash.update(&[0]);
+    hash.update(version.as_bytes());
+    hash.digest()
 }
 
 /// The slice of an encoded `Resource` that is its `Any`: no field that follows it is ever set here, so it

@@ -16,21 +16,44 @@ const HISTORY: usize = 64;
 pub struct TypeSet {
     resources: Vec<Arc<Resource>>,
     version: Box<str>,
+    /// The sum of the resources' fingerprints: independent of order, and cheap to keep up to date.
+    fingerprint: u64,
 }
+
+/// What becomes of names in a set: a resource, or nothing.
+pub type Patch = BTreeMap<Arc<str>, Option<Arc<Resource>>>;
 
 impl TypeSet {
     /// A set of these resources. Of several with one name the last counts.
     pub fn new(resources: impl IntoIterator<Item = Arc<Resource>>) -> Self {
         let mut set = Self::with_version(resources, String::new());
-        let mut hash = xxhash_rust::xxh3::Xxh3::new();
-        for resource in &set.resources {
-            hash.update(resource.name().as_bytes());
-            hash.update(&[0]);
-            hash.update(resource.version().as_bytes());
-            hash.update(&[0]);
-        }
-        set.version = format!("{:016x}", hash.digest()).into();
+        set.version = version_of(set.fingerprint, set.resources.len());
         set
+    }
+
+    /// The set that [`TypeSet::new`] would make of this one's resources after these changes. Costs a copy of
+    /// the list of pointers and work for what is in the patch, but no hash over the whole set.
+    #[must_use]
+    pub fn patched(&self, patch: &Patch) -> Self {
+        let mut resources = Vec::with_capacity(self.resources.len() + patch.len());
+        let mut fingerprint = self.fingerprint;
+        let mut rest = self.resources.as_slice();
+        for (name, change) in patch {
+            let at = rest.partition_point(|resource| resource.name() < name);
+            resources.extend_from_slice(&rest[..at]);
+            rest = &rest[at..];
+            if let Some((old, after)) = rest.split_first().filter(|(old, _)| old.name() == name) {
+                fingerprint = fingerprint.wrapping_sub(old.fingerprint());
+                rest = after;
+            }
+            if let Some(resource) = change {
+                fingerprint = fingerprint.wrapping_add(resource.fingerprint());
+                resources.push(Arc::clone(resource));
+            }
+        }
+        resources.extend_from_slice(rest);
+        let version = version_of(fingerprint, resources.len());
+        Self { resources, version, fingerprint }
     }
 
     /// A set with a version that the caller answers for.
@@ -41,7 +64,9 @@ impl TypeSet {
         resources.reverse();
         resources.dedup_by(|a, b| a.name() == b.name());
         resources.reverse();
-        Self { resources, version: version.into() }
+        let fingerprint =
+            resources.iter().fold(0u64, |sum, resource| sum.wrapping_add(resource.fingerprint()));
+        Self { resources, version: version.into(), fingerprint }
     }
 
     /// The resources, ordered by name.
@@ -59,6 +84,13 @@ impl TypeSet {
     pub fn version(&self) -> &str {
         &self.version
     }
+}
+
+fn version_of(fingerprint: u64, count: usize) -> Box<str> {
+    let mut hash = xxhash_rust::xxh3::Xxh3::new();
+    hash.update(&fingerprint.to_le_bytes());
+    hash.update(&(count as u64).to_le_bytes());
+    format!("{:016x}", hash.digest()).into()
 }
 
 /// What became of one name.
@@ -85,7 +117,7 @@ impl Changes {
         self.0.iter().all(Vec::is_empty)
     }
 
-    fn between(old: &[Arc<TypeSet>; 4], new: &[Arc<TypeSet>; 4]) -> Self {
+    fn between(old: &Types, new: &Types) -> Self {
         Self(ResourceType::ALL.map(|kind| diff(&old[kind as usize], &new[kind as usize])))
     }
 }
@@ -99,6 +131,9 @@ fn diff(old: &Arc<TypeSet>, new: &Arc<TypeSet>) -> Vec<Change> {
     let gone = |resource: &Arc<Resource>| Change { name: Arc::clone(resource.name()), resource: None };
     let mut old = old.resources.iter().peekable();
     for resource in &new.resources {
+        if old.next_if(|old| Arc::ptr_eq(old, resource)).is_some() {
+            continue;
+        }
         while let Some(removed) = old.next_if(|old| old.name() < resource.name()) {
             changes.push(gone(removed));
         }
@@ -111,15 +146,15 @@ fn diff(old: &Arc<TypeSet>, new: &Arc<TypeSet>) -> Vec<Change> {
     changes
 }
 
-/// Resources of all types, as a translation makes them.
-pub type Types = [TypeSet; 4];
+/// Resources of all types, as a translation makes them. A type that nothing changed in stays the same `Arc`.
+pub type Types = [Arc<TypeSet>; 4];
 
 /// All resources of one scope at one generation.
 #[derive(Debug)]
 pub struct ResourceSet {
     generation: u64,
     changed: Instant,
-    types: [Arc<TypeSet>; 4],
+    types: Types,
     /// The last element led from `generation - 1` to `generation`.
     history: VecDeque<Arc<Changes>>,
 }
@@ -127,12 +162,11 @@ pub struct ResourceSet {
 impl ResourceSet {
     /// The first set of a scope. `changed` is when the change that led to it was published by a registry.
     pub fn first(types: Types, changed: Instant) -> Self {
-        Self { generation: 1, changed, types: types.map(Arc::new), history: VecDeque::new() }
+        Self { generation: 1, changed, types, history: VecDeque::new() }
     }
 
     /// The set that follows this one, or `None` when nothing a client could see is different.
-    pub fn successor(&self, types: Types, changed: Instant) -> Option<Self> {
-        let mut types = types.map(Arc::new);
+    pub fn successor(&self, mut types: Types, changed: Instant) -> Option<Self> {
         let changes = Changes::between(&self.types, &types);
         if changes.is_empty() {
             return None;
@@ -202,7 +236,7 @@ mod tests {
 
     fn types(clusters: &[(&str, &str)]) -> Types {
         let clusters = clusters.iter().map(|(name, alt)| cluster(name, alt));
-        [TypeSet::new(clusters), TypeSet::default(), TypeSet::default(), TypeSet::default()]
+        [TypeSet::new(clusters).into(), Arc::default(), Arc::default(), Arc::default()]
     }
 
     fn names(changes: &Changes) -> Vec<(String, bool)> {
@@ -240,5 +274,16 @@ mod tests {
         let back = TypeSet::new([cluster("b", ""), cluster("a", "")]);
         assert_eq!(forth, back);
         assert_ne!(forth.version(), TypeSet::new([cluster("a", "")]).version());
+    }
+
+    #[test]
+    fn a_patched_set_is_the_set_made_anew() {
+        let set = TypeSet::new([cluster("b", ""), cluster("d", ""), cluster("e", "")]);
+        let patch = [("a", Some("1")), ("b", Some("2")), ("c", None), ("d", None), ("f", Some("3"))];
+        let patch = patch.map(|(name, alt)| (Arc::from(name), alt.map(|alt| cluster(name, alt))));
+        let patched = set.patched(&patch.into());
+        let anew = [cluster("a", "1"), cluster("b", "2"), cluster("e", ""), cluster("f", "3")];
+        assert_eq!(patched, TypeSet::new(anew));
+        assert!(Arc::ptr_eq(&patched.resources()[2], &set.resources()[2]));
     }
 }

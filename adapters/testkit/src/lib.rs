@@ -1,1 +1,31 @@
-//! .
+//! The contract that every registry adapter passes, and registries for tests.
+//!
+//! ```text
+//!  Backend (the platform's own side) ──► rules c01 … c17 ──► Runner ──► the adapter under test
+//!                                   └──► operations_converge (drawn lists of operations)
+//!  Script (a test's hand) ──► Scripted ──► supervisor, catalog, server under test
+//! ```
+//!
+//! - [`Backend`] is what an adapter's author writes: how a test puts and deletes services on the platform,
+//!   cuts it off and breaks it. [`contract!`] makes one test of each rule out of it.
+//! - [`Runner`] follows a registry the way pilot's supervisor does, for tests.
+//! - [`Scripted`] is a registry that does what a test says.
+//! - [`service`] and [`snapshot`] build values in a line; [`strategies`] draws them at random.
+//! - [`memory`] is a platform in memory with a correct adapter: what the suite itself is tested on.
+//!
+//! Nothing here is for production: builders panic on values that make no sense.
+
+mod backend;
+mod builder;
+pub mod contract;
+pub mod memory;
+mod property;
+mod runner;
+mod scripted;
+pub mod strategies;
+
+pub use backend::{Backend, BadConfig, Operation};
+pub use builder::{ServiceBuilder, service, snapshot};
+pub use property::operations_converge;
+pub use runner::Runner;
+pub use scripted::{Script, Scripted};

@@ -1,0 +1,188 @@
+//! What a test may do on the platform's own side.
+
+use std::fmt;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use async_trait::async_trait;
+use pilot_registry::{Hostname, Service, ServiceRegistry};
+
+/// A platform as its operator has it in hand: the suite changes it here and looks at what the adapter
+/// makes of it. Each method returns when the platform has taken the change; the adapter need not have
+/// seen it yet.
+///
+/// What a platform cannot do it [lacks](Backend::lacks), and the suite says which rule was not checked
+/// because of it. An operation that is neither written nor declared as lacking fails.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// A registry that follows this platform, constructed as pilot would. Called outside any runtime, too.
+    fn registry(&self) -> Box<dyn ServiceRegistry>;
+
+    /// What the adapter is expected to say of a service that was put: without the parts that the platform
+    /// has no place for.
+    fn as_seen(&self, service: &Arc<Service>) -> Arc<Service> {
+        Arc::clone(service)
+    }
+
+    /// Why the platform has no such operation, if it has none.
+    fn lacks(&self, operation: Operation) -> Option<&'static str> {
+        let _ = operation;
+        None
+    }
+
+    /// How many changes a put may show as; 1 where a service is one object of the platform.
+    fn changes_per_put(&self) -> u64 {
+        1
+    }
+
+    /// Configurations that the adapter refuses, and what it says. At least one.
+    fn bad_configs(&self) -> Vec<BadConfig>;
+
+    /// Adds or replaces a service.
+    async fn put(&mut self, service: &Service) -> Result<()>;
+
+    /// Adds or replaces many services, in one go where the platform has such a thing.
+    async fn put_all(&mut self, services: &[Arc<Service>]) -> Result<()> {
+        for service in services {
+            self.put(service).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a service that is there.
+    async fn delete(&mut self, host: &Hostname) -> Result<()>;
+
+    /// Writes what is there once more with the same content, in another order where it has one.
+    async fn rewrite(&mut self) -> Result<()> {
+        bail!("rewrite is not written for this backend")
+    }
+
+    /// Adds an entry of that name which makes no sense, beside those that do.
+    async fn put_malformed(&mut self, entry: &str) -> Result<()> {
+        bail!("put_malformed({entry}) is not written for this backend")
+    }
+
+    /// Removes such an entry.
+    async fn delete_malformed(&mut self, entry: &str) -> Result<()> {
+        bail!("delete_malformed({entry}) is not written for this backend")
+    }
+
+    /// Cuts adapters off the platform, and ends what they have open. The platform itself goes on.
+    async fn disconnect(&mut self) -> Result<()> {
+        bail!("disconnect is not written for this backend")
+    }
+
+    /// Ends [`Backend::disconnect`].
+    async fn reconnect(&mut self) -> Result<()> {
+        bail!("reconnect is not written for this backend")
+    }
+
+    /// Makes the platform forget how it came to its state: compaction, an index that starts again.
+    async fn lose_history(&mut self) -> Result<()> {
+        bail!("lose_history is not written for this backend")
+    }
+
+    /// Refuses the adapter's credentials from now on.
+    async fn revoke(&mut self) -> Result<()> {
+        bail!("revoke is not written for this backend")
+    }
+
+    /// Ends [`Backend::revoke`].
+    async fn restore(&mut self) -> Result<()> {
+        bail!("restore is not written for this backend")
+    }
+
+    /// Makes the platform's answer as a whole make no sense.
+    async fn garble(&mut self) -> Result<()> {
+        bail!("garble is not written for this backend")
+    }
+
+    /// Ends [`Backend::garble`].
+    async fn mend(&mut self) -> Result<()> {
+        bail!("mend is not written for this backend")
+    }
+
+    /// Makes the next list stop after a part of it has been sent.
+    async fn stall(&mut self) -> Result<()> {
+        bail!("stall is not written for this backend")
+    }
+
+    /// Returns once an adapter has got its part of a stalled list and waits for the rest.
+    async fn stalled(&mut self) -> Result<()> {
+        bail!("stalled is not written for this backend")
+    }
+
+    /// Ends [`Backend::stall`]: the rest of the list is sent.
+    async fn resume(&mut self) -> Result<()> {
+        bail!("resume is not written for this backend")
+    }
+
+    /// How many connections (or watches, where nothing is connected) adapters have open.
+    async fn connections(&self) -> Result<usize> {
+        bail!("connections is not written for this backend")
+    }
+
+    /// Texts that appear nowhere but in the adapter's configuration.
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What `Debug` shows of the adapter's configuration and of the registry.
+    fn debug_views(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// What not every platform can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Operation {
+    /// [`Backend::disconnect`] and [`Backend::reconnect`].
+    Disconnect,
+    /// [`Backend::lose_history`].
+    LoseHistory,
+    /// [`Backend::revoke`] and [`Backend::restore`].
+    Revoke,
+    /// [`Backend::garble`] and [`Backend::mend`].
+    Garble,
+    /// [`Backend::stall`], [`Backend::stalled`] and [`Backend::resume`].
+    Stall,
+    /// [`Backend::rewrite`].
+    Rewrite,
+    /// [`Backend::put_malformed`] and [`Backend::delete_malformed`].
+    PutMalformed,
+    /// [`Backend::connections`].
+    CountConnections,
+    /// [`Backend::secrets`] and [`Backend::debug_views`].
+    KeepSecrets,
+    /// Not a method: the platform has a place for that fact about an endpoint.
+    Say(&'static str),
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disconnect => f.write_str("disconnect"),
+            Self::LoseHistory => f.write_str("lose history"),
+            Self::Revoke => f.write_str("revoke"),
+            Self::Garble => f.write_str("garble"),
+            Self::Stall => f.write_str("stall"),
+            Self::Rewrite => f.write_str("rewrite"),
+            Self::PutMalformed => f.write_str("put malformed"),
+            Self::CountConnections => f.write_str("count connections"),
+            Self::KeepSecrets => f.write_str("keep secrets"),
+            Self::Say(what) => write!(f, "say {what}"),
+        }
+    }
+}
+
+/// A configuration that an adapter refuses.
+#[derive(Clone, Debug)]
+pub struct BadConfig {
+    /// What is wrong with it.
+    pub wrong: &'static str,
+    /// What the message has to contain: the key, the line where it was read from text, the allowed values.
+    pub mentions: &'static [&'static str],
+    /// What came of it: the message, if it was refused.
+    pub outcome: Result<(), String>,
+}

@@ -1,0 +1,219 @@
+//! pilot.toml -> [`Config`]: the types and every default. Nothing here reads a file.
+//!
+//! ```text
+//!  pilot.toml ─┐
+//!  PILOT_* ────┼─► load ─► Config            or all problems, each with file, line, column and key
+//!  flags ──────┘   (flag before environment before file before default)
+//! ```
+//!
+//! The JSON schema of these types is also what the loader knows of keys: names, types, bounds and
+//! examples in messages come from there, so they cannot differ from what is documented.
+
+mod check;
+mod duration;
+mod entry;
+mod listen;
+mod load;
+mod origin;
+mod problem;
+mod schema;
+mod settings;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use entry::{Kind, RegistryEntry};
+pub use load::{Loaded, load, parse};
+pub use origin::Origins;
+pub use problem::{Problem, Problems};
+pub use schema::schema;
+pub use settings::Setting;
+
+/// All of pilot.toml.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The server that Envoy and gRPC clients connect to.
+    pub xds: Xds,
+    /// The HTTP server for people and monitoring.
+    pub admin: Admin,
+    /// How changes are merged before they are sent.
+    pub push: Push,
+    /// What every proxy is told.
+    pub mesh: Mesh,
+    /// The listeners of proxies that run beside no workload.
+    pub router: Router,
+    /// What pilot writes to standard error.
+    pub log: Log,
+    /// Where services come from, by a name of your choice (a-z, 0-9 and '-'); at least one, all active
+    /// at once.
+    pub registry: BTreeMap<String, RegistryEntry>,
+}
+
+/// `[xds]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Xds {
+    /// IP address and port of the gRPC server.
+    #[serde(with = "listen")]
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+    /// Streams at one time; further ones are refused.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_streams: usize,
+    /// Size of one request.
+    #[schemars(range(min = 1024, max = 1_073_741_824))]
+    pub max_request_bytes: usize,
+    /// Names that one stream may subscribe to, for each type.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_names: usize,
+    /// After this time, more or less, a client is asked to connect again, so that the load of several
+    /// pilots evens out. "0s" = never.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub max_connection_age: Duration,
+    /// How often a silent connection is tested.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub keepalive_interval: Duration,
+    /// A connection whose test is not answered in this time is closed.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub keepalive_timeout: Duration,
+    /// How long streams have for an orderly end when pilot stops.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub drain_timeout: Duration,
+}
+
+impl Default for Xds {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 18000)),
+            max_streams: 20_000,
+            max_request_bytes: 4 << 20,
+            max_names: 50_000,
+            max_connection_age: Duration::from_secs(30 * 60),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// IP address and port of the HTTP server: /livez, /readyz, /metrics, /debug/... It asks for no
+    /// password: keep it on loopback, or behind something that does.
+    #[serde(with = "listen")]
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 18080)) }
+    }
+}
+
+/// `[push]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Push {
+    /// The first change after a quiet time of this length goes out at once. Changes that follow are
+    /// merged until it is quiet for this long again.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub quiet: Duration,
+    /// ... but no change waits longer than this.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub max_delay: Duration,
+}
+
+impl Default for Push {
+    fn default() -> Self {
+        Self { quiet: Duration::from_millis(20), max_delay: Duration::from_millis(200) }
+    }
+}
+
+/// `[mesh]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mesh {
+    /// How long a proxy waits for a connection to an endpoint.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub connect_timeout: Duration,
+}
+
+impl Default for Mesh {
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(5) }
+    }
+}
+
+/// `[router]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Router {
+    /// The IP address on which routers open their listeners.
+    #[serde(with = "listen::ip")]
+    #[schemars(with = "String")]
+    pub bind: IpAddr,
+    /// IP address and port of one more listener, which routes to every HTTP service by Host header. Not
+    /// opened unless given.
+    #[serde(with = "listen::optional")]
+    #[schemars(with = "Option<String>", extend("examples" = ["127.0.0.1:15080"]))]
+    pub http_listen: Option<SocketAddr>,
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        Self { bind: Ipv4Addr::LOCALHOST.into(), http_listen: None }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// The least severe level that is written (error, warn, info, debug, trace), for all or by module:
+    /// "info,pilot::xds=debug".
+    pub filter: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl From<&Config> for crate::mesh::MeshOptions {
+    fn from(config: &Config) -> Self {
+        Self {
+            connect_timeout: config.mesh.connect_timeout,
+            bind: config.router.bind,
+            http_listen: config.router.http_listen,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Values that make sense alone, but not together.
+
+use std::time::Duration;
+
+use super::Config;
+
+/// Something that is wrong: the keys that it is about, the first of which is where to mend it, and what.
+pub(super) type Finding = (Vec<String>, String);
+
+/// All that is wrong with the values.
+pub(super) fn check(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut find = |keys: &[&str], message: String| {
+        findings.push((keys.iter().map(|key| (*key).to_owned()).collect(), message));
+    };
+    let (xds, admin) = (config.xds.listen, config.admin.listen);
+    if xds == admin && xds.port() != 0 {
+        find(
+            &["admin.listen", "xds.listen"],
+            format!("{admin} is the address of xds.listen too: expected another"),
+        );
+    }
+    if config.router.http_listen == Some(xds) || config.router.http_listen == Some(admin) {
+        let keys = ["router.http_listen", "xds.listen", "admin.listen"];
+        find(&keys, "pilot itself listens there: expected another address".into());
+    }
+    let never_zero = [
+        ("xds.keepalive_interval", config.xds.keepalive_interval),
+        ("xds.keepalive_timeout", config.xds.keepalive_timeout),
+        ("push.max_delay", config.push.max_delay),
+        ("mesh.connect_timeout", config.mesh.connect_timeout),
+    ];
+    for (key, _) in never_zero.iter().filter(|(_, duration)| *duration == Duration::ZERO) {
+        find(&[key], "0 makes no sense here: expected a longer time".into());
+    }
+    if config.push.quiet > config.push.max_delay {
+        let max = super::duration::format(config.push.max_delay);
+        find(&["push.quiet", "push.max_delay"], format!("longer than push.max_delay, which is {max}"));
+    }
+    if let Err(error) = config.log.filter.parse::<tracing_subscriber::filter::Targets>() {
+        let hint =
+            "expected a level (error, warn, info, debug, trace, off) or module=level, separated by commas";
+        find(&["log.filter"], format!("{:?} is not a filter ({error}): {hint}", config.log.filter));
+    }
+    findings.extend(registries(config));
+    findings
+}
+
+fn registries(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if config.registry.is_empty() {
+        let example = "[registry.local.file]\npath = \"services.toml\"";
+        findings.push((
+            vec!["registry".into()],
+            format!(
+                "there is none, so there would be no services: expected at least one, for example\n{example}"
+            ),
+        ));
+    }
+    for (name, entry) in &config.registry {
+        let key = format!("registry.{name}");
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || name.len() > 63 || !name.chars().all(plain) {
+            let message =
+                format!("{name:?} is not a name for a registry: expected 1 to 63 of a-z, 0-9 and '-'");
+            findings.push((vec![key.clone()], message));
+        }
+        let kinds: Vec<String> =
+            entry.kinds().iter().map(|kind| format!("[{key}.{}]", kind.as_str())).collect();
+        match kinds.as_slice() {
+            [_] => {}
+            [] => findings.push((
+                vec![key.clone()],
+                format!("says no kind of registry: expected a table like [{key}.file]"),
+            )),
+            several => findings.push((
+                vec![key.clone()],
+                format!("is of several kinds: expected one of {}", several.join(", ")),
+            )),
+        }
+    }
+    findings
+}

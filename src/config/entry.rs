@@ -1,0 +1,71 @@
+//! One registry of pilot.toml: `[registry.<name>]` and the one table that says its kind.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// `[registry.<name>]`. Exactly one of the kinds is given; the loader has checked it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegistryEntry {
+    /// 0 is preferred: endpoints of priority 1 take over when those of priority 0 are unhealthy.
+    #[schemars(range(min = 0, max = 127))]
+    pub priority: u32,
+    /// Services from TOML, YAML or JSON files.
+    #[cfg(feature = "file")]
+    pub file: Option<File>,
+}
+
+/// The kind of a registry, with its own configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind<'a> {
+    /// `[registry.<name>.file]`
+    #[cfg(feature = "file")]
+    File(&'a File),
+    #[doc(hidden)]
+    #[cfg(not(feature = "file"))]
+    Never(std::convert::Infallible, std::marker::PhantomData<&'a ()>),
+}
+
+impl Kind<'_> {
+    /// The kind's table in pilot.toml.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            #[cfg(feature = "file")]
+            Self::File(_) => "file",
+            #[cfg(not(feature = "file"))]
+            Self::Never(never, _) => match *never {},
+        }
+    }
+}
+
+impl RegistryEntry {
+    /// The kinds that are given. In a loaded configuration it is exactly one.
+    pub fn kinds(&self) -> Vec<Kind<'_>> {
+        let kinds = [
+            #[cfg(feature = "file")]
+            self.file.as_ref().map(Kind::File),
+        ];
+        kinds.into_iter().flatten().collect()
+    }
+
+    /// Makes paths that came from a file relative to that file's folder. `from_file` tells for a key of
+    /// this entry (`file.path`) whether it did.
+    pub(super) fn resolve(&mut self, folder: &Path, from_file: impl Fn(&str) -> bool) {
+        #[cfg(feature = "file")]
+        if let Some(file) = &mut self.file
+            && from_file("file.path")
+        {
+            file.path = folder.join(&file.path);
+        }
+    }
+}
+
+/// `[registry.<name>.file]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// A file or a folder of files.
+    pub path: std::path::PathBuf,
+}

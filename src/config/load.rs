@@ -1,0 +1,148 @@
+//! Reads pilot.toml and everything that may override it.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::origin::{position, take};
+use super::walk::Findings;
+use super::{Config, Origins, Problem, Problems, Setting, check, schema, settings, walk};
+
+/// A configuration that is in order.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration. Paths in it need no folder any more.
+    pub config: Config,
+    /// Where its values come from, to say what is wrong with one that turns out to be so later.
+    pub origins: Origins,
+    /// What the user should know, but what stops nothing.
+    pub warnings: Vec<Problem>,
+}
+
+/// More than any pilot.toml, less than hurts.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// Reads that file. `environment` is all of it; other variables than `PILOT_...` are not looked at.
+/// Flags win over the environment, the environment over the file, the file over the defaults.
+///
+/// # Errors
+/// All that is wrong.
+pub fn load(
+    path: &Path,
+    environment: &BTreeMap<String, String>,
+    flags: &[Setting],
+) -> Result<Loaded, Problems> {
+    let text = read(path)?;
+    let file = path.display().to_string();
+    let mut loaded = parse(&file, &text, environment, flags)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    for (name, entry) in &mut loaded.config.registry {
+        entry.resolve(folder, |key| loaded.origins.is_from_file(&format!("registry.{name}.{key}")));
+    }
+    Ok(loaded)
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    let refused = |why: String| Problem::with_file(path.display().to_string(), why);
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| refused(format!("cannot be opened: {error}")))?;
+    let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|error| refused(format!("cannot be read: {error}")))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(refused(format!("too large: expected at most {MAX_BYTES} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+        let (line, column) = position(&valid, valid.len());
+        let problem = refused("this byte is not UTF-8".into());
+        Problem { line: Some(line), column: Some(column), ..problem }
+    })
+}
+
+/// Reads the text of a file of that name. Paths in it are left as they are.
+///
+/// # Errors
+/// All that is wrong.
+pub fn parse(
+    file: &str,
+    text: &str,
+    environment: &BTreeMap<String, String>,
+    flags: &[Setting],
+) -> Result<Loaded, Problems> {
+    let schema = schema::inlined();
+    let (mut table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let origins = Origins::new(file, text, &[]);
+        let problem = |error: &toml::de::Error| syntax(&origins, error);
+        return Err(Problems(errors.iter().map(problem).collect()));
+    }
+    let keys = settings::scalar_keys(&schema, table.get_ref());
+    let (mut given, warnings) = settings::from_environment(environment, &keys);
+    given.extend_from_slice(flags);
+    let mut origins = Origins::new(file, text, &given);
+    settings::apply(&given, &schema, table.get_mut(), &origins);
+    origins.note("", table.get_ref());
+
+    let mut findings = walk::walk(&schema, table.get_mut(), &origins);
+    let config = deserialize(table, &origins, &mut findings);
+    report_checks(&config, &origins, &mut findings);
+    if findings.problems.is_empty() {
+        return Ok(Loaded { config, origins, warnings });
+    }
+    findings.problems.sort();
+    findings.problems.dedup();
+    Err(Problems(findings.problems))
+}
+
+fn syntax(origins: &Origins, error: &toml::de::Error) -> Problem {
+    let offset = error.span().map_or(0, |span| span.start);
+    origins.problem_at(offset, None, format!("not TOML: {}", error.message()))
+}
+
+/// Takes out what cannot be read, and reads again, until the rest can.
+fn deserialize(mut table: Spanned<DeTable<'_>>, origins: &Origins, findings: &mut Findings) -> Config {
+    loop {
+        let error = match Config::deserialize(toml::Deserializer::from(table.clone())) {
+            Ok(config) => return config,
+            Err(error) => error,
+        };
+        let span = error.span().unwrap_or(0..0);
+        let key = origins.key_at(&span).map(str::to_owned);
+        let unit = key.as_deref().map(unit_of);
+        // A part of a registry that was taken out before is missing now because of that.
+        let known = unit.is_some_and(|unit| findings.broken.iter().any(|key| unit_of(key) == unit));
+        if !known {
+            findings.problems.push(origins.problem_at(span.start, key.as_deref(), error.message()));
+        }
+        let taken = unit.is_some_and(|unit| take(table.get_mut(), unit));
+        findings.broken.extend(key);
+        if !taken {
+            return Config::default();
+        }
+    }
+}
+
+/// What has to go when that key is broken: a registry as a whole, for its keys have no defaults.
+fn unit_of(key: &str) -> &str {
+    let mut dots = key.match_indices('.').map(|(at, _)| at);
+    match key.starts_with("registry.") {
+        true => dots.nth(1).map_or(key, |end| &key[..end]),
+        false => key,
+    }
+}
+
+fn report_checks(config: &Config, origins: &Origins, findings: &mut Findings) {
+    let broken = |about: &String| {
+        let inside =
+            |key: &String| key.strip_prefix(about.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        findings.broken.iter().any(|key| key == about || inside(key))
+    };
+    let found = check::check(config);
+    let sound = found.into_iter().filter(|(about, _)| !about.iter().any(broken));
+    let problems: Vec<Problem> = sound.map(|(about, message)| origins.problem(&about[0], message)).collect();
+    findings.problems.extend(problems);
+}

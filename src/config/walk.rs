@@ -1,0 +1,110 @@
+//! Finds all keys that do not exist and all values of a wrong type, and takes them out.
+
+use serde_json::Value;
+use toml::de::{DeTable, DeValue};
+
+use super::origin::join;
+use super::schema::{Scalar, Shape};
+use super::{Origins, Problem};
+
+/// What the walk has found.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) problems: Vec<Problem>,
+    /// The keys that were taken out.
+    pub(super) broken: Vec<String>,
+}
+
+/// Compares the table with the schema. What does not fit is reported and taken out, so that the rest can
+/// be looked at further.
+pub(super) fn walk(schema: &Value, table: &mut DeTable<'_>, origins: &Origins) -> Findings {
+    let mut findings = Findings::default();
+    walk_table(Shape::new(schema), "", table, origins, &mut findings);
+    findings
+}
+
+fn walk_table(
+    shape: Shape<'_>,
+    prefix: &str,
+    table: &mut DeTable<'_>,
+    origins: &Origins,
+    findings: &mut Findings,
+) {
+    let mut misfits = Vec::new();
+    for (key, value) in table.iter_mut() {
+        let path = join(prefix, key.get_ref());
+        let (offset, message) = match shape.get(key.get_ref()) {
+            None => (key.span().start, unknown_key(shape, prefix, key.get_ref())),
+            Some(shape) => match (shape.is_table(), value.get_mut()) {
+                (true, DeValue::Table(inner)) => {
+                    walk_table(shape, &path, inner, origins, findings);
+                    continue;
+                }
+                (_, inner) => match wrong_type(shape, inner) {
+                    Some(message) => (value.span().start, message),
+                    None => continue,
+                },
+            },
+        };
+        findings.problems.push(origins.problem_at(offset, Some(&path), message));
+        findings.broken.push(path);
+        misfits.push(key.get_ref().to_string());
+    }
+    for key in misfits {
+        table.remove(key.as_str());
+    }
+}
+
+fn unknown_key(shape: Shape<'_>, table: &str, key: &str) -> String {
+    let known: Vec<&str> = shape.keys().map(|(key, _)| key).collect();
+    let place = if table.is_empty() { "pilot.toml".into() } else { format!("[{table}]") };
+    match nearest(key, known.iter().copied()) {
+        Some(near) => format!("unknown key: did you mean {near:?}?"),
+        None => format!("unknown key: {place} has {}", quoted(&known)),
+    }
+}
+
+fn wrong_type(shape: Shape<'_>, value: &DeValue<'_>) -> Option<String> {
+    let (min, max) = shape.bounds();
+    let fits = match (shape.scalar(), value) {
+        (Some(Scalar::String), DeValue::String(text)) => {
+            let words = shape.words();
+            words.is_empty() || words.contains(&text.as_ref())
+        }
+        (Some(Scalar::Integer), DeValue::Integer(number)) => {
+            i64::from_str_radix(number.as_str(), number.radix())
+                .is_ok_and(|number| (min..=max).contains(&number))
+        }
+        (Some(Scalar::Boolean), DeValue::Boolean(_)) => true,
+        // Neither a scalar nor a table: whoever deserializes it knows.
+        (None, _) => !shape.is_table(),
+        _ => false,
+    };
+    (!fits).then(|| format!("{}: {}", shown(value), shape.expected()))
+}
+
+fn shown(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) if text.chars().count() > 60 => "this string does not fit".into(),
+        DeValue::String(text) => format!("{:?} does not fit", text.as_ref()),
+        DeValue::Integer(number) => format!("{number} does not fit"),
+        DeValue::Float(number) => format!("{number} does not fit"),
+        DeValue::Boolean(flag) => format!("{flag} does not fit"),
+        DeValue::Datetime(time) => format!("{time} does not fit"),
+        DeValue::Array(_) => "an array does not fit".into(),
+        DeValue::Table(_) => "a table does not fit".into(),
+    }
+}
+
+/// The known word that `word` is most likely meant to be, if one is near.
+pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    let distances = known.map(|known| (strsim::damerau_levenshtein(&lower, &known.to_lowercase()), known));
+    let (distance, known) = distances.min()?;
+    (distance <= 1 + word.chars().count() / 4).then_some(known)
+}
+
+/// The words in quotation marks, with commas.
+pub(super) fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,85 @@
+//! A tower layer: no more discovery streams at once than allowed.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::{Either, Ready, ready};
+use futures_util::{FutureExt, TryFutureExt};
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use crate::metrics::Metrics;
+
+/// Admits a bounded number of streams; each holds its place until its response body is dropped.
+#[derive(Clone)]
+pub(super) struct AdmissionLayer {
+    max: usize,
+    places: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+impl AdmissionLayer {
+    /// Admits at most `max` streams at once.
+    pub(super) fn new(max: usize, metrics: Metrics) -> Self {
+        Self { max, places: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))), metrics }
+    }
+}
+
+impl<S> Layer<S> for AdmissionLayer {
+    type Service = Admission<S>;
+
+    fn layer(&self, inner: S) -> Admission<S> {
+        Admission { inner, layer: self.clone() }
+    }
+}
+
+/// The service that [`AdmissionLayer`] makes.
+#[derive(Clone)]
+pub(super) struct Admission<S> {
+    inner: S,
+    layer: AdmissionLayer,
+}
+
+impl<S, B> Service<Request<B>> for Admission<S>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Either<
+        Ready<Result<Response<Body>, S::Error>>,
+        futures_util::future::BoxFuture<'static, Result<Response<Body>, S::Error>>,
+    >;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // Health and reflection answer also when all places are taken.
+        let is_discovery = request.uri().path().starts_with("/envoy.service.");
+        if !is_discovery {
+            return Either::Right(self.inner.call(request).boxed());
+        }
+        let Ok(place) = Arc::clone(&self.layer.places).try_acquire_owned() else {
+            self.layer.metrics.refused("streams");
+            let max = self.layer.max;
+            let status = Status::resource_exhausted(format!("{max} streams are open: [xds] max_streams"));
+            return Either::Left(ready(Ok(status.into_http())));
+        };
+        let holding = move |response: Response<Body>| {
+            response.map(|body| {
+                Body::new(body.map_frame(move |frame| {
+                    let _held = &place;
+                    frame
+                }))
+            })
+        };
+        Either::Right(self.inner.call(request).map_ok(holding).boxed())
+    }
+}

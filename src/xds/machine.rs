@@ -1,0 +1,343 @@
+//! The state machine of one stream: requests and sets in, responses out. No IO, no clock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pilot_envoy_api::envoy::config::core::v3::Node;
+use pilot_envoy_api::google::rpc::Status as RpcStatus;
+
+use super::order::{Order, needs};
+use super::type_state::{InFlight, TypeState};
+use crate::resources::{Resource, ResourceSet, ResourceType, TypeSet};
+
+/// How many types that pilot does not know one stream may ask for.
+const MAX_UNKNOWN_TYPES: usize = 32;
+
+/// One of the protocol's two variants: state of the world, or delta.
+pub trait Variant: Sized + Send + 'static {
+    /// What clients send.
+    type Request: prost::Message + Default + Send + 'static;
+    /// What clients are sent.
+    type Response: prost::Message + Send + 'static;
+    /// The variant's name: `sotw` or `delta`.
+    const NAME: &'static str;
+    /// Whether a request that answers an older response than the last says anything at all (P2, P3).
+    const STALE_REQUESTS_COUNT: bool;
+
+    /// The parts that both variants' requests have.
+    fn parts(request: &Self::Request) -> RequestParts<'_>;
+
+    /// Brings a subscription to what a request says. `set` is `None` while nothing is known.
+    ///
+    /// # Errors
+    /// More names than `limits` allow.
+    fn subscribe(
+        state: &mut TypeState,
+        kind: ResourceType,
+        request: Self::Request,
+        set: Option<&TypeSet>,
+        limits: &Limits,
+    ) -> Result<(), Refusal>;
+
+    /// What the client is to be sent now, if anything; `removals` = what is gone may be removed.
+    fn compose(state: &mut TypeState, kind: ResourceType, set: &TypeSet, removals: bool) -> Option<Composed>;
+
+    /// Makes the message.
+    fn response(composed: Composed, type_url: &str, version: &str, nonce: &str) -> Self::Response;
+
+    /// The answer to a first request for a type that does not exist: none of it does (P18).
+    fn nothing_of(request: &Self::Request) -> Composed;
+}
+
+/// The parts that both variants' requests have.
+#[derive(Debug)]
+pub struct RequestParts<'a> {
+    /// Who asks; on the first request of a stream.
+    pub node: Option<&'a Node>,
+    /// The type of all names in the request.
+    pub type_url: &'a str,
+    /// The response that it answers, if any.
+    pub nonce: &'a str,
+    /// Why that response was rejected, if it was.
+    pub error: Option<&'a RpcStatus>,
+}
+
+/// What goes into one response.
+#[derive(Debug, Default)]
+pub struct Composed {
+    /// What is sent.
+    pub resources: Vec<Arc<Resource>>,
+    /// How many of `resources`, taken from `fresh`, the client did not have.
+    pub fresh: Vec<Arc<Resource>>,
+    /// Names that do not exist (delta only).
+    pub removed: Vec<Arc<str>>,
+}
+
+/// Limits on what one client may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Names of one type.
+    pub max_names: usize,
+}
+
+/// A request that ends the stream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// An aggregated stream needs a type in each request.
+    #[error("the request has no type_url, which an aggregated stream needs")]
+    NoType,
+    /// A stream for one type was asked for another.
+    #[error("this stream serves {serves}, and was asked for {asked:?}")]
+    WrongType {
+        /// The type URL that the stream serves.
+        serves: &'static str,
+        /// The type URL in the request.
+        asked: String,
+    },
+    /// Too many names.
+    #[error("{names} {kind} names on one stream: at most {max} are allowed ([xds] max_names)")]
+    TooManyNames {
+        /// The type.
+        kind: ResourceType,
+        /// How many names.
+        names: usize,
+        /// How many are allowed.
+        max: usize,
+    },
+    /// Too many types that do not exist.
+    #[error("more than {MAX_UNKNOWN_TYPES} unknown types on one stream")]
+    TooManyTypes,
+}
+
+/// What a request meant, for status and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The type; `None` = one that pilot does not know.
+    pub kind: Option<ResourceType>,
+    /// What it says of a response.
+    pub answer: Option<Answer>,
+}
+
+/// A client's answer to a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It uses it.
+    Ack {
+        /// The version that it uses now.
+        version: Box<str>,
+        /// The set that it was made from.
+        generation: u64,
+    },
+    /// It keeps what it had.
+    Nack {
+        /// The version that it rejected.
+        version: Box<str>,
+        /// Why, in the client's words.
+        message: String,
+    },
+}
+
+/// A response to be written.
+#[derive(Debug)]
+pub struct Response<M> {
+    /// Its type; `None` = one that pilot does not know.
+    pub kind: Option<ResourceType>,
+    /// Its nonce.
+    pub nonce: Box<str>,
+    /// Its version.
+    pub version: Box<str>,
+    /// How many resources it has.
+    pub resources: usize,
+    /// The set that it was made from.
+    pub generation: u64,
+    /// The message itself.
+    pub message: M,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub struct Machine<V: Variant> {
+    /// The type of a stream that serves one; `None` = aggregated.
+    only: Option<ResourceType>,
+    limits: Limits,
+    set: Option<Arc<ResourceSet>>,
+    types: [TypeState; 4],
+    order: Order,
+    nonces: u64,
+    /// By type URL: whether the one answer was given.
+    unknown: BTreeMap<String, Option<Composed>>,
+    variant: std::marker::PhantomData<V>,
+}
+
+impl<V: Variant> Machine<V> {
+    /// A stream on which nothing was said. `only`: the type of a stream that serves one.
+    pub fn new(only: Option<ResourceType>, limits: Limits) -> Self {
+        Self {
+            only,
+            limits,
+            set: None,
+            types: Default::default(),
+            order: Order::default(),
+            nonces: 0,
+            unknown: BTreeMap::new(),
+            variant: std::marker::PhantomData,
+        }
+    }
+
+    /// Takes in a request. Ask for [`responses`](Self::responses) afterwards.
+    ///
+    /// # Errors
+    /// The stream has to end.
+    pub fn request(&mut self, request: V::Request) -> Result<Outcome, Refusal> {
+        let parts = V::parts(&request);
+        let Some(kind) = self.kind_of(parts.type_url)? else {
+            return self.unknown_type(&request);
+        };
+        let state = &mut self.types[kind as usize];
+        let answers_last = state.last_nonce.as_deref() == Some(parts.nonce);
+        let answer = if answers_last { resolve(state, &parts) } else { None };
+        let stale = state.last_nonce.is_some() && !answers_last;
+        if !stale || V::STALE_REQUESTS_COUNT {
+            let set = self.set.as_ref().map(|set| set.of(kind).as_ref());
+            V::subscribe(state, kind, request, set, &self.limits)?;
+            state.requested = true;
+        }
+        if kind == ResourceType::Endpoint {
+            self.order.endpoints_requested(&state.subscription);
+        }
+        Ok(Outcome { kind: Some(kind), answer })
+    }
+
+    /// Takes in a newer set. Ask for [`responses`](Self::responses) afterwards.
+    pub fn update(&mut self, set: Arc<ResourceSet>) {
+        match &self.set {
+            None => self.types.iter_mut().for_each(TypeState::look_at_everything),
+            Some(before) => {
+                let changes = set.changes_since(before);
+                for kind in ResourceType::ALL {
+                    let state = &mut self.types[kind as usize];
+                    changes.of(kind).iter().for_each(|change| state.changed(change));
+                }
+                self.order.changed();
+            }
+        }
+        self.set = Some(set);
+    }
+
+    /// What is to be written now.
+    pub fn responses(&mut self) -> Vec<Response<V::Response>> {
+        let mut responses = self.unknown_answers();
+        let Some(set) = self.set.clone() else { return responses };
+        // What a later type turns out not to need may let an earlier one go: twice is enough, because a
+        // type that has been sent waits for its answer.
+        for kind in [ResourceType::ALL, ResourceType::ALL].concat() {
+            responses.extend(self.respond(kind, &set));
+        }
+        responses
+    }
+
+    /// Whether something waits for the client to ask or to answer, and should not wait for ever.
+    pub fn is_waiting(&self) -> bool {
+        self.set.is_some() && self.order.is_waiting(&self.types)
+    }
+
+    /// The client has had its time. Ask for [`responses`](Self::responses) afterwards.
+    pub fn end_patience(&mut self) {
+        self.order.end_patience();
+    }
+
+    /// One type's state, for status.
+    pub fn state(&self, kind: ResourceType) -> &TypeState {
+        &self.types[kind as usize]
+    }
+
+    fn kind_of(&self, type_url: &str) -> Result<Option<ResourceType>, Refusal> {
+        match (self.only, type_url) {
+            (None, "") => Err(Refusal::NoType),
+            (None, url) => Ok(ResourceType::from_type_url(url)),
+            (Some(only), "") => Ok(Some(only)),
+            (Some(only), url) if url == only.type_url() => Ok(Some(only)),
+            (Some(only), url) => Err(Refusal::WrongType { serves: only.type_url(), asked: url.to_owned() }),
+        }
+    }
+
+    fn respond(&mut self, kind: ResourceType, set: &Arc<ResourceSet>) -> Option<Response<V::Response>> {
+        let removals = self.order.may_remove(kind, &self.types);
+        let updates = self.order.may_update(kind, &self.types);
+        let state = &mut self.types[kind as usize];
+        if !state.requested || state.in_flight.is_some() || !updates {
+            return None;
+        }
+        if !state.pending.has_updates() && !(removals && !state.pending.removals.is_empty()) {
+            return None;
+        }
+        let resources = set.of(kind);
+        let composed = V::compose(state, kind, resources, removals)?;
+        self.nonces += 1;
+        let nonce: Box<str> = self.nonces.to_string().into();
+        let version: Box<str> = resources.version().into();
+        let generation = set.generation();
+        state.in_flight = Some(InFlight { nonce: nonce.clone(), version: version.clone(), generation });
+        state.last_nonce = Some(nonce.clone());
+        self.warm(kind, &composed.fresh);
+        let count = composed.resources.len();
+        let message = V::response(composed, kind.type_url(), &version, &nonce);
+        Some(Response { kind: Some(kind), nonce, version, resources: count, generation, message })
+    }
+
+    /// A cluster that is sent anew warms until its endpoints are sent, a listener until its routes are,
+    /// even if those are unchanged (P14).
+    fn warm(&mut self, kind: ResourceType, fresh: &[Arc<Resource>]) {
+        let dependent = match kind {
+            ResourceType::Cluster => ResourceType::Endpoint,
+            ResourceType::Listener => ResourceType::Route,
+            ResourceType::Endpoint | ResourceType::Route => return,
+        };
+        let state = &mut self.types[dependent as usize];
+        let mut awaited = Vec::new();
+        for name in fresh.iter().flat_map(|resource| needs(resource, dependent)) {
+            if state.held.get(name).is_some() {
+                state.pending.look_at(Arc::clone(name), true);
+            } else if !state.subscription.has_name(name) {
+                awaited.push(Arc::clone(name));
+            }
+        }
+        if kind == ResourceType::Cluster && self.only.is_none() {
+            self.order.clusters_sent(awaited);
+        }
+    }
+
+    fn unknown_type(&mut self, request: &V::Request) -> Result<Outcome, Refusal> {
+        let url = V::parts(request).type_url;
+        if !self.unknown.contains_key(url) {
+            if self.unknown.len() == MAX_UNKNOWN_TYPES {
+                return Err(Refusal::TooManyTypes);
+            }
+            self.unknown.insert(url.to_owned(), Some(V::nothing_of(request)));
+        }
+        Ok(Outcome { kind: None, answer: None })
+    }
+
+    fn unknown_answers(&mut self) -> Vec<Response<V::Response>> {
+        let mut responses = Vec::new();
+        for (url, owed) in &mut self.unknown {
+            let Some(composed) = owed.take() else { continue };
+            self.nonces += 1;
+            let nonce: Box<str> = self.nonces.to_string().into();
+            let message = V::response(composed, url, "", &nonce);
+            let version = Box::default();
+            responses.push(Response { kind: None, nonce, version, resources: 0, generation: 0, message });
+        }
+        responses
+    }
+}
+
+/// The client's answer to the response that is on its way, if it is one.
+fn resolve(state: &mut TypeState, parts: &RequestParts<'_>) -> Option<Answer> {
+    let InFlight { version, generation, .. } = state.in_flight.take()?;
+    state.rejected = parts.error.is_some();
+    Some(match parts.error {
+        Some(error) => Answer::Nack { version, message: error.message.clone() },
+        None => Answer::Ack { version, generation },
+    })
+}

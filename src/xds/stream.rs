@@ -1,0 +1,324 @@
+//! The thin loop around one machine: requests, sets and time in, responses out.
+//!
+//! A stream is polled by the server that writes its responses, so it has no task and no queue of its own:
+//! a client that does not read is not read from either.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, stream};
+use prost::Message;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+use super::machine::{Answer, Limits, Machine, Outcome, Refusal, Response, Variant};
+use crate::metrics::{Metrics, StreamGuard};
+use crate::proxies::{Connection, Proxies};
+use crate::proxy::{Proxy, Scope, Transport};
+use crate::resources::{ResourceSet, ResourceType};
+use crate::shutdown::{self, Shutdown};
+use crate::supervisor::jittered;
+use crate::world::World;
+
+/// How long what waits for a client's next request waits: a client that is told of a cluster asks for its
+/// endpoints at once, so one that has not after this time never will.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where the resources of a scope come from.
+pub trait ResourceSource: Send + Sync {
+    /// Follows the resources of a scope; `None` = not known yet.
+    fn subscribe(&self, scope: &Scope) -> watch::Receiver<Option<Arc<ResourceSet>>>;
+}
+
+impl ResourceSource for World {
+    fn subscribe(&self, scope: &Scope) -> watch::Receiver<Option<Arc<ResourceSet>>> {
+        Self::subscribe(self, scope)
+    }
+}
+
+/// What all streams share.
+#[derive(Clone)]
+pub struct Context {
+    /// What to serve.
+    pub source: Arc<dyn ResourceSource>,
+    /// Where connected proxies are listed.
+    pub proxies: Proxies,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// How much one client may ask for.
+    pub limits: Limits,
+    /// The longest request that is read, in bytes.
+    pub max_request_bytes: usize,
+    /// After about this time a stream ends, so that clients spread over replicas. `None` = never.
+    pub max_age: Option<Duration>,
+    /// How long shutting down may take.
+    pub drain: Duration,
+    /// The end.
+    pub shutdown: Shutdown,
+}
+
+/// Serves one stream. `only`: the type of a stream that serves one; `None` = aggregated.
+pub fn serve<V, S>(
+    context: &Context,
+    inbound: S,
+    only: Option<ResourceType>,
+    peer: Option<SocketAddr>,
+) -> impl Stream<Item = Result<V::Response, Status>> + Send + use<V, S>
+where
+    V: Variant,
+    S: Stream<Item = Result<V::Request, Status>> + Send + Unpin + 'static,
+{
+    let session = Session::<V, S>::new(context.clone(), inbound, only, peer);
+    stream::unfold(Some(session), |session| async move {
+        let mut session = session?;
+        match session.next().await {
+            Ok(Some(message)) => Some((Ok(message), Some(session))),
+            Ok(None) => None,
+            Err(status) => Some((Err(*status), None)),
+        }
+    })
+}
+
+struct Session<V: Variant, S> {
+    context: Context,
+    inbound: S,
+    only: Option<ResourceType>,
+    peer: Option<SocketAddr>,
+    machine: Machine<V>,
+    outbox: VecDeque<Response<V::Response>>,
+    client: Option<Client>,
+    ends: Option<Instant>,
+    ending: bool,
+    patience_ends: Option<Instant>,
+}
+
+/// What is known once a stream has said who it is.
+struct Client {
+    proxy: Proxy,
+    connection: Connection,
+    resources: watch::Receiver<Option<Arc<ResourceSet>>>,
+    /// When the change behind the last response of each type was published.
+    changed: [Option<Instant>; 4],
+    /// The first set that the stream was sent from: what it brings is no news.
+    first_generation: u64,
+    _open: StreamGuard,
+}
+
+enum Event<R> {
+    Request(Option<Result<R, Status>>),
+    Resources,
+    PatienceOver,
+    ShutdownBegun,
+    AgeOver,
+}
+
+type Step<T> = Result<T, Box<Status>>;
+
+impl<V, S> Session<V, S>
+where
+    V: Variant,
+    S: Stream<Item = Result<V::Request, Status>> + Send + Unpin + 'static,
+{
+    fn new(context: Context, inbound: S, only: Option<ResourceType>, peer: Option<SocketAddr>) -> Self {
+        // Half of the age is certain, the other half by chance: streams of one moment end apart.
+        let age = context.max_age.map(|age| age / 2 + jittered(age / 2));
+        Self {
+            machine: Machine::new(only, context.limits),
+            ends: age.map(|age| Instant::now() + age),
+            context,
+            inbound,
+            only,
+            peer,
+            outbox: VecDeque::new(),
+            client: None,
+            ending: false,
+            patience_ends: None,
+        }
+    }
+
+    /// The next message to write; `None` when the client has left.
+    async fn next(&mut self) -> Step<Option<V::Response>> {
+        loop {
+            if let Some(response) = self.outbox.pop_front() {
+                self.note_sent(&response);
+                return Ok(Some(response.message));
+            }
+            match self.event().await {
+                Event::Request(None) => return Ok(None),
+                Event::Request(Some(Ok(request))) => self.take_request(request)?,
+                Event::Request(Some(Err(status))) => return self.broken(status),
+                Event::Resources => self.take_resources(),
+                Event::PatienceOver => self.machine.end_patience(),
+                Event::ShutdownBegun => {
+                    self.ending = true;
+                    self.ends = Some(Instant::now() + shutdown::stream_end(self.context.drain));
+                }
+                Event::AgeOver if self.ending => {
+                    return Err(Status::unavailable("pilot is shutting down").into());
+                }
+                Event::AgeOver => return Err(Status::unavailable("the stream's maximum age is over").into()),
+            }
+            self.outbox.extend(self.machine.responses());
+            self.patience_ends = match (self.machine.is_waiting(), self.patience_ends) {
+                (true, None) => Some(Instant::now() + PATIENCE),
+                (true, ends) => ends,
+                (false, _) => None,
+            };
+        }
+    }
+
+    async fn event(&mut self) -> Event<V::Request> {
+        let resources = async {
+            let changed = match &mut self.client {
+                Some(client) => client.resources.changed().await.is_ok(),
+                None => false,
+            };
+            if !changed {
+                std::future::pending().await
+            }
+        };
+        let begun = self.context.shutdown.begun();
+        tokio::select! {
+            request = self.inbound.next() => Event::Request(request),
+            () = resources => Event::Resources,
+            () = begun, if !self.ending => Event::ShutdownBegun,
+            () = at(self.patience_ends) => Event::PatienceOver,
+            () = at(self.ends) => Event::AgeOver,
+        }
+    }
+
+    fn take_request(&mut self, request: V::Request) -> Step<()> {
+        if self.client.is_none() {
+            self.client = Some(self.connect(&request)?);
+            self.take_resources();
+        }
+        let wrong = |refusal: Refusal| {
+            self.context.metrics.refused(refusal_name(&refusal));
+            let id = self.client.as_ref().map(|client| &*client.proxy.id);
+            tracing::warn!(proxy = id, variant = V::NAME, %refusal, "stream refused");
+            Box::new(refusal_status(&refusal))
+        };
+        let outcome = self.machine.request(request).map_err(wrong)?;
+        self.note_outcome(outcome);
+        Ok(())
+    }
+
+    fn connect(&self, request: &V::Request) -> Step<Client> {
+        let proxy = Proxy::from_node(V::parts(request).node).map_err(|error| {
+            self.context.metrics.refused("node");
+            tracing::warn!(peer = ?self.peer, %error, "stream refused");
+            Box::new(Status::invalid_argument(error.to_string()))
+        })?;
+        let delta = V::NAME == "delta";
+        let transport = match self.only {
+            None => Transport::Ads,
+            Some(_) => Transport::PerType { delta },
+        };
+        let resources = self.context.source.subscribe(&proxy.scope(transport));
+        tracing::info!(proxy = &*proxy.id, peer = ?self.peer, variant = V::NAME, "stream opened");
+        Ok(Client {
+            connection: self.context.proxies.connect(&proxy, transport, delta, self.peer),
+            proxy,
+            resources,
+            changed: [None; 4],
+            first_generation: 0,
+            _open: self.context.metrics.stream_opened(transport, delta),
+        })
+    }
+
+    fn take_resources(&mut self) {
+        let Some(client) = &mut self.client else { return };
+        let Some(set) = client.resources.borrow_and_update().clone() else { return };
+        if client.first_generation == 0 {
+            client.first_generation = set.generation();
+        }
+        self.machine.update(set);
+    }
+
+    /// The client sent something that is no request, or went away.
+    fn broken(&self, status: Status) -> Step<Option<V::Response>> {
+        let id = self.client.as_ref().map(|client| &*client.proxy.id);
+        match status.code() {
+            Code::OutOfRange | Code::ResourceExhausted => {
+                self.context.metrics.refused("request_bytes");
+                let max = self.context.max_request_bytes;
+                tracing::warn!(proxy = id, peer = ?self.peer, max, "stream refused: a request is too large");
+                let reason = format!("a request is larger than {max} bytes ([xds] max_request_bytes)");
+                Err(Status::resource_exhausted(reason).into())
+            }
+            Code::Cancelled | Code::Unknown | Code::Unavailable => Ok(None),
+            _ => {
+                self.context.metrics.refused("malformed");
+                tracing::warn!(proxy = id, peer = ?self.peer, %status, "stream refused: malformed request");
+                Err(Status::invalid_argument(format!("malformed request: {}", status.message())).into())
+            }
+        }
+    }
+
+    fn note_outcome(&mut self, outcome: Outcome) {
+        let Some(client) = &mut self.client else { return };
+        let Some(kind) = outcome.kind else {
+            self.context.metrics.unknown_type();
+            tracing::debug!(proxy = &*client.proxy.id, "a type that does not exist was asked for");
+            return;
+        };
+        let subscription = &self.machine.state(kind).subscription;
+        client.connection.update(kind, |status| {
+            status.wildcard = subscription.is_wildcard();
+            status.names = subscription.names().len();
+        });
+        match outcome.answer {
+            Some(Answer::Ack { version, .. }) => {
+                let changed = client.changed[kind as usize].take();
+                self.context.metrics.acked(kind, changed.map(|changed| changed.elapsed()));
+                client.connection.update(kind, |status| status.on_acked(&version));
+            }
+            Some(Answer::Nack { version, message }) => {
+                self.context.metrics.nacked(kind);
+                let id = &*client.proxy.id;
+                tracing::warn!(proxy = id, %kind, %version, message, "proxy rejected its configuration");
+                client.connection.update(kind, |status| status.on_nacked(&version, &message));
+            }
+            None => {}
+        }
+    }
+
+    fn note_sent(&mut self, response: &Response<V::Response>) {
+        let (Some(client), Some(kind)) = (&mut self.client, response.kind) else { return };
+        self.context.metrics.pushed(kind, response.resources, response.message.encoded_len());
+        let news = response.generation > client.first_generation;
+        client.changed[kind as usize] = match &*client.resources.borrow() {
+            Some(set) if news => Some(set.changed()),
+            _ => None,
+        };
+        let Response { version, nonce, resources, .. } = response;
+        client.connection.update(kind, |status| status.on_sent(version, nonce, *resources));
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn refusal_status(refusal: &Refusal) -> Status {
+    let reason = refusal.to_string();
+    match refusal {
+        Refusal::NoType | Refusal::WrongType { .. } => Status::invalid_argument(reason),
+        Refusal::TooManyNames { .. } | Refusal::TooManyTypes => Status::resource_exhausted(reason),
+    }
+}
+
+fn refusal_name(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::NoType => "no_type",
+        Refusal::WrongType { .. } => "wrong_type",
+        Refusal::TooManyNames { .. } => "names",
+        Refusal::TooManyTypes => "types",
+    }
+}

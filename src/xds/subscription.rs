@@ -1,0 +1,83 @@
+//! Which resources of one type a client wants.
+
+use std::sync::Arc;
+
+use crate::resources::Resource;
+
+/// The name that stands for all resources of a type.
+pub const WILDCARD: &str = "*";
+
+/// Which resources of one type a client wants.
+#[derive(Debug, Default)]
+pub struct Subscription {
+    wildcard: bool,
+    /// Ordered. Names that exist share the resource's own allocation.
+    names: Vec<Arc<str>>,
+    /// Once names were given, an empty list means "nothing" and no longer "everything".
+    ever_named: bool,
+}
+
+impl Subscription {
+    /// Whether the client wants every resource that is not by name only.
+    pub fn is_wildcard(&self) -> bool {
+        self.wildcard
+    }
+
+    /// Whether the client ever gave a name.
+    pub fn was_named(&self) -> bool {
+        self.ever_named
+    }
+
+    /// The names that the client gave, in order.
+    pub fn names(&self) -> &[Arc<str>] {
+        &self.names
+    }
+
+    /// Whether the client gave that name.
+    pub fn has_name(&self, name: &str) -> bool {
+        self.position(name).is_ok()
+    }
+
+    /// Whether the client wants that resource.
+    pub fn wants(&self, resource: &Resource) -> bool {
+        (self.wildcard && !resource.is_by_name_only()) || self.has_name(resource.name())
+    }
+
+    /// Begins or ends the wildcard.
+    pub fn set_wildcard(&mut self, wildcard: bool) {
+        self.wildcard = wildcard;
+    }
+
+    /// Notes that the client gave names, even if none is left.
+    pub fn note_named(&mut self) {
+        self.ever_named = true;
+    }
+
+    /// Adds a name. Says whether it is new.
+    pub fn add(&mut self, name: Arc<str>) -> bool {
+        self.ever_named = true;
+        match self.position(&name) {
+            Ok(_) => false,
+            Err(at) => {
+                self.names.insert(at, name);
+                true
+            }
+        }
+    }
+
+    /// Takes a name away. Says whether it was there.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let found = self.position(name);
+        found.map(|at| self.names.remove(at)).is_ok()
+    }
+
+    /// Replaces all names by an ordered list without repetitions.
+    pub fn replace(&mut self, names: Vec<Arc<str>>) {
+        debug_assert!(names.is_sorted(), "names are ordered");
+        self.names = names;
+    }
+
+    fn position(&self, name: &str) -> Result<usize, usize> {
+        self.names.binary_search_by(|known| known.as_ref().cmp(name))
+    }
+}
