@@ -4,3 +4,4 @@ pub mod catalog;
 pub mod mesh;
 pub mod proxy;
 pub mod resources;
+pub mod translate;
