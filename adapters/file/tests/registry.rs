@@ -353,7 +353,7 @@ async fn a_file_without_read_permission_is_denied() {
     let running = running_file();
     running.until_hosts(&["a.local"]).await;
     let file = running.path("services.toml");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read(&file).is_ok() {
         // Root reads everything: then it stays readable, and is followed.
         running.write("services.toml", &services(&["b.local"]));
