@@ -91,11 +91,10 @@ impl Global {
     }
 
     fn load_quietly(&self) -> Result<Loaded, Problems> {
-        // A variable that is not Unicode is none of ours.
-        let unicode = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        let environment: BTreeMap<String, String> = std::env::vars_os().filter_map(unicode).collect();
+        // What is not Unicode is no value of ours either, and is refused under the variable's name.
+        let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let environment: BTreeMap<String, String> =
+            std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();
         let log = self.log.iter().map(|filter| Setting::new("--log", "log.filter", filter));
         let flags: Vec<Setting> = self.set.iter().cloned().chain(log).collect();
         config::load(&self.config, &environment, &flags)
