@@ -57,7 +57,10 @@ async fn pilot(names: &[&str]) -> Pilot {
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, admin, async move { stopped.await.unwrap_or_default() }));
     tasks.spawn(async move { world.follow(Debounce::new(Duration::ZERO, Duration::ZERO)).await });
-    Pilot { addr, sinks, feeds, proxies, stop: Some(stop), tasks }
+    let pilot = Pilot { addr, sinks, feeds, proxies, stop: Some(stop), tasks };
+    // An answer means that both tasks run, and that the world follows its registries.
+    assert_eq!(pilot.get("/livez").await.status, StatusCode::OK);
+    pilot
 }
 
 struct Answer {
