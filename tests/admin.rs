@@ -1,4 +1,5 @@
 //! The admin server over real HTTP, with registries that the tests drive.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

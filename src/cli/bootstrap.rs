@@ -18,7 +18,7 @@ use crate::proxy::Proxy;
 ///
 /// A gRPC client: pilot bootstrap --grpc > xds.json && GRPC_XDS_BOOTSTRAP=xds.json my-client
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Who the client is, as role~ip~name~domain with role one of sidecar, router, ingress. An id in
     /// another form is a router. Default: a router that is named like this machine.
     #[arg(long, value_name = "ID", value_parser = node_id)]
@@ -42,7 +42,13 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["sotw", "per_type", "admin_address"])]
     grpc: bool,
     /// How to write it.
-    #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "yaml", default_value_if("grpc", "true", "json"))]
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_name = "FORMAT",
+        default_value = "yaml",
+        default_value_if("grpc", "true", "json")
+    )]
     format: DocumentFormat,
 }
 
@@ -51,9 +57,17 @@ impl Args {
     ///
     /// # Errors
     /// The configuration, where it is needed, is not in order.
-    pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self { node_id, node_cluster, xds_address, admin_address, sotw, per_type, grpc: for_grpc, format } =
-            self;
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let Self {
+            node_id,
+            node_cluster,
+            xds_address,
+            admin_address,
+            sotw,
+            per_type,
+            grpc: for_grpc,
+            format,
+        } = self;
         if for_grpc && format != DocumentFormat::Json {
             bail!("gRPC clients read their bootstrap as JSON only: leave -o out");
         }
@@ -90,7 +104,8 @@ fn node_id(text: &str) -> Result<String, String> {
 }
 
 fn default_node_id() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+    let name =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
     let name = name.as_deref().map(str::trim).filter(|name| !name.is_empty() && !name.contains('~'));
     format!("router~127.0.0.1~{}~local", name.unwrap_or("localhost"))
 }

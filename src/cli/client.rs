@@ -52,11 +52,7 @@ impl Target {
     ///
     /// # Errors
     /// pilot does not answer, or answers that it has no answer.
-    pub(super) fn ask<T: DeserializeOwned>(
-        &self,
-        global: &Global,
-        question: &Question,
-    ) -> anyhow::Result<T> {
+    pub(super) fn ask<T: DeserializeOwned>(&self, global: &Global, question: &Question) -> anyhow::Result<T> {
         let authority = match &self.admin {
             Some(authority) => authority.clone(),
             None => reachable(configuration(global)?.admin.listen).to_string(),
@@ -160,7 +156,8 @@ mod tests {
             assert_eq!(authority(text).as_deref(), Ok("127.0.0.1:1"));
         }
         assert_eq!(authority("http://[::1]:1").as_deref(), Ok("[::1]:1"));
-        for text in ["", "127.0.0.1", "http://", ":1", "https://a:1", "http://a:1/b", "a b:1", "http://u@a:1"] {
+        for text in ["", "127.0.0.1", "http://", ":1", "https://a:1", "http://a:1/b", "a b:1", "http://u@a:1"]
+        {
             let error = authority(text).unwrap_err();
             assert!(error.contains("expected http://host:port"), "{text:?}: {error}");
         }

@@ -16,7 +16,7 @@ use crate::resources::ResourceType;
 ///
 /// For programs: pilot proxies -o json
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
@@ -28,13 +28,15 @@ impl Args {
     ///
     /// # Errors
     /// pilot does not answer.
-    pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self { target, output } = self;
         let report: BTreeMap<String, Vec<ProxyStatus>> =
             target.ask(global, &Question::new("/debug/proxies"))?;
-        super::print(&output.format.render(&report, |report| {
-            table(report.get("proxies").map(Vec::as_slice).unwrap_or_default())
-        })?)
+        super::print(
+            &output.format.render(&report, |report| {
+                table(report.get("proxies").map(Vec::as_slice).unwrap_or_default())
+            })?,
+        )
     }
 }
 

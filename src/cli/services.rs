@@ -14,7 +14,7 @@ use crate::admin::{EndpointReport, ServiceReport, ServiceSummary, ServicesReport
 ///
 /// For programs: pilot services -o json
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// One service, by its host name or an alias.
     host: Option<String>,
     #[command(flatten)]
@@ -28,7 +28,7 @@ impl Args {
     ///
     /// # Errors
     /// pilot does not answer, or does not know the service.
-    pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self { host, target, output } = self;
         let question = Question::new("/debug/services");
         let text = match host {
@@ -87,9 +87,9 @@ fn ports(ports: &[ServicePort]) -> String {
 /// `3`, or `3 (1 unhealthy)`: what the platform says, where it says something worth a look.
 fn endpoints(service: &ServiceSummary) -> String {
     use pilot_registry::Health::{Draining, Unhealthy, Warning};
-    let notable = [Warning, Unhealthy, Draining].into_iter().filter_map(|health| {
-        service.health.get(&health).map(|count| format!("{count} {}", word(&health)))
-    });
+    let notable = [Warning, Unhealthy, Draining]
+        .into_iter()
+        .filter_map(|health| service.health.get(&health).map(|count| format!("{count} {}", word(&health))));
     let notable: Vec<_> = notable.collect();
     match notable.as_slice() {
         [] => service.endpoints.to_string(),
