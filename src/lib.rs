@@ -1,4 +1,25 @@
-//! pilot: tells every Envoy where services are and how to reach them.
+//! pilot tells every Envoy of a mesh where its services are and how to reach them.
+//!
+//! ```text
+//!  registries (adapters/*)
+//!      │ Snapshot                 published through a sink, latest value wins
+//!      ▼
+//!  supervisor                     the only retry loop: attempt, back off, health
+//!      ▼
+//!  catalog                        many registries -> one
+//!      ▼
+//!  world ─► mesh                  debounce; one immutable world
+//!      ▼
+//!  translate(mesh, scope)         pure
+//!      ▼
+//!  resources                      encoded once, shared by all; version = content hash
+//!      ▼
+//!  xds (sotw · delta · order)     sans-IO state machines, one per stream
+//!      ▼
+//!  server  ──►  Envoy, gRPC clients
+//! ```
+//!
+//! [`run`] puts it together. See ARCHITECTURE.md for the why.
 
 pub mod admin;
 pub mod bootstrap;
@@ -8,6 +29,7 @@ pub mod mesh;
 pub mod metrics;
 pub mod proxies;
 pub mod proxy;
+pub mod registries;
 pub mod resources;
 pub mod rfc3339;
 pub mod server;
@@ -16,3 +38,118 @@ pub mod supervisor;
 pub mod translate;
 pub mod world;
 pub mod xds;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use config::Config;
+use registries::ConfiguredRegistry;
+use shutdown::Shutdown;
+use supervisor::Registered;
+use world::{Debounce, World};
+
+/// The sockets that pilot serves on.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For Envoy and gRPC clients.
+    pub xds: TcpListener,
+    /// For people and probes.
+    pub admin: TcpListener,
+}
+
+/// pilot could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A socket could not be opened.
+    #[error("listening on {address} ({key}): is another pilot running? choose a free port")]
+    Listen {
+        /// The key in pilot.toml that names the address.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The xDS server broke.
+    #[error(transparent)]
+    Serve(#[from] server::ServeError),
+    /// A task ended that never should.
+    #[error("a task of pilot's own ended: this is a bug")]
+    Task(#[source] Option<tokio::task::JoinError>),
+}
+
+impl Listeners {
+    /// Opens the sockets that the configuration names.
+    ///
+    /// # Errors
+    /// One of them cannot be opened, for example because its port is taken.
+    pub async fn bind(config: &Config) -> Result<Self, RunError> {
+        Ok(Self {
+            xds: listen("xds.listen", config.xds.listen).await?,
+            admin: listen("admin.listen", config.admin.listen).await?,
+        })
+    }
+}
+
+async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).await.map_err(|source| RunError::Listen { key, address, source })
+}
+
+/// Serves until shutdown has begun and is done: registries are followed, proxies and people are answered.
+///
+/// # Errors
+/// pilot could not go on. What a registry, a proxy or a file does is never such an error.
+pub async fn run(
+    config: &Config,
+    registries: Vec<ConfiguredRegistry>,
+    listeners: Listeners,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
+    let mut tasks = JoinSet::new();
+    let registered = registries.into_iter().map(|it| supervise(it, &mut tasks)).collect();
+    let metrics = metrics::Metrics::new();
+    let proxies = proxies::Proxies::default();
+    let world = World::new(registered, config.into());
+    let debounce = Debounce::new(config.push.quiet, config.push.max_delay);
+    tasks.spawn({
+        let (world, metrics) = (world.clone(), metrics.clone());
+        async move { world.follow(debounce, |took| metrics.translated(took)).await }
+    });
+    let admin = admin::Admin { world: world.clone(), proxies: proxies.clone(), metrics: metrics.clone() };
+    let (admin_ends, admin_shutdown) = shutdown::shutdown();
+    tasks.spawn(async move { admin::serve(listeners.admin, admin, async move { admin_shutdown.begun().await }).await });
+    let context = xds::stream::Context {
+        source: Arc::new(world),
+        proxies,
+        metrics,
+        limits: xds::Limits { max_names: config.xds.max_names },
+        max_request_bytes: config.xds.max_request_bytes,
+        max_age: Some(config.xds.max_connection_age).filter(|age| !age.is_zero()),
+        drain: config.xds.drain_timeout,
+        shutdown: shutdown.clone(),
+    };
+    let settings = server::Settings {
+        max_streams: config.xds.max_streams,
+        keepalive_interval: config.xds.keepalive_interval,
+        keepalive_timeout: config.xds.keepalive_timeout,
+    };
+    let served = tokio::select! {
+        served = server::serve(listeners.xds, context, &settings, shutdown) => served.map_err(RunError::from),
+        ended = tasks.join_next() => Err(RunError::Task(ended.and_then(Result::err))),
+    };
+    // People and probes are answered until the last proxy has been served.
+    admin_ends.begin();
+    served
+}
+
+fn supervise(configured: ConfiguredRegistry, tasks: &mut JoinSet<()>) -> Registered {
+    let ConfiguredRegistry { name, kind, priority, registry } = configured;
+    let (sink, feed) = pilot_registry::channel();
+    let registered = Registered { name: Arc::clone(&name), kind, priority, feed: feed.clone() };
+    tasks.spawn(async move { supervisor::supervise(&name, &*registry, &sink, &feed).await });
+    registered
+}

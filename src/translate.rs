@@ -1,39 +1,53 @@
-//! Mesh and scope -> resources.
+//! From a mesh to the resources of a scope. Pure: no clock, no IO, ordered maps only.
+//!
+//! ```text
+//!  CatalogService ──► claims: who gets which name, address and listener ──► grants
+//!        │                                                                    │
+//!        ▼                                                                    ▼
+//!  clusters, endpoints                           listeners, virtual hosts, gRPC listeners
+//!        └──────────────► Translator: a fragment per service, patched into ◄──┘
+//!                         one set per type; routes are put together from encoded virtual hosts
+//! ```
+//!
+//! What a service gets, by protocol and resolution:
+//!
+//! | | cluster | endpoints | way in |
+//! |---|---|---|---|
+//! | http, http2, grpc | EDS | yes | the HTTP listener of its port number, `http_listen`, and by name for gRPC clients (http2, grpc) |
+//! | tls, tcp, mongo, redis | EDS | yes | a listener at each virtual address, or at the bind address |
+//! | udp | EDS | yes | a UDP listener at the same places |
+//! | resolution `dns` | STRICT_DNS, endpoints inline | no | as above; not for gRPC clients, which do not know STRICT_DNS |
+//! | resolution `passthrough` | ORIGINAL_DST | no | none: a bound listener has no original address to pass to |
+
+mod claims;
+mod clusters;
+mod conflict;
+mod endpoints;
+mod fragment;
+mod listeners;
+mod names;
+mod routes;
+mod source;
+mod translator;
+
+pub use conflict::{Claim, Claimant, Conflict, Reason};
+pub use translator::Translator;
 
 use crate::mesh::Mesh;
 use crate::proxy::Scope;
 use crate::resources::Types;
 
-/// Translates for one scope.
-pub struct Translator(Scope);
-
-/// What came out.
+/// All resources of a scope, and what could not be granted.
+#[derive(Clone, Debug)]
 pub struct Translation {
     /// The resources.
     pub types: Types,
-    /// The conflicts.
+    /// What services claimed and did not get, in order. Does not depend on who asks, except that only
+    /// routers have `http_listen`.
     pub conflicts: Vec<Conflict>,
 }
 
-/// Two claims.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Conflict;
-
-impl std::fmt::Display for Conflict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "conflict")
-    }
-}
-
-impl Translator {
-    /// For one scope.
-    pub fn new(scope: Scope) -> Self {
-        Self(scope)
-    }
-
-    /// Translates.
-    pub fn translate(&mut self, _mesh: &Mesh) -> Translation {
-        let _ = &self.0;
-        Translation { types: Types::default(), conflicts: Vec::new() }
-    }
+/// Translates from scratch. [`Translator`] gives the same result again and again for less.
+pub fn translate(mesh: &Mesh, scope: &Scope) -> Translation {
+    Translator::new(scope.clone()).translate(mesh)
 }

@@ -12,6 +12,7 @@ mod debounce;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -121,8 +122,8 @@ impl World {
         self.scopes().get(scope).map(|state| Arc::clone(&state.conflicts)).unwrap_or_default()
     }
 
-    /// Keeps the world up to date, for ever.
-    pub async fn follow(&self, mut debounce: Debounce) {
+    /// Keeps the world up to date, for ever. `translated` is told how long each translation took.
+    pub async fn follow(&self, mut debounce: Debounce, translated: impl Fn(Duration)) {
         let mut changes = FuturesUnordered::new();
         for registered in &self.0.registries {
             changes.push(next_change(registered.feed.subscribe()));
@@ -136,12 +137,12 @@ impl World {
                         debounce.changed(Instant::now());
                     }
                 }
-                () = self.0.scope_added.notified() => self.translate(Instant::now()).await,
+                () = self.0.scope_added.notified() => self.translate(Instant::now(), &translated).await,
                 () = tokio::time::sleep_until(debounce.deadline()), if debounce.is_pending() => {
                     debounce.pushed(Instant::now());
                     let oldest = self.oldest_change(&seen);
                     seen = self.revisions();
-                    self.advance(oldest).await;
+                    self.advance(oldest, &translated).await;
                 }
             }
         }
@@ -163,7 +164,7 @@ impl World {
     }
 
     /// Merges what the registries know into a new mesh and translates it, if all have spoken.
-    async fn advance(&self, changed: Instant) {
+    async fn advance(&self, changed: Instant, translated: &impl Fn(Duration)) {
         let sources = self.0.registries.iter().map(|registered| {
             registered.feed.published().map(|published| Source {
                 registry: Arc::clone(&registered.name),
@@ -183,7 +184,7 @@ impl World {
         match merged.await {
             Ok(Some(mesh)) => {
                 self.0.mesh.send_replace(Some(mesh));
-                self.translate(changed).await;
+                self.translate(changed, translated).await;
             }
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "merging registries failed: this is a bug"),
@@ -191,7 +192,7 @@ impl World {
     }
 
     /// Brings every scope to the current mesh.
-    async fn translate(&self, changed: Instant) {
+    async fn translate(&self, changed: Instant, translated: &impl Fn(Duration)) {
         let Some(mesh) = self.mesh() else { return };
         self.scopes().retain(|_, state| state.resources.receiver_count() > 0);
         let scopes: Vec<_> = self
@@ -203,7 +204,8 @@ impl World {
             .collect();
         for (scope, translator, before) in scopes {
             let mesh = Arc::clone(&mesh);
-            let translated = tokio::task::spawn_blocking(move || {
+            let started = Instant::now();
+            let result = tokio::task::spawn_blocking(move || {
                 let translation = lock(&translator).translate(&mesh);
                 let next = match &before {
                     None => Some(ResourceSet::first(translation.types, changed)),
@@ -211,8 +213,11 @@ impl World {
                 };
                 (next, translation.conflicts)
             });
-            match translated.await {
-                Ok((next, conflicts)) => self.publish(&scope, next, conflicts),
+            match result.await {
+                Ok((next, conflicts)) => {
+                    translated(started.elapsed());
+                    self.publish(&scope, next, conflicts);
+                }
                 Err(error) => tracing::error!(%scope, %error, "translation failed: this is a bug"),
             }
         }

@@ -1,0 +1,261 @@
+//! Who gets what several services claim: the smallest [`Rank`] wins, whatever came first in time.
+//!
+//! The ledger is kept from translation to translation. A change of one service touches the entries of its
+//! own claims only, and says which other services gained or lost something by it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use pilot_registry::{Hostname, Port, Protocol, Resolution};
+
+use super::conflict::{Claim, Claimant, Conflict, Reason};
+use crate::catalog::CatalogService;
+use crate::mesh::MeshOptions;
+
+/// A claimant's place in the order: the smallest wins.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    class: Class,
+    priority: u32,
+    host: Option<Hostname>,
+    port: Option<Port>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Configuration,
+    Own,
+    Alias,
+}
+
+/// The claimants of one thing. HTTP services share a listener among themselves; all else has one owner.
+#[derive(Debug, Default)]
+struct Entry {
+    sharing: BTreeSet<Rank>,
+    alone: BTreeSet<Rank>,
+}
+
+/// The owner as far as others care: sharers are all alike.
+#[derive(PartialEq)]
+enum Owner {
+    Nobody,
+    Sharers,
+    One(Rank),
+}
+
+impl Entry {
+    fn winner(&self) -> Option<&Rank> {
+        self.sharing.first().into_iter().chain(self.alone.first()).min()
+    }
+
+    fn owner(&self) -> Owner {
+        match (self.sharing.first(), self.alone.first()) {
+            (None, None) => Owner::Nobody,
+            (Some(_), None) => Owner::Sharers,
+            (Some(shared), Some(alone)) if shared < alone => Owner::Sharers,
+            (_, Some(alone)) => Owner::One(alone.clone()),
+        }
+    }
+
+    fn is_contested(&self) -> bool {
+        self.alone.len() > usize::from(self.sharing.is_empty())
+    }
+
+    fn hosts(&self) -> impl Iterator<Item = &Hostname> {
+        self.sharing.iter().chain(&self.alone).filter_map(|rank| rank.host.as_ref())
+    }
+
+    fn losers(&self) -> impl Iterator<Item = &Rank> {
+        let owner = self.owner();
+        let sharing = (owner != Owner::Sharers).then_some(&self.sharing).into_iter().flatten();
+        sharing.chain(self.alone.iter().filter(move |rank| match &owner {
+            Owner::One(winner) => *rank != winner,
+            _ => true,
+        }))
+    }
+}
+
+/// All claims of a mesh.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    entries: BTreeMap<Claim, Entry>,
+    contested: BTreeSet<Claim>,
+}
+
+/// What a service has of what it claimed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Grants {
+    /// The names it is called by, its own first.
+    pub(super) names: Vec<Hostname>,
+    /// What each port got, in the order of the service's ports.
+    pub(super) ports: Vec<PortGrants>,
+}
+
+/// What a port of a service has of what was claimed for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct PortGrants {
+    /// Where a listener of its own is bound; for HTTP ports: the listener that it shares.
+    pub(super) listeners: Vec<SocketAddr>,
+    /// Virtual addresses by which it is called in a Host header.
+    pub(super) virtual_addresses: Vec<IpAddr>,
+}
+
+/// One claim of one service.
+struct Wanted {
+    claim: Claim,
+    rank: Rank,
+    shares: bool,
+}
+
+impl Ledger {
+    /// A ledger in which pilot.toml has claimed what it wants. `http_listen` counts if given.
+    pub(super) fn new(http_listen: Option<SocketAddr>) -> Self {
+        let mut ledger = Self::default();
+        if let Some(at) = http_listen {
+            let rank = Rank { class: Class::Configuration, priority: 0, host: None, port: None };
+            ledger.entries.entry(Claim::Listener(at)).or_default().alone.insert(rank);
+        }
+        ledger
+    }
+
+    /// Replaces a service's claims. The hosts whose grants may be different now are added to `affected`.
+    pub(super) fn replace(
+        &mut self,
+        old: Option<&CatalogService>,
+        new: Option<&CatalogService>,
+        options: &MeshOptions,
+        affected: &mut BTreeSet<Hostname>,
+    ) {
+        let old = old.map(|service| claims(service, options)).unwrap_or_default();
+        let new = new.map(|service| claims(service, options)).unwrap_or_default();
+        let touched: BTreeSet<Claim> = old.iter().chain(&new).map(|wanted| wanted.claim.clone()).collect();
+        let before: Vec<Owner> = touched.iter().map(|claim| self.owner(claim)).collect();
+        old.into_iter().for_each(|wanted| self.withdraw(&wanted));
+        new.into_iter().for_each(|wanted| self.enter(wanted));
+        for (claim, before) in touched.into_iter().zip(before) {
+            if self.owner(&claim) != before {
+                affected.extend(self.entries.get(&claim).into_iter().flat_map(Entry::hosts).cloned());
+            }
+            self.settle(claim);
+        }
+    }
+
+    fn owner(&self, claim: &Claim) -> Owner {
+        self.entries.get(claim).map_or(Owner::Nobody, Entry::owner)
+    }
+
+    fn enter(&mut self, wanted: Wanted) {
+        let entry = self.entries.entry(wanted.claim).or_default();
+        let claimants = if wanted.shares { &mut entry.sharing } else { &mut entry.alone };
+        claimants.insert(wanted.rank);
+    }
+
+    fn withdraw(&mut self, wanted: &Wanted) {
+        if let Some(entry) = self.entries.get_mut(&wanted.claim) {
+            let claimants = if wanted.shares { &mut entry.sharing } else { &mut entry.alone };
+            claimants.remove(&wanted.rank);
+        }
+    }
+
+    fn settle(&mut self, claim: Claim) {
+        let entry = self.entries.get(&claim);
+        if entry.is_some_and(|entry| entry.sharing.is_empty() && entry.alone.is_empty()) {
+            self.entries.remove(&claim);
+            self.contested.remove(&claim);
+        } else if entry.is_some_and(Entry::is_contested) {
+            self.contested.insert(claim);
+        } else {
+            self.contested.remove(&claim);
+        }
+    }
+
+    /// What the service has of what it claims.
+    pub(super) fn grants(&self, service: &CatalogService, options: &MeshOptions) -> Grants {
+        let ports = service.ports().iter().map(|_| PortGrants::default()).collect();
+        let mut grants = Grants { names: Vec::new(), ports };
+        for wanted in claims(service, options).iter().filter(|wanted| self.has(wanted)) {
+            let at = service.ports().iter().position(|port| Some(port.number) == wanted.rank.port);
+            let port = at.and_then(|at| grants.ports.get_mut(at));
+            match (&wanted.claim, port) {
+                (Claim::Name(name), _) => grants.names.push(name.clone()),
+                (Claim::Listener(at) | Claim::UdpListener(at), Some(port)) => port.listeners.push(*at),
+                (Claim::VirtualAddress(ip, _), Some(port)) => port.virtual_addresses.push(*ip),
+                _ => {}
+            }
+        }
+        grants
+    }
+
+    fn has(&self, wanted: &Wanted) -> bool {
+        match self.owner(&wanted.claim) {
+            Owner::Nobody => false,
+            Owner::Sharers => wanted.shares,
+            Owner::One(winner) => winner == wanted.rank,
+        }
+    }
+
+    /// Everything that was claimed in vain.
+    pub(super) fn conflicts(&self) -> impl Iterator<Item = Conflict> {
+        let contested = self.contested.iter().filter_map(|claim| Some((claim, self.entries.get(claim)?)));
+        contested.flat_map(|(claim, entry)| {
+            let winner = entry.winner();
+            entry.losers().filter_map(move |loser| {
+                let winner = winner?;
+                let (claim, reason) = (claim.clone(), reason(winner, loser));
+                Some(Conflict { claim, loser: claimant(loser), winner: claimant(winner), reason })
+            })
+        })
+    }
+}
+
+fn claimant(rank: &Rank) -> Claimant {
+    match &rank.host {
+        Some(host) => Claimant::Service(host.clone(), rank.port),
+        None => Claimant::HttpListen,
+    }
+}
+
+fn reason(winner: &Rank, loser: &Rank) -> Reason {
+    match (winner.class, loser.class) {
+        (Class::Configuration, _) => Reason::Configuration,
+        (Class::Own, Class::Alias) => Reason::OwnHost,
+        _ if winner.priority != loser.priority => Reason::Priority,
+        _ => Reason::FirstHost,
+    }
+}
+
+/// Everything that a service claims: its names first, then port by port.
+fn claims(service: &CatalogService, options: &MeshOptions) -> Vec<Wanted> {
+    let rank = |class, port| Rank {
+        class,
+        priority: service.parts()[0].priority,
+        host: Some(service.host().clone()),
+        port,
+    };
+    let alone = |claim, rank| Wanted { claim, rank, shares: false };
+    let mut wanted = vec![alone(Claim::Name(service.host().clone()), rank(Class::Own, None))];
+    let aliases = service.aliases().iter().filter(|alias| *alias != service.host());
+    wanted.extend(aliases.map(|alias| alone(Claim::Name(alias.clone()), rank(Class::Alias, None))));
+    if service.lead().resolution == Resolution::Passthrough {
+        return wanted;
+    }
+    for port in service.ports() {
+        let number = port.number;
+        let rank = || rank(Class::Own, Some(number));
+        let bind = SocketAddr::new(options.bind, number.get());
+        if port.protocol.is_http() {
+            wanted.push(Wanted { claim: Claim::Listener(bind), rank: rank(), shares: true });
+            let addresses = service.virtual_addresses().iter();
+            wanted.extend(addresses.map(|ip| alone(Claim::VirtualAddress(*ip, number), rank())));
+            continue;
+        }
+        let addresses = service.virtual_addresses().iter().map(|ip| SocketAddr::new(*ip, number.get()));
+        let mut addresses: Vec<SocketAddr> = addresses.collect();
+        if addresses.is_empty() {
+            addresses.push(bind);
+        }
+        let listener = if port.protocol == Protocol::Udp { Claim::UdpListener } else { Claim::Listener };
+        wanted.extend(addresses.into_iter().map(|at| alone(listener(at), rank())));
+    }
+    wanted
+}

@@ -1,0 +1,189 @@
+//! Endpoints of one port of a service: grouped by priority and locality, in canonical order.
+//!
+//! - Priorities are the registries', made dense: Envoy and gRPC want 0, 1, 2 … without gaps.
+//! - An address that several registries know counts once, as the preferred one says: gRPC refuses
+//!   duplicates.
+//! - A locality weighs what its endpoints weigh together, so that clients which choose the locality first
+//!   (gRPC) send each endpoint its share. gRPC ignores localities without weight.
+//! - `warning` becomes DEGRADED: Envoy uses such endpoints when too few others are left; gRPC does not use
+//!   them.
+//! - Labels are metadata under `envoy.lb`, where subsets look for them; the identity is under `pilot`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pilot_envoy_api::envoy::config::core::v3 as core;
+use pilot_envoy_api::envoy::config::endpoint::v3 as endpoint;
+use pilot_envoy_api::google::protobuf as wkt;
+use pilot_registry::{Address, Endpoint, Health, Locality, Port, Resolution};
+
+use super::conflict::{Claim, Claimant, Conflict, Reason};
+use super::source::{socket_address, uint32};
+use crate::catalog::{CatalogService, Part};
+
+/// Envoy's largest priority.
+const MAX_PRIORITY: u32 = 128;
+
+/// The weights of one priority may not add up to more than a `u32`. Half of it leaves room for those that
+/// are rounded up to 1.
+const MAX_TOTAL_WEIGHT: u64 = (u32::MAX / 2) as u64;
+
+type Groups<'a> = BTreeMap<(u32, &'a Locality), Vec<(&'a Endpoint, Port)>>;
+
+/// The load assignment of one port. Without endpoints it is empty, which says: known to be empty.
+pub(super) fn load_assignment(
+    cluster: &str,
+    service: &CatalogService,
+    port: Port,
+) -> endpoint::ClusterLoadAssignment {
+    let mut groups = groups(service, port);
+    let scales = scales(&groups);
+    let localities = groups.iter_mut().map(|((priority, locality), members)| {
+        let scale = scales.get(priority).copied().unwrap_or(1);
+        locality_endpoints(*priority, locality, members, scale)
+    });
+    endpoint::ClusterLoadAssignment {
+        cluster_name: cluster.to_owned(),
+        endpoints: localities.collect(),
+        ..Default::default()
+    }
+}
+
+/// The load assignment of a service that the proxy resolves by its own host.
+pub(super) fn own_host(
+    cluster: &str,
+    service: &CatalogService,
+    port: Port,
+) -> endpoint::ClusterLoadAssignment {
+    let own = Endpoint::new(Address::Dns(service.host().clone()));
+    endpoint::ClusterLoadAssignment {
+        cluster_name: cluster.to_owned(),
+        endpoints: vec![locality_endpoints(0, &own.locality, &mut [(&own, port)], 1)],
+        ..Default::default()
+    }
+}
+
+/// The endpoints that cannot be reached in the way that the preferred registry says.
+pub(super) fn misfits(service: &CatalogService) -> impl Iterator<Item = Conflict> {
+    let lead = &service.parts()[0];
+    service.endpoints().filter(|(_, endpoint)| !fits(service, endpoint)).map(|(part, endpoint)| Conflict {
+        claim: Claim::Endpoint(service.host().clone(), endpoint.address.clone()),
+        loser: Claimant::Registry(part.registry.to_string()),
+        winner: Claimant::Registry(lead.registry.to_string()),
+        reason: Reason::Resolution,
+    })
+}
+
+fn fits(service: &CatalogService, endpoint: &Endpoint) -> bool {
+    match (service.lead().resolution, &endpoint.address) {
+        (Resolution::Passthrough, _) => false,
+        (Resolution::Endpoints, address) => !matches!(address, Address::Dns(_)),
+        (Resolution::Dns, address) => !matches!(address, Address::Unix(_)),
+    }
+}
+
+fn groups(service: &CatalogService, port: Port) -> Groups<'_> {
+    let serving = |(part, endpoint): (&Part, &'_ Endpoint)| {
+        let own = endpoint.ports.get(&port).copied()?;
+        fits(service, endpoint).then_some((part.priority, own))
+    };
+    let found: Vec<_> = service
+        .endpoints()
+        .filter_map(|(part, endpoint)| {
+            serving((part, endpoint)).map(|(priority, own)| (priority, endpoint, own))
+        })
+        .collect();
+    let priorities: BTreeSet<u32> = found.iter().map(|(priority, ..)| *priority).collect();
+    let dense: BTreeMap<u32, u32> =
+        priorities.into_iter().zip((0..=MAX_PRIORITY).chain(std::iter::repeat(MAX_PRIORITY))).collect();
+    let mut seen = BTreeSet::new();
+    let mut groups = Groups::new();
+    for (priority, endpoint, own) in found {
+        if seen.insert((&endpoint.address, own)) {
+            groups.entry((dense[&priority], &endpoint.locality)).or_default().push((endpoint, own));
+        }
+    }
+    groups
+}
+
+/// By what the weights of each priority are divided.
+fn scales(groups: &Groups<'_>) -> BTreeMap<u32, u64> {
+    let mut totals = BTreeMap::<u32, u64>::new();
+    for ((priority, _), members) in groups {
+        let weight: u64 = members.iter().map(|(endpoint, _)| u64::from(endpoint.weight.get())).sum();
+        *totals.entry(*priority).or_default() += weight;
+    }
+    totals.into_iter().map(|(priority, total)| (priority, total.div_ceil(MAX_TOTAL_WEIGHT))).collect()
+}
+
+fn locality_endpoints(
+    priority: u32,
+    locality: &Locality,
+    members: &mut [(&Endpoint, Port)],
+    scale: u64,
+) -> endpoint::LocalityLbEndpoints {
+    members.sort();
+    let weight = |endpoint: &Endpoint| {
+        u32::try_from((u64::from(endpoint.weight.get()) / scale.max(1)).max(1)).unwrap_or(u32::MAX)
+    };
+    let total = members.iter().fold(0u32, |sum, (endpoint, _)| sum.saturating_add(weight(endpoint)));
+    let locality = core::Locality {
+        region: locality.region.clone(),
+        zone: locality.zone.clone(),
+        sub_zone: locality.sub_zone.clone(),
+    };
+    let lb_endpoints = members.iter().map(|(endpoint, port)| lb_endpoint(endpoint, *port, weight(endpoint)));
+    endpoint::LocalityLbEndpoints {
+        locality: Some(locality),
+        lb_endpoints: lb_endpoints.collect(),
+        load_balancing_weight: uint32(total),
+        priority,
+        ..Default::default()
+    }
+}
+
+fn lb_endpoint(one: &Endpoint, port: Port, weight: u32) -> endpoint::LbEndpoint {
+    let address = address(&one.address, port);
+    let host = endpoint::Endpoint { address: Some(address), ..Default::default() };
+    endpoint::LbEndpoint {
+        health_status: health_status(one.health).into(),
+        metadata: metadata(one),
+        load_balancing_weight: uint32(weight),
+        host_identifier: Some(endpoint::lb_endpoint::HostIdentifier::Endpoint(host)),
+    }
+}
+
+fn address(address: &Address, port: Port) -> core::Address {
+    let socket = |text| socket_address(core::socket_address::Protocol::Tcp, text, port.get());
+    match address {
+        Address::Ip(ip) => socket(ip.to_string()),
+        Address::Dns(name) => socket(name.to_string()),
+        Address::Unix(path) => {
+            let pipe = core::Pipe { path: path.clone(), ..Default::default() };
+            core::Address { address: Some(core::address::Address::Pipe(pipe)) }
+        }
+    }
+}
+
+fn health_status(health: Health) -> core::HealthStatus {
+    match health {
+        Health::Healthy => core::HealthStatus::Healthy,
+        Health::Warning => core::HealthStatus::Degraded,
+        Health::Unhealthy => core::HealthStatus::Unhealthy,
+        Health::Draining => core::HealthStatus::Draining,
+        Health::Unknown => core::HealthStatus::Unknown,
+    }
+}
+
+fn metadata(endpoint: &Endpoint) -> Option<core::Metadata> {
+    let text = |text: &str| wkt::Value { kind: Some(wkt::value::Kind::StringValue(text.to_owned())) };
+    let mut filter_metadata = BTreeMap::new();
+    if !endpoint.labels.is_empty() {
+        let labels = endpoint.labels.iter().map(|(name, value)| (name.clone(), text(value)));
+        filter_metadata.insert("envoy.lb".to_owned(), wkt::Struct { fields: labels.collect() });
+    }
+    if let Some(identity) = &endpoint.identity {
+        let fields = [("identity".to_owned(), text(identity.as_str()))].into();
+        filter_metadata.insert("pilot".to_owned(), wkt::Struct { fields });
+    }
+    (!filter_metadata.is_empty()).then(|| core::Metadata { filter_metadata, ..Default::default() })
+}

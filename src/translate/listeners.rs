@@ -1,0 +1,144 @@
+//! Listeners: bound ones for proxies, and API listeners for gRPC clients.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pilot_envoy_api::envoy::config::core::v3 as core;
+use pilot_envoy_api::envoy::config::core::v3::socket_address::Protocol as Transport;
+use pilot_envoy_api::envoy::config::listener::v3 as listener;
+use pilot_envoy_api::envoy::config::route::v3::RouteConfiguration;
+use pilot_envoy_api::envoy::extensions::filters::http::router::v3::Router;
+use pilot_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as http;
+use pilot_envoy_api::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
+use pilot_envoy_api::envoy::extensions::filters::udp::udp_proxy::v3::{
+    self as udp, UdpProxyConfig, udp_proxy_config,
+};
+use pilot_envoy_api::to_any;
+use pilot_envoy_api::xds::core::v3::TypedExtensionConfig;
+use pilot_envoy_api::xds::r#type::matcher::v3::{Matcher, matcher};
+use prost::{Message, Name};
+
+use super::source::{boolean, bound, duration, uint32};
+use super::{names, routes};
+
+/// A stream on which nothing moves for that long is gone: long enough for web sockets and gRPC streams
+/// that are quiet, finite so that what a vanished client left is cleaned up.
+const STREAM_IDLE: Duration = Duration::from_secs(3600);
+
+/// Envoy's name for the connection manager, wherever it stands.
+const HTTP_CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
+
+/// A listener that routes by Host header. It is named `name`, and its routes `routes`.
+pub(super) fn http(
+    name: &str,
+    at: SocketAddr,
+    routes: &str,
+    config_source: &core::ConfigSource,
+) -> listener::Listener {
+    use http::http_connection_manager as manager;
+    let rds = http::Rds { config_source: Some(config_source.clone()), route_config_name: routes.to_owned() };
+    let websocket = manager::UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() };
+    let manager = http::HttpConnectionManager {
+        codec_type: manager::CodecType::Auto.into(),
+        stat_prefix: format!("outbound_{name}"),
+        http_filters: vec![router()],
+        server_header_transformation: manager::ServerHeaderTransformation::PassThrough.into(),
+        stream_idle_timeout: duration(STREAM_IDLE),
+        use_remote_address: boolean(false),
+        upgrade_configs: vec![websocket],
+        normalize_path: boolean(true),
+        route_specifier: Some(manager::RouteSpecifier::Rds(rds)),
+        ..Default::default()
+    };
+    tcp_listener(name.to_owned(), at, filter(HTTP_CONNECTION_MANAGER, &manager))
+}
+
+/// A listener that sends all bytes to one cluster. `virtual_address`: it is not an address of the machine
+/// perhaps, and is bound all the same.
+pub(super) fn tcp(at: SocketAddr, cluster: &str, virtual_address: bool) -> listener::Listener {
+    let proxy = TcpProxy {
+        stat_prefix: cluster.to_owned(),
+        // An endpoint that goes away takes no connection with it that did not begin yet.
+        max_connect_attempts: uint32(3),
+        cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
+        ..Default::default()
+    };
+    let listener = tcp_listener(names::listener(at), at, filter("envoy.filters.network.tcp_proxy", &proxy));
+    listener::Listener { freebind: virtual_address.then_some(true).and_then(boolean), ..listener }
+}
+
+/// A listener that sends all datagrams to one cluster.
+pub(super) fn udp(at: SocketAddr, cluster: &str, virtual_address: bool) -> listener::Listener {
+    use listener::listener_filter::ConfigType;
+    let proxy = UdpProxyConfig {
+        stat_prefix: cluster.to_owned(),
+        route_specifier: Some(udp_proxy_config::RouteSpecifier::Matcher(always(cluster))),
+        ..Default::default()
+    };
+    let proxy = listener::ListenerFilter {
+        name: "envoy.filters.udp_listener.udp_proxy".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(to_any(&proxy))),
+        ..Default::default()
+    };
+    listener::Listener {
+        name: names::udp_listener(at),
+        address: Some(bound(Transport::Udp, at)),
+        listener_filters: vec![proxy],
+        udp_listener_config: Some(listener::UdpListenerConfig::default()),
+        freebind: virtual_address.then_some(true).and_then(boolean),
+        traffic_direction: core::TrafficDirection::Outbound.into(),
+        ..Default::default()
+    }
+}
+
+fn always(cluster: &str) -> Matcher {
+    use matcher::on_match::OnMatch;
+    let route = TypedExtensionConfig {
+        name: "route".to_owned(),
+        typed_config: Some(to_any(&udp::Route { cluster: cluster.to_owned() })),
+    };
+    let action = matcher::OnMatch { on_match: Some(OnMatch::Action(route)), ..Default::default() };
+    Matcher { on_no_match: Some(Box::new(action)), ..Default::default() }
+}
+
+/// What a gRPC client gets for `xds:///name`: everything goes to one cluster, whatever the authority.
+pub(super) fn api(name: &str, cluster: &str) -> listener::Listener {
+    use http::http_connection_manager::RouteSpecifier;
+    let routes = RouteConfiguration {
+        name: name.to_owned(),
+        virtual_hosts: vec![routes::grpc_virtual_host(name.to_owned(), cluster)],
+        ..Default::default()
+    };
+    let manager = http::HttpConnectionManager {
+        stat_prefix: name.to_owned(),
+        http_filters: vec![router()],
+        route_specifier: Some(RouteSpecifier::RouteConfig(routes)),
+        ..Default::default()
+    };
+    listener::Listener {
+        name: name.to_owned(),
+        api_listener: Some(listener::ApiListener { api_listener: Some(to_any(&manager)) }),
+        ..Default::default()
+    }
+}
+
+fn tcp_listener(name: String, at: SocketAddr, filter: listener::Filter) -> listener::Listener {
+    listener::Listener {
+        name,
+        address: Some(bound(Transport::Tcp, at)),
+        filter_chains: vec![listener::FilterChain { filters: vec![filter], ..Default::default() }],
+        traffic_direction: core::TrafficDirection::Outbound.into(),
+        ..Default::default()
+    }
+}
+
+fn filter<M: Message + Name>(name: &str, config: &M) -> listener::Filter {
+    let config = listener::filter::ConfigType::TypedConfig(to_any(config));
+    listener::Filter { name: name.to_owned(), config_type: Some(config) }
+}
+
+fn router() -> http::HttpFilter {
+    let config = http::http_filter::ConfigType::TypedConfig(to_any(&Router::default()));
+    let name = "envoy.filters.http.router".to_owned();
+    http::HttpFilter { name, config_type: Some(config), ..Default::default() }
+}

@@ -1,0 +1,98 @@
+//! Virtual hosts, and the route configurations that are put together from them.
+
+use bytes::Bytes;
+use pilot_envoy_api::envoy::config::route::v3 as route;
+use pilot_envoy_api::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
+use pilot_envoy_api::google::protobuf::BoolValue;
+use pilot_envoy_api::to_any;
+use prost::Message;
+
+use super::source::{boolean, duration, uint32};
+
+/// `envoy.config.route.v3.RouteConfiguration` whose virtual hosts are encoded already: on the wire a
+/// repeated message and repeated bytes are the same thing. Field numbers are those of
+/// `envoy/config/route/v3/route.proto`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct RouteConfiguration {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    /// Encoded `envoy.config.route.v3.VirtualHost` messages.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub(super) virtual_hosts: Vec<Bytes>,
+    #[prost(message, optional, tag = "7")]
+    validate_clusters: Option<BoolValue>,
+}
+
+impl prost::Name for RouteConfiguration {
+    const NAME: &'static str = "RouteConfiguration";
+    const PACKAGE: &'static str = "envoy.config.route.v3";
+
+    fn type_url() -> String {
+        route::RouteConfiguration::type_url()
+    }
+}
+
+impl RouteConfiguration {
+    /// The clusters may come and go on their own.
+    pub(super) fn new(name: &str, virtual_hosts: Vec<Bytes>) -> Self {
+        Self { name: name.to_owned(), virtual_hosts, validate_clusters: boolean(false) }
+    }
+}
+
+/// A virtual host that sends everything to one cluster, encoded.
+pub(super) fn virtual_host(name: String, domains: Vec<String>, cluster: &str) -> Bytes {
+    to_one_cluster(name, domains, "/", cluster, envoy_retries()).encode_to_vec().into()
+}
+
+/// The only virtual host of a gRPC client's listener. Clients know the predicates of Envoy's retries not.
+pub(super) fn grpc_virtual_host(name: String, cluster: &str) -> route::VirtualHost {
+    to_one_cluster(name, vec!["*".to_owned()], "", cluster, retries("unavailable"))
+}
+
+fn to_one_cluster(
+    name: String,
+    domains: Vec<String>,
+    prefix: &str,
+    cluster: &str,
+    retries: route::RetryPolicy,
+) -> route::VirtualHost {
+    use route::route_action::ClusterSpecifier;
+    use route::route_match::PathSpecifier;
+    let action = route::RouteAction {
+        // No limit: pilot does not know how long a request may take, the client does.
+        timeout: duration(std::time::Duration::ZERO),
+        retry_policy: Some(retries),
+        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
+        ..Default::default()
+    };
+    let matches = route::RouteMatch {
+        path_specifier: Some(PathSpecifier::Prefix(prefix.to_owned())),
+        ..Default::default()
+    };
+    let default = route::Route {
+        name: "default".to_owned(),
+        r#match: Some(matches),
+        action: Some(route::route::Action::Route(action)),
+        ..Default::default()
+    };
+    route::VirtualHost { name, domains, routes: vec![default], ..Default::default() }
+}
+
+/// Retries that cannot repeat what a server has done already, each on an endpoint that was not tried yet:
+/// so an endpoint that goes away takes no request with it.
+fn envoy_retries() -> route::RetryPolicy {
+    use route::retry_policy::{RetryHostPredicate, retry_host_predicate::ConfigType};
+    let previous_hosts = RetryHostPredicate {
+        name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(to_any(&PreviousHostsPredicate::default()))),
+    };
+    route::RetryPolicy {
+        retry_host_predicate: vec![previous_hosts],
+        host_selection_retry_max_attempts: 5,
+        ..retries("connect-failure,refused-stream,unavailable,reset-before-request")
+    }
+}
+
+fn retries(on: &str) -> route::RetryPolicy {
+    route::RetryPolicy { retry_on: on.to_owned(), num_retries: uint32(2), ..Default::default() }
+}

@@ -1,0 +1,80 @@
+//! Where a client gets the resources that others refer to, and other small parts of messages.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pilot_envoy_api::envoy::config::core::v3 as core;
+use pilot_envoy_api::google::protobuf as wkt;
+
+use crate::proxy::ConfigSource;
+
+/// The `ConfigSource` message.
+pub(super) fn config_source(source: &ConfigSource) -> core::ConfigSource {
+    use core::config_source::ConfigSourceSpecifier as Specifier;
+    let specifier = match source {
+        ConfigSource::Ads => Specifier::Ads(core::AggregatedConfigSource::default()),
+        ConfigSource::PerType { cluster, delta } => {
+            Specifier::ApiConfigSource(api_config_source(cluster, *delta))
+        }
+    };
+    core::ConfigSource {
+        resource_api_version: core::ApiVersion::V3.into(),
+        config_source_specifier: Some(specifier),
+        ..Default::default()
+    }
+}
+
+fn api_config_source(cluster: &str, delta: bool) -> core::ApiConfigSource {
+    use core::api_config_source::ApiType;
+    use core::grpc_service::{EnvoyGrpc, TargetSpecifier};
+    let grpc = EnvoyGrpc { cluster_name: cluster.to_owned(), ..Default::default() };
+    core::ApiConfigSource {
+        api_type: if delta { ApiType::DeltaGrpc } else { ApiType::Grpc }.into(),
+        transport_api_version: core::ApiVersion::V3.into(),
+        grpc_services: vec![core::GrpcService {
+            target_specifier: Some(TargetSpecifier::EnvoyGrpc(grpc)),
+            ..Default::default()
+        }],
+        set_node_on_first_message_only: true,
+        ..Default::default()
+    }
+}
+
+/// A TCP or UDP address.
+pub(super) fn socket_address(
+    protocol: core::socket_address::Protocol,
+    address: String,
+    port: u16,
+) -> core::Address {
+    use core::socket_address::PortSpecifier;
+    let socket = core::SocketAddress {
+        protocol: protocol.into(),
+        address,
+        port_specifier: Some(PortSpecifier::PortValue(port.into())),
+        ..Default::default()
+    };
+    core::Address { address: Some(core::address::Address::SocketAddress(socket)) }
+}
+
+/// Where a listener is bound.
+pub(super) fn bound(protocol: core::socket_address::Protocol, at: SocketAddr) -> core::Address {
+    socket_address(protocol, at.ip().to_string(), at.port())
+}
+
+/// A number that can be absent.
+pub(super) fn uint32(value: u32) -> Option<wkt::UInt32Value> {
+    Some(wkt::UInt32Value { value })
+}
+
+/// A truth that can be absent.
+pub(super) fn boolean(value: bool) -> Option<wkt::BoolValue> {
+    Some(wkt::BoolValue { value })
+}
+
+/// A duration; what does not fit a protobuf duration becomes the longest that does.
+pub(super) fn duration(value: Duration) -> Option<wkt::Duration> {
+    const MAX_SECONDS: u64 = 315_576_000_000;
+    let seconds = i64::try_from(value.as_secs().min(MAX_SECONDS)).unwrap_or_default();
+    let nanos = i32::try_from(value.subsec_nanos()).unwrap_or_default();
+    Some(wkt::Duration { seconds, nanos })
+}
