@@ -24,6 +24,7 @@
 pub mod admin;
 pub mod bootstrap;
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod mesh;
 pub mod metrics;

@@ -1,9 +1,12 @@
 //! pilot.toml: what is accepted, what is refused in which words, and what overrides what.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-use pilot::config::{Loaded, Problems, Setting, parse};
+use pilot::config::{Loaded, Problems, Setting, load, parse};
 
 const REGISTRY: &str = "[registry.local.file]\npath = \"services.toml\"\n";
 
@@ -54,10 +57,149 @@ fn bad_configurations_are_refused_with_place_and_hint() {
             "[push]\nquiet = \"1s\"\n",
             &["pilot.toml:2:9: push.quiet: longer than push.max_delay, which is 200ms"],
         ),
+        (
+            "[mesh]\nconnect_timeout = \"0s\"\n",
+            &["pilot.toml:2:19: mesh.connect_timeout: 0 makes no sense here: expected a longer time"],
+        ),
+        (
+            "[admin]\nlisten = \"127.0.0.1:18000\"\n",
+            &[
+                "pilot.toml:2:10: admin.listen: 127.0.0.1:18000 is the address of xds.listen too: expected another",
+            ],
+        ),
+        (
+            "[router]\nbind = \"127.0.0.1:80\"\nhttp_listen = \"127.0.0.1:18080\"\n",
+            &[
+                "pilot.toml:2:8: router.bind: \"127.0.0.1:80\" is not an IP address: expected one without a port, like \"127.0.0.1\" or \"::1\"",
+                "pilot.toml:3:15: router.http_listen: pilot itself listens there: expected another address",
+            ],
+        ),
+        ("[xds\n", &["pilot.toml:1:5: not TOML: unclosed table, expected `]`"]),
+        ("[log]\n[log]\n", &["pilot.toml:2:2: not TOML: duplicate key"]),
     ];
     for (text, expected) in cases {
         assert_eq!(refused(&format!("{text}{REGISTRY}"), &[], &[]), *expected, "{text}");
     }
+}
+
+#[test]
+fn bad_registries_are_refused_with_place_and_hint() {
+    let cases: &[(&str, &[&str])] = &[
+        (
+            "",
+            &[
+                "pilot.toml: registry: there is none, so there would be no services: expected at least one, like registry.local.file.path = \"services.toml\"",
+            ],
+        ),
+        (
+            "[registry.local]\n",
+            &[
+                "pilot.toml:1:1: registry.local: says no kind of registry: expected a table like [registry.local.file]",
+            ],
+        ),
+        (
+            "[registry.local.fil]\n",
+            &["pilot.toml:1:17: registry.local.fil: unknown key: did you mean \"file\"?"],
+        ),
+        ("[registry.local.file]\n", &["pilot.toml:1:1: registry.local.file: missing field `path`"]),
+        (
+            "[registry.local.file]\npath = 3\n[registry.b]\npriority = -1\nfile.pth = \"x\"\n",
+            &[
+                "pilot.toml:2:8: registry.local.file.path: 3 does not fit: expected a string",
+                "pilot.toml:4:12: registry.b.priority: -1 does not fit: expected a whole number from 0 to 127, like 0",
+                "pilot.toml:5:6: registry.b.file.pth: unknown key: did you mean \"path\"?",
+            ],
+        ),
+        (
+            "[registry.Local_1.file]\npath = \"x\"\n",
+            &[
+                "pilot.toml:1:11: registry.Local_1: \"Local_1\" is not a name for a registry: expected 1 to 63 of a-z, 0-9 and '-'",
+            ],
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(refused(text, &[], &[]), *expected, "{text}");
+    }
+}
+
+#[test]
+fn bad_settings_are_refused_by_name() {
+    let environment =
+        [("PILOT_XDS_MAX_STREAMS", "-1"), ("PILOT_PUSH_QUIET", "1s"), ("PILOT_LOG_FILTER", "a=b=c")];
+    let flags =
+        [Setting::new("--set xds.lisen", "xds.lisen", "x"), Setting::new("--log", "log.format", "yes")];
+    assert_eq!(
+        refused(REGISTRY, &environment, &flags),
+        [
+            "--log: log.format: \"yes\" does not fit: expected one of \"text\", \"json\"",
+            "--set xds.lisen: xds.lisen: unknown key: did you mean \"listen\"?",
+            "PILOT_LOG_FILTER: log.filter: \"a=b=c\" is not a filter (invalid filter directive: too many '=' in filter directive, expected 0 or 1): expected a level (error, warn, info, debug, trace, off) or module=level, separated by commas",
+            "PILOT_PUSH_QUIET: push.quiet: longer than push.max_delay, which is 200ms",
+            "PILOT_XDS_MAX_STREAMS: xds.max_streams: -1 does not fit: expected a whole number from 1 to 1000000, like 20000",
+        ]
+    );
+}
+
+#[test]
+fn variables_that_are_none_are_ignored_with_a_warning() {
+    let environment = [
+        ("PILOT_XDS_LISTN", "x"),
+        ("PILOT_SERVICE_HOST", "10.0.0.1"),
+        ("PILOTAGE", "x"),
+        ("PILOT_CONFIG", "x"),
+    ];
+    let warnings = parsed(REGISTRY, &environment, &[]).unwrap().warnings;
+    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "PILOT_SERVICE_HOST: unknown variable is ignored",
+            "PILOT_XDS_LISTN: unknown variable is ignored: did you mean PILOT_XDS_LISTEN?",
+        ]
+    );
+}
+
+#[test]
+fn registries_of_the_file_have_variables() {
+    let text = "[registry.far-east]\nfile.path = \"a.toml\"\n";
+    let environment =
+        [("PILOT_REGISTRY_FAR_EAST_FILE_PATH", "b.toml"), ("PILOT_REGISTRY_FAR_EAST_PRIORITY", "2")];
+    let loaded = parsed(text, &environment, &[]).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let entry = &loaded.config.registry["far-east"];
+    assert_eq!(entry.priority, 2);
+    assert_eq!(entry.file.as_ref().unwrap().path, Path::new("b.toml"));
+}
+
+#[test]
+fn paths_are_relative_to_the_file_that_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pilot.toml");
+    std::fs::write(&file, "[registry.a]\nfile.path = \"a.toml\"\n[registry.b]\nfile.path = \"b.toml\"\n")
+        .unwrap();
+    let environment = BTreeMap::from([("PILOT_REGISTRY_B_FILE_PATH".to_owned(), "c.toml".to_owned())]);
+    let loaded = load(&file, &environment, &[]).unwrap();
+    let path = |name: &str| loaded.config.registry[name].file.as_ref().unwrap().path.clone();
+    assert_eq!(path("a"), folder.path().join("a.toml"));
+    assert_eq!(path("b"), Path::new("c.toml"));
+}
+
+#[test]
+fn files_that_cannot_be_read_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |name: &str, content: Option<&[u8]>| {
+        let file = folder.path().join(name);
+        if let Some(content) = content {
+            std::fs::write(&file, content).unwrap();
+        }
+        let problems = load(&file, &BTreeMap::new(), &[]).unwrap_err().to_string();
+        problems.replace(folder.path().to_str().unwrap(), "").to_string()
+    };
+    assert!(refused("none.toml", None).starts_with("/none.toml: there is no such file: "));
+    assert_eq!(refused("latin.toml", Some(b"[log]\n# \xe4\n")), "/latin.toml:2:3: this byte is not UTF-8");
+    let large = vec![b'#'; (4 << 20) + 1];
+    assert_eq!(refused("large.toml", Some(&large)), "/large.toml: too large: expected at most 4194304 bytes");
+    assert!(refused("", None).contains("cannot be read"), "a folder");
 }
 
 #[test]

@@ -49,13 +49,9 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
 fn registries(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     if config.registry.is_empty() {
-        let example = "[registry.local.file]\npath = \"services.toml\"";
-        findings.push((
-            vec!["registry".into()],
-            format!(
-                "there is none, so there would be no services: expected at least one, for example\n{example}"
-            ),
-        ));
+        let message = "there is none, so there would be no services: expected at least one, like \
+                       registry.local.file.path = \"services.toml\"";
+        findings.push((vec!["registry".into()], message.into()));
     }
     for (name, entry) in &config.registry {
         let key = format!("registry.{name}");

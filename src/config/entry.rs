@@ -14,7 +14,7 @@ pub struct RegistryEntry {
     pub priority: u32,
     /// Services from TOML, YAML or JSON files.
     #[cfg(feature = "file")]
-    pub file: Option<File>,
+    pub file: Option<pilot_registry_file::Config>,
 }
 
 /// The kind of a registry, with its own configuration.
@@ -22,7 +22,7 @@ pub struct RegistryEntry {
 pub enum Kind<'a> {
     /// `[registry.<name>.file]`
     #[cfg(feature = "file")]
-    File(&'a File),
+    File(&'a pilot_registry_file::Config),
     #[doc(hidden)]
     #[cfg(not(feature = "file"))]
     Never(std::convert::Infallible, std::marker::PhantomData<&'a ()>),
@@ -56,16 +56,10 @@ impl RegistryEntry {
         #[cfg(feature = "file")]
         if let Some(file) = &mut self.file
             && from_file("file.path")
+            // Joined, an empty path would be the folder itself.
+            && !file.path.as_os_str().is_empty()
         {
             file.path = folder.join(&file.path);
         }
     }
-}
-
-/// `[registry.<name>.file]`
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct File {
-    /// A file or a folder of files.
-    pub path: std::path::PathBuf,
 }

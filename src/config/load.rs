@@ -46,20 +46,27 @@ pub fn load(
     Ok(loaded)
 }
 
-fn read(path: &Path) -> Result<String, Problem> {
-    let refused = |why: String| Problem::with_file(path.display().to_string(), why);
+fn read(path: &Path) -> Result<String, Problems> {
+    let problem = |why: String| Problem::with_file(path.display().to_string(), why);
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| refused(format!("cannot be opened: {error}")))?;
+    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => problem(
+            "there is no such file: --config or PILOT_CONFIG name another; the shortest one is the line \
+             registry.local.file.path = \"services.toml\""
+                .into(),
+        ),
+        _ => problem(format!("cannot be opened: {error}")),
+    })?;
     let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
-    read.map_err(|error| refused(format!("cannot be read: {error}")))?;
+    read.map_err(|error| problem(format!("cannot be read: {error}")))?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(refused(format!("too large: expected at most {MAX_BYTES} bytes")));
+        return Err(problem(format!("too large: expected at most {MAX_BYTES} bytes")).into());
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
         let (line, column) = position(&valid, valid.len());
-        let problem = refused("this byte is not UTF-8".into());
-        Problem { line: Some(line), column: Some(column), ..problem }
+        let problem = problem("this byte is not UTF-8".into());
+        Problem { line: Some(line), column: Some(column), ..problem }.into()
     })
 }
 

@@ -19,7 +19,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Mistake> {
             max_events: 2 * MAX_NODES,
             max_nodes: MAX_NODES,
             max_documents: 1,
-        }.into(),
+        },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPEATED },
         strict_booleans: true,
         with_snippet: false,

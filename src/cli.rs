@@ -1,0 +1,135 @@
+//! The command line: one file per verb, each with its arguments and what it does.
+//!
+//! To add a verb: a file with `#[derive(clap::Args)] pub struct Args` and `Args::run`, a line in [`Verb`]
+//! and one in [`Cli::run`]. What it does for `async` goes through [`block_on`].
+
+pub mod check;
+pub mod completions;
+mod logging;
+mod output;
+pub mod schema;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::config::{self, Loaded, Problems, Setting};
+
+pub use logging::init as init_logging;
+pub use output::{Output, OutputFormat, Table, print};
+
+/// Bad configuration, like bad arguments: there is something to mend before trying again.
+pub const EXIT_INVALID: u8 = 2;
+
+/// Tells every Envoy of a mesh where its services are and how to reach them.
+///
+/// pilot learns services from registries (files, and other platforms), and serves them to Envoy and to gRPC
+/// clients over xDS. pilot.toml says which registries, and where it listens.
+///
+/// Example: pilot check --config pilot.toml
+#[derive(Debug, Parser)]
+#[command(name = "pilot", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+/// What all verbs understand.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "PILOT_CONFIG", default_value = "pilot.toml", global = true)]
+    config: PathBuf,
+    /// What to log: a level (error, warn, info, debug, trace) or module=level, separated by commas. The
+    /// same as --set log.filter=...
+    #[arg(long, value_name = "FILTER", global = true)]
+    log: Option<String>,
+    /// A value for a key of the configuration, which wins over the file and the environment:
+    /// --set xds.listen=127.0.0.1:19000. May be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting, global = true)]
+    set: Vec<Setting>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Check(check::Args),
+    Schema(schema::Args),
+    Completions(completions::Args),
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// Whatever went wrong; [`explain`] says it.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { global, verb } = self;
+        match verb {
+            None => print(&Self::command().render_long_help().to_string()),
+            Some(Verb::Check(args)) => args.run(&global),
+            Some(Verb::Schema(args)) => args.run(),
+            Some(Verb::Completions(args)) => args.run(),
+        }
+    }
+}
+
+impl Global {
+    /// Reads the configuration with everything that overrides it. Warnings are written to standard error.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn load(&self) -> Result<Loaded, Problems> {
+        let loaded = self.load_quietly()?;
+        for warning in &loaded.warnings {
+            eprintln!("warning: {warning}");
+        }
+        Ok(loaded)
+    }
+
+    fn load_quietly(&self) -> Result<Loaded, Problems> {
+        // A variable that is not Unicode is none of ours.
+        let unicode = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let environment: BTreeMap<String, String> = std::env::vars_os().filter_map(unicode).collect();
+        let log = self.log.iter().map(|filter| Setting::new("--log", "log.filter", filter));
+        let flags: Vec<Setting> = self.set.iter().cloned().chain(log).collect();
+        config::load(&self.config, &environment, &flags)
+    }
+}
+
+fn setting(text: &str) -> Result<Setting, String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok(Setting::new(format!("--set {key}"), key, value)),
+        _ => Err("expected KEY=VALUE, like push.quiet=50ms".into()),
+    }
+}
+
+/// Runs a future to its end, on all cores.
+///
+/// # Errors
+/// Those of the future, or the system has no threads left.
+pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+}
+
+/// Writes to standard error what went wrong, and tells the exit code: 2 where the configuration is to be
+/// mended, else 1.
+pub fn explain(error: &anyhow::Error) -> ExitCode {
+    match error.downcast_ref::<Problems>() {
+        Some(Problems(problems)) => {
+            for problem in problems {
+                eprintln!("error: {problem}");
+            }
+            ExitCode::from(EXIT_INVALID)
+        }
+        None => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `pilot schema`: what may stand in a file, for editors.
+
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+use crate::{config, registries};
+
+/// Print the JSON schema of pilot.toml or of services files
+///
+/// Editors complete and check files with it. It is a JSON schema of the draft 2020-12.
+///
+/// Example: pilot schema services > services.schema.json
+///
+/// Then write as the first line of services.toml: #:schema ./services.schema.json
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The file to describe.
+    #[arg(value_enum, default_value = "config")]
+    of: Subject,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Subject {
+    /// pilot.toml
+    Config,
+    /// The files of a file registry
+    #[cfg(feature = "file")]
+    Services,
+}
+
+impl Args {
+    /// Prints the schema.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { of } = self;
+        let schema = match of {
+            Subject::Config => config::schema(),
+            #[cfg(feature = "file")]
+            Subject::Services => registries::services_schema(),
+        };
+        super::print(&serde_json::to_string_pretty(&schema)?)
+    }
+}

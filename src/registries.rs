@@ -1,0 +1,142 @@
+//! The composition root: the one place that names adapter crates.
+//!
+//! To add a kind of registry: a field and a variant in `config/entry.rs`, an arm in each function here,
+//! and the optional dependency in Cargo.toml.
+
+use std::sync::Arc;
+
+use pilot_registry::{ConfigError, ServiceRegistry};
+use serde::Serialize;
+
+use crate::config::{Kind, Loaded, Problem, Problems};
+
+/// A registry of pilot.toml, ready to run.
+pub struct ConfiguredRegistry {
+    /// Its name in pilot.toml.
+    pub name: Arc<str>,
+    /// What kind it is: `file`.
+    pub kind: &'static str,
+    /// 0 is preferred.
+    pub priority: u32,
+    /// The registry itself.
+    pub registry: Box<dyn ServiceRegistry>,
+}
+
+impl std::fmt::Debug for ConfiguredRegistry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, kind, priority, registry: _ } = self;
+        write!(f, "ConfiguredRegistry({name}, {kind}, {priority})")
+    }
+}
+
+/// What can be said of a registry without following it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Inspected {
+    /// Its name in pilot.toml.
+    pub registry: String,
+    /// What kind it is.
+    pub kind: &'static str,
+    /// 0 is preferred.
+    pub priority: u32,
+    /// The services that it has.
+    pub services: usize,
+    /// The endpoints of all of them.
+    pub endpoints: usize,
+}
+
+/// Makes all registries of the configuration, in the order of their names. Does no IO.
+///
+/// # Errors
+/// What adapters refuse in their tables, with the places of the keys.
+pub fn build(loaded: &Loaded) -> Result<Vec<ConfiguredRegistry>, Problems> {
+    let (mut built, mut problems) = (Vec::new(), Vec::new());
+    for (name, priority, kind) in entries(loaded) {
+        match registry(&kind) {
+            Ok(registry) => {
+                built.push(ConfiguredRegistry { name: name.into(), kind: kind.as_str(), priority, registry });
+            }
+            Err(error) => problems.push(refused(loaded, name, &kind, &error)),
+        }
+    }
+    if problems.is_empty() { Ok(built) } else { Err(Problems(problems)) }
+}
+
+/// Looks at all registries once: what they have, and all that is wrong with it. Reads files.
+pub fn inspect(loaded: &Loaded) -> (Vec<Inspected>, Vec<Problem>) {
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for (name, priority, kind) in entries(loaded) {
+        if let Err(error) = registry(&kind) {
+            problems.push(refused(loaded, name, &kind, &error));
+            continue;
+        }
+        let content = look(&kind);
+        problems.extend(content.problems);
+        found.push(Inspected {
+            registry: name.into(),
+            kind: kind.as_str(),
+            priority,
+            services: content.services,
+            endpoints: content.endpoints,
+        });
+    }
+    (found, problems)
+}
+
+/// The JSON schema (draft 2020-12) of the files of a file registry.
+#[cfg(feature = "file")]
+pub fn services_schema() -> serde_json::Value {
+    let mut schema = pilot_registry_file::schema().to_value();
+    schema["$id"] = "urn:pilot:schema:services".into();
+    schema["title"] = "services of pilot".into();
+    schema
+}
+
+fn entries(loaded: &Loaded) -> impl Iterator<Item = (&str, u32, Kind<'_>)> {
+    loaded
+        .config
+        .registry
+        .iter()
+        .flat_map(|(name, entry)| entry.kinds().into_iter().map(|kind| (name.as_str(), entry.priority, kind)))
+}
+
+fn refused(loaded: &Loaded, name: &str, kind: &Kind<'_>, error: &ConfigError) -> Problem {
+    let key = format!("registry.{name}.{}.{}", kind.as_str(), error.key);
+    loaded.origins.problem(&key, error.reason.as_str())
+}
+
+fn registry(kind: &Kind<'_>) -> Result<Box<dyn ServiceRegistry>, ConfigError> {
+    match kind {
+        #[cfg(feature = "file")]
+        Kind::File(config) => Ok(Box::new(pilot_registry_file::registry((*config).clone())?)),
+        #[cfg(not(feature = "file"))]
+        Kind::Never(never, _) => match *never {},
+    }
+}
+
+/// What one look at a registry shows.
+struct Content {
+    services: usize,
+    endpoints: usize,
+    problems: Vec<Problem>,
+}
+
+fn look(kind: &Kind<'_>) -> Content {
+    match kind {
+        #[cfg(feature = "file")]
+        Kind::File(config) => {
+            let loaded = pilot_registry_file::load(config);
+            let problem = |problem: pilot_registry_file::Problem| Problem {
+                line: problem.line,
+                column: problem.column,
+                ..Problem::with_file(problem.file.display().to_string(), problem.message)
+            };
+            Content {
+                services: loaded.services.len(),
+                endpoints: loaded.services.iter().map(|service| service.endpoints.len()).sum(),
+                problems: loaded.problems.into_iter().map(problem).collect(),
+            }
+        }
+        #[cfg(not(feature = "file"))]
+        Kind::Never(never, _) => match *never {},
+    }
+}

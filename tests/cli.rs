@@ -1,0 +1,188 @@
+//! The command line, as a user meets it: the real binary, its output and its exit codes.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+const SERVICES: &str = r#"
+[[service]]
+host = "reviews.local"
+ports = [{ port = 9080, protocol = "http" }]
+endpoints = [{ address = "127.0.0.1:9181" }, { address = "127.0.0.1:9182", weight = 2 }]
+"#;
+
+const CONFIG: &str = "[registry.local.file]\npath = \"services.toml\"\n";
+
+fn pilot(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pilot"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PILOT_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder).args(arguments).envs(environment.iter().copied()).output().unwrap()
+}
+
+fn folder(config: &str, services: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("pilot.toml"), config).unwrap();
+    std::fs::write(folder.path().join("services.toml"), services).unwrap();
+    folder
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[test]
+fn check_says_what_it_found() {
+    let folder = folder(CONFIG, SERVICES);
+    let output = pilot(folder.path(), &[], &["check"]);
+    assert_eq!(
+        stdout(&output),
+        "REGISTRY  KIND  PRIORITY  SERVICES  ENDPOINTS\n\
+         local     file  0         1         2\n\n\
+         pilot.toml is in order: 1 registry, 1 service, 2 endpoints\n"
+    );
+    assert_eq!((stderr(&output), output.status.code()), ("", Some(0)));
+}
+
+#[test]
+fn check_shows_every_problem_as_a_table() {
+    let folder =
+        folder("[xds]\nlisen = 1\n[admin]\nlisten = 5\n[registry.local.file]\npath = \"x\"\n", SERVICES);
+    let output = pilot(folder.path(), &[], &["check"]);
+    assert_eq!(
+        stdout(&output),
+        "PLACE            KEY           PROBLEM\n\
+         pilot.toml:2:1   xds.lisen     unknown key: did you mean \"listen\"?\n\
+         pilot.toml:4:10  admin.listen  5 does not fit: expected a string, like \"127.0.0.1:18080\"\n\n\
+         pilot.toml is not in order: 2 problems\n"
+    );
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn check_shows_problems_to_programs() {
+    let folder = folder("[xds]\nlisen = 1\n[registry.local.file]\npath = \"x\"\n", SERVICES);
+    let output = pilot(folder.path(), &[], &["check", "-o", "json"]);
+    let expected = json!({
+        "ok": false,
+        "config": "pilot.toml",
+        "registries": [],
+        "problems": [{
+            "file": "pilot.toml", "line": 2, "column": 1, "key": "xds.lisen",
+            "message": "unknown key: did you mean \"listen\"?",
+        }],
+        "warnings": [],
+    });
+    assert_eq!(serde_json::from_str::<Value>(stdout(&output)).unwrap(), expected);
+    assert_eq!(output.status.code(), Some(2));
+
+    let yaml = pilot(folder.path(), &[], &["check", "-o", "yaml"]);
+    assert!(stdout(&yaml).contains("ok: false\n"), "{}", stdout(&yaml));
+}
+
+#[test]
+fn check_looks_into_services_files() {
+    let folder = folder(CONFIG, &SERVICES.replace("\"http\"", "\"htp\""));
+    let output = pilot(folder.path(), &[], &["check", "-o", "json"]);
+    let report: Value = serde_json::from_str(stdout(&output)).unwrap();
+    let problem = &report["problems"][0];
+    assert!(problem["file"].as_str().unwrap().ends_with("services.toml"), "{problem}");
+    assert_eq!(problem["line"], 4);
+    assert!(problem["message"].as_str().unwrap().contains("htp"), "{problem}");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn check_misses_what_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = pilot(folder.path(), &[], &["check"]);
+    assert!(stdout(&output).contains("there is no such file: --config or PILOT_CONFIG"), "{output:?}");
+    assert_eq!(output.status.code(), Some(2));
+
+    std::fs::write(folder.path().join("pilot.toml"), CONFIG).unwrap();
+    let output = pilot(folder.path(), &[], &["check"]);
+    assert!(stdout(&output).contains("services.toml"), "{output:?}");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn flags_win_over_the_environment() {
+    let folder = folder(CONFIG, SERVICES);
+    let environment = [("PILOT_XDS_MAX_NAMES", "many")];
+    let output = pilot(folder.path(), &environment, &["check"]);
+    assert!(stdout(&output).contains("PILOT_XDS_MAX_NAMES"), "{output:?}");
+    assert_eq!(output.status.code(), Some(2));
+    let output = pilot(folder.path(), &environment, &["check", "--set", "xds.max_names=7"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn adapters_refuse_with_line_and_column() {
+    let folder = folder("[registry.local.file]\npath = \"\"\n", SERVICES);
+    let output = pilot(folder.path(), &[], &["check", "-o", "json"]);
+    let report: Value = serde_json::from_str(stdout(&output)).unwrap();
+    let problem = &report["problems"][0];
+    assert_eq!(problem["key"], "registry.local.file.path", "{report}");
+    assert_eq!((&problem["line"], &problem["column"]), (&json!(2), &json!(8)));
+}
+
+#[test]
+fn schemas_are_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, title) in [(vec!["schema"], "pilot.toml"), (vec!["schema", "config"], "pilot.toml")] {
+        let output = pilot(folder.path(), &[], &arguments);
+        let schema: Value = serde_json::from_str(stdout(&output)).unwrap();
+        assert_eq!(schema["title"], title);
+    }
+    let output = pilot(folder.path(), &[], &["schema", "services"]);
+    let schema: Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert!(schema["$id"].is_string() && schema["title"].is_string(), "{schema}");
+    assert!(schema.to_string().contains("\"endpoints\""));
+}
+
+#[test]
+fn completions_are_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = pilot(folder.path(), &[], &["completions", shell]);
+        assert!(stdout(&output).contains("pilot") && stdout(&output).contains("schema"), "{shell}");
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+    }
+}
+
+#[test]
+fn unknown_input_gets_a_suggestion() {
+    let folder = folder(CONFIG, SERVICES);
+    for (arguments, suggestion) in [
+        (vec!["chek"], "'check'"),
+        (vec!["check", "--confg", "x"], "'--config'"),
+        (vec!["check", "-o", "jsn"], "'json'"),
+        (vec!["schema", "service"], "'services'"),
+        (vec!["check", "--set", "push.quiet"], "KEY=VALUE"),
+    ] {
+        let output = pilot(folder.path(), &[], &arguments);
+        assert!(stderr(&output).contains(suggestion), "{arguments:?}: {}", stderr(&output));
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_verb_explains_itself_with_an_example() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = pilot(folder.path(), &[], &["--help"]);
+    let verbs = stdout(&help).split("Commands:").nth(1).unwrap().split("Options:").next().unwrap().to_owned();
+    let verbs = verbs.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
+    for verb in verbs.filter(|verb| *verb != "help") {
+        let output = pilot(folder.path(), &[], &[verb, "--help"]);
+        assert!(stdout(&output).contains("Example"), "{verb}: {}", stdout(&output));
+    }
+}

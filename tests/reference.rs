@@ -1,0 +1,113 @@
+//! pilot.toml at the root is the reference: complete, and true.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pilot::config::{Config, parse, schema};
+use serde_json::Value;
+
+const REFERENCE: &str = include_str!("../pilot.toml");
+
+/// The reference with each key that is behind a '#' made one that counts.
+fn uncommented() -> String {
+    let line = |line: &'static str| match line.strip_prefix("# ") {
+        Some(rest) if is_assignment(rest) => rest,
+        _ => line,
+    };
+    REFERENCE.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn is_assignment(line: &str) -> bool {
+    line.split_once(" = ")
+        .is_some_and(|(key, _)| !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+}
+
+fn config(text: &str) -> Config {
+    parse("pilot.toml", text, &BTreeMap::new(), &[]).unwrap().config
+}
+
+/// The keys of all values: `xds.listen`.
+fn keys(table: &toml::Table, prefix: &str, found: &mut BTreeSet<String>) {
+    for (key, value) in table {
+        match value {
+            toml::Value::Table(table) => keys(table, &format!("{prefix}{key}."), found),
+            _ => {
+                found.insert(format!("{prefix}{key}"));
+            }
+        }
+    }
+}
+
+/// The same of the schema, with `local` for the name of a registry.
+fn schema_keys(root: &Value, shape: &Value, path: &str, found: &mut BTreeSet<String>) {
+    let shape = match shape["$ref"].as_str() {
+        Some(reference) => root.pointer(reference.strip_prefix('#').unwrap()).unwrap(),
+        None => shape,
+    };
+    let own = shape["properties"].as_object().into_iter().flatten().map(|(key, shape)| (key.as_str(), shape));
+    let named =
+        shape.get("additionalProperties").filter(|shape| shape.is_object()).map(|shape| ("local", shape));
+    let mut inner = own.chain(named).peekable();
+    if inner.peek().is_none() {
+        found.insert(path.to_owned());
+    }
+    for (key, shape) in inner {
+        let dot = if path.is_empty() { "" } else { "." };
+        schema_keys(root, shape, &format!("{path}{dot}{key}"), found);
+    }
+}
+
+#[test]
+fn reference_shows_the_defaults() {
+    let shipped = config(REFERENCE);
+    let mut expected = Config { registry: shipped.registry.clone(), ..Config::default() };
+    assert_eq!(shipped, expected);
+    let all = config(&uncommented());
+    // The one key whose default cannot be written.
+    expected.router.http_listen = Some("127.0.0.1:15080".parse().unwrap());
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn reference_has_every_key_and_no_other() {
+    let (mut written, mut known) = (BTreeSet::new(), BTreeSet::new());
+    keys(&uncommented().parse().unwrap(), "", &mut written);
+    let schema = schema();
+    schema_keys(&schema, &schema, "", &mut known);
+    assert_eq!(written, known);
+}
+
+#[test]
+fn every_key_has_a_variable() {
+    let table: toml::Table = uncommented().parse().unwrap();
+    let mut all = BTreeSet::new();
+    keys(&table, "", &mut all);
+    let variable = |key: &String| format!("PILOT_{}", key.replace('.', "_").to_uppercase());
+    let text = |key: &String| {
+        let pointer = format!("/{}", key.replace('.', "/"));
+        let json = serde_json::to_value(&table).unwrap();
+        let value = json.pointer(&pointer).unwrap().clone();
+        value.as_str().map_or(value.to_string(), str::to_owned)
+    };
+    let environment = all.iter().map(|key| (variable(key), text(key))).collect();
+    let nothing = "[registry.local.file]\n";
+    let loaded = parse("pilot.toml", nothing, &environment, &[]).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.config, config(&uncommented()));
+}
+
+#[test]
+fn schema_says_what_it_is_and_describes_every_key() {
+    let schema = schema();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(schema["title"], "pilot.toml");
+    assert!(schema["$id"].is_string());
+    let definitions = schema["$defs"].as_object().unwrap().values();
+    for (key, shape) in std::iter::once(&schema)
+        .chain(definitions)
+        .flat_map(|shape| shape["properties"].as_object().into_iter().flatten())
+    {
+        assert!(shape["description"].is_string(), "{key}: {shape}");
+    }
+}
