@@ -34,6 +34,7 @@ use crate::metrics::Metrics;
 use crate::proxies::Proxies;
 use crate::world::World;
 
+pub(crate) use query::encode;
 pub use readiness::{Readiness, WaitingFor};
 pub use registries::{RegistryReport, RegistryTrouble};
 pub use reply::{Failure, Reply};

@@ -1,4 +1,5 @@
 //! Bootstraps as their users see them, compared with `tests/bootstrap/`. `UPDATE_GOLDEN=1` rewrites them.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,136 +1,19 @@
-//! The admin server over real HTTP, with registries that the tests drive.
+//! Health and the debug pages.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::time::Duration;
 
-use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HOST};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
-use pilot::admin::{Admin, Failure, Readiness, RegistryReport, serve};
-use pilot::mesh::MeshOptions;
-use pilot::metrics::Metrics;
-use pilot::proxies::{Proxies, ProxyStatus, SyncState};
-use pilot::proxy::{Proxy, Transport};
+use http::header::{ACCEPT, ALLOW, HOST};
+use http::{Method, Request, StatusCode};
+use http_body_util::Empty;
+use pilot::admin::{Failure, Readiness, RegistryReport};
+use pilot::proxies::{ProxyStatus, SyncState};
+use pilot::proxy::Transport;
 use pilot::resources::ResourceType;
-use pilot::supervisor::Registered;
-use pilot::world::{Debounce, World};
-use pilot_envoy_api::envoy::config::core::v3::Node;
-use pilot_registry::{
-    Endpoint, Feed, Port, Protocol, RegistryError, Service, ServicePort, ServiceSpec, Snapshot, SnapshotSink,
-    channel,
-};
+use pilot_registry::{RegistryError, Snapshot};
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
 
-/// How long a test waits for a condition.
-const DEADLINE: Duration = Duration::from_secs(10);
-
-struct Pilot {
-    addr: SocketAddr,
-    sinks: Vec<SnapshotSink>,
-    feeds: Vec<Feed<Snapshot>>,
-    proxies: Proxies,
-    stop: Option<oneshot::Sender<()>>,
-    tasks: JoinSet<()>,
-}
-
-/// A pilot with registries of these names, that know nothing yet.
-async fn pilot(names: &[&str]) -> Pilot {
-    let (sinks, feeds): (Vec<_>, Vec<_>) = names.iter().map(|_| channel::<Snapshot>()).unzip();
-    let registered = names.iter().zip(&feeds).zip(0..).map(|((name, feed), priority)| Registered {
-        name: (*name).into(),
-        kind: "scripted",
-        priority,
-        feed: feed.clone(),
-    });
-    let world = World::new(registered.collect(), MeshOptions::default());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let proxies = Proxies::default();
-    let admin = Admin { world: world.clone(), proxies: proxies.clone(), metrics: Metrics::new() };
-    let (stop, stopped) = oneshot::channel();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(serve(listener, admin, async move { stopped.await.unwrap_or_default() }));
-    tasks.spawn(async move { world.follow(Debounce::new(Duration::ZERO, Duration::ZERO)).await });
-    Pilot { addr, sinks, feeds, proxies, stop: Some(stop), tasks }
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: http::HeaderMap,
-    body: String,
-}
-
-impl Answer {
-    fn json<T: serde::de::DeserializeOwned>(&self) -> T {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.body))
-    }
-}
-
-impl Pilot {
-    async fn send(&self, request: Request<Empty<Bytes>>) -> Answer {
-        let stream = TcpStream::connect(self.addr).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        let mut tasks: JoinSet<Result<(), hyper::Error>> = JoinSet::new();
-        tasks.spawn(connection);
-        let response: Response<_> = sender.send_request(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = String::from_utf8(body.collect().await.unwrap().to_bytes().into()).unwrap();
-        Answer { status: parts.status, headers: parts.headers, body }
-    }
-
-    fn request(&self, method: Method, path: &str) -> http::request::Builder {
-        Request::builder().method(method).uri(path).header(HOST, self.addr.to_string())
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        self.send(self.request(Method::GET, path).body(Empty::new()).unwrap()).await
-    }
-
-    /// Asks until the answer is as expected.
-    async fn get_until(&self, path: &str, expected: impl Fn(&Answer) -> bool) -> Answer {
-        let asked = async {
-            loop {
-                let answer = self.get(path).await;
-                if expected(&answer) {
-                    return answer;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(DEADLINE, asked).await.unwrap_or_else(|_| panic!("{path} never came to it"))
-    }
-
-    async fn ready(&self) {
-        self.get_until("/readyz", |answer| answer.status == StatusCode::OK).await;
-    }
-}
-
-fn port(number: u32) -> Port {
-    Port::try_from(number).unwrap()
-}
-
-fn snapshot(hosts: &[&str]) -> Snapshot {
-    let service = |host: &&str| {
-        let mut spec = ServiceSpec::new(host.parse().unwrap());
-        spec.ports = vec![ServicePort { number: port(80), name: "http".into(), protocol: Protocol::Http }];
-        let mut endpoint = Endpoint::new("127.0.0.1".parse().unwrap()).serving(port(80), port(8080));
-        endpoint.locality.zone = "a".into();
-        spec.endpoints = vec![endpoint];
-        std::sync::Arc::new(Service::new(spec).unwrap())
-    };
-    Snapshot::new(hosts.iter().map(service)).unwrap()
-}
-
-fn proxy(id: &str) -> Proxy {
-    Proxy::from_node(Some(&Node { id: id.into(), ..Node::default() })).unwrap()
-}
+use crate::fixture::{DEADLINE, Pilot, pilot, proxy, snapshot};
 
 async fn registries(pilot: &Pilot) -> Vec<RegistryReport> {
     let mut reports: BTreeMap<String, Vec<RegistryReport>> = pilot.get("/debug/registries").await.json();
@@ -292,69 +175,6 @@ async fn only_get_and_head_are_answered_and_only_to_those_who_name_a_local_host(
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     let index = pilot.get("/").await.body;
     assert!(index.contains("/readyz") && index.contains("/debug/resources"), "{index}");
-}
-
-#[tokio::test]
-async fn metrics_tell_health_and_age_of_each_registry() {
-    let pilot = pilot(&["east", "local"]).await;
-    pilot.sinks[0].publish(snapshot(&["a.local"]));
-    let _connection = pilot.proxies.connect(&proxy("envoy-1"), Transport::Ads, true, None);
-    let answer = pilot.get("/metrics").await;
-    assert!(answer.headers[CONTENT_TYPE].to_str().unwrap().starts_with("application/openmetrics-text"));
-    for line in [
-        r#"pilot_registry_health{registry="east",state="live"} 1"#,
-        r#"pilot_registry_health{registry="local",state="connecting"} 1"#,
-        r#"pilot_registry_health{registry="local",state="live"} 0"#,
-        r#"pilot_registry_services{registry="east"} 1"#,
-        r#"pilot_registry_revision{registry="east"} 1"#,
-        r#"pilot_ready 0"#,
-        r#"pilot_proxies 1"#,
-    ] {
-        assert!(answer.body.lines().any(|known| known == line), "{line} is not in\n{}", answer.body);
-    }
-    assert!(answer.body.contains(r#"pilot_registry_data_age_seconds{registry="east"} "#));
-    assert!(!answer.body.contains(r#"pilot_registry_data_age_seconds{registry="local"} "#));
-    check_openmetrics(&answer.body);
-}
-
-/// OpenMetrics 1.0: every sample belongs to a family that is described once, and the end is marked.
-fn check_openmetrics(text: &str) {
-    let mut families = std::collections::BTreeSet::new();
-    let body = text.strip_suffix("# EOF\n").expect("the end is marked");
-    for line in body.lines() {
-        if let Some(rest) = line.strip_prefix("# TYPE ") {
-            let (family, _) = rest.split_once(' ').unwrap();
-            assert!(families.insert(family.to_owned()), "{family} is described twice");
-        } else if !line.starts_with('#') {
-            let (series, value) = line.rsplit_once(' ').unwrap();
-            let name = series.split('{').next().unwrap();
-            let of = |family: &String| {
-                name.strip_prefix(family.as_str()).is_some_and(|suffix| {
-                    ["", "_total", "_bucket", "_count", "_sum", "_info"].contains(&suffix)
-                })
-            };
-            assert!(families.iter().any(of), "{line} has no family");
-            value.parse::<f64>().unwrap();
-        }
-    }
-}
-
-/// L17: data that nobody checks grows old, and the age says so.
-#[tokio::test(start_paused = true)]
-async fn age_grows_while_the_platform_is_silent() {
-    let (sink, feed) = channel::<Snapshot>();
-    sink.publish(Snapshot::default());
-    let registered = Registered { name: "east".into(), kind: "scripted", priority: 0, feed };
-    let world = World::new(vec![registered], MeshOptions::default());
-    tokio::time::advance(Duration::from_secs(90)).await;
-    let age = |text: &str| {
-        let line = text.lines().find(|line| line.starts_with("pilot_registry_data_age_seconds{")).unwrap();
-        line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
-    };
-    let metrics = Metrics::new();
-    assert!((age(&metrics.encode(&world, &Proxies::default())) - 90.0).abs() < 0.1);
-    sink.publish(Snapshot::default());
-    assert!(age(&metrics.encode(&world, &Proxies::default())) < 0.1);
 }
 
 #[tokio::test]

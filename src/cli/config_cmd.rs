@@ -1,0 +1,96 @@
+//! `pilot config`: what a running pilot tells a proxy.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::Global;
+use super::client::{Question, Target};
+use super::document::DocumentFormat;
+use crate::admin::ResourcesReport;
+use crate::resources::ResourceType;
+
+/// Show what a running pilot tells a proxy, with Envoy's field names
+///
+/// Example: pilot config router~127.0.0.1~laptop~local --type cds
+///
+/// What would a sidecar get? pilot config sidecar~10.0.0.1~a~b --not-connected
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The proxy's node id, as `pilot proxies` shows it.
+    proxy: String,
+    /// Show what a proxy of that node id would be told, although it is not connected.
+    #[arg(long)]
+    not_connected: bool,
+    /// Only resources of this type.
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<Kind>,
+    /// Only resources of this name.
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    target: Target,
+    /// How to write it.
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "yaml")]
+    format: DocumentFormat,
+}
+
+/// A resource type on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// Clusters: how a service is reached.
+    Cds,
+    /// Endpoints: where a service is.
+    Eds,
+    /// Listeners: what the proxy accepts.
+    Lds,
+    /// Routes: where requests go.
+    Rds,
+}
+
+impl From<Kind> for ResourceType {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Cds => Self::Cluster,
+            Kind::Eds => Self::Endpoint,
+            Kind::Lds => Self::Listener,
+            Kind::Rds => Self::Route,
+        }
+    }
+}
+
+impl Args {
+    /// Asks, and prints the answer.
+    ///
+    /// # Errors
+    /// pilot does not answer, does not know the proxy or the resource, or cannot show one.
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let Self { proxy, not_connected, kind, name, target, format } = self;
+        let mut question = Question::new("/debug/resources");
+        question = question.with(if not_connected { "node" } else { "proxy" }, &proxy);
+        if let Some(kind) = kind {
+            question = question.with("type", ResourceType::from(kind).as_str());
+        }
+        if let Some(name) = &name {
+            question = question.with("name", name);
+        }
+        let report: ResourcesReport = target.ask(global, &question)?;
+        super::print(&format.render(&document(report)?)?)
+    }
+}
+
+/// The resources themselves, by type.
+fn document(report: ResourcesReport) -> anyhow::Result<BTreeMap<String, Vec<Value>>> {
+    let mut document = BTreeMap::new();
+    for (kind, resources) in report.resources {
+        let shown = resources.into_iter().map(|report| {
+            let why = report.error.unwrap_or_else(|| "the answer holds no resource".to_owned());
+            report.resource.ok_or_else(|| anyhow!("{kind} {} cannot be shown: {why}", report.name))
+        });
+        document.insert(kind.clone(), shown.collect::<anyhow::Result<_>>()?);
+    }
+    Ok(document)
+}

@@ -1,0 +1,73 @@
+//! `pilot proxies`: who is connected to a running pilot, and whether it has what it should.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use super::client::{Question, Target};
+use super::{Global, Output, Table};
+use crate::proxies::{ProxyStatus, SyncState, TypeReport};
+use crate::resources::ResourceType;
+
+/// Show the proxies that are connected to a running pilot
+///
+/// For each type: ACKED (it accepted what was sent last), STALE (it has not answered yet), NACKED (it
+/// refused what was sent: its words stand below the table), NOT SENT (nothing that it asks for exists), or
+/// - (it does not ask).
+///
+/// For programs: pilot proxies -o json
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Args {
+    /// Asks, and prints the answer.
+    ///
+    /// # Errors
+    /// pilot does not answer.
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let Self { target, output } = self;
+        let report: BTreeMap<String, Vec<ProxyStatus>> =
+            target.ask(global, &Question::new("/debug/proxies"))?;
+        super::print(
+            &output.format.render(&report, |report| {
+                table(report.get("proxies").map(Vec::as_slice).unwrap_or_default())
+            })?,
+        )
+    }
+}
+
+fn table(proxies: &[ProxyStatus]) -> String {
+    let mut table = Table::new(["proxy", "role", "client", "cds", "eds", "lds", "rds"]);
+    let mut refusals = String::new();
+    for proxy in proxies {
+        let [cds, eds, lds, rds] = ResourceType::ALL.map(|kind| state(proxy, kind).to_owned());
+        table.row([proxy.id.clone(), proxy.role.clone(), proxy.user_agent.clone(), cds, eds, lds, rds]);
+        for (kind, report) in reports(proxy) {
+            if let Some(nack) = &report.nack {
+                let message = nack.message.escape_debug();
+                refusals.push_str(&format!("\n{} refused {kind} {}: {message}\n", proxy.id, nack.version));
+            }
+        }
+    }
+    format!("{table}{refusals}")
+}
+
+fn reports(proxy: &ProxyStatus) -> impl Iterator<Item = (&String, &TypeReport)> {
+    proxy.streams.iter().flat_map(|stream| &stream.types)
+}
+
+/// The worst over all streams of the type.
+fn state(proxy: &ProxyStatus, kind: ResourceType) -> &'static str {
+    let states = reports(proxy).filter(|(name, _)| *name == kind.as_str()).map(|(_, report)| report.state);
+    match states.max() {
+        None => "-",
+        Some(SyncState::Acked) => "ACKED",
+        Some(SyncState::NotSent) => "NOT SENT",
+        Some(SyncState::Stale) => "STALE",
+        Some(SyncState::Nacked) => "NACKED",
+    }
+}

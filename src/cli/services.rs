@@ -1,0 +1,113 @@
+//! `pilot services`: what a running pilot knows of services.
+
+use std::process::ExitCode;
+
+use pilot_registry::ServicePort;
+
+use super::client::{Question, Target};
+use super::{Global, Output, Table};
+use crate::admin::{EndpointReport, ServiceReport, ServiceSummary, ServicesReport};
+
+/// Show the services that a running pilot knows, or one with its endpoints
+///
+/// Example: pilot services reviews.local
+///
+/// For programs: pilot services -o json
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// One service, by its host name or an alias.
+    host: Option<String>,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Args {
+    /// Asks, and prints the answer.
+    ///
+    /// # Errors
+    /// pilot does not answer, or does not know the service.
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let Self { host, target, output } = self;
+        let question = Question::new("/debug/services");
+        let text = match host {
+            None => {
+                let report: ServicesReport = target.ask(global, &question)?;
+                output.format.render(&report, services)?
+            }
+            Some(host) => {
+                let report: ServiceReport = target.ask(global, &question.with("host", &host))?;
+                output.format.render(&report, service)?
+            }
+        };
+        super::print(&text)
+    }
+}
+
+fn services(report: &ServicesReport) -> String {
+    let mut table = Table::new(["host", "ports", "endpoints", "registries"]);
+    for service in &report.services {
+        table.row([
+            service.host.clone(),
+            ports(&service.ports),
+            endpoints(service),
+            service.registries.join(","),
+        ]);
+    }
+    let mut text = table.to_string();
+    for (scope, conflicts) in &report.conflicts {
+        text.push_str(&format!("\nconflicts for {scope}:\n"));
+        conflicts.iter().for_each(|conflict| text.push_str(&format!("  {conflict}\n")));
+    }
+    text
+}
+
+fn service(report: &ServiceReport) -> String {
+    let mut table = Table::new(["address", "ports", "health", "weight", "locality", "registry"]);
+    for endpoint in &report.instances {
+        table.row([
+            endpoint.address.clone(),
+            endpoint.ports.iter().map(|(port, own)| format!("{port}->{own}")).collect::<Vec<_>>().join(","),
+            word(&endpoint.health),
+            endpoint.weight.to_string(),
+            locality(endpoint),
+            endpoint.registry.clone(),
+        ]);
+    }
+    let summary = &report.summary;
+    format!("{} ({}), {}\n\n{table}", summary.host, word(&report.resolution), ports(&summary.ports))
+}
+
+fn ports(ports: &[ServicePort]) -> String {
+    let ports: Vec<_> = ports.iter().map(|port| format!("{}/{}", port.number, port.protocol)).collect();
+    ports.join(",")
+}
+
+/// `3`, or `3 (1 unhealthy)`: what the platform says, where it says something worth a look.
+fn endpoints(service: &ServiceSummary) -> String {
+    use pilot_registry::Health::{Draining, Unhealthy, Warning};
+    let notable = [Warning, Unhealthy, Draining]
+        .into_iter()
+        .filter_map(|health| service.health.get(&health).map(|count| format!("{count} {}", word(&health))));
+    let notable: Vec<_> = notable.collect();
+    match notable.as_slice() {
+        [] => service.endpoints.to_string(),
+        notable => format!("{} ({})", service.endpoints, notable.join(", ")),
+    }
+}
+
+fn locality(endpoint: &EndpointReport) -> String {
+    let locality = &endpoint.locality;
+    let parts = [&locality.region, &locality.zone, &locality.sub_zone];
+    let known = parts.iter().rposition(|part| !part.is_empty()).map_or(0, |last| last + 1);
+    parts[..known].iter().map(|part| part.as_str()).collect::<Vec<_>>().join("/")
+}
+
+/// A value as its word in configuration.
+fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}

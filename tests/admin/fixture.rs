@@ -1,0 +1,132 @@
+//! An admin server whose registries the tests drive.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::header::HOST;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use pilot::admin::{Admin, serve};
+use pilot::mesh::MeshOptions;
+use pilot::metrics::Metrics;
+use pilot::proxies::Proxies;
+use pilot::proxy::Proxy;
+use pilot::supervisor::Registered;
+use pilot::world::{Debounce, World};
+use pilot_envoy_api::envoy::config::core::v3::Node;
+use pilot_registry::{
+    Endpoint, Feed, Port, Protocol, Service, ServicePort, ServiceSpec, Snapshot, SnapshotSink, channel,
+};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+/// How long a test waits for a condition.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+pub(crate) struct Pilot {
+    pub(crate) addr: SocketAddr,
+    pub(crate) sinks: Vec<SnapshotSink>,
+    pub(crate) feeds: Vec<Feed<Snapshot>>,
+    pub(crate) proxies: Proxies,
+    pub(crate) stop: Option<oneshot::Sender<()>>,
+    pub(crate) tasks: JoinSet<()>,
+}
+
+/// A pilot with registries of these names, that know nothing yet.
+pub(crate) async fn pilot(names: &[&str]) -> Pilot {
+    let (sinks, feeds): (Vec<_>, Vec<_>) = names.iter().map(|_| channel::<Snapshot>()).unzip();
+    let registered = names.iter().zip(&feeds).zip(0..).map(|((name, feed), priority)| Registered {
+        name: (*name).into(),
+        kind: "scripted",
+        priority,
+        feed: feed.clone(),
+    });
+    let world = World::new(registered.collect(), MeshOptions::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let proxies = Proxies::default();
+    let admin = Admin { world: world.clone(), proxies: proxies.clone(), metrics: Metrics::new() };
+    let (stop, stopped) = oneshot::channel();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve(listener, admin, async move { stopped.await.unwrap_or_default() }));
+    tasks.spawn(async move { world.follow(Debounce::new(Duration::ZERO, Duration::ZERO), |_| ()).await });
+    let pilot = Pilot { addr, sinks, feeds, proxies, stop: Some(stop), tasks };
+    // An answer means that both tasks run, and that the world follows its registries.
+    assert_eq!(pilot.get("/livez").await.status, StatusCode::OK);
+    pilot
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self) -> T {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.body))
+    }
+}
+
+impl Pilot {
+    pub(crate) async fn send(&self, request: Request<Empty<Bytes>>) -> Answer {
+        let stream = TcpStream::connect(self.addr).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let mut tasks: JoinSet<Result<(), hyper::Error>> = JoinSet::new();
+        tasks.spawn(connection);
+        let response: Response<_> = sender.send_request(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = String::from_utf8(body.collect().await.unwrap().to_bytes().into()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        Request::builder().method(method).uri(path).header(HOST, self.addr.to_string())
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path).body(Empty::new()).unwrap()).await
+    }
+
+    /// Asks until the answer is as expected.
+    pub(crate) async fn get_until(&self, path: &str, expected: impl Fn(&Answer) -> bool) -> Answer {
+        let asked = async {
+            loop {
+                let answer = self.get(path).await;
+                if expected(&answer) {
+                    return answer;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, asked).await.unwrap_or_else(|_| panic!("{path} never came to it"))
+    }
+
+    pub(crate) async fn ready(&self) {
+        self.get_until("/readyz", |answer| answer.status == StatusCode::OK).await;
+    }
+}
+
+pub(crate) fn port(number: u32) -> Port {
+    Port::try_from(number).unwrap()
+}
+
+pub(crate) fn snapshot(hosts: &[&str]) -> Snapshot {
+    let service = |host: &&str| {
+        let mut spec = ServiceSpec::new(host.parse().unwrap());
+        spec.ports = vec![ServicePort { number: port(80), name: "http".into(), protocol: Protocol::Http }];
+        let mut endpoint = Endpoint::new("127.0.0.1".parse().unwrap()).serving(port(80), port(8080));
+        endpoint.locality.zone = "a".into();
+        spec.endpoints = vec![endpoint];
+        std::sync::Arc::new(Service::new(spec).unwrap())
+    };
+    Snapshot::new(hosts.iter().map(service)).unwrap()
+}
+
+pub(crate) fn proxy(id: &str) -> Proxy {
+    Proxy::from_node(Some(&Node { id: id.into(), ..Node::default() })).unwrap()
+}

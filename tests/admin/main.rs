@@ -1,0 +1,6 @@
+//! The admin server over real HTTP, with registries that the tests drive.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod debug;
+mod fixture;
+mod metrics;
