@@ -20,8 +20,8 @@ mod order;
 mod properties;
 //#[path = "xds/scenarios.rs"]
 //mod scenarios;
-//#[path = "xds/server.rs"]
-//mod server;
+#[path = "xds/server.rs"]
+mod server;
 #[path = "xds/sotw.rs"]
 mod sotw;
 #[path = "xds/things.rs"]

@@ -252,10 +252,13 @@ impl<V: Variant> Machine<V> {
         let stale = !answers_last && (state.last_nonce.is_some() || issued);
         if !stale || V::STALE_REQUESTS_COUNT {
             V::subscribe(state, kind, request, set, &self.limits)?;
-            state.requested = true;
+            let first = !std::mem::replace(&mut state.requested, true);
+            if first && kind == ResourceType::Cluster && state.returned {
+                self.order.clusters_brought(&self.types);
+            }
         }
         if kind == ResourceType::Endpoint {
-            self.order.endpoints_heard(state, set);
+            self.order.endpoints_heard(&mut self.types[kind as usize], set);
         }
         Ok(Outcome { kind: Some(kind), answer })
     }
@@ -268,6 +271,7 @@ impl<V: Variant> Machine<V> {
                     self.types[kind as usize].look_at_everything();
                     self.types[kind as usize].settle_claims(set.of(kind));
                 }
+                self.order.clusters_brought(&self.types);
             }
             Some(before) => {
                 let changes = set.changes_since(before);

@@ -65,9 +65,18 @@ impl Order {
             if state.held.get(name).is_some() {
                 state.pending.look_at(Arc::clone(name), true);
             }
-            if kind == ResourceType::Cluster && self.aggregated && !state.client_has(name) {
+            if kind == ResourceType::Cluster && self.aggregated {
                 self.awaited.insert(Arc::clone(name), asked);
             }
+        }
+    }
+
+    /// The client said which clusters it has from before. Whether it has their endpoints, it says later.
+    pub fn clusters_brought(&mut self, types: &[TypeState; 4]) {
+        let [clusters, endpoints, ..] = types;
+        let needed = clusters.held.resources().iter().flat_map(|held| needs(held, ResourceType::Endpoint));
+        for name in needed.filter(|name| self.aggregated && !endpoints.client_has(name)) {
+            self.awaited.entry(Arc::clone(name)).or_insert(true);
         }
     }
 

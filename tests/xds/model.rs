@@ -139,13 +139,6 @@ impl<V: Words> Envoy<V> {
 
     /// The server has something new.
     pub(crate) fn update(&mut self, set: &Arc<ResourceSet>) {
-        if std::env::var("DBG").is_ok() {
-            eprintln!("published");
-        }
-        let changes = set.changes_since(&self.latest);
-        for kind in ResourceType::ALL {
-            self.kinds[kind as usize].allowed += changes.of(kind).len();
-        }
         self.latest = Arc::clone(set);
         if self.connected {
             self.machine.update(Arc::clone(set));
@@ -169,9 +162,11 @@ impl<V: Words> Envoy<V> {
         self.machine.update(Arc::clone(&self.latest));
         self.connected = true;
         self.known = V::TELLS || self.kinds.iter().all(|kind| kind.having.is_empty());
-        for kind in &mut self.kinds {
-            // What it brings may have changed or vanished meanwhile.
-            (kind.asked, kind.last, kind.allowed, kind.responses) = (false, None, kind.having.len(), 0);
+        for of in ResourceType::ALL {
+            let kind = &mut self.kinds[of as usize];
+            // Each of what it brings and of what there is may have to be told of.
+            kind.allowed = kind.having.len() + self.latest.of(of).resources().len();
+            (kind.asked, kind.last, kind.responses) = (false, None, 0);
             kind.rejected.clear();
         }
         for kind in ResourceType::ALL {
@@ -185,12 +180,6 @@ impl<V: Words> Envoy<V> {
     /// The next request arrives at the server.
     pub(crate) fn deliver_request(&mut self) -> bool {
         let Some(request) = self.requests.pop_front() else { return false };
-        if std::env::var("DBG").is_ok() {
-            eprintln!("server got {:?}", {
-                let p = V::parts(&request);
-                (p.type_url.to_owned(), p.nonce.to_owned(), p.error.is_some())
-            });
-        }
         self.machine.request(request).unwrap();
         self.collect();
         true
@@ -202,9 +191,6 @@ impl<V: Words> Envoy<V> {
         let kind = ResourceType::from_type_url(&content.type_url).unwrap();
         // No client has a reason to reject a response that brings nothing.
         let accept = accept || content.resources.is_empty();
-        if std::env::var("DBG").is_ok() {
-            eprintln!("client got {accept} {content:?}");
-        }
         self.kinds[kind as usize].last = Some(content.clone());
         if accept {
             self.accept(kind, &content);
@@ -316,9 +302,6 @@ impl<V: Words> Envoy<V> {
             let state = &mut self.kinds[kind as usize];
             state.responses += 1;
             assert!(state.responses <= state.allowed, "P21: {kind} {content:?} without a cause");
-            if std::env::var("DBG").is_ok() {
-                eprintln!("  server sent {content:?}");
-            }
             self.responses.push_back(content);
         }
     }

@@ -322,13 +322,14 @@ fn p10_p15_a_cluster_that_vanishes_while_the_client_tells_what_it_has_stays_too(
     let mut things = two_services();
     let mut delta = Stream::<Delta>::ads(&things.publish());
     delta.come_back(Cluster, &[], &["a@1", "b@1"]);
+    delta.come_back(Endpoint, &["a", "b"], &["a@1", "b@1"]);
     things.remove_service("b");
     things.route("r", "2", &["a"]);
     delta.update(&things.publish());
     assert_eq!(delta.received(), NOTHING);
     delta.come_back(Listener, &[], &["l@1"]);
     delta.come_back(Route, &["r"], &["r@1"]);
-    assert_eq!(delta.settle(), ["rds r@2", "cds -b"]);
+    assert_eq!(delta.settle(), ["rds r@2", "cds -b", "eds -b"]);
 }
 
 #[test]
