@@ -18,8 +18,8 @@ mod model;
 mod order;
 #[path = "xds/properties.rs"]
 mod properties;
-//#[path = "xds/scenarios.rs"]
-//mod scenarios;
+#[path = "xds/scenarios.rs"]
+mod scenarios;
 #[path = "xds/server.rs"]
 mod server;
 #[path = "xds/sotw.rs"]

@@ -1,6 +1,6 @@
 //! The two end-to-end properties, over random interleavings: after quiet a client has what there is, and at
 //! each moment every cluster that its routes name is known to it. proptest prints the case that fails, with
-//! the seed that repeats it (`PROPTEST_RNG_SEED`).
+//! the seed that repeats it (`PROPTEST_RNG_SEED`); `PROPTEST_CASES` runs more.
 
 use std::collections::BTreeSet;
 
@@ -164,7 +164,7 @@ fn run<V: Words>(steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn an_envoy_with_delta_is_in_sync_and_never_routes_into_nothing(steps in proptest::collection::vec(step(), 0..120)) {
