@@ -8,12 +8,13 @@ pub mod completions;
 mod logging;
 mod output;
 pub mod schema;
+pub mod serve;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Loaded, Problems, Setting};
 
@@ -56,6 +57,7 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Serve(serve::Args),
     Check(check::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -69,7 +71,8 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let Self { global, verb } = self;
         match verb {
-            None => print(&Self::command().render_long_help().to_string()),
+            None => serve::Args::default().run(&global),
+            Some(Verb::Serve(args)) => args.run(&global),
             Some(Verb::Check(args)) => args.run(&global),
             Some(Verb::Schema(args)) => args.run(),
             Some(Verb::Completions(args)) => args.run(),
