@@ -1,0 +1,52 @@
+//! Which files are read.
+
+use std::path::PathBuf;
+
+use pilot_registry::ConfigError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A registry of the services that a file, or a folder of files, describes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The file, or a folder of files. Names end in .toml, .yaml, .yml or .json; in a folder all other
+    /// files, hidden files and folders are left alone.
+    pub path: PathBuf,
+    /// The most bytes that one file may have. A larger file is refused.
+    #[serde(default = "default_max_file_bytes")]
+    #[schemars(range(min = 1))]
+    pub max_file_bytes: u64,
+    /// The most files that a folder may have. A folder with more is refused.
+    #[serde(default = "default_max_files")]
+    #[schemars(range(min = 1))]
+    pub max_files: usize,
+}
+
+impl Config {
+    /// The services in `path`, with the default limits.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), max_file_bytes: default_max_file_bytes(), max_files: default_max_files() }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.path.as_os_str().is_empty() {
+            return Err(ConfigError::new("path", "it is empty: expected a file or a folder"));
+        }
+        if self.max_file_bytes == 0 {
+            return Err(ConfigError::new("max_file_bytes", "0 allows no file: expected at least 1"));
+        }
+        if self.max_files == 0 {
+            return Err(ConfigError::new("max_files", "0 allows no file: expected at least 1"));
+        }
+        Ok(())
+    }
+}
+
+fn default_max_file_bytes() -> u64 {
+    64 << 20
+}
+
+fn default_max_files() -> usize {
+    1000
+}

@@ -1,0 +1,75 @@
+//! From a document to services: the mapping that README.md describes.
+//!
+//! A document that is no list of services is refused as a whole. Each entry of the list stands for itself.
+
+mod endpoint;
+mod fields;
+mod service;
+
+use std::sync::Arc;
+
+use pilot_registry::{Hostname, Service};
+
+use crate::document::{Format, Node, Position, Value};
+use crate::problem::Mistake;
+use fields::{Mistakes, Table};
+
+/// The only key of a document.
+const DOCUMENT_KEYS: &[&str] = &["service"];
+
+/// One entry of a file: a service, or what is wrong with it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Where the entry begins, or its host where it has one.
+    pub(crate) at: Position,
+    /// Its host, where that can be read whatever else is wrong.
+    pub(crate) host: Option<Hostname>,
+    /// The service, or at least one mistake.
+    pub(crate) service: Result<Arc<Service>, Vec<Mistake>>,
+}
+
+/// Reads the text of one file.
+///
+/// # Errors
+/// It cannot be parsed, or it is not a list of services.
+pub(crate) fn entries(text: &str, format: Format) -> Result<Vec<Entry>, Mistake> {
+    if text.trim().is_empty() {
+        // A writer that has truncated the file and not yet written it would otherwise remove everything.
+        return Err(Mistake::new(Position::START, format!("the file is empty{NO_SERVICE}")));
+    }
+    let root = format.parse(text)?;
+    let mut mistakes = Mistakes::default();
+    let table = Table::open(&root, "the file", DOCUMENT_KEYS, &mut mistakes);
+    if let Some(mistake) = mistakes.into_inner().into_iter().next() {
+        return Err(mistake);
+    }
+    let list = table.as_ref().and_then(|table| table.get("service"));
+    let Some(list) = list else {
+        return Err(Mistake::new(root.at, format!("the file has no \"service\"{NO_SERVICE}")));
+    };
+    match &list.value {
+        Value::List(items) => Ok(items.iter().map(entry).collect()),
+        other => Err(Mistake::new(
+            list.at,
+            format!("service: expected a list of services, found {}", other.kind()),
+        )),
+    }
+}
+
+const NO_SERVICE: &str = ": expected a list \"service\"; a file without services says it is empty: \
+                          service = [] in TOML, service: [] in YAML, {\"service\": []} in JSON";
+
+fn entry(node: &Node) -> Entry {
+    let mut mistakes = Mistakes::default();
+    let (host, service) = service::service(node, &mut mistakes);
+    let mistakes = mistakes.into_inner();
+    let service = match service {
+        Some(service) if mistakes.is_empty() => Ok(Arc::new(service)),
+        _ => Err(mistakes),
+    };
+    let (at, host) = host.map_or((node.at, None), |(at, host)| (at, Some(host)));
+    Entry { at, host, service }
+}
+
+#[cfg(test)]
+mod tests;

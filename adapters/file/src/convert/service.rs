@@ -1,0 +1,150 @@
+//! One entry of the list `service`.
+
+use pilot_registry::{
+    Hostname, ModelError, Namespace, Protocol, Resolution, Service, ServicePort, ServiceSpec,
+};
+
+use super::endpoint::{self, Ports};
+use super::fields::{self, Mistakes, Table};
+use crate::document::{Node, Position};
+
+pub(super) const KEYS: &[&str] = &[
+    "host",
+    "aliases",
+    "ports",
+    "addresses",
+    "resolution",
+    "namespace",
+    "labels",
+    "identities",
+    "endpoints",
+];
+pub(super) const PORT_KEYS: &[&str] = &["port", "protocol", "name"];
+pub(super) const RESOLUTIONS: &[(&str, Resolution)] = &[
+    ("endpoints", Resolution::Endpoints),
+    ("dns", Resolution::Dns),
+    ("passthrough", Resolution::Passthrough),
+];
+
+/// The host with its place where it can be read, and the service when there is no mistake.
+pub(super) fn service(
+    node: &Node,
+    mistakes: &mut Mistakes,
+) -> (Option<(Position, Hostname)>, Option<Service>) {
+    let Some(table) = Table::open(node, "a service", KEYS, mistakes) else { return (None, None) };
+    let host = host(&table, mistakes);
+    // Everything is read even without a host: the author hears of all mistakes at once.
+    let name = host.as_ref().map_or_else(placeholder, |(_, host)| Some(host.clone()));
+    let service = name.and_then(|name| body(&table, name, mistakes)).filter(|_| host.is_some());
+    (host, service)
+}
+
+fn host(table: &Table<'_>, mistakes: &mut Mistakes) -> Option<(Position, Hostname)> {
+    let Some(node) = table.get("host") else {
+        mistakes.add(table.at, "a service without host: expected host = \"name.domain\"");
+        return None;
+    };
+    Some((node.at, fields::parsed(node, "host", mistakes)?))
+}
+
+fn placeholder() -> Option<Hostname> {
+    "unnamed".parse().ok()
+}
+
+fn body(table: &Table<'_>, host: Hostname, mistakes: &mut Mistakes) -> Option<Service> {
+    let mut spec = ServiceSpec::new(host);
+    spec.aliases = fields::parsed_list(table.get("aliases"), "aliases", mistakes);
+    let ports = ports(table, mistakes);
+    for node in table.get("addresses").map_or(&[][..], |node| fields::list(node, "addresses", mistakes)) {
+        let Some(text) = fields::text(node, "addresses", mistakes) else { continue };
+        match text.parse() {
+            Ok(ip) => spec.virtual_addresses.push(ip),
+            Err(_) => mistakes.add(node.at, format!("address {text:?} is not an IPv4 or IPv6 address")),
+        }
+    }
+    if let Some(node) = table.get("resolution") {
+        spec.resolution = fields::word(node, "resolution", RESOLUTIONS, mistakes).unwrap_or_default();
+    }
+    if let Some(text) = table.get("namespace").and_then(|node| fields::text(node, "namespace", mistakes)) {
+        spec.namespace = Namespace::try_from(text.to_owned()).unwrap_or_else(|error| {
+            mistakes.add(table.get("namespace").map_or(table.at, |node| node.at), error.to_string());
+            Namespace::default()
+        });
+    }
+    spec.labels = fields::labels(table.get("labels"), mistakes);
+    spec.identities = fields::parsed_list(table.get("identities"), "identities", mistakes);
+    let known = ports.as_deref().map_or(Ports::Unknown, Ports::Known);
+    let endpoints = endpoint::endpoints(table.get("endpoints"), known, mistakes);
+    let places: Vec<_> = endpoints.iter().map(|(at, endpoint)| (*at, endpoint.address.clone())).collect();
+    spec.endpoints = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
+    spec.ports = ports?;
+    if !mistakes.is_empty() {
+        return None;
+    }
+    Service::new(spec).map_err(|error| mistakes.add(place(&error, table, &places), error.to_string())).ok()
+}
+
+/// Where the part of the service stands that the model refused.
+fn place(
+    error: &ModelError,
+    table: &Table<'_>,
+    endpoints: &[(Position, pilot_registry::Address)],
+) -> Position {
+    let ports = || table.get("ports").map(|node| node.at);
+    let place = match error {
+        ModelError::Endpoint { address, .. } => {
+            endpoints.iter().find(|(_, own)| own == address).map(|(at, _)| *at)
+        }
+        ModelError::DuplicatePort { .. } | ModelError::NoPort { .. } => ports(),
+        _ => None,
+    };
+    place.unwrap_or(table.at)
+}
+
+/// The ports, or `None` when one of them is wrong: then the endpoints' ports cannot be checked.
+fn ports(table: &Table<'_>, mistakes: &mut Mistakes) -> Option<Vec<ServicePort>> {
+    let Some(node) = table.get("ports") else {
+        let example = "expected ports = [{ port = 80, protocol = \"http\" }]";
+        mistakes.add(table.at, format!("a service without ports: {example}"));
+        return None;
+    };
+    let items = fields::list(node, "ports", mistakes);
+    let ports: Option<Vec<_>> = items.iter().map(|item| port(item, mistakes)).collect();
+    ports.filter(|ports| {
+        !ports.is_empty() || {
+            mistakes.add(node.at, "ports is empty: expected at least one { port = 80, protocol = \"http\" }");
+            false
+        }
+    })
+}
+
+fn port(node: &Node, mistakes: &mut Mistakes) -> Option<ServicePort> {
+    let table = Table::open(node, "ports", PORT_KEYS, mistakes)?;
+    let number = match table.get("port") {
+        Some(node) => fields::port(node, "port", mistakes),
+        None => {
+            mistakes.add(table.at, "a port without its number: expected port = 1 to 65535");
+            None
+        }
+    };
+    let protocol: Option<Protocol> = match table.get("protocol") {
+        Some(node) => fields::parsed(node, "protocol", mistakes),
+        None => {
+            let all = Protocol::ALL.map(Protocol::as_str).join(", ");
+            mistakes.add(table.at, format!("a port without protocol: expected one of {all}"));
+            None
+        }
+    };
+    let (number, protocol) = (number?, protocol?);
+    let name = match table.get("name") {
+        None => format!("{protocol}-{number}"),
+        Some(node) => match fields::text(node, "name", mistakes)? {
+            "" => {
+                mistakes.add(node.at, "a port's name is empty");
+                return None;
+            }
+            name => name.to_owned(),
+        },
+    };
+    Some(ServicePort { number, name, protocol })
+}

@@ -1,0 +1,234 @@
+use pilot_registry::{Address, Health, Port, Protocol, Resolution};
+
+use super::*;
+
+fn port(number: u32) -> Port {
+    Port::try_from(number).unwrap()
+}
+
+fn toml(text: &str) -> Vec<Entry> {
+    entries(text, Format::Toml).unwrap()
+}
+
+/// The only service of the text.
+fn good(text: &str) -> Arc<Service> {
+    match toml(text).remove(0).service {
+        Ok(service) => service,
+        Err(mistakes) => panic!("{mistakes:?}"),
+    }
+}
+
+/// What is wrong with the only service, as line:column: message.
+fn mistakes(text: &str) -> Vec<String> {
+    let mistakes = toml(text).remove(0).service.unwrap_err();
+    mistakes.iter().map(|m| format!("{}:{}: {}", m.at.line, m.at.column, m.message)).collect()
+}
+
+/// A service with one port and one more line.
+fn with(line: &str) -> String {
+    format!("[[service]]\nhost = \"a.local\"\nports = [{{ port = 80, protocol = \"http\" }}]\n{line}\n")
+}
+
+/// A service with two ports and one endpoint.
+fn two_ports(endpoint: &str) -> String {
+    let ports = r#"[{ port = 80, protocol = "HTTP" }, { port = 81, protocol = "tcp", name = "raw" }]"#;
+    format!("[[service]]\nhost = \"a.local\"\nports = {ports}\nendpoints = [{endpoint}]\n")
+}
+
+#[test]
+fn the_simplest_service_is_read() {
+    let service = good(
+        r#"
+        [[service]]
+        host = "reviews.local"
+        ports = [{ port = 9080, protocol = "http" }]
+        endpoints = [
+          { address = "127.0.0.1:9181", labels = { version = "v1" } },
+          { address = "127.0.0.1:9182", labels = { version = "v2" }, weight = 2, zone = "a" },
+        ]"#,
+    );
+    assert_eq!(service.host.as_str(), "reviews.local");
+    assert_eq!(service.ports[0].name, "http-9080");
+    let last = &service.endpoints[1];
+    assert_eq!((last.weight.get(), last.locality.zone.as_str()), (2, "a"));
+    assert_eq!(last.labels["version"], "v2");
+    assert_eq!(last.ports, [(port(9080), port(9182))].into());
+}
+
+#[test]
+fn every_key_of_a_service_is_read() {
+    let service = good(&with(
+        r#"aliases = ["b.local"]
+        addresses = ["10.0.0.1", "fd00::1"]
+        resolution = "DNS"
+        namespace = "shop"
+        labels = { app = "a" }
+        identities = ["spiffe://local/a"]
+        endpoints = [{ address = "db.local:8080", port = 8080 }]"#
+            .replace(", port = 8080", ", health = 'Draining', region = 'r', sub_zone = 's'")
+            .as_str(),
+    ));
+    assert_eq!(service.hosts().count(), 2);
+    assert_eq!(service.virtual_addresses.len(), 2);
+    assert_eq!(service.resolution, Resolution::Dns);
+    assert_eq!((service.namespace.as_str(), service.labels["app"].as_str()), ("shop", "a"));
+    assert_eq!(service.identities[0].as_str(), "spiffe://local/a");
+    let endpoint = &service.endpoints[0];
+    assert_eq!(endpoint.health, Health::Draining);
+    assert_eq!((endpoint.locality.region.as_str(), endpoint.locality.sub_zone.as_str()), ("r", "s"));
+}
+
+#[test]
+fn addresses_are_read_in_every_form() {
+    for (text, address, own) in [
+        ("127.0.0.1", "127.0.0.1", 80),
+        ("127.0.0.1:81", "127.0.0.1", 81),
+        ("::1", "::1", 80),
+        ("[::1]", "::1", 80),
+        ("[::1]:81", "::1", 81),
+        ("unix:/run/a.sock", "unix:/run/a.sock", 80),
+    ] {
+        let service = good(&with(&format!("endpoints = [{{ address = \"{text}\" }}]")));
+        let endpoint = &service.endpoints[0];
+        assert_eq!(endpoint.address, address.parse::<Address>().unwrap(), "{text}");
+        assert_eq!(endpoint.ports, [(port(80), port(own))].into(), "{text}");
+    }
+}
+
+#[test]
+fn endpoints_of_several_ports_say_which_they_serve() {
+    let all = good(&two_ports("{ address = '::1' }"));
+    assert_eq!(all.endpoints[0].ports, [(port(80), port(80)), (port(81), port(81))].into());
+    assert_eq!(all.ports[0].protocol, Protocol::Http);
+    let some = good(&two_ports("{ address = '::1', ports = { 80 = 8080, raw = 8081 } }"));
+    assert_eq!(some.endpoints[0].ports, [(port(80), port(8080)), (port(81), port(8081))].into());
+    let one = good(&two_ports("{ address = '::1', ports = { raw = 8081 } }"));
+    assert_eq!(one.endpoints[0].ports, [(port(81), port(8081))].into());
+}
+
+#[test]
+fn each_mistake_says_where_and_what_was_expected() {
+    let plain = with("");
+    let cases = [
+        (plain.replace("a.local", "a b"), "2:8: host \"a b\" is not a DNS name"),
+        (plain.replace("host = \"a.local\"\n", ""), "1:1: a service without host"),
+        (plain.replace("port = 80", "port = 0"), "3:19: port 0 is not a port: expected 1 to 65535"),
+        (plain.replace("port = 80", "port = 70000"), "3:19: port 70000 is not a port"),
+        (plain.replace("port = 80", "port = \"80\""), "3:19: port: expected an integer, found text"),
+        (plain.replace("\"http\"", "\"htp\""), "3:34: unknown protocol \"htp\": expected one of http, http2"),
+        (plain.replace(", protocol = \"http\"", ""), "3:10: a port without protocol: expected one of http"),
+        (with("endpoint = []"), "4:1: unknown key \"endpoint\": did you mean \"endpoints\"?"),
+        (with("weird = []"), "4:1: unknown key \"weird\": expected one of host, aliases"),
+        (with("endpoints = [{ zone = 'a' }]"), "4:14: an endpoint without address"),
+        (with("endpoints = [{ address = '1.2.3' }]"), "4:26: address \"1.2.3\" is not an address"),
+        (with("endpoints = [{ address = '::1', weight = 0 }]"), "4:42: weight 0 is out of range"),
+        (with("endpoints = [{ address = '::1', weight = -1 }]"), "4:42: weight -1 is out of range"),
+        (with("endpoints = [{ address = '10.0.0.1:0' }]"), "4:26: port 0 is not a port"),
+        (with("endpoints = [{ address = '10.0.0.1:x' }]"), "4:26: port x is not a port"),
+        (with("endpoints = [{ address = 'db.local' }]"), "needs resolution \"dns\""),
+        (with("endpoints = [{ address = '10.0.0.1:1', port = 2 }]"), "4:26: the port is said twice"),
+        (with("endpoints = [{ address = 'unix:/a', port = 2 }]"), "4:26: a Unix socket has no port"),
+        (
+            with("endpoints = [{ address = '::1', ports = { 90 = 2 } }]"),
+            "4:43: the service has no port \"90\"",
+        ),
+        (with("endpoints = [{ address = '::1', health = 'ill' }]"), "4:42: unknown health \"ill\": expected"),
+        (
+            with("endpoints = [{ address = '::1', labels = { v = 1 } }]"),
+            "label \"v\": expected text in quotes",
+        ),
+        (
+            with("endpoints = [{ address = '::1' }, { address = '::1', weight = 2 }]"),
+            "4:35: endpoint ::1 is there",
+        ),
+        (with("resolution = 'magic'"), "4:14: unknown resolution \"magic\": expected one of endpoints, dns"),
+        (with("addresses = ['db.local']"), "4:14: address \"db.local\" is not an IPv4 or IPv6 address"),
+        (with("identities = ['me']"), "4:15: identity \"me\" is not a SPIFFE id"),
+        (with("namespace = 'a b'"), "4:13: namespace \"a b\" is not a namespace"),
+        (with("labels = []"), "4:10: labels: expected a table, found a list"),
+        (
+            two_ports("{ address = '10.0.0.1:8080' }"),
+            "4:26: port 8080 of an endpoint whose service has 2 ports",
+        ),
+        (plain.replace("{ port = 80, protocol = \"http\" }", ""), "3:9: ports is empty"),
+    ];
+    for (text, expected) in cases {
+        let found = mistakes(&text);
+        assert!(found.iter().any(|message| message.contains(expected)), "{expected}\n{text}\n{found:?}");
+    }
+}
+
+#[test]
+fn all_mistakes_of_an_entry_are_told_and_its_siblings_stand() {
+    let bad = with("endpoints = [{ address = 'x y' }, { address = '::1', weight = 0 }]\nzone = 'a'");
+    let found = toml(&(bad + &with("").replace("a.local", "b.local")));
+    assert_eq!(found[0].service.as_ref().unwrap_err().len(), 3);
+    assert_eq!(found[0].host.as_ref().unwrap().as_str(), "a.local");
+    assert!(found[1].service.is_ok());
+}
+
+#[test]
+fn what_is_no_list_of_services_is_refused_as_a_whole() {
+    for (text, format, expected) in [
+        ("", Format::Toml, "the file is empty"),
+        (" \n", Format::Yaml, "the file is empty"),
+        ("# nothing\n", Format::Toml, "the file has no \"service\""),
+        ("[[services]]\n", Format::Toml, "unknown key \"services\": did you mean \"service\"?"),
+        ("service = 1", Format::Toml, "expected a list of services, found an integer"),
+        ("service:\n", Format::Yaml, "expected a list of services, found nothing"),
+        ("[]", Format::Json, "the file: expected a table, found a list"),
+    ] {
+        let mistake = entries(text, format).unwrap_err();
+        assert!(mistake.message.contains(expected), "{text:?}: {}", mistake.message);
+    }
+}
+
+#[test]
+fn no_services_is_a_valid_file() {
+    for (text, format) in
+        [("service = []", Format::Toml), ("service: []", Format::Yaml), ("{\"service\": []}", Format::Json)]
+    {
+        assert!(entries(text, format).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn the_formats_say_the_same() {
+    let yaml = "
+service:
+- host: a.local
+  ports: [{port: 80, protocol: http}]
+  endpoints:
+  - {address: '10.0.0.1', ports: {80: 8080}, labels: {version: v1}}
+";
+    let json = r#"{"service": [{"host": "a.local", "ports": [{"port": 80, "protocol": "http"}],
+        "endpoints": [{"address": "10.0.0.1", "ports": {"80": 8080}, "labels": {"version": "v1"}}]}]}"#;
+    let endpoint = "endpoints = [{ address = '10.0.0.1:8080', labels = { version = 'v1' } }]";
+    let expected = good(&with(endpoint));
+    for (text, format) in [(yaml, Format::Yaml), (json, Format::Json)] {
+        assert_eq!(*entries(text, format).unwrap().remove(0).service.unwrap(), *expected, "{format:?}");
+    }
+}
+
+#[test]
+fn the_schema_names_the_keys_that_are_read() {
+    let schema = serde_json::to_value(crate::schema()).unwrap();
+    for (part, known) in [
+        ("/properties", DOCUMENT_KEYS),
+        ("/$defs/Service/properties", service::KEYS),
+        ("/$defs/Port/properties", service::PORT_KEYS),
+        ("/$defs/Endpoint/properties", endpoint::KEYS),
+    ] {
+        let mut known = known.to_vec();
+        known.sort_unstable();
+        let mut found: Vec<_> = schema.pointer(part).unwrap().as_object().unwrap().keys().collect();
+        found.sort_unstable();
+        assert_eq!(found, known, "{part}");
+    }
+    let schema = schema.to_string();
+    let words = Protocol::ALL.map(Protocol::as_str).into_iter();
+    let words = words.chain(endpoint::HEALTHS.iter().map(|(word, _)| *word));
+    for word in words.chain(service::RESOLUTIONS.iter().map(|(word, _)| *word)) {
+        assert!(schema.contains(&format!("\"{word}\"")), "{word}");
+    }
+}

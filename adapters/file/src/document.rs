@@ -1,0 +1,91 @@
+//! A text of any of the formats as one tree in which everything knows its place.
+//!
+//! The formats' own libraries parse; what comes out is the same for all three, so that every later
+//! message points at the wrong key or value, and one bad entry does not spoil its siblings.
+
+mod json;
+mod lines;
+mod toml;
+mod yaml;
+
+use std::path::Path;
+
+pub(crate) use lines::{Lines, Position};
+
+use crate::problem::Mistake;
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) at: Position,
+    pub(crate) value: Value,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool),
+    Integer(i128),
+    /// Anything else that has no use here: floats, dates. The text is for messages.
+    Other(&'static str),
+    Text(String),
+    List(Vec<Node>),
+    Table(Vec<Field>),
+}
+
+/// One key of a table with its value. A table has each key once; their order means nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Field {
+    pub(crate) at: Position,
+    pub(crate) key: String,
+    pub(crate) value: Node,
+}
+
+impl Value {
+    /// What it is, in a sentence after "found".
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "nothing",
+            Self::Bool(_) => "a boolean",
+            Self::Integer(_) => "an integer",
+            Self::Other(kind) => kind,
+            Self::Text(_) => "text",
+            Self::List(_) => "a list",
+            Self::Table(_) => "a table",
+        }
+    }
+}
+
+/// How a file is written, told by the end of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Toml,
+    Yaml,
+    Json,
+}
+
+impl Format {
+    /// The format of that file, or `None` when it is not a file of services.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "toml" => Some(Self::Toml),
+            "yaml" | "yml" => Some(Self::Yaml),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    /// The tree that the text describes.
+    pub(crate) fn parse(self, text: &str) -> Result<Node, Mistake> {
+        // An editor's byte order mark is no content; it is not in the way of line and column either.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        match self {
+            Self::Toml => toml::parse(text),
+            Self::Yaml => yaml::parse(text),
+            Self::Json => json::parse(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

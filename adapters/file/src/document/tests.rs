@@ -1,0 +1,80 @@
+use super::*;
+
+fn at(line: usize, column: usize) -> Position {
+    Position { line, column }
+}
+
+/// Finds a value by keys and indices: `service.0.host`.
+fn find<'a>(node: &'a Node, path: &str) -> &'a Node {
+    path.split('.').fold(node, |node, step| match &node.value {
+        Value::List(items) => &items[step.parse::<usize>().unwrap()],
+        Value::Table(fields) => &fields.iter().find(|field| field.key == step).unwrap().value,
+        other => panic!("no {step} in {other:?}"),
+    })
+}
+
+const TOML: &str = "# ü\n[[service]]\nhost = \"ä\"\nports = [\n  { port = 80, x = 1.5 },\n]\n";
+const YAML: &str = "# ü\nservice:\n- host: \"ä\"\n  ports:\n  - {port: 80, x: 1.5}\n";
+const JSON: &str = "{\"service\": [\n  {\"host\": \"ä\", \"ports\": [{\"port\": 80, \"x\": 1.5}]}\n]}\n";
+
+#[test]
+fn every_format_tells_where_a_value_stands() {
+    for (format, text, host, port) in [
+        (Format::Toml, TOML, at(3, 8), at(5, 12)),
+        (Format::Yaml, YAML, at(3, 9), at(5, 12)),
+        (Format::Json, JSON, at(2, 12), at(2, 36)),
+    ] {
+        let root = format.parse(text).unwrap();
+        let found = find(&root, "service.0.host");
+        assert_eq!((found.at, &found.value), (host, &Value::Text("ä".into())), "{format:?}");
+        let found = find(&root, "service.0.ports.0.port");
+        assert_eq!((found.at, &found.value), (port, &Value::Integer(80)), "{format:?}");
+        assert_eq!(find(&root, "service.0.ports.0.x").value, Value::Other("a fraction"), "{format:?}");
+    }
+}
+
+#[test]
+fn a_syntax_error_says_where() {
+    for (format, text, place) in [
+        (Format::Toml, "[[service]]\nhost = \n", at(2, 8)),
+        (Format::Toml, "a = 1\na = 2\n", at(2, 1)),
+        (Format::Yaml, "service:\n- {host: a\n", at(2, 3)),
+        (Format::Yaml, "a: 1\na: 2\n", at(2, 1)),
+        (Format::Json, "{\n  \"a\": }\n", at(2, 8)),
+        (Format::Json, "{\"a\": 1,\n \"a\": 2}", at(2, 2)),
+        (Format::Json, "{\"a\": 1,\n \"b\": \"\\ud800\"}", at(2, 14)),
+        (Format::Json, "", at(1, 1)),
+    ] {
+        let mistake = format.parse(text).unwrap_err();
+        assert_eq!(mistake.at, place, "{format:?} {text:?}: {}", mistake.message);
+        assert!(!mistake.message.contains("line"), "{}", mistake.message);
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    assert!(Format::Toml.parse(&format!("a = {deep}")).is_err());
+    assert!(Format::Yaml.parse(&deep).is_err());
+    assert!(Format::Json.parse(&deep).is_err());
+}
+
+#[test]
+fn an_alias_bomb_is_refused() {
+    let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..12 {
+        let below = format!("*a{}", level - 1);
+        text += &format!("a{level}: &a{level} [{}]\n", [below.as_str(); 10].join(", "));
+    }
+    let mistake = Format::Yaml.parse(&text).unwrap_err();
+    assert!(mistake.at.line > 1, "{mistake:?}");
+}
+
+#[test]
+fn a_place_in_one_long_line_is_found() {
+    let text = "ü".repeat(1000) + "x\ny";
+    let lines = Lines::new(&text);
+    assert_eq!(lines.position(text.find('x').unwrap()), at(1, 1001));
+    assert_eq!(lines.position(text.find('y').unwrap()), at(2, 1));
+    assert_eq!(lines.position(usize::MAX), at(2, 2));
+}

@@ -1,0 +1,216 @@
+//! What is in force: of each file and each entry the last version that made sense.
+//!
+//! - A file that cannot be read or parsed keeps what it said before.
+//! - An entry that makes no sense keeps what it said before, found by its host.
+//! - An entry whose host cannot be read might be any of those that are now missing: until it is mended,
+//!   the file's missing services stay.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pilot_registry::{Hostname, Service, Snapshot};
+
+use crate::convert::{self, Entry};
+use crate::document::{Format, Position};
+use crate::files::{self, Trouble};
+use crate::problem::Mistake;
+use crate::{Config, Problem};
+
+/// All files, and what each of them says.
+#[derive(Debug, Default)]
+pub(crate) struct LastGood {
+    files: BTreeMap<PathBuf, FileView>,
+}
+
+/// What one file says.
+#[derive(Debug, Default)]
+struct FileView {
+    /// Of the text that was read last, to see that nothing changed.
+    hash: Option<u64>,
+    trouble: Option<Trouble>,
+    /// In force. `None` = the file never made sense.
+    services: Option<BTreeMap<Hostname, (Position, Arc<Service>)>>,
+    rejected: Vec<Rejected>,
+}
+
+/// An entry that is left out, or stands in its last good version.
+#[derive(Clone, Debug)]
+pub(crate) struct Rejected {
+    host: Option<Hostname>,
+    mistakes: Vec<Mistake>,
+    /// What is in force in its place, in words, or nothing.
+    instead: String,
+}
+
+/// One look at all files.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    /// What is in force.
+    pub(crate) snapshot: Snapshot,
+    /// Files that cannot be read or parsed, and the folder.
+    pub(crate) troubles: Vec<Trouble>,
+    /// Entries that were left out: file, and what is wrong.
+    pub(crate) rejected: Vec<(PathBuf, Rejected)>,
+    /// Whether something could be read this time. Otherwise the snapshot says nothing new.
+    pub(crate) fresh: bool,
+}
+
+impl Rejected {
+    /// The entry's name: its place and its host.
+    pub(crate) fn entry(&self, file: &Path) -> String {
+        let at = self.mistakes.first().map_or(Position::START, |mistake| mistake.at);
+        let host = self.host.as_ref().map_or(String::new(), |host| format!(" {host}"));
+        format!("{}:{}:{}{host}", file.display(), at.line, at.column)
+    }
+
+    /// What is wrong with it, in one line.
+    pub(crate) fn why(&self) -> String {
+        let first = self.mistakes.first().map_or("", |mistake| mistake.message.as_str());
+        let more = match self.mistakes.len() {
+            0 | 1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        format!("{first}{more}{}", self.instead)
+    }
+
+    fn duplicate(at: Position, host: &Hostname, first: &str) -> Self {
+        let message = format!("service {host} is there twice: {first} is the one in force");
+        Self { host: Some(host.clone()), mistakes: vec![Mistake::new(at, message)], instead: String::new() }
+    }
+
+    pub(crate) fn problems(&self, file: &Path) -> impl Iterator<Item = Problem> {
+        self.mistakes.iter().map(move |mistake| mistake.of_file(file))
+    }
+}
+
+impl LastGood {
+    /// Reads everything again.
+    pub(crate) fn look(&mut self, config: &Config) -> View {
+        let mut view = View::default();
+        match files::list(config) {
+            Ok(files) => {
+                // A file that is gone from a folder was taken away on purpose.
+                self.files.retain(|path, _| files.binary_search(path).is_ok());
+                view.fresh = files.is_empty();
+                for path in files {
+                    let file = self.files.entry(path.clone()).or_default();
+                    file.read(&path, config.max_file_bytes);
+                    view.fresh |= file.trouble.is_none();
+                    view.troubles.extend(file.trouble.clone());
+                }
+            }
+            Err(trouble) => view.troubles.push(trouble),
+        }
+        self.merge(&mut view);
+        view
+    }
+
+    /// One snapshot of all files. The first in name order has a host; the others are told.
+    fn merge(&self, view: &mut View) {
+        let mut services: BTreeMap<&Hostname, (&Path, Position, &Arc<Service>)> = BTreeMap::new();
+        for (path, file) in &self.files {
+            view.rejected.extend(file.rejected.iter().map(|rejected| (path.clone(), rejected.clone())));
+            for (host, (at, service)) in file.services.iter().flatten() {
+                if let Some((first, place, _)) = services.get(host) {
+                    let first = format!("{}:{}:{}", first.display(), place.line, place.column);
+                    view.rejected.push((path.clone(), Rejected::duplicate(*at, host, &first)));
+                } else {
+                    services.insert(host, (path, *at, service));
+                }
+            }
+        }
+        let services = services.into_values().map(|(_, _, service)| Arc::clone(service));
+        view.snapshot = Snapshot::new(services).expect("the map's keys are the services' hosts");
+    }
+}
+
+impl FileView {
+    fn read(&mut self, path: &Path, max_bytes: u64) {
+        match files::read(path, max_bytes) {
+            Ok(text) => self.update(path, &text),
+            Err(trouble) => {
+                self.hash = None;
+                self.trouble = Some(trouble);
+            }
+        }
+    }
+
+    fn update(&mut self, path: &Path, text: &str) {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let hash = Some(hasher.finish());
+        if std::mem::replace(&mut self.hash, hash) == hash {
+            return;
+        }
+        let Some(format) = Format::of(path) else {
+            let expected = "unknown kind of file: expected a name that ends in .toml, .yaml, .yml or .json";
+            self.trouble = Some(Trouble::malformed(Problem::of_file(path, expected)));
+            return;
+        };
+        match convert::entries(text, format) {
+            Ok(entries) => {
+                self.trouble = None;
+                self.resolve(path, entries);
+            }
+            Err(mistake) => self.trouble = Some(Trouble::malformed(mistake.of_file(path))),
+        }
+    }
+
+    /// Puts the last good version in the place of each entry that makes no sense.
+    fn resolve(&mut self, path: &Path, entries: Vec<Entry>) {
+        let mut old = self.services.take().unwrap_or_default();
+        let mut services: BTreeMap<Hostname, (Position, Arc<Service>)> = BTreeMap::new();
+        let mut nameless = Vec::new();
+        self.rejected.clear();
+        for Entry { at, host, service } in entries {
+            let Some(host) = host else {
+                nameless.push(service.err().unwrap_or_default());
+                continue;
+            };
+            let taken = services.get(&host).map(|(first, _)| *first);
+            let instead = match service {
+                Ok(service) => {
+                    if let Some(first) = taken {
+                        let first = format!("{}:{}:{}", path.display(), first.line, first.column);
+                        self.rejected.push(Rejected::duplicate(at, &host, &first));
+                    } else {
+                        services.insert(host, (at, service));
+                    }
+                    continue;
+                }
+                Err(mistakes) => {
+                    let last = old.remove(&host).filter(|_| taken.is_none());
+                    let instead = last.map_or("", |(_, service)| {
+                        services.insert(host.clone(), (at, service));
+                        "; its last good version stays in force"
+                    });
+                    Rejected { host: Some(host), mistakes, instead: instead.to_owned() }
+                }
+            };
+            self.rejected.push(instead);
+        }
+        let missing: Vec<_> = old.into_iter().filter(|(host, _)| !services.contains_key(host)).collect();
+        let instead = kept(&missing, !nameless.is_empty());
+        if !nameless.is_empty() {
+            services.extend(missing);
+        }
+        self.rejected.extend(nameless.into_iter().map(|mistakes| Rejected {
+            host: None,
+            mistakes,
+            instead: instead.clone(),
+        }));
+        self.services = Some(services);
+    }
+}
+
+fn kept(missing: &[(Hostname, (Position, Arc<Service>))], any: bool) -> String {
+    let hosts: Vec<_> = missing.iter().take(5).map(|(host, _)| host.as_str()).collect();
+    match hosts.as_slice() {
+        hosts if any && !hosts.is_empty() => {
+            format!("; what the file said before stays in force: {}", hosts.join(", "))
+        }
+        _ => String::new(),
+    }
+}

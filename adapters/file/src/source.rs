@@ -1,0 +1,137 @@
+//! Following the files: look, publish, wait for a change, look again.
+
+mod watch;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilot_registry::{Fault, RegistryError, ServiceRegistry, Snapshot, SnapshotSink, async_trait};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use crate::Config;
+use crate::files::Trouble;
+use crate::last_good::{LastGood, View};
+use watch::Watch;
+
+/// Writers write in pieces: wait until nothing happened for so long ...
+const QUIET: Duration = Duration::from_millis(40);
+/// ... but not longer than this after the first change.
+const QUIET_MAX: Duration = Duration::from_millis(400);
+/// How often to look where the system gives no notice of changes.
+const UNWATCHED: Duration = Duration::from_millis(900);
+
+/// A registry of the services that files describe. Made by [`crate::registry`].
+#[derive(Clone, Debug)]
+pub struct FileRegistry {
+    config: Config,
+}
+
+impl FileRegistry {
+    pub(crate) fn new(config: Config) -> Self {
+        Self { config }
+    }
+}
+
+#[async_trait]
+impl ServiceRegistry for FileRegistry {
+    fn name(&self) -> &'static str {
+        "file"
+    }
+
+    /// Runs for ever: whatever is wrong with the files is a fault that ends when they are mended.
+    async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
+        let changed = Arc::new(Notify::new());
+        let mut state = State::default();
+        let mut faults = Faults::default();
+        loop {
+            let (view, watched);
+            (state, view, watched) = self.look(state, &changed).await?;
+            publish(sink, view, watched.err(), &mut faults);
+            let unwatched = faults.0.keys().any(|(kind, _)| *kind == Kind::Watch);
+            wait(&changed, unwatched.then_some(UNWATCHED)).await;
+        }
+    }
+}
+
+/// What passes from one look to the next.
+#[derive(Default)]
+struct State {
+    watch: Option<Watch>,
+    last_good: LastGood,
+}
+
+impl FileRegistry {
+    /// Watches first and reads then, so that no change falls between the two. In a thread of its own:
+    /// disks may be slow and files large.
+    async fn look(
+        &self,
+        mut state: State,
+        changed: &Arc<Notify>,
+    ) -> Result<(State, View, Result<(), Trouble>), RegistryError> {
+        let (config, changed) = (self.config.clone(), Arc::clone(changed));
+        let look = tokio::task::spawn_blocking(move || {
+            let watched = watch::arm(&mut state.watch, &config.path, &changed);
+            let view = state.last_good.look(&config);
+            (state, view, watched)
+        });
+        let failed = |error| RegistryError::unavailable("reading the files was broken off").caused_by(error);
+        look.await.map_err(failed)
+    }
+}
+
+/// Waits for a change and then until the writers are quiet.
+async fn wait(changed: &Notify, at_most: Option<Duration>) {
+    match at_most {
+        None => changed.notified().await,
+        Some(limit) => {
+            if timeout_at(Instant::now() + limit, changed.notified()).await.is_err() {
+                return;
+            }
+        }
+    }
+    let end = Instant::now() + QUIET_MAX;
+    while Instant::now() < end {
+        let quiet = end.min(Instant::now() + QUIET);
+        if timeout_at(quiet, changed.notified()).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    File,
+    Watch,
+}
+
+/// The faults that stand, by what they are about. One that stays keeps its beginning.
+#[derive(Default)]
+struct Faults(BTreeMap<(Kind, PathBuf), (Trouble, Fault<Snapshot>)>);
+
+fn publish(sink: &SnapshotSink, view: View, unwatched: Option<Trouble>, faults: &mut Faults) {
+    // New faults before the value, and old ones until after it: a value that is not all that the files
+    // say never looks like one that is.
+    let mut old = std::mem::take(&mut faults.0);
+    let troubles = view.troubles.into_iter().map(|trouble| (Kind::File, trouble));
+    for (kind, trouble) in troubles.chain(unwatched.map(|trouble| (Kind::Watch, trouble))) {
+        let key = (kind, trouble.problem.file.clone());
+        let standing = old.remove(&key).filter(|(standing, _)| *standing == trouble);
+        let (trouble, fault) = standing.unwrap_or_else(|| {
+            tracing::warn!("{}", trouble.problem);
+            let fault = sink.fault(trouble.error());
+            (trouble, fault)
+        });
+        faults.0.insert(key, (trouble, fault));
+    }
+    if view.fresh {
+        for (file, rejected) in &view.rejected {
+            sink.skipped(rejected.entry(file), rejected.why());
+        }
+        sink.publish(view.snapshot);
+    }
+    drop(old);
+}

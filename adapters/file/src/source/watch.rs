@@ -1,0 +1,175 @@
+//! Notice of changes, from the system.
+//!
+//! A watch on a file sees neither its replacement by rename nor a swapped symbolic link. So the
+//! directories are watched: every directory on the way to every file, through all symbolic links, from
+//! the root on. Of what happens in them only the names on the way matter.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use pilot_registry::ErrorKind;
+use tokio::sync::Notify;
+
+use crate::Problem;
+use crate::files::{self, Trouble};
+
+/// As many symbolic links as Linux follows in one path.
+const MAX_LINKS: usize = 40;
+
+/// Watches until it is dropped.
+pub(super) struct Watch {
+    way: Way,
+    _watcher: RecommendedWatcher,
+}
+
+/// Which directories lead to the files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Way {
+    /// The directories with their device and inode: another directory of the same name is another way.
+    directories: BTreeMap<PathBuf, (u64, u64)>,
+    /// The names on the way. What happens to them matters.
+    names: BTreeSet<PathBuf>,
+    /// The folder, resolved, when it is one: what happens to files in it matters.
+    folder: Option<PathBuf>,
+}
+
+/// Sees to it that `watch` watches the way to `path` as it is now.
+///
+/// # Errors
+/// The system gives no notice of changes of some directory.
+pub(super) fn arm(watch: &mut Option<Watch>, path: &Path, changed: &Arc<Notify>) -> Result<(), Trouble> {
+    // The way may change between looking at it and watching it.
+    for _ in 0..4 {
+        let way = Way::to(path);
+        if watch.as_ref().is_some_and(|watch| watch.way == way) {
+            return Ok(());
+        }
+        // The old one is kept until the new one watches.
+        match Watch::new(way, changed) {
+            Ok(new) => *watch = Some(new),
+            Err((directory, error)) => {
+                *watch = None;
+                let message = format!("changes are looked for every second: no notice of them: {error}");
+                let problem = Problem::of_file(&directory, message);
+                return Err(Trouble { kind: ErrorKind::Unavailable, problem });
+            }
+        }
+    }
+    // It changes all the time, and each change wakes us.
+    changed.notify_one();
+    Ok(())
+}
+
+impl Watch {
+    fn new(way: Way, changed: &Arc<Notify>) -> Result<Self, (PathBuf, notify::Error)> {
+        let (matters, changed) = (way.clone(), Arc::clone(changed));
+        let on_event = move |event: notify::Result<Event>| {
+            if event.map_or(true, |event| matters.matters(&event)) {
+                changed.notify_one();
+            }
+        };
+        let mut watcher = notify::recommended_watcher(on_event).map_err(|error| (PathBuf::new(), error))?;
+        for directory in way.directories.keys() {
+            match watcher.watch(directory, RecursiveMode::NonRecursive) {
+                Ok(()) => {}
+                // Gone again, or one that may be passed but not listed; then nor may its content change
+                // without a change of its own further down.
+                Err(error) if is_missing_or_denied(&error) => {}
+                Err(error) => return Err((directory.clone(), error)),
+            }
+        }
+        Ok(Self { way, _watcher: watcher })
+    }
+}
+
+fn is_missing_or_denied(error: &notify::Error) -> bool {
+    match &error.kind {
+        notify::ErrorKind::PathNotFound | notify::ErrorKind::WatchNotFound => true,
+        notify::ErrorKind::Io(error) => {
+            matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied)
+        }
+        _ => false,
+    }
+}
+
+impl Way {
+    fn to(path: &Path) -> Self {
+        let mut way = Self::default();
+        let Ok(path) = std::path::absolute(path) else { return way };
+        let Some(end) = way.follow(&path) else { return way };
+        if let Ok(metadata) = std::fs::metadata(&end)
+            && metadata.is_dir()
+        {
+            way.directories.insert(end.clone(), (metadata.dev(), metadata.ino()));
+            let entries = std::fs::read_dir(&end).into_iter().flatten().flatten();
+            for file in entries.map(|entry| entry.path()).filter(|file| files::is_candidate(file)) {
+                // Other files are seen in the folder itself.
+                if file.is_symlink() {
+                    way.follow(&file);
+                }
+            }
+            way.folder = Some(end);
+        }
+        way
+    }
+
+    /// Adds every directory and every name on the way to an absolute path, and says where it ends: as far
+    /// as it exists, or `None` when its links lead nowhere.
+    fn follow(&mut self, path: &Path) -> Option<PathBuf> {
+        let mut rest: VecDeque<OsString> = names(path);
+        let mut here = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(name) = rest.pop_front() {
+            if name == ".." {
+                here.pop();
+                continue;
+            }
+            let metadata = std::fs::metadata(&here).ok().filter(|metadata| metadata.is_dir())?;
+            self.directories.insert(here.clone(), (metadata.dev(), metadata.ino()));
+            let next = here.join(name);
+            self.names.insert(next.clone());
+            match std::fs::read_link(&next) {
+                Ok(target) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return None;
+                    }
+                    if target.is_absolute() {
+                        here = PathBuf::from("/");
+                    }
+                    let mut target = names(&target);
+                    target.append(&mut rest);
+                    rest = target;
+                }
+                Err(_) => here = next,
+            }
+        }
+        Some(here)
+    }
+
+    fn matters(&self, event: &Event) -> bool {
+        // Reading is no change, ours least of all.
+        let reads =
+            matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
+        let concerns = |path: &PathBuf| {
+            self.names.contains(path)
+                || self.folder.as_deref().is_some_and(|folder| {
+                    path == folder || (path.parent() == Some(folder) && files::is_candidate(path))
+                })
+        };
+        event.need_rescan() || (!reads && event.paths.iter().any(concerns))
+    }
+}
+
+fn names(path: &Path) -> VecDeque<OsString> {
+    let name = |component: Component<'_>| match component {
+        Component::Normal(_) | Component::ParentDir => Some(component.as_os_str().to_owned()),
+        _ => None,
+    };
+    path.components().filter_map(name).collect()
+}
