@@ -180,7 +180,7 @@ impl FileBackend {
     fn permissions_matter(&self) -> bool {
         let file = self.at("closed");
         let written =
-            fs::write(&file, "").and_then(|()| fs::set_permissions(&file, Permissions::from_mode(0)));
+            fs::write(&file, "").and_then(|()| fs::set_permissions(&file, Permissions::from_mode(0o000)));
         written.expect("a temporary folder can be written");
         fs::read(&file).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
     }

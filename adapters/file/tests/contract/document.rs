@@ -1,35 +1,42 @@
 //! Services as the text of a file.
 
-use pilot_registry::{Address, Endpoint, Health, Service};
+use pilot_registry::{Address, Endpoint, Health, Service, ServicePort};
 use serde_json::{Map, Value, json};
 
 /// A TOML file of these services, its lists in order or from last to first.
 pub(crate) fn text(services: &[&Service], backwards: bool) -> String {
+    if services.is_empty() {
+        return "service = []\n".to_owned();
+    }
+    // One by one: written as one document, the time grows with the square of its size.
+    let mut tables: Vec<String> = services.iter().map(|service| table(service, backwards)).collect();
+    if backwards {
+        tables.reverse();
+    }
+    tables.concat()
+}
+
+fn table(service: &Service, backwards: bool) -> String {
     let order = |mut list: Vec<Value>| {
         if backwards {
             list.reverse();
         }
         Value::Array(list)
     };
-    let table = |service: &&Service| {
-        let ports = service
-            .ports
-            .iter()
-            .map(|port| json!({"port": port.number, "name": port.name, "protocol": port.protocol}));
-        json!({
-            "host": service.host,
-            "aliases": order(service.aliases.iter().map(|alias| json!(alias)).collect()),
-            "ports": order(ports.collect()),
-            "addresses": order(service.virtual_addresses.iter().map(|ip| json!(ip)).collect()),
-            "resolution": service.resolution,
-            "namespace": service.namespace,
-            "labels": service.labels,
-            "identities": order(service.identities.iter().map(|id| json!(id)).collect()),
-            "endpoints": order(service.endpoints.iter().map(endpoint).collect()),
-        })
-    };
-    let document = json!({"service": order(services.iter().map(table).collect())});
-    toml::to_string(&document).expect("a document of strings, numbers, lists and tables is TOML")
+    let port =
+        |port: &ServicePort| json!({"port": port.number, "name": port.name, "protocol": port.protocol});
+    let table = json!({
+        "host": service.host,
+        "aliases": order(service.aliases.iter().map(|alias| json!(alias)).collect()),
+        "ports": order(service.ports.iter().map(port).collect()),
+        "addresses": order(service.virtual_addresses.iter().map(|ip| json!(ip)).collect()),
+        "resolution": service.resolution,
+        "namespace": service.namespace,
+        "labels": service.labels,
+        "identities": order(service.identities.iter().map(|id| json!(id)).collect()),
+        "endpoints": order(service.endpoints.iter().map(endpoint).collect()),
+    });
+    toml::to_string(&json!({"service": [table]})).expect("strings, numbers, lists and tables are TOML")
 }
 
 fn endpoint(endpoint: &Endpoint) -> Value {
