@@ -13,8 +13,8 @@ use std::sync::Arc;
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use pilot_registry::ErrorKind;
-use tokio::sync::Notify;
 
+use super::changes::Changes;
 use crate::Problem;
 use crate::files::{self, Trouble};
 
@@ -42,7 +42,7 @@ struct Way {
 ///
 /// # Errors
 /// The system gives no notice of changes of some directory.
-pub(super) fn arm(watch: &mut Option<Watch>, path: &Path, changed: &Arc<Notify>) -> Result<(), Trouble> {
+pub(super) fn arm(watch: &mut Option<Watch>, path: &Path, changes: &Arc<Changes>) -> Result<(), Trouble> {
     // The way may change between looking at it and watching it.
     for _ in 0..4 {
         let way = Way::to(path);
@@ -50,7 +50,7 @@ pub(super) fn arm(watch: &mut Option<Watch>, path: &Path, changed: &Arc<Notify>)
             return Ok(());
         }
         // The old one is kept until the new one watches.
-        match Watch::new(way, changed) {
+        match Watch::new(way, changes) {
             Ok(new) => *watch = Some(new),
             Err((directory, error)) => {
                 *watch = None;
@@ -61,17 +61,17 @@ pub(super) fn arm(watch: &mut Option<Watch>, path: &Path, changed: &Arc<Notify>)
         }
     }
     // It changes all the time, and each change wakes us.
-    changed.notify_one();
+    changes.wake();
     Ok(())
 }
 
 impl Watch {
-    fn new(way: Way, changed: &Arc<Notify>) -> Result<Self, (PathBuf, notify::Error)> {
-        let (matters, changed) = (way.clone(), Arc::clone(changed));
-        let on_event = move |event: notify::Result<Event>| {
-            if event.map_or(true, |event| matters.matters(&event)) {
-                changed.notify_one();
-            }
+    fn new(way: Way, changes: &Arc<Changes>) -> Result<Self, (PathBuf, notify::Error)> {
+        let (matters, changes) = (way.clone(), Arc::clone(changes));
+        let on_event = move |event: notify::Result<Event>| match event {
+            Ok(event) if matters.matters(&event) => changes.note(&event),
+            Ok(_) => {}
+            Err(_) => changes.wake(),
         };
         let mut watcher = notify::recommended_watcher(on_event).map_err(|error| (PathBuf::new(), error))?;
         for directory in way.directories.keys() {
@@ -172,4 +172,42 @@ fn names(path: &Path) -> VecDeque<OsString> {
         _ => None,
     };
     path.components().filter_map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use notify::event::CreateKind;
+
+    use super::*;
+
+    #[test]
+    fn the_way_leads_through_every_link_and_only_its_names_matter() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("far/1")).unwrap();
+        symlink("../far/1", root.join("far/data")).unwrap();
+        symlink("far/data/a.toml", root.join("a.toml")).unwrap();
+        let way = Way::to(&root.join("a.toml"));
+        // The file itself is not there yet: its name is watched for.
+        for name in ["a.toml", "far", "far/data", "far/1", "far/1/a.toml"] {
+            assert!(way.names.contains(&root.join(name)), "{name}: {way:?}");
+        }
+        let happens = |name: &str| {
+            let event = Event::new(EventKind::Create(CreateKind::Any)).add_path(root.join(name));
+            way.matters(&event)
+        };
+        assert!(happens("far/data"));
+        assert!(!happens("far/other"));
+    }
+
+    #[test]
+    fn links_in_a_circle_end() {
+        let folder = tempfile::tempdir().unwrap();
+        symlink("b", folder.path().join("a")).unwrap();
+        symlink("a", folder.path().join("b")).unwrap();
+        let way = Way::to(&folder.path().join("a"));
+        assert!(way.folder.is_none() && way.names.contains(&folder.path().join("b")), "{way:?}");
+    }
 }
