@@ -21,7 +21,8 @@ const QUEUE: &str = "outbound|9090||queue.local";
 async fn listener_changes(envoy: &Envoy) -> BTreeMap<String, u64> {
     let counted = ["listener_added", "listener_modified", "listener_removed", "lds.update_success"];
     let mut stats = envoy.stats().await;
-    stats.retain(|name, _| name.strip_prefix("listener_manager.").is_some_and(|name| counted.contains(&name)));
+    stats
+        .retain(|name, _| name.strip_prefix("listener_manager.").is_some_and(|name| counted.contains(&name)));
     assert_eq!(stats.len(), counted.len(), "{stats:?}");
     stats
 }
@@ -119,7 +120,9 @@ async fn refusal(pilot: &Pilot, kind: &str) -> Result<String, String> {
 /// The first value that has this key, however deep.
 fn find<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     match value {
-        Value::Object(fields) => fields.get(key).or_else(|| fields.values().find_map(|inner| find(inner, key))),
+        Value::Object(fields) => {
+            fields.get(key).or_else(|| fields.values().find_map(|inner| find(inner, key)))
+        }
         Value::Array(items) => items.iter().find_map(|inner| find(inner, key)),
         _ => None,
     }

@@ -86,7 +86,9 @@ async fn l21_clients_that_send_garbage_or_hang_up_harm_nobody() {
     let mut pilot = Pilot::start(&services(&backends[0])).await;
     let envoy = Envoy::start(&envoy, &pilot, Kind::Delta).await;
     for address in [pilot.xds_address(), pilot.admin_address()] {
-        for garbage in [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff"[..], &[0; 4096], b""] {
+        for garbage in
+            [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff"[..], &[0; 4096], b""]
+        {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(garbage).await.unwrap();
         }

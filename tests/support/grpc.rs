@@ -74,6 +74,8 @@ impl GrpcClient {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/grpc_client.py");
         let mut command = Command::new(python);
         command.args([script, target]).env("GRPC_XDS_BOOTSTRAP", file);
+        // It would write into the test's output that the service which the test has removed is gone.
+        command.env("GRPC_VERBOSITY", "NONE");
         Self(Peer::spawn(&mut command))
     }
 
