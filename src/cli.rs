@@ -13,13 +13,14 @@ mod logging;
 mod output;
 pub mod proxies;
 pub mod schema;
+pub mod serve;
 pub mod services;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Loaded, Problems, Setting};
 
@@ -62,6 +63,7 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Serve(serve::Args),
     Check(check::Args),
     Schema(schema::Args),
     Services(services::Args),
@@ -79,7 +81,8 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let Self { global, verb } = self;
         match verb {
-            None => print(&Self::command().render_long_help().to_string()),
+            None => serve::Args::default().run(&global),
+            Some(Verb::Serve(args)) => args.run(&global),
             Some(Verb::Check(args)) => args.run(&global),
             Some(Verb::Schema(args)) => args.run(),
             Some(Verb::Services(args)) => args.run(&global),
@@ -105,11 +108,10 @@ impl Global {
     }
 
     fn load_quietly(&self) -> Result<Loaded, Problems> {
-        // A variable that is not Unicode is none of ours.
-        let unicode = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        let environment: BTreeMap<String, String> = std::env::vars_os().filter_map(unicode).collect();
+        // What is not Unicode is no value of ours either, and is refused under the variable's name.
+        let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let environment: BTreeMap<String, String> =
+            std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();
         let log = self.log.iter().map(|filter| Setting::new("--log", "log.filter", filter));
         let flags: Vec<Setting> = self.set.iter().cloned().chain(log).collect();
         config::load(&self.config, &environment, &flags)

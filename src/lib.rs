@@ -122,7 +122,9 @@ pub async fn run(
     });
     let admin = admin::Admin { world: world.clone(), proxies: proxies.clone(), metrics: metrics.clone() };
     let (admin_ends, admin_shutdown) = shutdown::shutdown();
-    tasks.spawn(async move { admin::serve(listeners.admin, admin, async move { admin_shutdown.begun().await }).await });
+    tasks.spawn(async move {
+        admin::serve(listeners.admin, admin, async move { admin_shutdown.begun().await }).await
+    });
     let context = xds::stream::Context {
         source: Arc::new(world),
         proxies,

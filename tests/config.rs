@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pilot::config::{Loaded, Problems, Setting, load, parse};
+use proptest::prelude::*;
 
 const REGISTRY: &str = "[registry.local.file]\npath = \"services.toml\"\n";
 
@@ -64,7 +65,7 @@ fn bad_configurations_are_refused_with_place_and_hint() {
         (
             "[admin]\nlisten = \"127.0.0.1:18000\"\n",
             &[
-                "pilot.toml:2:10: admin.listen: 127.0.0.1:18000 is the address of xds.listen too: expected another",
+                "pilot.toml:2:10: admin.listen: 127.0.0.1:18000 collides with xds.listen, which is 127.0.0.1:18000: expected another port",
             ],
         ),
         (
@@ -72,6 +73,12 @@ fn bad_configurations_are_refused_with_place_and_hint() {
             &[
                 "pilot.toml:2:8: router.bind: \"127.0.0.1:80\" is not an IP address: expected one without a port, like \"127.0.0.1\" or \"::1\"",
                 "pilot.toml:3:15: router.http_listen: pilot itself listens there: expected another address",
+            ],
+        ),
+        (
+            "[log]\nfilter = \"inof\"\n",
+            &[
+                "pilot.toml:2:10: log.filter: \"inof\" is not a level: expected a level (error, warn, info, debug, trace, off) or module=level, separated by commas",
             ],
         ),
         ("[xds\n", &["pilot.toml:1:5: not TOML: unclosed table, expected `]`"]),
@@ -197,8 +204,8 @@ fn files_that_cannot_be_read_are_refused() {
     };
     assert!(refused("none.toml", None).starts_with("/none.toml: there is no such file: "));
     assert_eq!(refused("latin.toml", Some(b"[log]\n# \xe4\n")), "/latin.toml:2:3: this byte is not UTF-8");
-    let large = vec![b'#'; (4 << 20) + 1];
-    assert_eq!(refused("large.toml", Some(&large)), "/large.toml: too large: expected at most 4194304 bytes");
+    let large = vec![b'#'; (1 << 20) + 1];
+    assert_eq!(refused("large.toml", Some(&large)), "/large.toml: too large: expected at most 1048576 bytes");
     assert!(refused("", None).contains("cannot be read"), "a folder");
 }
 
@@ -214,4 +221,42 @@ fn flag_wins_over_environment_over_file_over_default() {
     assert_eq!(max_delay(&file, &[], &[]), Duration::from_secs(2));
     assert_eq!(max_delay(&file, &environment, &[]), Duration::from_secs(3));
     assert_eq!(max_delay(&file, &environment, &flag), Duration::from_secs(4));
+}
+
+#[test]
+fn deep_and_odd_input_is_refused_without_a_panic() {
+    let odd = [
+        format!("{}a = 1\n", "a.".repeat(100_000)),
+        format!("[{}a]\n", "a.".repeat(100_000)),
+        format!("a = {}", "[".repeat(100_000)),
+        format!("[registry.x.file]\npath = {}", "{a=".repeat(100_000)),
+        format!("[registry.x.{}y]\n", "file.".repeat(20_000)),
+        "registry = [1]\nregistry.x.priority = 1\n".into(),
+        "[registry.\"a.b\".file]\npath = 3\n[registry.\"\".file]\npath = \"x\"".into(),
+        "\"\" = 1\n\"a.b\" = { \"c\" = 1 }".into(),
+        "[[registry]]\n[[xds]]".into(),
+    ];
+    for text in odd {
+        assert!(!refused(&text, &[], &[Setting::new("--set", "..", "x")]).is_empty());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    /// Whatever is typed into the middle of the reference: an answer, and places that exist.
+    #[test]
+    fn any_edit_gets_an_answer(at in 0.0..1.0f64, cut in 0usize..40, typed in "\\PC{0,12}|[a-z.=\"\\[\\]\n# ]{0,20}") {
+        let reference: Vec<char> = include_str!("../pilot.toml").chars().collect();
+        let from = (at * reference.len() as f64) as usize;
+        let to = (from + cut).min(reference.len());
+        let text: String = reference[..from].iter().copied().chain(typed.chars()).chain(reference[to..].iter().copied()).collect();
+        let environment = BTreeMap::from([("PILOT_PUSH_QUIET".to_owned(), typed.clone())]);
+        if let Err(problems) = parse("pilot.toml", &text, &environment, &[]) {
+            prop_assert!(!problems.0.is_empty());
+            for line in problems.0.iter().filter_map(|problem| problem.line) {
+                prop_assert!(line <= text.matches('\n').count() + 1);
+            }
+        }
+    }
 }

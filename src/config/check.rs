@@ -1,6 +1,9 @@
 //! Values that make sense alone, but not together.
 
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::Config;
 
@@ -14,13 +17,13 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         findings.push((keys.iter().map(|key| (*key).to_owned()).collect(), message));
     };
     let (xds, admin) = (config.xds.listen, config.admin.listen);
-    if xds == admin && xds.port() != 0 {
-        find(
-            &["admin.listen", "xds.listen"],
-            format!("{admin} is the address of xds.listen too: expected another"),
-        );
+    if collide(xds, admin) {
+        let message = format!("{admin} collides with xds.listen, which is {xds}: expected another port");
+        find(&["admin.listen", "xds.listen"], message);
     }
-    if config.router.http_listen == Some(xds) || config.router.http_listen == Some(admin) {
+    // Where pilot listens on every address, the router may well be on another machine.
+    let own = config.router.http_listen.filter(|http| !http.ip().is_unspecified());
+    if own.is_some_and(|http| http == xds || http == admin) {
         let keys = ["router.http_listen", "xds.listen", "admin.listen"];
         find(&keys, "pilot itself listens there: expected another address".into());
     }
@@ -37,13 +40,29 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         let max = super::duration::format(config.push.max_delay);
         find(&["push.quiet", "push.max_delay"], format!("longer than push.max_delay, which is {max}"));
     }
-    if let Err(error) = config.log.filter.parse::<tracing_subscriber::filter::Targets>() {
-        let hint =
-            "expected a level (error, warn, info, debug, trace, off) or module=level, separated by commas";
-        find(&["log.filter"], format!("{:?} is not a filter ({error}): {hint}", config.log.filter));
+    if let Some(message) = wrong_filter(&config.log.filter) {
+        find(&["log.filter"], message);
     }
     findings.extend(registries(config));
     findings
+}
+
+/// Whether one of two servers could not listen.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let overlap = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && overlap
+}
+
+fn wrong_filter(filter: &str) -> Option<String> {
+    let expected =
+        "expected a level (error, warn, info, debug, trace, off) or module=level, separated by commas";
+    // `Targets` takes any other word for the name of a module of which everything is to be written.
+    let is_known = |part: &str| part.contains('=') || part.parse::<LevelFilter>().is_ok();
+    if let Some(word) = filter.split(',').map(str::trim).find(|part| !is_known(part)) {
+        return Some(format!("{word:?} is not a level: {expected}"));
+    }
+    let error = filter.parse::<Targets>().err()?;
+    Some(format!("{filter:?} is not a filter ({error}): {expected}"))
 }
 
 fn registries(config: &Config) -> Vec<Finding> {

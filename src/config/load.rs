@@ -24,7 +24,7 @@ pub struct Loaded {
 }
 
 /// More than any pilot.toml, less than hurts.
-const MAX_BYTES: u64 = 4 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Reads that file. `environment` is all of it; other variables than `PILOT_...` are not looked at.
 /// Flags win over the environment, the environment over the file, the file over the defaults.
@@ -92,9 +92,9 @@ pub fn parse(
     given.extend_from_slice(flags);
     let mut origins = Origins::new(file, text, &given);
     settings::apply(&given, &schema, table.get_mut(), &origins);
-    origins.note("", table.get_ref());
 
     let mut findings = walk::walk(&schema, table.get_mut(), &origins);
+    origins.note("", table.get_ref());
     let config = deserialize(table, &origins, &mut findings);
     report_checks(&config, &origins, &mut findings);
     if findings.problems.is_empty() {

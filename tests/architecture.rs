@@ -1,0 +1,126 @@
+//! Keeps the arrows of ARCHITECTURE.md: which package may depend on which, and which file may know what.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What the package may depend on, of our own packages, outside of its tests.
+const ARROWS: [(&str, &[&str]); 5] = [
+    ("pilot-registry", &[]),
+    ("pilot-envoy-api", &[]),
+    ("pilot-registry-file", &["pilot-registry"]),
+    ("pilot-registry-testkit", &["pilot-registry"]),
+    ("pilot", &["pilot-envoy-api", "pilot-registry", "pilot-registry-file"]),
+];
+
+/// Files of which every line is pure, and what the lines of none may name.
+const PURE: [&str; 10] = [
+    "src/translate.rs",
+    "src/translate",
+    "src/xds/delta.rs",
+    "src/xds/held.rs",
+    "src/xds/machine.rs",
+    "src/xds/order.rs",
+    "src/xds/sotw.rs",
+    "src/xds/subscription.rs",
+    "src/xds/type_state.rs",
+    "src/resources/integrity.rs",
+];
+const IMPURE: [&str; 8] =
+    ["tokio", "std::fs", "std::net::Tcp", "std::env", "mpsc", "Instant", "SystemTime", "HashMap"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+fn rust_files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let mut files: Vec<_> = std::fs::read_dir(path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        .flat_map(|entry| rust_files(&entry.unwrap().path()))
+        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Lines that are code: no comments, and nothing from the tests at a file's end on.
+fn code(file: &Path) -> Vec<(usize, String)> {
+    let text = std::fs::read_to_string(file).unwrap();
+    let lines = text.lines().enumerate().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
+    let is_code = |line: &str| !line.trim_start().starts_with("//");
+    lines.filter(|(_, line)| is_code(line)).map(|(at, line)| (at + 1, line.to_owned())).collect()
+}
+
+#[test]
+fn packages_depend_only_along_the_arrows() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let own: BTreeSet<&str> = packages.iter().map(|package| package["name"].as_str().unwrap()).collect();
+    let arrows: BTreeMap<&str, &[&str]> = ARROWS.into_iter().collect();
+    assert_eq!(own, arrows.keys().copied().collect(), "ARROWS says what each package may depend on");
+    for package in packages {
+        let name = package["name"].as_str().unwrap();
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let to = dependency["name"].as_str().unwrap();
+            let for_tests = dependency["kind"] == "dev";
+            let allowed = arrows[name].contains(&to) || (for_tests && to == "pilot-registry-testkit");
+            assert!(!own.contains(to) || allowed, "{name} must not depend on {to}");
+        }
+    }
+}
+
+#[test]
+fn the_model_knows_no_transport() {
+    let manifest = std::fs::read_to_string(root().join("adapters/registry/Cargo.toml")).unwrap();
+    for transport in ["tonic", "hyper", "prost", "http"] {
+        assert!(
+            !manifest.lines().any(|line| line.starts_with(transport)),
+            "pilot-registry needs no {transport}"
+        );
+    }
+}
+
+#[test]
+fn only_the_composition_root_names_adapters() {
+    let may = |file: &Path| file.ends_with("src/registries.rs") || file.ends_with("src/config/entry.rs");
+    for file in rust_files(&root().join("src")).into_iter().filter(|file| !may(file)) {
+        for (line, text) in code(&file) {
+            assert!(!text.contains("pilot_registry_file"), "{}:{line} names an adapter", file.display());
+        }
+    }
+}
+
+#[test]
+fn pure_files_know_no_time_no_io_and_no_random_order() {
+    for path in PURE {
+        for file in rust_files(&root().join(path)) {
+            for (line, text) in code(&file) {
+                for word in IMPURE {
+                    assert!(!text.contains(word), "{}:{line} uses {word}: {text}", file.display());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn adapters_have_no_retry_loop_of_their_own_and_spawn_no_stray_task() {
+    for adapter in ["file"] {
+        for file in rust_files(&root().join("adapters").join(adapter).join("src")) {
+            for (line, text) in code(&file) {
+                let stray = text.contains("tokio::spawn(") || text.contains("thread::spawn(");
+                assert!(!stray, "{}:{line}: a task has an owner", file.display());
+            }
+        }
+    }
+}
