@@ -30,4 +30,5 @@ mod e2e {
     mod lifecycle;
     mod restart;
     mod routing;
+    mod verbs;
 }

@@ -25,7 +25,12 @@ async fn follows_the_file(python: &Path, target: &str) {
     answered_by(&mut client, "one").await;
 
     pilot.write_services(&echo(&two));
-    answered_by(&mut client, "two").await;
+    // No call fails on the way.
+    until("two answers", async || {
+        let name = client.call().unwrap();
+        holds(name == "two", name)
+    })
+    .await;
 
     pilot.write_services(&service("other.local", 50051, "grpc", &[one.place()]));
     until("the service is gone", async || match client.call() {

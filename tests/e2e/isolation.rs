@@ -142,7 +142,7 @@ async fn l19_what_envoy_rejects_is_shown_in_its_words_and_not_sent_again() {
     let words = until("the refusal is shown", async || refusal(&pilot, "lds").await).await;
     assert!(words.contains("15000"), "{words}");
     throughout("it is not sent again", Duration::from_secs(2), async || {
-        let rejected = envoy.stat("listener_manager.lds.update_rejected").await;
+        let rejected = envoy.stat("listener_manager.lds.update_rejected").await?;
         holds(rejected == 1, format!("{rejected} refusals"))
     })
     .await;

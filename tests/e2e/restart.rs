@@ -62,6 +62,63 @@ async fn l12_killed_pilot_comes_back_without_a_failed_request_sotw() {
     survives_a_kill(Kind::Sotw).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn l17_changes_of_an_outage_are_made_up_for_after_it() {
+    let Some(envoy) = envoy() else { return };
+    let (a, b) = (Backend::http("a").await, Backend::http("b").await);
+    let one = |host: &str, backend: &Backend| service(host, 9080, "http", &[backend.place()]);
+    let before = one("stays.local", &a) + &one("moves.local", &a) + &one("goes.local", &a);
+    let after = one("stays.local", &a) + &one("moves.local", &b) + &one("comes.local", &b);
+    for kind in [Kind::Delta, Kind::Sotw] {
+        let mut pilot = Pilot::start(&before).await;
+        let envoy = Envoy::start(&envoy, &pilot, kind).await;
+        envoy.answers("goes.local", "a").await;
+        let load = Load::start(envoy.http_address(), &["stays.local", "moves.local"], 2, &[]);
+        // A client of the state of the world does not say what it holds: nobody can know that its routes
+        // still name a cluster which is not in the first response of the new stream.
+        let answers: &[u16] = if kind == Kind::Sotw { &[404, 503] } else { &[404] };
+        let going = Load::start(envoy.http_address(), &["goes.local"], 1, answers);
+        pilot.kill();
+        envoy.is_connected(false).await;
+        pilot.write_services(&after);
+        pilot.spawn();
+        envoy.answers("moves.local", "b").await;
+        envoy.answers("comes.local", "b").await;
+        envoy.knows_nothing_of("goes.local").await;
+        until("the cluster is gone", async || {
+            let stats = envoy.stats().await;
+            let left = stats.keys().find(|name| name.starts_with("cluster.outbound|9080||goes.local"));
+            left.map_or(Ok(()), |name| Err(name.clone()))
+        })
+        .await;
+        load.finish().await.assert_no_failure();
+        going.finish().await.assert_no_failure();
+        envoy.assert_no_rejections().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_end_by_age_come_back_and_are_resent_nothing() {
+    let Some(envoy) = envoy() else { return };
+    let backend = Backend::http("a").await;
+    let mut pilot = Pilot::prepare(&service("stays.local", 9080, "http", &[backend.place()]));
+    pilot.configure("[xds]", "[xds]\nmax_connection_age = \"1s\"");
+    pilot.spawn();
+    pilot.ready().await;
+    let envoy = Envoy::start(&envoy, &pilot, Kind::Delta).await;
+    envoy.answers("stays.local", "a").await;
+    let kept = ["cluster_manager.cds", "listener_manager.lds", ".rds.", "stays.local"];
+    let before = updates(&envoy, &kept).await;
+    let load = Load::start(envoy.http_address(), &["stays.local"], 2, &[]);
+    until("the stream was opened three times", async || {
+        let log = pilot.process().output();
+        holds(log.matches("stream opened").count() >= 3, log)
+    })
+    .await;
+    assert_eq!(updates(&envoy, &kept).await, before);
+    load.finish().await.assert_no_failure();
+}
+
 /// What may be where the services file should be when pilot starts.
 async fn keeps_what_it_has(damage: impl Fn(&Pilot)) {
     let Some(envoy) = envoy() else { return };
@@ -83,7 +140,6 @@ async fn keeps_what_it_has(damage: impl Fn(&Pilot)) {
     })
     .await;
 
-    let _ = fs::remove_dir(pilot.services());
     pilot.write_services(&service("stays.local", 9080, "http", &[b.place()]));
     envoy.answers("stays.local", "b").await;
     load.finish().await.assert_no_failure();
@@ -98,6 +154,33 @@ async fn l12_pilot_that_starts_with_a_malformed_file_empties_no_proxy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn l18_pilot_that_starts_without_its_file_empties_no_proxy() {
     keeps_what_it_has(|pilot| fs::remove_file(pilot.services()).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l18_pilot_that_starts_with_a_file_of_no_bytes_empties_no_proxy() {
+    keeps_what_it_has(|pilot| pilot.write_services("")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l18_services_that_say_they_are_none_are_taken_away() {
+    let Some(envoy) = envoy() else { return };
+    let backend = Backend::http("a").await;
+    let services = service("goes.local", 9080, "http", &[backend.place()]);
+    for kind in Kind::ALL {
+        let pilot = Pilot::start(&services).await;
+        let envoy = Envoy::start(&envoy, &pilot, kind).await;
+        envoy.answers("goes.local", "a").await;
+        pilot.write_services("service = []");
+        envoy.knows_nothing_of("goes.local").await;
+        until("the cluster is gone", async || {
+            let clusters = envoy.stat("cluster_manager.active_clusters").await?;
+            holds(clusters == 1, format!("{clusters} clusters, of which one is pilot's"))
+        })
+        .await;
+        pilot.write_services(&services);
+        envoy.answers("goes.local", "a").await;
+        envoy.assert_no_rejections().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -114,7 +114,7 @@ impl Envoy {
     /// Waits until the cluster has so many endpoints.
     pub(crate) async fn has_endpoints(&self, cluster: &str, count: u64) {
         until(&format!("{cluster} has {count} endpoints"), async || {
-            let total = self.stat(&format!("cluster.{cluster}.membership_total")).await;
+            let total = self.stat(&format!("cluster.{cluster}.membership_total")).await?;
             holds(total == count, format!("it has {total}"))
         })
         .await;
@@ -123,7 +123,7 @@ impl Envoy {
     /// Waits until it has, or has not, a stream to pilot.
     pub(crate) async fn is_connected(&self, expected: bool) {
         until("the stream's state", async || {
-            let state = self.stat("control_plane.connected_state").await;
+            let state = self.stat("control_plane.connected_state").await?;
             holds(state == u64::from(expected), format!("connected_state is {state}"))
         })
         .await;
@@ -134,9 +134,10 @@ impl Envoy {
         stats(self.admin_address()).await.unwrap()
     }
 
-    /// One counter or gauge.
-    pub(crate) async fn stat(&self, name: &str) -> u64 {
-        self.stats().await.get(name).copied().unwrap_or_else(|| panic!("envoy has no statistic {name}"))
+    /// One counter or gauge; those of a cluster are there as long as the cluster is.
+    pub(crate) async fn stat(&self, name: &str) -> Result<u64, String> {
+        let stats = stats(self.admin_address()).await?;
+        stats.get(name).copied().ok_or_else(|| format!("envoy has no statistic {name}"))
     }
 
     /// Panics if it has ever refused an update, or never taken one.
