@@ -12,7 +12,7 @@ use crate::support::loopback::has_ipv6;
 use crate::support::pilot::Pilot;
 use crate::support::services::service;
 use crate::support::tools::{envoy, skipped};
-use crate::support::wait::until;
+use crate::support::wait::{holds, until};
 
 /// Who answers a request for this host.
 async fn who(address: SocketAddr, host: &str) -> String {
@@ -53,16 +53,22 @@ async fn requests_arrive_by_host_and_port() {
 async fn weights_divide_requests() {
     let Some(envoy) = envoy() else { return };
     let (light, heavy) = (Backend::http("light").await, Backend::http("heavy").await);
-    let places = [light.place().weight(1), heavy.place().weight(3)];
-    let pilot = Pilot::start(&service("reviews.local", 9080, "http", &places)).await;
-    let envoy = Envoy::start(&envoy, &pilot, Kind::Delta).await;
-    who(envoy.http_address(), "reviews.local").await;
-    let load = Load::start(envoy.http_address(), &["reviews.local"], 2, &[]);
-    load.more(800).await;
-    let outcome = load.finish().await;
-    outcome.assert_no_failure();
-    let share = heavy.served() as f64 / (light.served() + heavy.served()) as f64;
-    assert!((0.65..0.85).contains(&share), "three quarters were expected, {share} arrived");
+    for zone in ["a", "b"] {
+        let places = [light.place().weight(1).zone("a"), heavy.place().weight(3).zone(zone)];
+        let pilot = Pilot::start(&service("reviews.local", 9080, "http", &places)).await;
+        let envoy = Envoy::start(&envoy, &pilot, Kind::Delta).await;
+        who(envoy.http_address(), "reviews.local").await;
+        let load = Load::start(envoy.http_address(), &["reviews.local"], 2, &[]);
+        load.more(800).await;
+        let outcome = load.finish().await;
+        outcome.assert_no_failure();
+        let arrived = |name: &str| outcome.answers.get(&(200, name.to_owned())).copied().unwrap_or_default();
+        let share = arrived("heavy") as f64 / outcome.answered() as f64;
+        assert!(
+            (0.65..0.85).contains(&share),
+            "three quarters were expected in zone {zone}, {share} arrived"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,6 +87,20 @@ async fn endpoints_that_are_not_healthy_get_nothing() {
     let outcome = load.finish().await;
     outcome.assert_no_failure();
     assert_eq!(outcome.answers.keys().map(|(_, body)| body.as_str()).collect::<Vec<_>>(), ["healthy"]);
+
+    // Not even when there is no other.
+    pilot.write_services(&service(
+        "reviews.local",
+        9080,
+        "http",
+        &[backends["unhealthy"].place().health("unhealthy")],
+    ));
+    until("nobody answers", async || {
+        let answer = http::get(envoy.http_address(), "reviews.local", "/").await?;
+        holds(answer.status == 503, answer.status)
+    })
+    .await;
+    assert_eq!(backends["unhealthy"].served() + backends["draining"].served(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,4 +156,21 @@ async fn unix_socket_endpoints_are_reached() {
     let pilot = Pilot::start(&service("socket.local", 9080, "http", &[backend.place()])).await;
     let envoy = Envoy::start(&envoy, &pilot, Kind::Delta).await;
     assert_eq!(who(envoy.http_address(), "socket.local").await, "socket");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_can_change_its_protocol() {
+    let Some(envoy) = envoy() else { return };
+    let (web, queue) = (Backend::http("web").await, Backend::echo("queue").await);
+    for kind in [Kind::Delta, Kind::Sotw] {
+        let pilot = Pilot::start(&service("app.local", 9080, "http", &[web.place()])).await;
+        let envoy = Envoy::start(&envoy, &pilot, kind).await;
+        for _ in 0..3 {
+            assert_eq!(who(envoy.port(9080), "app.local").await, "web");
+            pilot.write_services(&service("app.local", 9080, "tcp", &[queue.place()]));
+            assert_eq!(Conversation::open(envoy.port(9080)).await.partner(), "queue");
+            pilot.write_services(&service("app.local", 9080, "http", &[web.place()]));
+        }
+        envoy.assert_no_rejections().await;
+    }
 }

@@ -17,6 +17,11 @@ impl Place {
         Self(format!("{}, weight = {weight}", self.0))
     }
 
+    /// In a zone.
+    pub(crate) fn zone(self, zone: &str) -> Self {
+        Self(format!("{}, zone = \"{zone}\"", self.0))
+    }
+
     /// With the health that its platform tells.
     pub(crate) fn health(self, health: &str) -> Self {
         Self(format!("{}, health = \"{health}\"", self.0))
