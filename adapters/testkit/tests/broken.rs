@@ -239,10 +239,10 @@ caught! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drawn_operations_find_a_removal_that_was_missed_and_say_how_to_repeat_it() {
-    let make = || async { Ok(backend(Flaw::IgnoresRemovalsDuringOutage)) };
+async fn drawn_operations_find_a_flaw_and_say_how_to_repeat_it() {
+    let make = || async { Ok(backend(Flaw::SeesNoHealth)) };
     let error = format!("{:#}", operations_converge(make).await.expect_err("it does not converge"));
-    for part in ["PILOT_SEED=", "Delete(", "Disconnect"] {
+    for part in ["PILOT_SEED=", "Put(", "the expected services"] {
         assert!(error.contains(part), "{error}");
     }
 }

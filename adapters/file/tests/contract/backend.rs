@@ -46,6 +46,8 @@ pub(crate) struct FileBackend {
     backwards: bool,
     generation: u32,
     losses: u32,
+    /// Whether a file can be closed to whoever runs this test.
+    permissions_matter: bool,
 }
 
 impl FileBackend {
@@ -60,6 +62,7 @@ impl FileBackend {
             backwards: false,
             generation: 1,
             losses: 0,
+            permissions_matter: permissions_matter()?,
         };
         fs::create_dir(backend.folder())?;
         symlink("..1", backend.at("..data"))?;
@@ -175,15 +178,13 @@ impl FileBackend {
         };
         Ok(fs::set_permissions(path, Permissions::from_mode(if revoked { 0o000 } else { open }))?)
     }
+}
 
-    /// Whether a file without any permission is kept from whoever runs this test.
-    fn permissions_matter(&self) -> bool {
-        let file = self.at("closed");
-        let written =
-            fs::write(&file, "").and_then(|()| fs::set_permissions(&file, Permissions::from_mode(0o000)));
-        written.expect("a temporary folder can be written");
-        fs::read(&file).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
-    }
+/// Whether a file without any permission is kept from whoever runs this test.
+fn permissions_matter() -> Result<bool> {
+    let file = tempfile::NamedTempFile::new()?;
+    fs::set_permissions(file.path(), Permissions::from_mode(0o000))?;
+    Ok(fs::read(file.path()).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied))
 }
 
 fn file_of(name: &str) -> String {
@@ -217,9 +218,7 @@ impl Backend for FileBackend {
             Operation::CountConnections => Some("the watches of one process are not told apart"),
             Operation::KeepSecrets => Some("there is none"),
             Operation::Garble if self.layout == Layout::Folder => Some("each file stands for itself"),
-            Operation::Revoke if !self.permissions_matter() => {
-                Some("this user reads files of any permission")
-            }
+            Operation::Revoke if !self.permissions_matter => Some("this user reads files of any permission"),
             _ => None,
         }
     }
