@@ -8,6 +8,8 @@ pub mod check;
 mod client;
 pub mod completions;
 pub mod config_cmd;
+#[cfg(feature = "file")]
+pub mod demo;
 mod document;
 mod logging;
 mod output;
@@ -64,6 +66,8 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Serve(serve::Args),
+    #[cfg(feature = "file")]
+    Demo(demo::Args),
     Check(check::Args),
     Schema(schema::Args),
     Services(services::Args),
@@ -83,6 +87,8 @@ impl Cli {
         match verb {
             None => serve::Args::default().run(&global),
             Some(Verb::Serve(args)) => args.run(&global),
+            #[cfg(feature = "file")]
+            Some(Verb::Demo(args)) => args.run(&global),
             Some(Verb::Check(args)) => args.run(&global),
             Some(Verb::Schema(args)) => args.run(),
             Some(Verb::Services(args)) => args.run(&global),

@@ -17,8 +17,11 @@ use crate::last_good::{LastGood, View};
 use changes::Changes;
 use watch::Watch;
 
-/// How often to look where the system gives no notice of changes.
+/// How often to look where the system gives no notice of some change.
 const UNWATCHED: Duration = Duration::from_millis(900);
+/// How often to look where it tells of every change: what is published is never older than this, and a
+/// notice that gets lost costs no more.
+const RECHECK: Duration = Duration::from_secs(30);
 
 /// A registry of the services that files describe. Made by [`crate::registry`].
 #[derive(Clone, Debug)]
@@ -47,8 +50,8 @@ impl ServiceRegistry for FileRegistry {
             let (view, watched);
             (state, view, watched) = self.look(state, &changes).await?;
             publish(sink, view, watched.err(), &mut faults);
-            let unwatched = faults.0.keys().any(|(kind, _)| *kind == Kind::Watch);
-            changes.settled(unwatched.then_some(UNWATCHED)).await;
+            let sees_all = state.watch.as_ref().is_some_and(Watch::sees_all);
+            changes.settled(if sees_all { RECHECK } else { UNWATCHED }).await;
         }
     }
 }

@@ -6,6 +6,8 @@
 mod backend;
 #[path = "contract/document.rs"]
 mod document;
+#[path = "contract/unprivileged.rs"]
+mod unprivileged;
 
 mod folder {
     use crate::backend::{FileBackend, Layout};

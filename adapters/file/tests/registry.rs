@@ -7,9 +7,11 @@ mod running;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Duration;
 
 use pilot_registry::{ErrorKind, RegistryHealth};
 use pilot_registry_file::Config;
+use tokio::time::timeout;
 
 use running::{BROKEN, Running, running_file, services};
 
@@ -89,6 +91,44 @@ async fn l20_a_replaced_parent_folder_is_seen() {
     running.until_hosts(&["b.local"]).await;
     running.write("conf/here/services.toml", &services(&["c.local"]));
     running.until_hosts(&["c.local"]).await;
+}
+
+/// A file system may give the new folder the old one's inode; a folder that comes back has it anyway.
+#[tokio::test]
+async fn l20_a_folder_that_is_replaced_or_back_at_once_is_still_followed() {
+    let running = Running::start("here/services.toml", |folder| {
+        fs::create_dir(folder.join("here")).unwrap();
+        fs::write(folder.join("here/services.toml"), services(&["a.local"])).unwrap();
+    });
+    running.until_hosts(&["a.local"]).await;
+    fs::remove_dir_all(running.path("here")).unwrap();
+    fs::create_dir(running.path("here")).unwrap();
+    running.write("here/services.toml", &services(&["b.local"]));
+    running.until_hosts(&["b.local"]).await;
+    running.write("here/services.toml", &services(&["c.local"]));
+    running.until_hosts(&["c.local"]).await;
+    fs::rename(running.path("here"), running.path("away")).unwrap();
+    fs::write(running.path("away/services.toml"), services(&["d.local"])).unwrap();
+    fs::rename(running.path("away"), running.path("here")).unwrap();
+    running.until_hosts(&["d.local"]).await;
+    running.write("here/services.toml", &services(&["e.local"]));
+    running.until_hosts(&["e.local"]).await;
+}
+
+/// The metric of the data's age counts from `checked`.
+#[tokio::test(start_paused = true)]
+async fn l17_what_is_published_is_checked_again_though_nothing_happens() {
+    let running = running_file();
+    running.until_hosts(&["a.local"]).await;
+    let mut last = running.feed.published().unwrap();
+    for _ in 0..3 {
+        let mut states = running.feed.subscribe();
+        let newer = states.wait_for(|state| state.published.as_ref().unwrap().checked > last.checked);
+        assert!(timeout(Duration::from_secs(31), newer).await.is_ok(), "not checked for 31 s");
+        let now = running.feed.published().unwrap();
+        assert_eq!((now.revision, now.changed), (last.revision, last.changed));
+        last = now;
+    }
 }
 
 #[tokio::test]

@@ -50,15 +50,10 @@ impl Changes {
         self.wake();
     }
 
-    /// Waits for a change, `at_most` so long where that is given, and then until the writers are done.
-    pub(super) async fn settled(&self, at_most: Option<Duration>) {
-        match at_most {
-            None => self.happened.notified().await,
-            Some(limit) => {
-                if timeout_at(Instant::now() + limit, self.happened.notified()).await.is_err() {
-                    return;
-                }
-            }
+    /// Waits for a change, but not longer than `at_most`, and then until the writers are done.
+    pub(super) async fn settled(&self, at_most: Duration) {
+        if timeout_at(Instant::now() + at_most, self.happened.notified()).await.is_err() {
+            return;
         }
         let end = Instant::now() + QUIET_MAX;
         while Instant::now() < end {
@@ -94,7 +89,7 @@ mod tests {
 
     async fn settled_after(changes: &Changes) -> Duration {
         let start = Instant::now();
-        changes.settled(None).await;
+        changes.settled(Duration::from_secs(30)).await;
         start.elapsed()
     }
 
@@ -135,7 +130,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_notice_the_wait_ends_by_itself() {
         let start = Instant::now();
-        Changes::default().settled(Some(Duration::from_millis(900))).await;
+        Changes::default().settled(Duration::from_millis(900)).await;
         assert!(is_about(start.elapsed(), Duration::from_millis(900)));
     }
 }

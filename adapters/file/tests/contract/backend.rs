@@ -26,6 +26,9 @@ use crate::document::{malformed, text};
 /// As many as the suite puts, and some.
 const MAX_FILES: usize = 10_000;
 
+/// Why permissions are not taken away from some users.
+pub(crate) const ROOT: &str = "this user reads files of any permission";
+
 /// What the configured path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
@@ -181,7 +184,7 @@ impl FileBackend {
 }
 
 /// Whether a file without any permission is kept from whoever runs this test.
-fn permissions_matter() -> Result<bool> {
+pub(crate) fn permissions_matter() -> Result<bool> {
     let file = tempfile::NamedTempFile::new()?;
     fs::set_permissions(file.path(), Permissions::from_mode(0o000))?;
     Ok(fs::read(file.path()).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied))
@@ -218,7 +221,7 @@ impl Backend for FileBackend {
             Operation::CountConnections => Some("the watches of one process are not told apart"),
             Operation::KeepSecrets => Some("there is none"),
             Operation::Garble if self.layout == Layout::Folder => Some("each file stands for itself"),
-            Operation::Revoke if !self.permissions_matter => Some("this user reads files of any permission"),
+            Operation::Revoke if !self.permissions_matter => Some(ROOT),
             _ => None,
         }
     }
