@@ -21,7 +21,7 @@ mod stage;
 mod tally;
 mod traffic;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitStatus;
@@ -41,10 +41,10 @@ use scene::Scene;
 use stage::Stage;
 
 /// Where Envoy routes every HTTP service by Host header, unless the configuration says otherwise.
-pub const HTTP_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 15080);
+pub const HTTP_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15080);
 
-/// Where Envoy serves its own admin pages.
-const ENVOY_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
+/// The port of Envoy's own admin pages.
+const ENVOY_ADMIN_PORT: u16 = 9901;
 
 /// What the demo is made from.
 #[derive(Debug)]
@@ -139,7 +139,10 @@ pub async fn run(demo: Demo, shutdown: Shutdown) -> Result<Outcome, DemoError> {
     let http = config.router.http_listen.unwrap_or(HTTP_LISTEN);
     let http = ports::free("router.http_listen", http, HTTP_LISTEN).await?;
     config.router.http_listen = Some(http);
-    let envoy_admin = ports::free("Envoy's admin pages", ENVOY_ADMIN, ENVOY_ADMIN).await?;
+    // They ask for no password, so they are on loopback whatever the listeners are on.
+    let bind = Some(config.router.bind).filter(IpAddr::is_loopback).unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let envoy_admin = SocketAddr::new(bind, ENVOY_ADMIN_PORT);
+    let envoy_admin = ports::free("Envoy's admin pages", envoy_admin, envoy_admin).await?;
 
     let version = install::version(&binary).await?;
     let mut envoy = Envoy::start(&binary, &bootstrap(&config, envoy_admin), envoy_admin).await?;
