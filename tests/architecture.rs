@@ -27,7 +27,7 @@ const PURE: [&str; 10] = [
     "src/xds/type_state.rs",
     "src/resources/integrity.rs",
 ];
-const IMPURE: [&str; 9] =
+const IMPURE: [&str; 8] =
     ["tokio", "std::fs", "std::net::Tcp", "std::env", "mpsc", "Instant", "SystemTime", "HashMap"];
 
 fn root() -> PathBuf {
