@@ -19,6 +19,8 @@
 //!  conformance/            pilot as the target of the harness itself (an example, built by every test run)
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 #[path = "xds/delta.rs"]
 mod delta;
 #[path = "xds/driver.rs"]
