@@ -14,6 +14,7 @@
 //! properties.rs plays random interleavings of them.
 //! [`stream`] is the thin loop that gives a machine its requests, its sets and its time.
 
+mod composed;
 pub mod delta;
 pub mod held;
 pub mod machine;
@@ -23,6 +24,7 @@ pub mod stream;
 pub mod subscription;
 pub mod type_state;
 
+pub use composed::Composed;
 pub use delta::Delta;
 pub use machine::{Answer, Limits, Machine, Outcome, Refusal, Response, Variant};
 pub use sotw::Sotw;

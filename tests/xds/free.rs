@@ -202,6 +202,25 @@ fn run<V: Words>(steps: &[Step]) {
     }
 }
 
+/// A case that chance found: what was on its way to a client that no longer wanted it looked to the client like
+/// a part of the wildcard that it began meanwhile.
+#[test]
+fn what_is_on_its_way_when_the_wildcard_begins_is_told_of() {
+    use Step::{Publish, Put, Remove, Request, Subscribe, Unsubscribe};
+    run::<Delta>(&[Subscribe(2, 2), Put(2, 2, true), Unsubscribe(2, 2), Subscribe(2, 3)]);
+    run::<Delta>(&[
+        Put(2, 2, false),
+        Publish,
+        Subscribe(2, 2),
+        Request,
+        Unsubscribe(2, 2),
+        Request,
+        Remove(2, 2),
+        Publish,
+        Subscribe(2, 3),
+    ]);
+}
+
 proptest! {
     #![proptest_config(config())]
 
