@@ -8,11 +8,12 @@ use serde_json::Value;
 use crate::support::backend::Backend;
 use crate::support::conversation::Conversation;
 use crate::support::envoy::{Envoy, Kind};
+use crate::support::grpc::{GrpcBackend, GrpcClient};
 use crate::support::http;
 use crate::support::load::Load;
 use crate::support::pilot::Pilot;
-use crate::support::services::service;
-use crate::support::tools::envoy;
+use crate::support::services::{Place, service};
+use crate::support::tools::{envoy, python};
 use crate::support::wait::{holds, throughout, until};
 
 const QUEUE: &str = "outbound|9090||queue.local";
@@ -108,6 +109,39 @@ async fn l13_one_bad_service_stays_as_it_was_and_the_others_follow() {
     let registries = pilot.debug("/debug/registries").await.unwrap().to_string();
     assert!(registries.contains("bad.local") && registries.contains("70000"), "{registries}");
     load.finish().await.assert_no_failure();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_that_does_not_read_holds_up_nobody_else() {
+    let Some(envoy) = envoy() else { return };
+    let Some(python) = python() else { return };
+    let backends = [GrpcBackend::start(&python, "a"), GrpcBackend::start(&python, "b")];
+    let web = Backend::http("web").await;
+    // Large enough that the responses which are not read fill every buffer on the way.
+    let many: Vec<_> = (1..200).map(|host| Place::at(&format!("10.0.0.{host}:80"))).collect();
+    let services = |round: usize| {
+        let fill = (0..50).map(|n| service(&format!("s-{n}-{round}.local"), 9080, "http", &many));
+        service("echo.local", 50051, "grpc", &[backends[round % 2].place()])
+            + &service("web.local", 9080, "http", &[web.place()])
+            + &fill.collect::<String>()
+    };
+    let pilot = Pilot::start(&services(0)).await;
+    let envoy = Envoy::start(&envoy, &pilot, Kind::Sotw).await;
+    let mut client = GrpcClient::start(&python, &pilot, "xds:///echo.local");
+    envoy.process().signal("STOP");
+    for round in 1..=20 {
+        pilot.write_services(&services(round));
+        let name = if round % 2 == 0 { "a" } else { "b" };
+        until("the other client follows", async || {
+            let answer = client.call()?;
+            holds(answer == name, answer)
+        })
+        .await;
+    }
+    envoy.process().signal("CONT");
+    envoy.has_endpoints("outbound|9080||s-49-20.local", 199).await;
+    envoy.answers("web.local", "web").await;
+    envoy.assert_no_rejections().await;
 }
 
 /// The refusal that pilot shows for a type, if it shows one.

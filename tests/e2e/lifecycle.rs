@@ -50,7 +50,7 @@ async fn l23_termination_ends_long_lived_streams_within_the_deadline() {
     let envoy = Envoy::start(&envoy, &pilot, Kind::Delta).await;
     envoy.is_connected(true).await;
     let asked = Instant::now();
-    pilot.process().terminate();
+    pilot.process().signal("TERM");
     let status = pilot.process().ended().await;
     assert!(status.success(), "{status}");
     assert!(asked.elapsed() < Duration::from_secs(10), "the deadline was 3 s: {:?}", asked.elapsed());
@@ -67,13 +67,13 @@ async fn l23_second_signal_ends_at_once() {
     pilot.spawn();
     pilot.ready().await;
     let _envoy = Envoy::start(&envoy, &pilot, Kind::Delta).await;
-    pilot.process().terminate();
+    pilot.process().signal("TERM");
     until("pilot is draining", async || {
         holds(pilot.process().output().contains("ending"), "it has not said so")
     })
     .await;
     assert_eq!(pilot.process().status(), None, "an hour is not over");
-    pilot.process().terminate();
+    pilot.process().signal("TERM");
     let status = pilot.process().ended().await;
     assert!(!status.success(), "{status}");
 }

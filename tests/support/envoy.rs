@@ -78,6 +78,11 @@ impl Envoy {
         .await;
     }
 
+    /// The running process.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// Where its admin interface is.
     pub(crate) fn admin_address(&self) -> SocketAddr {
         (self.address, 15000).into()

@@ -30,9 +30,10 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// Asks it to end, as a service manager does.
-    pub(crate) fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+    /// Sends it a signal: `TERM` asks it to end, `STOP` halts it until `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let arguments = [&format!("-{name}"), &self.child.id().to_string()];
+        let status = Command::new("kill").args(arguments).status().unwrap();
         assert!(status.success(), "{} cannot be signalled", self.name);
     }
 
