@@ -144,11 +144,11 @@ pub async fn run(demo: Demo, shutdown: Shutdown) -> Result<Outcome, DemoError> {
     let envoy_admin = SocketAddr::new(bind, ENVOY_ADMIN_PORT);
     let envoy_admin = ports::free("Envoy's admin pages", envoy_admin, envoy_admin).await?;
 
-    let version = install::version(&binary).await?;
-    let mut envoy = Envoy::start(&binary, &bootstrap(&config, envoy_admin), envoy_admin).await?;
+    let mut envoy = Envoy::start(&binary.path, &bootstrap(&config, envoy_admin), envoy_admin).await?;
     let (registry, scene) = backed(registry);
     let (pilot_ends, pilot_shutdown) = crate::shutdown::shutdown();
-    let stage = Stage { config: config.clone(), http, services, version, envoy_admin, duration };
+    let stage =
+        Stage { config: config.clone(), http, services, version: binary.version, envoy_admin, duration };
     let pilot = crate::run(&config, vec![registry], listeners, pilot_shutdown);
     let mut pilot = pin!(pilot);
     let played = tokio::select! {

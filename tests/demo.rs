@@ -2,20 +2,27 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
-use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
-/// The time within which anything that a test waits for happens on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+#[path = "support"]
+#[allow(dead_code, reason = "each test uses a part")]
+mod support {
+    pub(crate) mod loopback;
+    pub(crate) mod tools;
+    pub(crate) mod wait;
+}
+
+use support::loopback::own_address;
+use support::tools::{envoy as real_envoy, skipped};
+use support::wait::{PATIENCE, holds, until};
 
 /// A demo in a folder of its own, on a loopback address of its own.
 struct Demo {
@@ -23,29 +30,6 @@ struct Demo {
     lines: Lines<BufReader<ChildStdout>>,
     folder: TempDir,
     address: Ipv4Addr,
-}
-
-/// The Envoy that tests/run has installed.
-fn real_envoy() -> Option<PathBuf> {
-    let path = std::env::var_os("PILOT_TEST_ENVOY").filter(|path| !path.is_empty());
-    if path.is_none() {
-        skipped("a real Envoy is needed: PILOT_TEST_ENVOY is not set; tests/run installs it and sets it");
-    }
-    path.map(PathBuf::from)
-}
-
-fn skipped(why: &str) {
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    // Not `eprintln!`, of which nothing is seen when the test passes; on a line of its own.
-    let _ = writeln!(std::io::stderr(), "\nskipped: {test}: {why}");
-}
-
-/// An address on which nobody else listens: of this process, and of this call.
-fn own_address() -> Ipv4Addr {
-    static CALLS: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(1);
-    let call = CALLS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let [_, _, high, low] = std::process::id().to_be_bytes();
-    Ipv4Addr::new(127, 64 | (high >> 2), low.max(1), call)
 }
 
 /// The examples' services, at another address.
@@ -169,7 +153,7 @@ async fn traffic_follows_the_file_and_ctrl_c_leaves_nothing_behind() {
     assert!(last.ends_with(" requests answered, 0 failed"), "{last}");
     assert!(demo.ended().await.success());
     assert!(!runs(&envoy), "Envoy {envoy} is still there");
-    assert_eq!(demo.left_behind(), [PathBuf::new(); 0]);
+    assert_eq!(demo.left_behind(), Vec::<PathBuf>::new());
     for port in [18000, 18080, 15080, 9181, 9182, 9185] {
         assert!(TcpStream::connect((demo.address, port)).is_err(), "{port} is still open");
     }
@@ -197,7 +181,7 @@ async fn envoy_that_is_gone_ends_the_demo() {
     assert_eq!(demo.ended().await.code(), Some(1));
     let errors = demo.errors().await;
     assert!(errors.contains("Envoy ended (signal: 9"), "{errors}");
-    assert_eq!(demo.left_behind(), [PathBuf::new(); 0]);
+    assert_eq!(demo.left_behind(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]
@@ -208,7 +192,7 @@ async fn envoy_that_does_not_start_is_reported_with_the_end_of_its_log() {
     assert_eq!(demo.ended().await.code(), Some(1));
     let errors = demo.errors().await;
     assert!(errors.contains("Envoy ended (exit status: 3)") && errors.contains("no such luck"), "{errors}");
-    assert_eq!(demo.left_behind(), [PathBuf::new(); 0]);
+    assert_eq!(demo.left_behind(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]
@@ -225,22 +209,11 @@ async fn killed_demo_takes_envoy_with_it() {
     );
     let envoy = fake(folder.path(), "envoy", &script);
     let mut demo = Demo::start(Some(&envoy), services, &[]);
-    let pid = until("Envoy is there", || fs::read_to_string(&pid_file).ok()).await;
+    let pid = until("Envoy is there", async || fs::read_to_string(&pid_file)).await;
     let pid = pid.trim();
     assert!(runs(pid));
     demo.child.kill().await.unwrap();
-    until("Envoy is gone", || (!runs(pid)).then_some(())).await;
-}
-
-async fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
-        sleep(Duration::from_millis(20)).await;
-    }
+    until("Envoy is gone", async || holds(!runs(pid), "it runs")).await;
 }
 
 #[tokio::test]

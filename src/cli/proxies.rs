@@ -14,7 +14,7 @@ use crate::resources::ResourceType;
 /// refused what was sent: its words stand below the table), NOT SENT (nothing that it asks for exists), or
 /// - (it does not ask).
 ///
-/// For programs: pilot proxies -o json
+/// Example: pilot proxies -o json
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

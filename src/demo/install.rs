@@ -13,33 +13,45 @@ use super::DemoError;
 /// The Envoy that is installed where there is none.
 const VERSION: &str = "1.40.0";
 
-/// A binary of Envoy that runs here. What it does is told on standard error.
-pub(super) async fn envoy(named: Option<PathBuf>) -> Result<PathBuf, DemoError> {
-    if let Some(named) = named {
-        return version(&named).await.map(|_| named);
-    }
-    if let Some(found) = on_path("envoy") {
-        return version(&found).await.map(|_| found);
-    }
-    let cache = cache()?;
-    let envoy = cache.join(format!("envoy-{VERSION}"));
-    if !envoy.is_file() {
-        install(&cache, &envoy).await?;
-    }
-    version(&envoy).await.map(|_| envoy)
+/// An Envoy that runs here.
+pub(super) struct Binary {
+    pub(super) path: PathBuf,
+    /// What it says of itself: `1.40.0`.
+    pub(super) version: String,
 }
 
-/// What the binary says of itself: `1.40.0`.
-pub(super) async fn version(binary: &Path) -> Result<String, DemoError> {
-    let failed = |source| DemoError::Envoy { binary: binary.to_owned(), source };
-    let asked = Command::new(binary).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = asked.await.map_err(failed)?;
+/// Finds an Envoy, or installs one, which is told on standard error.
+pub(super) async fn envoy(named: Option<PathBuf>) -> Result<Binary, DemoError> {
+    if let Some(path) = named.or_else(|| on_path("envoy")) {
+        return binary(path).await;
+    }
+    let cache = cache()?;
+    let path = cache.join(format!("envoy-{VERSION}"));
+    if !path.is_file() {
+        install(&cache, &path).await?;
+    }
+    binary(path).await
+}
+
+/// Asks a program whether it is an Envoy.
+async fn binary(path: PathBuf) -> Result<Binary, DemoError> {
+    let asked = Command::new(&path).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = match asked.await {
+        Ok(output) => output,
+        Err(source) => return Err(DemoError::Envoy { binary: path, source }),
+    };
     let text = String::from_utf8_lossy(&output.stdout);
     // `/usr/bin/envoy  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL`
     let version = text.split_once("version:").and_then(|(_, version)| version.split('/').nth(1));
     match version {
-        Some(version) if output.status.success() => Ok(version.escape_debug().to_string()),
-        _ => Err(failed(std::io::Error::other("its --version is not that of an Envoy"))),
+        Some(version) if output.status.success() => {
+            Ok(Binary { path, version: version.escape_debug().to_string() })
+        }
+        _ => {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let why = format!("asked for its --version, it is no Envoy ({})\n{errors}", output.status);
+            Err(DemoError::Envoy { binary: path, source: std::io::Error::other(why.trim_end()) })
+        }
     }
 }
 

@@ -92,6 +92,10 @@ fn table(tally: &Tally, notes: &[String]) -> Vec<String> {
         }
     }
     lines.extend(notes.iter().map(|note| format!("  note: {note}")));
+    if lines.len() > LINES_MAX {
+        let more = lines.split_off(LINES_MAX).len();
+        lines.push(format!("  ... and {more} lines more"));
+    }
     lines.push(format!(
         "  last {WINDOW} seconds; in all {} answered, {} failed",
         tally.answered, tally.failed
@@ -101,6 +105,8 @@ fn table(tally: &Tally, notes: &[String]) -> Vec<String> {
 
 const FAILED: &str = "FAILED ";
 const BAR_MAX: usize = 30;
+/// The table stays smaller than the usual terminal, which else could not be drawn anew.
+const LINES_MAX: usize = 20;
 
 #[cfg(test)]
 mod tests {
@@ -139,5 +145,7 @@ mod tests {
             "  last 5 seconds; in all 3 answered, 1 failed",
         ];
         assert_eq!(table(&tally(), &["careful".into()]), expected);
+        let long = table(&tally(), &vec!["careful".to_owned(); 100]);
+        assert_eq!((long.len(), long[20].as_str()), (22, "  ... and 84 lines more"));
     }
 }

@@ -201,5 +201,10 @@ async fn refusals(admin: SocketAddr) -> Vec<String> {
     let streams = report.into_values().flatten().flat_map(|proxy| proxy.streams);
     let types = streams.flat_map(|stream| stream.types);
     let nacks = types.filter_map(|(kind, report)| Some((kind, report.nack?)));
-    nacks.map(|(kind, nack)| format!("Envoy refused {kind}: {}", nack.message.escape_debug())).collect()
+    nacks.map(|(kind, nack)| format!("Envoy refused {kind}: {}", in_one_line(&nack.message))).collect()
+}
+
+/// Another program's words, which cannot move the cursor.
+fn in_one_line(text: &str) -> String {
+    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,6 +1,6 @@
 //! Services as the text of a file.
 
-use pilot_registry::{Address, Endpoint, Health, Service, ServicePort};
+use pilot_registry::{Address, Endpoint, Health, Service, ServicePort, Weight};
 use serde_json::{Map, Value, json};
 
 /// A TOML file of these services, its lists in order or from last to first.
@@ -40,11 +40,14 @@ fn table(service: &Service, backwards: bool) -> String {
 }
 
 fn endpoint(endpoint: &Endpoint) -> Value {
-    let mut table = Map::from_iter([
-        ("address".to_owned(), json!(endpoint.address)),
-        ("weight".to_owned(), json!(endpoint.weight)),
-        ("labels".to_owned(), json!(endpoint.labels)),
-    ]);
+    // What is as by default is left out, as most people would: it makes large files quicker to read.
+    let mut table = Map::from_iter([("address".to_owned(), json!(endpoint.address))]);
+    if endpoint.weight != Weight::default() {
+        table.insert("weight".to_owned(), json!(endpoint.weight));
+    }
+    if !endpoint.labels.is_empty() {
+        table.insert("labels".to_owned(), json!(endpoint.labels));
+    }
     if !matches!(endpoint.address, Address::Unix(_)) {
         let ports = endpoint.ports.iter().map(|(service, own)| (service.to_string(), json!(own)));
         table.insert("ports".to_owned(), ports.collect::<Map<_, _>>().into());
