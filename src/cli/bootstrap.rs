@@ -14,9 +14,9 @@ use crate::proxy::Proxy;
 
 /// Print what an Envoy, or a gRPC client, is started with
 ///
-/// An Envoy: pilot bootstrap > envoy.yaml && envoy -c envoy.yaml
+/// Example for an Envoy: pilot bootstrap > envoy.yaml && envoy -c envoy.yaml
 ///
-/// A gRPC client: pilot bootstrap --grpc > xds.json && GRPC_XDS_BOOTSTRAP=xds.json my-client
+/// Example for a gRPC client: pilot bootstrap --grpc > xds.json && GRPC_XDS_BOOTSTRAP=xds.json my-client
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Who the client is, as role~ip~name~domain with role one of sidecar, router, ingress. An id in

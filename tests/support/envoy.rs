@@ -53,8 +53,10 @@ impl Envoy {
         fs::write(&config, bootstrap::envoy(pilot, kind).to_string()).unwrap();
         let mut command = Command::new(binary);
         command.arg("--config-path").arg(config).current_dir(folder.path());
-        command.args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warn"]);
-        command.args(["--drain-time-s", "1", "--parent-shutdown-time-s", "2"]);
+        // Without its shared memory, which a killed Envoy would leave behind.
+        command.args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warn"]);
+        // Connections of a listener that changes are cut soon, so that a test sees it.
+        command.args(["--drain-time-s", "1"]);
         let process = Process::spawn("envoy", folder.path(), &mut command);
         Self { process, address: pilot.address(), _folder: folder }
     }

@@ -46,12 +46,17 @@ impl ServiceRegistry for FileRegistry {
         let changes = Arc::new(Changes::default());
         let mut state = State::default();
         let mut faults = Faults::default();
+        let mut told = true;
         loop {
             let (view, watched);
             (state, view, watched) = self.look(state, &changes).await?;
-            publish(sink, view, watched.err(), &mut faults);
+            // A look that nothing called for may have met a writer in the middle of a file. Then there is
+            // news by now, and another look follows.
+            if told || !changes.has_news() {
+                publish(sink, view, watched.err(), &mut faults);
+            }
             let sees_all = state.watch.as_ref().is_some_and(Watch::sees_all);
-            changes.settled(if sees_all { RECHECK } else { UNWATCHED }).await;
+            told = changes.settled(if sees_all { RECHECK } else { UNWATCHED }).await;
         }
     }
 }

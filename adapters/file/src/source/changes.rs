@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,12 +21,15 @@ const QUIET_MAX: Duration = Duration::from_millis(600);
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     happened: Notify,
+    /// Whether something happened since the last wait.
+    news: AtomicBool,
     writing: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Changes {
     /// Something may have changed.
     pub(super) fn wake(&self) {
+        self.news.store(true, Ordering::Relaxed);
         self.happened.notify_one();
     }
 
@@ -50,10 +54,11 @@ impl Changes {
         self.wake();
     }
 
-    /// Waits for a change, but not longer than `at_most`, and then until the writers are done.
-    pub(super) async fn settled(&self, at_most: Duration) {
+    /// Waits for a change, but not longer than `at_most`, and then until the writers are done. Says whether
+    /// there was one.
+    pub(super) async fn settled(&self, at_most: Duration) -> bool {
         if timeout_at(Instant::now() + at_most, self.happened.notified()).await.is_err() {
-            return;
+            return false;
         }
         let end = Instant::now() + QUIET_MAX;
         while Instant::now() < end {
@@ -64,6 +69,13 @@ impl Changes {
         }
         // Who keeps a file open for ever does not make the next change wait.
         self.writing.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.news.store(false, Ordering::Relaxed);
+        true
+    }
+
+    /// Whether something has happened since the last wait: the next one is short.
+    pub(super) fn has_news(&self) -> bool {
+        self.news.load(Ordering::Relaxed)
     }
 
     fn is_writing(&self) -> bool {
@@ -89,7 +101,7 @@ mod tests {
 
     async fn settled_after(changes: &Changes) -> Duration {
         let start = Instant::now();
-        changes.settled(Duration::from_secs(30)).await;
+        assert!(changes.settled(Duration::from_secs(30)).await && !changes.has_news());
         start.elapsed()
     }
 
@@ -129,8 +141,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_notice_the_wait_ends_by_itself() {
+        let changes = Changes::default();
         let start = Instant::now();
-        Changes::default().settled(Duration::from_millis(900)).await;
+        assert!(!changes.settled(Duration::from_millis(900)).await);
         assert!(is_about(start.elapsed(), Duration::from_millis(900)));
+        // A writer who begins just then is not overlooked.
+        changes.note(&event(WRITE));
+        assert!(changes.has_news());
+        changes.note(&event(CLOSE));
+        assert!(is_about(settled_after(&changes).await, QUIET));
     }
 }

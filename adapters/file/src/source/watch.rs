@@ -200,10 +200,10 @@ impl Way {
         event.need_rescan() || (!reads && event.paths.iter().any(concerns))
     }
 
-    /// Whether a directory of the way is no longer watched after that.
+    /// Whether a directory of the way may be no longer watched after that.
     fn loses(&self, event: &Event) -> bool {
         let goes = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
-        goes && event.paths.iter().any(|path| self.directories.contains_key(path))
+        event.need_rescan() || goes && event.paths.iter().any(|path| self.directories.contains_key(path))
     }
 }
 
@@ -220,7 +220,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    use notify::event::CreateKind;
+    use notify::event::{CreateKind, RemoveKind};
 
     use super::*;
 
@@ -242,6 +242,10 @@ mod tests {
         };
         assert!(happens("far/data"));
         assert!(!happens("far/other"));
+        let removed =
+            |name: &str| way.loses(&Event::new(EventKind::Remove(RemoveKind::Any)).add_path(root.join(name)));
+        assert!(removed("far/1"));
+        assert!(!removed("far/data") && !removed("far/1/a.toml"), "no directories");
     }
 
     #[test]
