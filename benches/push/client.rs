@@ -5,7 +5,7 @@
 //! ```
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -159,24 +159,5 @@ pub(crate) async fn come_back(
         if response.removed_resources.iter().any(|name| name == PROBE) {
             tally.arrived();
         }
-    }
-}
-
-/// Keeps the first thing that went wrong with any client.
-#[derive(Debug, Default)]
-pub(crate) struct Failure(Mutex<Option<anyhow::Error>>);
-
-impl Failure {
-    /// Notes how a client ended.
-    pub(crate) fn note(&self, ended: anyhow::Result<()>) {
-        if let Err(error) = ended {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        }
-    }
-
-    /// Says what went wrong.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
-        let failed = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        failed.map_or(Ok(()), |error| Err(error.context("a client failed")))
     }
 }

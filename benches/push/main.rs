@@ -22,10 +22,10 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::task::JoinSet;
 
-use client::{Failure, Wants};
+use client::Wants;
 use measure::{Samples, ms};
 use server::Server;
 use tally::Tally;
@@ -88,25 +88,27 @@ fn argument(name: &str) -> Option<String> {
 /// Clients of one server.
 struct Clients {
     tally: Arc<Tally>,
-    failure: Arc<Failure>,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<anyhow::Result<()>>,
 }
 
 impl Clients {
     fn new() -> Self {
-        Self { tally: Arc::default(), failure: Arc::default(), tasks: JoinSet::new() }
+        Self { tally: Arc::default(), tasks: JoinSet::new() }
     }
 
     fn spawn(&mut self, client: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        let failure = Arc::clone(&self.failure);
-        self.tasks.spawn(async move { failure.note(client.await) });
+        self.tasks.spawn(client);
     }
 
     /// Waits until all have what they wait for. Returns when each had it, in order.
-    async fn complete(&self) -> anyhow::Result<Vec<Duration>> {
-        let complete = self.tally.complete().await;
-        self.failure.check()?;
-        complete
+    async fn complete(&mut self) -> anyhow::Result<Vec<Duration>> {
+        tokio::select! {
+            complete = self.tally.complete() => complete,
+            Some(ended) = self.tasks.join_next() => {
+                ended?.context("a client failed")?;
+                bail!("a client has ended")
+            }
+        }
     }
 }
 
@@ -151,11 +153,11 @@ async fn push<V: Variant>(name: &str, size: Size) -> anyhow::Result<()> {
     print("  at the most", &kb(process.peak()), "kB, in the first sync");
     print("  server without clients", &(memory >> 20).to_string(), "MiB");
 
-    changes(&mut server, &clients, size).await
+    changes(&mut server, &mut clients, size).await
 }
 
 /// One endpoint changes, again and again.
-async fn changes(server: &mut Server, clients: &Clients, size: Size) -> anyhow::Result<()> {
+async fn changes(server: &mut Server, clients: &mut Clients, size: Size) -> anyhow::Result<()> {
     let mut latencies = Vec::new();
     let cpu = server.process().cpu();
     for step in 1..=size.changes {
