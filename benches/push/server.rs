@@ -17,7 +17,6 @@ use pilot::config::Config;
 use pilot::registries::ConfiguredRegistry;
 use pilot_registry::{Service, Snapshot};
 use pilot_registry_testkit::{Script, Scripted};
-use tokio::net::TcpListener;
 
 use crate::machine::Process;
 use crate::{services, tally};
@@ -92,10 +91,10 @@ pub(crate) fn serve() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (registry, script) = Scripted::new();
-        let listeners = Listeners {
-            xds: TcpListener::bind("127.0.0.1:0").await?,
-            admin: TcpListener::bind("127.0.0.1:0").await?,
-        };
+        let mut config = Config::default();
+        config.xds.listen.set_port(0);
+        config.admin.listen.set_port(0);
+        let listeners = Listeners::bind(&config).await?;
         println!("listening {}", listeners.xds.local_addr()?);
         let registry = ConfiguredRegistry {
             name: "bench".into(),
@@ -103,7 +102,6 @@ pub(crate) fn serve() -> anyhow::Result<()> {
             priority: 0,
             registry: Box::new(registry),
         };
-        let config = Config::default();
         let (_trigger, shutdown) = pilot::shutdown::shutdown();
         tokio::select! {
             ended = pilot::run(&config, vec![registry], listeners, shutdown) => Ok(ended?),
