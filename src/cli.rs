@@ -3,12 +3,20 @@
 //! To add a verb: a file with `#[derive(clap::Args)] pub struct Args` and `Args::run`, a line in [`Verb`]
 //! and one in [`Cli::run`]. What it does for `async` goes through [`block_on`].
 
+pub mod bootstrap;
 pub mod check;
+mod client;
 pub mod completions;
+pub mod config_cmd;
+#[cfg(feature = "file")]
+pub mod demo;
+mod document;
 mod logging;
 mod output;
+pub mod proxies;
 pub mod schema;
 pub mod serve;
+pub mod services;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -58,8 +66,14 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Serve(serve::Args),
+    #[cfg(feature = "file")]
+    Demo(demo::Args),
     Check(check::Args),
     Schema(schema::Args),
+    Services(services::Args),
+    Proxies(proxies::Args),
+    Config(config_cmd::Args),
+    Bootstrap(bootstrap::Args),
     Completions(completions::Args),
 }
 
@@ -73,8 +87,14 @@ impl Cli {
         match verb {
             None => serve::Args::default().run(&global),
             Some(Verb::Serve(args)) => args.run(&global),
+            #[cfg(feature = "file")]
+            Some(Verb::Demo(args)) => args.run(&global),
             Some(Verb::Check(args)) => args.run(&global),
             Some(Verb::Schema(args)) => args.run(),
+            Some(Verb::Services(args)) => args.run(&global),
+            Some(Verb::Proxies(args)) => args.run(&global),
+            Some(Verb::Config(args)) => args.run(&global),
+            Some(Verb::Bootstrap(args)) => args.run(&global),
             Some(Verb::Completions(args)) => args.run(),
         }
     }

@@ -26,6 +26,8 @@ pub mod bootstrap;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+#[cfg(feature = "file")]
+pub mod demo;
 pub mod mesh;
 pub mod metrics;
 pub mod proxies;

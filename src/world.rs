@@ -78,7 +78,8 @@ impl World {
         self.0.mesh.borrow().clone()
     }
 
-    /// What is missing before anything is served; nothing when all is well.
+    /// The registries that have not said what they have. Nothing is served before none is left and their
+    /// first mesh is there ([`World::mesh`]).
     pub fn waiting(&self) -> Vec<Waiting> {
         if self.0.mesh.borrow().is_some() {
             return Vec::new();
@@ -126,7 +127,10 @@ impl World {
     pub async fn follow(&self, mut debounce: Debounce, translated: impl Fn(Duration)) {
         let mut changes = FuturesUnordered::new();
         for registered in &self.0.registries {
-            changes.push(next_change(registered.feed.subscribe()));
+            let mut receiver = registered.feed.subscribe();
+            // What was published before counts too.
+            receiver.mark_changed();
+            changes.push(next_change(receiver));
         }
         let mut seen = vec![0; self.0.registries.len()];
         loop {

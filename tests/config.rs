@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pilot::config::{Loaded, Problems, Setting, load, parse};
+use pilot::registries;
 use proptest::prelude::*;
 
 const REGISTRY: &str = "[registry.local.file]\npath = \"services.toml\"\n";
@@ -259,4 +260,19 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn registries_are_built_as_configured() {
+    let text = "[registry.b]\nfile.path = \"b.toml\"\npriority = 1\n[registry.a]\nfile.path = \"a.toml\"\n";
+    let built = registries::build(&parsed(text, &[], &[]).unwrap()).unwrap();
+    let built: Vec<_> = built.iter().map(|built| (&*built.name, built.kind, built.priority)).collect();
+    assert_eq!(built, [("a", "file", 0), ("b", "file", 1)]);
+
+    let text = format!("{REGISTRY}[registry.b]\nfile.path = \"\"\n");
+    let problems = registries::build(&parsed(&text, &[], &[]).unwrap()).unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        "pilot.toml:4:13: registry.b.file.path: it is empty: expected a file or a folder"
+    );
 }

@@ -21,7 +21,10 @@ pub struct Failure {
     status: StatusCode,
     /// What is wrong.
     pub error: String,
-    /// What would not be: paths, parameters, names.
+    /// Why it is so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// What would have an answer: paths, parameters, names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub known: Vec<String>,
 }
@@ -48,7 +51,7 @@ impl Reply {
 
 impl Failure {
     fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, error: error.into(), known: Vec::new() }
+        Self { status, error: error.into(), reasons: Vec::new(), known: Vec::new() }
     }
 
     pub(super) fn bad_request(error: impl Into<String>) -> Self {
@@ -73,6 +76,11 @@ impl Failure {
 
     pub(super) fn internal(error: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error)
+    }
+
+    pub(super) fn because(mut self, reasons: Vec<String>) -> Self {
+        self.reasons = reasons;
+        self
     }
 
     pub(super) fn knowing<T: Into<String>>(mut self, known: impl IntoIterator<Item = T>) -> Self {

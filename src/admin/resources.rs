@@ -84,7 +84,7 @@ impl Selection {
         let known = timeout(TRANSLATION_TIMEOUT, resources).await;
         known.ok().flatten().ok_or_else(|| {
             let waiting = Readiness::of(&admin.world).lines();
-            Failure::unavailable("the services are not known yet").knowing(waiting)
+            Failure::unavailable("the services are not known yet").because(waiting)
         })
     }
 

@@ -58,7 +58,7 @@ impl Server {
     async fn services(&self, query: &Query<'_>) -> Result<Reply, Failure> {
         let Some(mesh) = self.admin.world.mesh() else {
             let waiting = Readiness::of(&self.admin.world).lines();
-            return Err(Failure::unavailable("the services are not known yet").knowing(waiting));
+            return Err(Failure::unavailable("the services are not known yet").because(waiting));
         };
         let host = query.get("host").map(str::to_owned);
         self.large(move |admin| match host {

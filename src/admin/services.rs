@@ -35,7 +35,7 @@ pub struct ServiceSummary {
     pub registries: Vec<String>,
     /// How many endpoints it has.
     pub endpoints: usize,
-    /// How many of them the platform calls healthy, by health.
+    /// How many of them are in which health, as the platform says.
     pub health: BTreeMap<Health, usize>,
 }
 

@@ -14,11 +14,11 @@ use crate::proxy::Proxy;
 
 /// Print what an Envoy, or a gRPC client, is started with
 ///
-/// An Envoy: pilot bootstrap > envoy.yaml && envoy -c envoy.yaml
+/// Example for an Envoy: pilot bootstrap > envoy.yaml && envoy -c envoy.yaml
 ///
-/// A gRPC client: pilot bootstrap --grpc > xds.json && GRPC_XDS_BOOTSTRAP=xds.json my-client
+/// Example for a gRPC client: pilot bootstrap --grpc > xds.json && GRPC_XDS_BOOTSTRAP=xds.json my-client
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub struct Args {
     /// Who the client is, as role~ip~name~domain with role one of sidecar, router, ingress. An id in
     /// another form is a router. Default: a router that is named like this machine.
     #[arg(long, value_name = "ID", value_parser = node_id)]
@@ -57,7 +57,7 @@ impl Args {
     ///
     /// # Errors
     /// The configuration, where it is needed, is not in order.
-    pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+    pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self {
             node_id,
             node_cluster,

@@ -66,10 +66,7 @@ impl Target {
             return parse(&authority, &body);
         }
         let failure: Failure = parse(&authority, &body)?;
-        match failure.known.as_slice() {
-            [] => bail!(failure.error),
-            known => bail!("{}: {}", failure.error, known.join(", ")),
-        }
+        bail!(words(failure))
     }
 }
 
@@ -112,6 +109,18 @@ fn authority(text: &str) -> Result<String, String> {
         _ if authority.as_str().contains('@') => Err(expected.to_owned()),
         _ => Ok(authority.to_string()),
     }
+}
+
+/// A failure in one line.
+fn words(failure: Failure) -> String {
+    let mut words = failure.error;
+    if !failure.reasons.is_empty() {
+        words.push_str(&format!(": {}", failure.reasons.join("; ")));
+    }
+    if !failure.known.is_empty() {
+        words.push_str(&format!(" (known: {})", failure.known.join(", ")));
+    }
+    words
 }
 
 async fn get(authority: &str, question: &Question) -> anyhow::Result<(StatusCode, Bytes)> {

@@ -19,7 +19,7 @@ use crate::resources::ResourceType;
 ///
 /// What would a sidecar get? pilot config sidecar~10.0.0.1~a~b --not-connected
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub struct Args {
     /// The proxy's node id, as `pilot proxies` shows it.
     proxy: String,
     /// Show what a proxy of that node id would be told, although it is not connected.
@@ -67,7 +67,7 @@ impl Args {
     ///
     /// # Errors
     /// pilot does not answer, does not know the proxy or the resource, or cannot show one.
-    pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+    pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self { proxy, not_connected, kind, name, target, format } = self;
         let mut question = Question::new("/debug/resources");
         question = question.with(if not_connected { "node" } else { "proxy" }, &proxy);

@@ -14,9 +14,9 @@ use crate::resources::ResourceType;
 /// refused what was sent: its words stand below the table), NOT SENT (nothing that it asks for exists), or
 /// - (it does not ask).
 ///
-/// For programs: pilot proxies -o json
+/// Example: pilot proxies -o json
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub struct Args {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
@@ -28,7 +28,7 @@ impl Args {
     ///
     /// # Errors
     /// pilot does not answer.
-    pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+    pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self { target, output } = self;
         let report: BTreeMap<String, Vec<ProxyStatus>> =
             target.ask(global, &Question::new("/debug/proxies"))?;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use crate::{config, registries};
+use crate::config;
 
 /// Print the JSON schema of pilot.toml or of services files
 ///
@@ -39,7 +39,7 @@ impl Args {
         let schema = match of {
             Subject::Config => config::schema(),
             #[cfg(feature = "file")]
-            Subject::Services => registries::services_schema(),
+            Subject::Services => crate::registries::services_schema(),
         };
         super::print(&serde_json::to_string_pretty(&schema)?)
     }

@@ -14,7 +14,7 @@ use crate::admin::{EndpointReport, ServiceReport, ServiceSummary, ServicesReport
 ///
 /// For programs: pilot services -o json
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub struct Args {
     /// One service, by its host name or an alias.
     host: Option<String>,
     #[command(flatten)]
@@ -28,7 +28,7 @@ impl Args {
     ///
     /// # Errors
     /// pilot does not answer, or does not know the service.
-    pub(super) fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+    pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self { host, target, output } = self;
         let question = Question::new("/debug/services");
         let text = match host {

@@ -19,7 +19,8 @@ pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Re
     serializer.serialize_str(&format(*duration))
 }
 
-fn parse(text: &str) -> Result<Duration, String> {
+/// `30s` -> the duration.
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let refused = || {
         format!(
             "{text:?} is not a duration: expected a whole number and a unit (ms, s, m or h), like \"30s\""

@@ -43,15 +43,16 @@ impl Kind<'_> {
 impl RegistryEntry {
     /// The kinds that are given. In a loaded configuration it is exactly one.
     pub fn kinds(&self) -> Vec<Kind<'_>> {
-        let kinds = [
+        let kinds: &[Option<Kind<'_>>] = &[
             #[cfg(feature = "file")]
             self.file.as_ref().map(Kind::File),
         ];
-        kinds.into_iter().flatten().collect()
+        kinds.iter().flatten().cloned().collect()
     }
 
     /// Makes paths that came from a file relative to that file's folder. `from_file` tells for a key of
     /// this entry (`file.path`) whether it did.
+    #[cfg_attr(not(feature = "file"), allow(unused_variables, reason = "no kind has a path"))]
     pub(super) fn resolve(&mut self, folder: &Path, from_file: impl Fn(&str) -> bool) {
         #[cfg(feature = "file")]
         if let Some(file) = &mut self.file

@@ -68,3 +68,8 @@ impl From<Problem> for Problems {
         Self(vec![problem])
     }
 }
+
+/// The words in quotation marks, with commas.
+pub(super) fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
+}

@@ -121,7 +121,7 @@ impl<'a> Shape<'a> {
     pub(super) fn expected(self) -> String {
         let words = self.words();
         let kind = match self.scalar() {
-            _ if !words.is_empty() => return format!("expected one of {}", super::walk::quoted(&words)),
+            _ if !words.is_empty() => return format!("expected one of {}", super::problem::quoted(&words)),
             Some(Scalar::Integer) => match self.bounds() {
                 (i64::MIN, _) => "a whole number".into(),
                 (min, i64::MAX) => format!("a whole number from {min}"),

@@ -60,7 +60,7 @@ fn unknown_key(shape: Shape<'_>, table: &str, key: &str) -> String {
     let place = if table.is_empty() { "pilot.toml".into() } else { format!("[{table}]") };
     match nearest(key, known.iter().copied()) {
         Some(near) => format!("unknown key: did you mean {near:?}?"),
-        None => format!("unknown key: {place} has {}", quoted(&known)),
+        None => format!("unknown key: {place} has {}", super::problem::quoted(&known)),
     }
 }
 
@@ -102,9 +102,4 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
     let distances = known.map(|known| (strsim::damerau_levenshtein(&lower, &known.to_lowercase()), known));
     let (distance, known) = distances.min()?;
     (distance <= 1 + word.chars().count() / 4).then_some(known)
-}
-
-/// The words in quotation marks, with commas.
-pub(super) fn quoted(words: &[&str]) -> String {
-    words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
 }

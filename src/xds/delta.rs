@@ -1,12 +1,12 @@
 //! Delta (incremental): requests add and take away names, responses hold what changed and what is gone.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 use super::machine::{Composed, Limits, Refusal, RequestParts, Variant};
+use super::order::Gate;
 use super::subscription::WILDCARD;
 use super::type_state::TypeState;
 use crate::resources::{Resource, ResourceType, TypeSet};
@@ -37,24 +37,32 @@ impl Variant for Delta {
         set: Option<&TypeSet>,
         limits: &Limits,
     ) -> Result<(), Refusal> {
-        let names = state.subscription.names().len() + request.resource_names_subscribe.len();
-        if names.max(request.initial_resource_versions.len()) > limits.max_names {
-            return Err(Refusal::TooManyNames { kind, names, max: limits.max_names });
+        let (given, dropped) = (request.resource_names_subscribe, request.resource_names_unsubscribe);
+        let claims = request.initial_resource_versions;
+        let longest = given.len().max(dropped.len()).max(claims.len());
+        if longest > limits.max_names {
+            return Err(Refusal::TooManyNames { kind, names: longest, max: limits.max_names });
         }
         let first = !state.requested;
-        if first && request.resource_names_subscribe.is_empty() && kind.has_wildcard() {
+        if first && given.is_empty() && kind.has_wildcard() {
             begin_wildcard(state);
         }
-        for name in request.resource_names_subscribe {
-            subscribe(state, name, set);
+        subscribe(state, given, set);
+        let names = state.subscription.names().len();
+        if names > limits.max_names {
+            return Err(Refusal::TooManyNames { kind, names, max: limits.max_names });
         }
-        for name in request.resource_names_unsubscribe {
+        for name in dropped {
             unsubscribe(state, &name);
         }
         if first {
-            state.pending.answer =
-                state.subscription.is_wildcard() && request.initial_resource_versions.is_empty();
-            take_claims(state, request.initial_resource_versions, set);
+            state.pending.answer = state.subscription.is_wildcard() && claims.is_empty();
+            state.returned = !claims.is_empty();
+            // What the client holds from an earlier stream (P10).
+            state.claims = claims;
+            if let Some(set) = set {
+                state.settle_claims(set);
+            }
         }
         Ok(())
     }
@@ -63,34 +71,22 @@ impl Variant for Delta {
         state: &mut TypeState,
         _kind: ResourceType,
         set: &TypeSet,
-        removals: bool,
+        gate: &Gate<'_>,
     ) -> Option<Composed> {
-        let answer = std::mem::take(&mut state.pending.answer);
-        settle_claims(state, set);
         let mut composed = Composed::default();
-        for (name, forced) in state.take_names(set) {
-            match state.visible(set, &name) {
-                Some(resource) if forced || !state.held.has(resource) => {
-                    composed.resources.push(Arc::clone(resource));
-                    state.held.insert(Arc::clone(resource));
-                }
-                Some(_) => {}
-                None if forced => {
-                    state.held.remove(&name);
-                    state.pending.removals.remove(&name);
-                    composed.removed.push(name);
-                }
-                None => {}
-            }
+        composed.take_updates(state, set, gate);
+        if state.withheld && state.pending.answer {
+            return None;
         }
-        if removals {
-            state.pending.removals_from_before = false;
-            for name in std::mem::take(&mut state.pending.removals) {
-                state.held.remove(&name);
-                composed.removed.push(name);
-            }
+        let removable: Vec<_> =
+            state.pending.removals.iter().filter(|name| gate.may_remove(name)).cloned().collect();
+        for name in removable {
+            state.pending.removals.remove(&name);
+            composed.before.push((Arc::clone(&name), state.held.remove(&name)));
+            composed.removed.push(name);
         }
         composed.fresh = composed.resources.clone();
+        let answer = std::mem::take(&mut state.pending.answer);
         let nothing = composed.resources.is_empty() && composed.removed.is_empty();
         (answer || !nothing).then_some(composed)
     }
@@ -106,9 +102,10 @@ impl Variant for Delta {
         }
     }
 
-    fn nothing_of(request: &DeltaDiscoveryRequest) -> Composed {
+    fn nothing_of(request: &DeltaDiscoveryRequest, first: bool) -> Option<Composed> {
         let names = request.resource_names_subscribe.iter().filter(|name| *name != WILDCARD);
-        Composed { removed: names.map(|name| name.as_str().into()).collect(), ..Composed::default() }
+        let removed: Vec<Arc<str>> = names.map(|name| name.as_str().into()).collect();
+        (first || !removed.is_empty()).then(|| Composed { removed, ..Composed::default() })
     }
 }
 
@@ -117,65 +114,37 @@ fn begin_wildcard(state: &mut TypeState) {
     state.pending.everything = true;
 }
 
-fn subscribe(state: &mut TypeState, name: String, set: Option<&TypeSet>) {
-    state.subscription.note_named();
-    match name.as_str() {
-        "" => {}
-        WILDCARD => begin_wildcard(state),
-        _ => {
-            let name: Arc<str> = match set.and_then(|set| set.get(&name)) {
-                Some(resource) => Arc::clone(resource.name()),
-                None => name.into(),
-            };
-            state.subscription.add(Arc::clone(&name));
-            // Answered even if it is held or does not exist (P6, P7).
-            state.pending.look_at(name, true);
+fn subscribe(state: &mut TypeState, given: Vec<String>, set: Option<&TypeSet>) {
+    let mut names = Vec::with_capacity(given.len());
+    for name in given {
+        state.subscription.note_named();
+        match name.as_str() {
+            "" => {}
+            WILDCARD => begin_wildcard(state),
+            _ => {
+                let name: Arc<str> = match set.and_then(|set| set.get(&name)) {
+                    Some(resource) => Arc::clone(resource.name()),
+                    None => name.into(),
+                };
+                // Answered even if it is held or does not exist (P6, P7).
+                state.pending.look_at(Arc::clone(&name), true);
+                names.push(name);
+            }
         }
     }
+    state.subscription.add(names);
 }
 
 fn unsubscribe(state: &mut TypeState, name: &str) {
     if name == WILDCARD {
         state.subscription.set_wildcard(false);
-        state.pending.everything = false;
-        let subscription = &state.subscription;
-        state.held.retain(|held| subscription.has_name(held.name()));
-        state.pending.names.retain(|name, _| subscription.has_name(name));
-        state.pending.removals.retain(|name| subscription.has_name(name));
-        return;
-    }
-    state.subscription.remove(name);
-    if state.subscription.is_wildcard() && !name.is_empty() {
-        // The client may have dropped it, and the wildcard still wants it (P8).
+        state.narrow();
+    } else if !state.subscription.remove(name) {
+        // The client was not subscribed to it (P9).
+    } else if state.subscription.is_wildcard() {
+        // The client may have dropped it, and the wildcard may still want it (P8).
         state.pending.look_at(name.into(), true);
     } else {
         state.drop_name(name);
-    }
-}
-
-/// What the client holds from an earlier stream (P10).
-fn take_claims(state: &mut TypeState, claims: BTreeMap<String, String>, set: Option<&TypeSet>) {
-    state.claims = claims;
-    if let Some(set) = set {
-        settle_claims(state, set);
-    }
-}
-
-/// Compares what the client says it holds with what there is.
-fn settle_claims(state: &mut TypeState, set: &TypeSet) {
-    for (name, version) in std::mem::take(&mut state.claims) {
-        match state.visible(set, &name) {
-            Some(resource) if resource.version() == version => {
-                state.pending.names.remove(resource.name());
-                state.held.insert(Arc::clone(resource));
-            }
-            Some(resource) => state.pending.look_at(Arc::clone(resource.name()), false),
-            None if state.subscription.is_wildcard() || state.subscription.has_name(&name) => {
-                state.pending.forget(&name);
-                state.pending.removals.insert(name.into());
-                state.pending.removals_from_before = true;
-            }
-            None => {}
-        }
     }
 }

@@ -20,11 +20,14 @@ impl Held {
         held.is_some_and(|held| Arc::ptr_eq(held, resource) || held.version() == resource.version())
     }
 
-    /// The client was sent that.
-    pub fn insert(&mut self, resource: Arc<Resource>) {
+    /// The client was sent that. Says what it had before.
+    pub fn insert(&mut self, resource: Arc<Resource>) -> Option<Arc<Resource>> {
         match self.position(resource.name()) {
-            Ok(at) => self.0[at] = resource,
-            Err(at) => self.0.insert(at, resource),
+            Ok(at) => Some(std::mem::replace(&mut self.0[at], resource)),
+            Err(at) => {
+                self.0.insert(at, resource);
+                None
+            }
         }
     }
 

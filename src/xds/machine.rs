@@ -6,8 +6,8 @@ use std::sync::Arc;
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::google::rpc::Status as RpcStatus;
 
-use super::order::{Order, needs};
-use super::type_state::{InFlight, TypeState};
+use super::order::{Gate, Order};
+use super::type_state::{Before, InFlight, TypeState};
 use crate::resources::{Resource, ResourceSet, ResourceType, TypeSet};
 
 /// How many types that pilot does not know one stream may ask for.
@@ -39,14 +39,16 @@ pub trait Variant: Sized + Send + 'static {
         limits: &Limits,
     ) -> Result<(), Refusal>;
 
-    /// What the client is to be sent now, if anything; `removals` = what is gone may be removed.
-    fn compose(state: &mut TypeState, kind: ResourceType, set: &TypeSet, removals: bool) -> Option<Composed>;
+    /// What the client is to be sent now, if anything.
+    fn compose(state: &mut TypeState, kind: ResourceType, set: &TypeSet, gate: &Gate<'_>)
+    -> Option<Composed>;
 
     /// Makes the message.
     fn response(composed: Composed, type_url: &str, version: &str, nonce: &str) -> Self::Response;
 
-    /// The answer to a first request for a type that does not exist: none of it does (P18).
-    fn nothing_of(request: &Self::Request) -> Composed;
+    /// The answer to a request for a type that does not exist: none of it does (P18). `None`: the request
+    /// asks for nothing that was not answered before.
+    fn nothing_of(request: &Self::Request, first: bool) -> Option<Composed>;
 }
 
 /// The parts that both variants' requests have.
@@ -71,6 +73,54 @@ pub struct Composed {
     pub fresh: Vec<Arc<Resource>>,
     /// Names that do not exist (delta only).
     pub removed: Vec<Arc<str>>,
+    /// What the client had before of each name that this brings or takes.
+    pub before: Vec<Before>,
+    /// Something of the set is not in it yet, or something in it is of an earlier set (SotW only).
+    pub partial: bool,
+}
+
+impl Composed {
+    /// Takes from what is pending all that may be sent, one by one.
+    pub fn take_updates(&mut self, state: &mut TypeState, set: &TypeSet, gate: &Gate<'_>) {
+        state.withheld = false;
+        let complete = state.pending.answer;
+        let names = state.take_names(set);
+        let (mut sent, mut missing, mut waiting) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for (name, forced) in names {
+            match state.visible(set, &name) {
+                Some(resource) if forced || !state.client_agrees(resource) => {
+                    if gate.may_send(resource) {
+                        sent.push((Arc::clone(resource), forced));
+                    } else {
+                        waiting.insert(name, forced);
+                    }
+                }
+                // What it has is removed as soon as nothing uses it.
+                None if forced && !state.pending.removals.contains(&name) => missing.push(name),
+                _ => {}
+            }
+        }
+        state.withheld = !waiting.is_empty();
+        state.pending.names = waiting;
+        if state.withheld && complete {
+            // The client waits for a complete answer.
+            let back = sent.into_iter().map(|(resource, forced)| (Arc::clone(resource.name()), forced));
+            state.pending.names.extend(back.chain(missing.into_iter().map(|name| (name, true))));
+            return;
+        }
+        for name in missing {
+            self.before.push((Arc::clone(&name), state.held.remove(&name)));
+            self.removed.push(name);
+        }
+        for (resource, _) in sent {
+            let before = state.held.insert(Arc::clone(&resource));
+            if before.as_ref().is_none_or(|before| before.version() != resource.version()) {
+                self.fresh.push(Arc::clone(&resource));
+            }
+            self.before.push((Arc::clone(resource.name()), before));
+            self.resources.push(resource);
+        }
+    }
 }
 
 /// Limits on what one client may ask for.
@@ -177,7 +227,7 @@ impl<V: Variant> Machine<V> {
             limits,
             set: None,
             types: Default::default(),
-            order: Order::default(),
+            order: Order::new(only.is_none()),
             nonces: 0,
             unknown: BTreeMap::new(),
             variant: std::marker::PhantomData,
@@ -195,15 +245,20 @@ impl<V: Variant> Machine<V> {
         };
         let state = &mut self.types[kind as usize];
         let answers_last = state.last_nonce.as_deref() == Some(parts.nonce);
-        let answer = if answers_last { resolve(state, &parts) } else { None };
-        let stale = state.last_nonce.is_some() && !answers_last;
+        let set = self.set.as_ref().map(|set| set.of(kind).as_ref());
+        let answer = if answers_last { resolve(state, &parts, set) } else { None };
+        // A nonce of this stream that is not this type's last is an older one or another type's.
+        let issued = parts.nonce.parse().is_ok_and(|nonce: u64| nonce <= self.nonces);
+        let stale = !answers_last && (state.last_nonce.is_some() || issued);
         if !stale || V::STALE_REQUESTS_COUNT {
-            let set = self.set.as_ref().map(|set| set.of(kind).as_ref());
             V::subscribe(state, kind, request, set, &self.limits)?;
-            state.requested = true;
+            let first = !std::mem::replace(&mut state.requested, true);
+            if first && kind == ResourceType::Cluster && state.returned {
+                self.order.clusters_brought(&self.types);
+            }
         }
         if kind == ResourceType::Endpoint {
-            self.order.endpoints_requested(&state.subscription);
+            self.order.endpoints_heard(&mut self.types[kind as usize], set);
         }
         Ok(Outcome { kind: Some(kind), answer })
     }
@@ -211,12 +266,22 @@ impl<V: Variant> Machine<V> {
     /// Takes in a newer set. Ask for [`responses`](Self::responses) afterwards.
     pub fn update(&mut self, set: Arc<ResourceSet>) {
         match &self.set {
-            None => self.types.iter_mut().for_each(TypeState::look_at_everything),
+            None => {
+                for kind in ResourceType::ALL {
+                    self.types[kind as usize].look_at_everything();
+                    self.types[kind as usize].settle_claims(set.of(kind));
+                }
+                self.order.clusters_brought(&self.types);
+            }
             Some(before) => {
                 let changes = set.changes_since(before);
                 for kind in ResourceType::ALL {
                     let state = &mut self.types[kind as usize];
-                    changes.of(kind).iter().for_each(|change| state.changed(change));
+                    let changes = changes.of(kind);
+                    changes.iter().for_each(|change| state.changed(change));
+                    if changes.iter().any(|change| state.rejected.contains_key(&change.name)) {
+                        state.retry(set.of(kind));
+                    }
                 }
                 self.order.changed();
             }
@@ -243,7 +308,7 @@ impl<V: Variant> Machine<V> {
 
     /// The client has had its time. Ask for [`responses`](Self::responses) afterwards.
     pub fn end_patience(&mut self) {
-        self.order.end_patience();
+        self.order.end_patience(&mut self.types);
     }
 
     /// One type's state, for status.
@@ -262,58 +327,50 @@ impl<V: Variant> Machine<V> {
     }
 
     fn respond(&mut self, kind: ResourceType, set: &Arc<ResourceSet>) -> Option<Response<V::Response>> {
-        let removals = self.order.may_remove(kind, &self.types);
-        let updates = self.order.may_update(kind, &self.types);
-        let state = &mut self.types[kind as usize];
-        if !state.requested || state.in_flight.is_some() || !updates {
+        let state = &self.types[kind as usize];
+        if !state.requested || state.in_flight.is_some() {
             return None;
         }
-        if !state.pending.has_updates() && !(removals && !state.pending.removals.is_empty()) {
+        if !state.pending.has_updates() && state.pending.removals.is_empty() {
             return None;
         }
-        let resources = set.of(kind);
-        let composed = V::compose(state, kind, resources, removals)?;
+        // The gate looks at the other types only.
+        let mut state = std::mem::take(&mut self.types[kind as usize]);
+        let gate = self.order.gate(kind, &state, &self.types, set);
+        let composed = V::compose(&mut state, kind, set.of(kind), &gate);
+        self.types[kind as usize] = state;
+        let mut composed = composed?;
+        composed.before.sort_by(|(a, _), (b, _)| a.cmp(b));
+        composed.before.dedup_by(|(a, _), (b, _)| a == b);
         self.nonces += 1;
         let nonce: Box<str> = self.nonces.to_string().into();
-        let version: Box<str> = resources.version().into();
+        let version: Box<str> = match composed.partial {
+            // Equal versions mean equal content.
+            true => format!("{}+partial", set.of(kind).version()).into(),
+            false => set.of(kind).version().into(),
+        };
         let generation = set.generation();
-        state.in_flight = Some(InFlight { nonce: nonce.clone(), version: version.clone(), generation });
+        let before = std::mem::take(&mut composed.before);
+        let (nonce_sent, version_sent) = (nonce.clone(), version.clone());
+        let state = &mut self.types[kind as usize];
+        state.in_flight = Some(InFlight { nonce: nonce_sent, version: version_sent, generation, before });
         state.last_nonce = Some(nonce.clone());
-        self.warm(kind, &composed.fresh);
+        self.order.sent(kind, &composed.fresh, &mut self.types);
         let count = composed.resources.len();
         let message = V::response(composed, kind.type_url(), &version, &nonce);
         Some(Response { kind: Some(kind), nonce, version, resources: count, generation, message })
     }
 
-    /// A cluster that is sent anew warms until its endpoints are sent, a listener until its routes are,
-    /// even if those are unchanged (P14).
-    fn warm(&mut self, kind: ResourceType, fresh: &[Arc<Resource>]) {
-        let dependent = match kind {
-            ResourceType::Cluster => ResourceType::Endpoint,
-            ResourceType::Listener => ResourceType::Route,
-            ResourceType::Endpoint | ResourceType::Route => return,
-        };
-        let state = &mut self.types[dependent as usize];
-        let mut awaited = Vec::new();
-        for name in fresh.iter().flat_map(|resource| needs(resource, dependent)) {
-            if state.held.get(name).is_some() {
-                state.pending.look_at(Arc::clone(name), true);
-            } else if !state.subscription.has_name(name) {
-                awaited.push(Arc::clone(name));
-            }
-        }
-        if kind == ResourceType::Cluster && self.only.is_none() {
-            self.order.clusters_sent(awaited);
-        }
-    }
-
     fn unknown_type(&mut self, request: &V::Request) -> Result<Outcome, Refusal> {
         let url = V::parts(request).type_url;
-        if !self.unknown.contains_key(url) {
-            if self.unknown.len() == MAX_UNKNOWN_TYPES {
-                return Err(Refusal::TooManyTypes);
-            }
-            self.unknown.insert(url.to_owned(), Some(V::nothing_of(request)));
+        let first = !self.unknown.contains_key(url);
+        if first && self.unknown.len() == MAX_UNKNOWN_TYPES {
+            return Err(Refusal::TooManyTypes);
+        }
+        let answer = V::nothing_of(request, first);
+        let owed = self.unknown.entry(url.to_owned()).or_default();
+        if answer.is_some() {
+            *owed = answer;
         }
         Ok(Outcome { kind: None, answer: None })
     }
@@ -333,11 +390,21 @@ impl<V: Variant> Machine<V> {
 }
 
 /// The client's answer to the response that is on its way, if it is one.
-fn resolve(state: &mut TypeState, parts: &RequestParts<'_>) -> Option<Answer> {
-    let InFlight { version, generation, .. } = state.in_flight.take()?;
-    state.rejected = parts.error.is_some();
+fn resolve(state: &mut TypeState, parts: &RequestParts<'_>, set: Option<&TypeSet>) -> Option<Answer> {
+    let InFlight { version, generation, before, .. } = state.in_flight.take()?;
     Some(match parts.error {
-        Some(error) => Answer::Nack { version, message: error.message.clone() },
-        None => Answer::Ack { version, generation },
+        Some(error) => {
+            let news = before.iter().any(|(name, _)| state.pending.has(name));
+            state.refused(before);
+            if let (true, Some(set)) = (news, set) {
+                // What changed meanwhile may be the reason for the rejection.
+                state.retry(set);
+            }
+            Answer::Nack { version, message: error.message.clone() }
+        }
+        None => {
+            state.accepted(&before);
+            Answer::Ack { version, generation }
+        }
     })
 }

@@ -1,6 +1,7 @@
 //! State of the world: a request lists all names that the client wants, a response is the full state
 //! (CDS, LDS) or any part of it (EDS, RDS).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use pilot_envoy_api::discovery::DiscoveryResponse;
 use pilot_envoy_api::envoy::service::discovery::v3::DiscoveryRequest;
 
 use super::machine::{Composed, Limits, Refusal, RequestParts, Variant};
+use super::order::Gate;
 use super::subscription::WILDCARD;
 use super::type_state::TypeState;
 use crate::resources::{Resource, ResourceType, TypeSet};
@@ -38,7 +40,6 @@ impl Variant for Sotw {
         set: Option<&TypeSet>,
         limits: &Limits,
     ) -> Result<(), Refusal> {
-        let first = !state.requested;
         let given = request.resource_names;
         if given.len() > limits.max_names {
             return Err(Refusal::TooManyNames { kind, names: given.len(), max: limits.max_names });
@@ -51,19 +52,21 @@ impl Variant for Sotw {
         if !given.is_empty() {
             subscription.note_named();
         }
-        if everything && !subscription.is_wildcard() {
-            state.pending.everything = true;
-            state.pending.answer = true;
-        }
+        let begun = everything && !subscription.is_wildcard();
         let widened = replace_names(state, given, everything, set);
-        if kind.has_wildcard() && (first || widened) {
-            state.pending.answer = true;
-        }
+        state.pending.everything |= begun;
+        // To be asked for something is to be answered with the full state, even if it is empty.
+        state.pending.answer |= begun || (kind.has_wildcard() && widened);
         Ok(())
     }
 
-    fn compose(state: &mut TypeState, kind: ResourceType, set: &TypeSet, removals: bool) -> Option<Composed> {
-        if kind.has_wildcard() { full_state(state, set, removals) } else { changed_part(state, set) }
+    fn compose(
+        state: &mut TypeState,
+        kind: ResourceType,
+        set: &TypeSet,
+        gate: &Gate<'_>,
+    ) -> Option<Composed> {
+        if kind.has_wildcard() { full_state(state, set, gate) } else { changed_part(state, set, gate) }
     }
 
     fn response(composed: Composed, type_url: &str, version: &str, nonce: &str) -> DiscoveryResponse {
@@ -76,8 +79,8 @@ impl Variant for Sotw {
         }
     }
 
-    fn nothing_of(_request: &DiscoveryRequest) -> Composed {
-        Composed::default()
+    fn nothing_of(_request: &DiscoveryRequest, first: bool) -> Option<Composed> {
+        first.then(Composed::default)
     }
 }
 
@@ -104,12 +107,8 @@ fn replace_names(state: &mut TypeState, given: Vec<String>, wildcard: bool, set:
         }
     }
     state.subscription.replace(names);
-    let subscription = &state.subscription;
     // What is wanted no longer is not kept up to date, so it is sent again when it is wanted again.
-    state.held.retain(|held| subscription.wants(held));
-    state.pending.names.retain(|name, _| wildcard || subscription.has_name(name));
-    state.pending.removals.retain(|name| wildcard || subscription.has_name(name));
-    state.pending.everything &= wildcard;
+    state.narrow();
     widened
 }
 
@@ -124,47 +123,78 @@ fn same_names(state: &TypeState, given: &[String]) -> bool {
 }
 
 /// All that the client wants, if it is not what the client has. What is gone stays in it until it may be
-/// removed.
-fn full_state(state: &mut TypeState, set: &TypeSet, removals: bool) -> Option<Composed> {
-    let answer = std::mem::take(&mut state.pending.answer);
-    let forced = state.take_names(set).into_values().any(|forced| forced);
-    let mut resources: Vec<Arc<Resource>> = if state.subscription.is_wildcard() {
-        set.resources().iter().filter(|it| state.subscription.wants(it)).cloned().collect()
-    } else {
-        state.subscription.names().iter().filter_map(|name| set.get(name)).cloned().collect()
-    };
-    if removals {
-        state.pending.removals.clear();
-    } else if !state.pending.removals.is_empty() {
-        let kept = state.pending.removals.iter().filter_map(|name| state.held.get(name)).cloned();
-        resources.extend(kept);
-        resources.sort_by(|a, b| a.name().cmp(b.name()));
-        resources.dedup_by(|a, b| a.name() == b.name());
+/// removed; what may not be sent yet stays as it was.
+fn full_state(state: &mut TypeState, set: &TypeSet, gate: &Gate<'_>) -> Option<Composed> {
+    let mut composed = Composed::default();
+    let mut withheld = BTreeSet::new();
+    let mut changed = false;
+    for resource in wanted(state, set) {
+        let held = state.held.get(resource.name());
+        let same = state.held.has(resource);
+        if same || gate.may_send(resource) {
+            changed |= !same;
+            if !state.client_agrees(resource) {
+                composed.fresh.push(Arc::clone(resource));
+                composed.before.push((Arc::clone(resource.name()), held.cloned()));
+            }
+            composed.resources.push(Arc::clone(resource));
+        } else {
+            withheld.insert(Arc::clone(resource.name()));
+            composed.resources.extend(held.cloned());
+        }
     }
-    let fresh: Vec<_> = resources.iter().filter(|resource| !state.held.has(resource)).cloned().collect();
-    let fewer = resources.len() < state.held.resources().len();
-    if !answer && !forced && fresh.is_empty() && !fewer {
+    state.withheld = !withheld.is_empty();
+    if state.withheld && state.pending.answer {
+        // We do not know what the client has: what is not in its first answer, it would remove.
         return None;
     }
-    state.held.replace(resources.clone());
-    Some(Composed { resources, fresh, removed: Vec::new() })
+    let kept: Vec<_> = state.pending.removals.iter().filter(|name| !gate.may_remove(name)).cloned().collect();
+    for name in &kept {
+        let held =
+            state.held.get(name).filter(|_| set.get(name).is_none_or(|it| !state.subscription.wants(it)));
+        composed.resources.extend(held.cloned());
+    }
+    composed.resources.sort_by(|a, b| a.name().cmp(b.name()));
+    composed.partial = state.withheld || !kept.is_empty();
+    let forced = state.take_names(set).into_iter().any(|(name, forced)| forced && !withheld.contains(&name));
+    state.pending.names = withheld.into_iter().map(|name| (name, false)).collect();
+    state.pending.removals = kept.into_iter().collect();
+    let answer = std::mem::take(&mut state.pending.answer);
+    let fewer = composed.resources.len() < state.held.resources().len();
+    if !answer && !forced && !changed && !fewer {
+        return None;
+    }
+    note_the_rest(state, &mut composed);
+    state.held.replace(composed.resources.clone());
+    Some(composed)
+}
+
+/// Also what is not in a full state changes by it, and what was rejected is in it once more.
+fn note_the_rest(state: &TypeState, composed: &mut Composed) {
+    let stays = |name: &str| composed.resources.binary_search_by(|it| it.name().as_ref().cmp(name)).is_ok();
+    let gone = state.held.resources().iter().filter(|held| !stays(held.name()));
+    let gone = gone.map(|held| (Arc::clone(held.name()), Some(Arc::clone(held))));
+    let again = state.rejected.keys().map(|name| (Arc::clone(name), state.held.get(name).cloned()));
+    let rest: Vec<_> = gone.chain(again).collect();
+    composed.before.extend(rest);
+}
+
+fn wanted<'a>(state: &'a TypeState, set: &'a TypeSet) -> Box<dyn Iterator<Item = &'a Arc<Resource>> + 'a> {
+    if state.subscription.is_wildcard() {
+        Box::new(set.resources().iter().filter(|resource| state.subscription.wants(resource)))
+    } else {
+        Box::new(state.subscription.names().iter().filter_map(|name| set.get(name)))
+    }
 }
 
 /// Those of the client's names that changed. There is no way to say that one is gone.
-fn changed_part(state: &mut TypeState, set: &TypeSet) -> Option<Composed> {
+fn changed_part(state: &mut TypeState, set: &TypeSet, gate: &Gate<'_>) -> Option<Composed> {
     state.pending.answer = false;
-    state.pending.removals.clear();
     let mut composed = Composed::default();
-    for (name, forced) in state.take_names(set) {
-        let Some(resource) = state.visible(set, &name) else { continue };
-        let fresh = !state.held.has(resource);
-        if fresh {
-            composed.fresh.push(Arc::clone(resource));
-            state.held.insert(Arc::clone(resource));
-        }
-        if fresh || forced {
-            composed.resources.push(Arc::clone(resource));
-        }
+    composed.take_updates(state, set, gate);
+    let gone: Vec<_> = state.pending.removals.iter().filter(|name| gate.may_remove(name)).cloned().collect();
+    for name in gone {
+        state.drop_name(&name);
     }
     (!composed.resources.is_empty()).then_some(composed)
 }

@@ -182,11 +182,13 @@ where
         };
         let begun = self.context.shutdown.begun();
         tokio::select! {
+            // What a client said before a change is heard before the change.
+            biased;
+            () = at(self.ends) => Event::AgeOver,
+            () = begun, if !self.ending => Event::ShutdownBegun,
             request = self.inbound.next() => Event::Request(request),
             () = resources => Event::Resources,
-            () = begun, if !self.ending => Event::ShutdownBegun,
             () = at(self.patience_ends) => Event::PatienceOver,
-            () = at(self.ends) => Event::AgeOver,
         }
     }
 

@@ -53,15 +53,13 @@ impl Subscription {
         self.ever_named = true;
     }
 
-    /// Adds a name. Says whether it is new.
-    pub fn add(&mut self, name: Arc<str>) -> bool {
-        self.ever_named = true;
-        match self.position(&name) {
-            Ok(_) => false,
-            Err(at) => {
-                self.names.insert(at, name);
-                true
-            }
+    /// Adds names: all at once, because there may be very many.
+    pub fn add(&mut self, names: impl IntoIterator<Item = Arc<str>>) {
+        let known = self.names.len();
+        self.names.extend(names);
+        if self.names.len() > known {
+            self.names.sort();
+            self.names.dedup();
         }
     }
 

@@ -20,12 +20,19 @@ pub struct TypeState {
     pub in_flight: Option<InFlight>,
     /// The nonce of the last response, answered or not.
     pub last_nonce: Option<Box<str>>,
-    /// The client's last answer was a rejection: it still uses what it had before.
-    pub rejected: bool,
+    /// What the client was sent and did not accept, with what it had before, which it still uses. All
+    /// names of a rejected response are here: the client does not say which of them it is about.
+    pub rejected: BTreeMap<Arc<str>, Option<Arc<Resource>>>,
     /// The client has asked for this type.
     pub requested: bool,
     /// Names and versions that the client brought from an earlier stream, until they are compared.
     pub claims: BTreeMap<String, String>,
+    /// The client brought something from an earlier stream, and may use more than it has told of yet.
+    pub returned: bool,
+    /// What the client brought and there is no longer, until it has accepted what there is instead.
+    pub outdated: BTreeSet<Arc<str>>,
+    /// Something waits for what it names.
+    pub withheld: bool,
 }
 
 /// A response that the client has not answered.
@@ -37,7 +44,12 @@ pub struct InFlight {
     pub version: Box<str>,
     /// The set that it was made from.
     pub generation: u64,
+    /// What the client had before of each name in it, ordered by name.
+    pub before: Vec<Before>,
 }
+
+/// A name, and what the client had of it before a response.
+pub type Before = (Arc<str>, Option<Arc<Resource>>);
 
 /// What a client is owed of one type.
 #[derive(Debug, Default)]
@@ -48,17 +60,26 @@ pub struct Pending {
     pub names: BTreeMap<Arc<str>, bool>,
     /// Names that the client holds and that are gone.
     pub removals: BTreeSet<Arc<str>>,
-    /// Removals that the client itself told of when it came back. It may still use them, and it may not
-    /// yet have asked for the resources by which it does.
-    pub removals_from_before: bool,
     /// The client waits for an answer, even if there is nothing to tell.
     pub answer: bool,
+}
+
+impl InFlight {
+    fn before_of(&self, name: &str) -> Option<&Before> {
+        let at = self.before.binary_search_by(|(known, _)| known.as_ref().cmp(name));
+        at.ok().map(|at| &self.before[at])
+    }
 }
 
 impl Pending {
     /// Whether there is something to look at besides removals.
     pub fn has_updates(&self) -> bool {
         self.everything || self.answer || !self.names.is_empty()
+    }
+
+    /// Whether something is owed for that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains_key(name) || self.removals.contains(name)
     }
 
     /// The name is to be looked at.
@@ -74,14 +95,82 @@ impl Pending {
 }
 
 impl TypeState {
-    /// Nothing on its way, nothing to be sent (removals apart): the client has what it wants.
+    /// Nothing on its way, nothing to be sent, nothing rejected (removals apart): the client has what it
+    /// wants.
     pub fn is_settled(&self) -> bool {
-        !self.requested || (self.in_flight.is_none() && !self.pending.has_updates())
+        let idle = self.in_flight.is_none() && !self.pending.has_updates();
+        !self.requested || (idle && self.rejected.is_empty())
     }
 
     /// The resource of that name, if it exists and the client wants it.
     pub fn visible<'a>(&self, set: &'a TypeSet, name: &str) -> Option<&'a Arc<Resource>> {
         set.get(name).filter(|resource| self.subscription.wants(resource))
+    }
+
+    /// Whether the client has exactly that, and has not rejected it.
+    pub fn client_agrees(&self, resource: &Arc<Resource>) -> bool {
+        self.held.has(resource) && !self.rejected.contains_key(resource.name())
+    }
+
+    /// Whether the client can use a resource of that name, in whatever version.
+    pub fn client_has(&self, name: &str) -> bool {
+        let first_time = self.before(name).is_some_and(Option::is_none);
+        self.outdated.contains(name) || (self.held.get(name).is_some() && !first_time)
+    }
+
+    /// What the client had of that name before it was sent what it has not accepted yet; `None` when it has
+    /// accepted everything.
+    pub fn before(&self, name: &str) -> Option<&Option<Arc<Resource>>> {
+        let on_its_way = || self.in_flight.as_ref()?.before_of(name);
+        self.rejected.get(name).or_else(|| on_its_way().map(|(_, before)| before))
+    }
+
+    /// Everything the client may use now: what it was sent, and as long as it has not accepted that, what it
+    /// had before.
+    pub fn in_use(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        let on_its_way = self.in_flight.iter().flat_map(|it| &it.before).filter_map(|(_, it)| it.as_ref());
+        self.held.resources().iter().chain(on_its_way).chain(self.rejected.values().flatten())
+    }
+
+    /// The client uses what it was sent.
+    pub fn accepted(&mut self, before: &[Before]) {
+        for (name, _) in before {
+            self.rejected.remove(name);
+            self.outdated.remove(name);
+        }
+    }
+
+    /// The client does not use what it was sent.
+    pub fn refused(&mut self, before: Vec<Before>) {
+        for (name, before) in before {
+            if self.subscription.is_wildcard() || self.subscription.has_name(&name) {
+                self.rejected.entry(name).or_insert(before);
+            }
+        }
+    }
+
+    /// One of the rejected resources is different now: it may have been the reason for all of them.
+    pub fn retry(&mut self, set: &TypeSet) {
+        for name in self.rejected.keys() {
+            if set.get(name).is_some_and(|resource| self.subscription.wants(resource)) {
+                self.pending.removals.remove(name);
+                self.pending.look_at(Arc::clone(name), false);
+            } else {
+                self.pending.removals.insert(Arc::clone(name));
+            }
+        }
+    }
+
+    /// Forgets everything about names that the client no longer wants.
+    pub fn narrow(&mut self) {
+        let subscription = &self.subscription;
+        let wanted = |name: &str| subscription.is_wildcard() || subscription.has_name(name);
+        self.held.retain(|held| subscription.wants(held));
+        self.pending.everything &= subscription.is_wildcard();
+        self.pending.names.retain(|name, _| wanted(name));
+        self.pending.removals.retain(|name| wanted(name));
+        self.rejected.retain(|name, _| wanted(name));
+        self.outdated.retain(|name| wanted(name));
     }
 
     /// Takes in what became of a name.
@@ -91,15 +180,15 @@ impl TypeState {
                 self.pending.removals.remove(&change.name);
                 self.pending.look_at(Arc::clone(&change.name), false);
             }
-            Some(_) => {}
-            None if self.held.get(&change.name).is_some() => {
+            // It is gone, or was there for all and is now for those who ask for its name.
+            _ if self.held.get(&change.name).is_some() || self.outdated.contains(&change.name) => {
                 // An answer that is owed for the name stays owed.
                 if self.pending.names.get(&change.name) != Some(&true) {
                     self.pending.names.remove(&change.name);
                 }
                 self.pending.removals.insert(Arc::clone(&change.name));
             }
-            None => {}
+            _ => {}
         }
     }
 
@@ -111,10 +200,37 @@ impl TypeState {
         }
     }
 
+    /// Compares what the client says it holds with what there is (P10).
+    pub fn settle_claims(&mut self, set: &TypeSet) {
+        for (name, version) in std::mem::take(&mut self.claims) {
+            match self.visible(set, &name) {
+                Some(resource) if resource.version() == version => {
+                    let resource = Arc::clone(resource);
+                    self.pending.names.remove(resource.name());
+                    self.held.insert(resource);
+                }
+                Some(resource) => {
+                    let name = Arc::clone(resource.name());
+                    self.pending.look_at(Arc::clone(&name), false);
+                    self.outdated.insert(name);
+                }
+                None if self.subscription.is_wildcard() || self.subscription.has_name(&name) => {
+                    let name: Arc<str> = name.into();
+                    self.pending.names.remove(&name);
+                    self.pending.removals.insert(Arc::clone(&name));
+                    self.outdated.insert(name);
+                }
+                None => {}
+            }
+        }
+    }
+
     /// The client no longer wants that name.
     pub fn drop_name(&mut self, name: &str) {
         self.pending.forget(name);
         self.held.remove(name);
+        self.rejected.remove(name);
+        self.outdated.remove(name);
     }
 
     /// Names that are to be looked at, with whether the client is answered in any case.

@@ -9,11 +9,11 @@ use pilot::admin::{Failure, Readiness, RegistryReport};
 use pilot::proxies::{ProxyStatus, SyncState};
 use pilot::proxy::Transport;
 use pilot::resources::ResourceType;
-use pilot_registry::{RegistryError, Snapshot};
+use pilot_registry::{Protocol, RegistryError, Snapshot};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use crate::fixture::{DEADLINE, Pilot, pilot, proxy, snapshot};
+use crate::fixture::{DEADLINE, Pilot, pilot, proxy, snapshot, speaking};
 
 async fn registries(pilot: &Pilot) -> Vec<RegistryReport> {
     let mut reports: BTreeMap<String, Vec<RegistryReport>> = pilot.get("/debug/registries").await.json();
@@ -42,7 +42,7 @@ async fn pilot_is_alive_at_once_but_ready_only_when_every_registry_has_spoken() 
     assert_eq!((readiness.ready, readiness.waiting.len()), (false, 1));
     let answer = pilot.get("/debug/services").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(answer.json::<Failure>().known, ["registry east: connecting to 127.0.0.1:8500 failed"]);
+    assert_eq!(answer.json::<Failure>().reasons, ["registry east: connecting to 127.0.0.1:8500 failed"]);
 
     pilot.sinks[0].publish(Snapshot::default());
     let answer = pilot.get_until("/readyz", |answer| answer.status == StatusCode::OK).await;
@@ -132,9 +132,31 @@ async fn resources_are_those_of_the_proxys_scope_in_envoys_json() {
     assert_eq!(types, ["cds", "eds", "lds", "rds"]);
     let report: Value = pilot.get("/debug/resources?node=sidecar~10.0.0.1~a~b&type=cds").await.json();
     assert_eq!((&report["scope"], &report["connected"]), (&"sidecar".into(), &false.into()));
-    for cluster in report["resources"]["cds"].as_array().unwrap() {
-        assert_eq!(cluster["resource"]["name"], cluster["name"]);
-    }
+    let clusters = report["resources"]["cds"].as_array().unwrap();
+    assert_eq!(clusters.len(), 1);
+    assert_eq!(clusters[0]["resource"]["name"], "outbound|80||a.local");
+    assert_eq!(clusters[0]["resource"]["connect_timeout"], "5s");
+}
+
+/// Listeners of gRPC clients are there by name: an Envoy, which asks for all, does not get them.
+#[tokio::test]
+async fn resources_that_are_there_by_name_are_shown_to_those_who_get_them() {
+    let pilot = pilot(&["east"]).await;
+    pilot.sinks[0].publish(speaking(Protocol::Grpc, &["a.local"]));
+    pilot.ready().await;
+    let envoy = pilot.proxies.connect(&proxy("envoy"), Transport::Ads, true, None);
+    envoy.update(ResourceType::Listener, |status| status.wildcard = true);
+    let grpc = pilot.proxies.connect(&proxy("grpc"), Transport::Ads, false, None);
+    grpc.update(ResourceType::Listener, |status| status.names = 1);
+    let shown = async |path: &str| {
+        let report: Value = pilot.get(path).await.json();
+        let listeners = report["resources"]["lds"].as_array().unwrap().clone();
+        listeners.iter().any(|listener| listener["name"] == "a.local:80")
+    };
+    assert!(!shown("/debug/resources?proxy=envoy&type=lds").await);
+    assert!(shown("/debug/resources?proxy=envoy&type=lds&name=a.local:80").await);
+    assert!(shown("/debug/resources?proxy=grpc").await);
+    assert!(!shown("/debug/resources?node=grpc").await);
 }
 
 #[tokio::test]

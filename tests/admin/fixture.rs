@@ -116,9 +116,14 @@ pub(crate) fn port(number: u32) -> Port {
 }
 
 pub(crate) fn snapshot(hosts: &[&str]) -> Snapshot {
+    speaking(Protocol::Http, hosts)
+}
+
+/// Services of these names that speak this on port 80.
+pub(crate) fn speaking(protocol: Protocol, hosts: &[&str]) -> Snapshot {
     let service = |host: &&str| {
         let mut spec = ServiceSpec::new(host.parse().unwrap());
-        spec.ports = vec![ServicePort { number: port(80), name: "http".into(), protocol: Protocol::Http }];
+        spec.ports = vec![ServicePort { number: port(80), name: "http".into(), protocol }];
         let mut endpoint = Endpoint::new("127.0.0.1".parse().unwrap()).serving(port(80), port(8080));
         endpoint.locality.zone = "a".into();
         spec.endpoints = vec![endpoint];

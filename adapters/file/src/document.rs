@@ -2,6 +2,9 @@
 //!
 //! The formats' own libraries parse; what comes out is the same for all three, so that every later
 //! message points at the wrong key or value, and one bad entry does not spoil its siblings.
+//!
+//! A tree is many times larger than its text. So the entries of the one list that makes up a file are
+//! converted and dropped one by one, and what is held at a time is the tree of one.
 
 mod json;
 mod lines;
@@ -13,6 +16,18 @@ use std::path::Path;
 pub(crate) use lines::{Lines, Position};
 
 use crate::problem::Mistake;
+
+/// The key of the list of entries.
+pub(crate) const LIST: &str = "service";
+
+/// What a text describes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Document<T> {
+    /// Everything but the entries: the list of them is empty here.
+    pub(crate) root: Node,
+    /// What became of the items of the list [`LIST`].
+    pub(crate) entries: Vec<T>,
+}
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,8 +90,8 @@ impl Format {
         }
     }
 
-    /// The tree that the text describes.
-    pub(crate) fn parse(self, text: &str) -> Result<Node, Mistake> {
+    /// What the text describes, each entry made of its tree as soon as that is there.
+    pub(crate) fn parse<T: From<Node>>(self, text: &str) -> Result<Document<T>, Mistake> {
         // An editor's byte order mark is no content; it is not in the way of line and column either.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         match self {

@@ -1,5 +1,6 @@
 //! Following the files: look, publish, wait for a change, look again.
 
+mod changes;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -9,20 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilot_registry::{Fault, RegistryError, ServiceRegistry, Snapshot, SnapshotSink, async_trait};
-use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
 
 use crate::Config;
 use crate::files::Trouble;
 use crate::last_good::{LastGood, View};
+use changes::Changes;
 use watch::Watch;
 
-/// Writers write in pieces: wait until nothing happened for so long ...
-const QUIET: Duration = Duration::from_millis(40);
-/// ... but not longer than this after the first change.
-const QUIET_MAX: Duration = Duration::from_millis(400);
-/// How often to look where the system gives no notice of changes.
+/// How often to look where the system gives no notice of some change.
 const UNWATCHED: Duration = Duration::from_millis(900);
+/// How often to look where it tells of every change: what is published is never older than this, and a
+/// notice that gets lost costs no more.
+const RECHECK: Duration = Duration::from_secs(30);
 
 /// A registry of the services that files describe. Made by [`crate::registry`].
 #[derive(Clone, Debug)]
@@ -44,15 +43,20 @@ impl ServiceRegistry for FileRegistry {
 
     /// Runs for ever: whatever is wrong with the files is a fault that ends when they are mended.
     async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
-        let changed = Arc::new(Notify::new());
+        let changes = Arc::new(Changes::default());
         let mut state = State::default();
         let mut faults = Faults::default();
+        let mut told = true;
         loop {
             let (view, watched);
-            (state, view, watched) = self.look(state, &changed).await?;
-            publish(sink, view, watched.err(), &mut faults);
-            let unwatched = faults.0.keys().any(|(kind, _)| *kind == Kind::Watch);
-            wait(&changed, unwatched.then_some(UNWATCHED)).await;
+            (state, view, watched) = self.look(state, &changes).await?;
+            // A look that nothing called for may have met a writer in the middle of a file. Then there is
+            // news by now, and another look follows.
+            if told || !changes.has_news() {
+                publish(sink, view, watched.err(), &mut faults);
+            }
+            let sees_all = state.watch.as_ref().is_some_and(Watch::sees_all);
+            told = changes.settled(if sees_all { RECHECK } else { UNWATCHED }).await;
         }
     }
 }
@@ -70,35 +74,16 @@ impl FileRegistry {
     async fn look(
         &self,
         mut state: State,
-        changed: &Arc<Notify>,
+        changes: &Arc<Changes>,
     ) -> Result<(State, View, Result<(), Trouble>), RegistryError> {
-        let (config, changed) = (self.config.clone(), Arc::clone(changed));
+        let (config, changes) = (self.config.clone(), Arc::clone(changes));
         let look = tokio::task::spawn_blocking(move || {
-            let watched = watch::arm(&mut state.watch, &config.path, &changed);
+            let watched = watch::arm(&mut state.watch, &config.path, &changes);
             let view = state.last_good.look(&config);
             (state, view, watched)
         });
         let failed = |error| RegistryError::unavailable("reading the files was broken off").caused_by(error);
         look.await.map_err(failed)
-    }
-}
-
-/// Waits for a change and then until the writers are quiet.
-async fn wait(changed: &Notify, at_most: Option<Duration>) {
-    match at_most {
-        None => changed.notified().await,
-        Some(limit) => {
-            if timeout_at(Instant::now() + limit, changed.notified()).await.is_err() {
-                return;
-            }
-        }
-    }
-    let end = Instant::now() + QUIET_MAX;
-    while Instant::now() < end {
-        let quiet = end.min(Instant::now() + QUIET);
-        if timeout_at(quiet, changed.notified()).await.is_err() {
-            return;
-        }
     }
 }
 

@@ -1,114 +1,19 @@
 //! The file registry on real files: what is served while they change, break and come back.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "registry/running.rs"]
+mod running;
+
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use pilot_registry::{
-    ErrorKind, Feed, RegistryHealth, ServiceRegistry, Snapshot, SnapshotSink, State, channel,
-};
-use pilot_registry_file::{Config, registry};
-use tempfile::TempDir;
+use pilot_registry::{ErrorKind, RegistryHealth};
+use pilot_registry_file::Config;
 use tokio::time::timeout;
 
-/// Long enough for a busy machine; nothing waits for it when all is well.
-const DEADLINE: Duration = Duration::from_secs(10);
-
-/// A registry that runs on a folder of the test's own until the test ends.
-struct Running {
-    folder: TempDir,
-    feed: Feed<Snapshot>,
-    task: tokio::task::JoinSet<()>,
-}
-
-impl Running {
-    /// Prepares the folder, then follows `path` in it.
-    fn start(path: &str, prepare: impl FnOnce(&Path)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        prepare(folder.path());
-        let config = Config::new(folder.path().join(path));
-        Self::with(folder, config)
-    }
-
-    fn with(folder: TempDir, config: Config) -> Self {
-        let (sink, feed): (SnapshotSink, Feed<Snapshot>) = channel();
-        let mut task = tokio::task::JoinSet::new();
-        let registry = registry(config).unwrap();
-        task.spawn(async move {
-            let Err(error) = registry.run(&sink).await;
-            panic!("the attempt ended: {}", error.chain());
-        });
-        Self { folder, feed, task }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
-    }
-
-    async fn until(&self, what: &str, condition: impl FnMut(&State<Snapshot>) -> bool) {
-        let mut receiver = self.feed.subscribe();
-        let seen = timeout(DEADLINE, receiver.wait_for(condition)).await.is_ok();
-        assert!(seen, "waited for {what}; now {:?}", self.feed.with_state(|state| format!("{state:?}")));
-    }
-
-    /// Waits until exactly these hosts are in force.
-    async fn until_hosts(&self, expected: &[&str]) {
-        self.until(&format!("{expected:?}"), |state| hosts(state) == expected).await;
-    }
-
-    /// Waits until the registry is degraded with an error that contains `text`.
-    async fn until_fault(&self, text: &str) -> ErrorKind {
-        let fault = |state: &State<Snapshot>| match state.health() {
-            RegistryHealth::Degraded(trouble) => Some(trouble.error),
-            _ => None,
-        };
-        let matches =
-            |state: &State<Snapshot>| fault(state).is_some_and(|error| error.chain().contains(text));
-        self.until(text, matches).await;
-        self.feed.with_state(|state| fault(state).unwrap().kind())
-    }
-
-    async fn until_live(&self) {
-        self.until("live", |state| matches!(state.health(), RegistryHealth::Live)).await;
-    }
-
-    /// Waits until an entry whose name contains `entry` is skipped because of `why`.
-    async fn until_skipped(&self, entry: &str, why: &str) {
-        let matches = |(name, reason): (&String, &String)| name.contains(entry) && reason.contains(why);
-        self.until(&format!("{entry}: {why}"), |state| state.skipped.iter().any(matches)).await;
-    }
-
-    fn hosts(&self) -> Vec<String> {
-        self.feed.with_state(|state| hosts(state).into_iter().map(str::to_owned).collect())
-    }
-}
-
-fn hosts(state: &State<Snapshot>) -> Vec<&str> {
-    let services = state.published.iter().flat_map(|published| published.value.services());
-    services.map(|service| service.host.as_str()).collect()
-}
-
-/// A file with a service for each host.
-fn services(hosts: &[&str]) -> String {
-    let service = |host: &&str| {
-        format!("[[service]]\nhost = \"{host}\"\nports = [{{ port = 80, protocol = \"http\" }}]\n")
-    };
-    hosts.iter().map(service).collect()
-}
-
-const BROKEN: &str = "[[service]]\nhost = \n";
-
-fn running_file() -> Running {
-    Running::start("services.toml", |folder| {
-        fs::write(folder.join("services.toml"), services(&["a.local"])).unwrap();
-    })
-}
+use running::{BROKEN, Running, running_file, services};
 
 #[tokio::test]
 async fn l20_a_write_in_place_is_seen() {
@@ -186,6 +91,44 @@ async fn l20_a_replaced_parent_folder_is_seen() {
     running.until_hosts(&["b.local"]).await;
     running.write("conf/here/services.toml", &services(&["c.local"]));
     running.until_hosts(&["c.local"]).await;
+}
+
+/// A file system may give the new folder the old one's inode; a folder that comes back has it anyway.
+#[tokio::test]
+async fn l20_a_folder_that_is_replaced_or_back_at_once_is_still_followed() {
+    let running = Running::start("here/services.toml", |folder| {
+        fs::create_dir(folder.join("here")).unwrap();
+        fs::write(folder.join("here/services.toml"), services(&["a.local"])).unwrap();
+    });
+    running.until_hosts(&["a.local"]).await;
+    fs::remove_dir_all(running.path("here")).unwrap();
+    fs::create_dir(running.path("here")).unwrap();
+    running.write("here/services.toml", &services(&["b.local"]));
+    running.until_hosts(&["b.local"]).await;
+    running.write("here/services.toml", &services(&["c.local"]));
+    running.until_hosts(&["c.local"]).await;
+    fs::rename(running.path("here"), running.path("away")).unwrap();
+    fs::write(running.path("away/services.toml"), services(&["d.local"])).unwrap();
+    fs::rename(running.path("away"), running.path("here")).unwrap();
+    running.until_hosts(&["d.local"]).await;
+    running.write("here/services.toml", &services(&["e.local"]));
+    running.until_hosts(&["e.local"]).await;
+}
+
+/// The metric of the data's age counts from `checked`.
+#[tokio::test(start_paused = true)]
+async fn l17_what_is_published_is_checked_again_though_nothing_happens() {
+    let running = running_file();
+    running.until_hosts(&["a.local"]).await;
+    let mut last = running.feed.published().unwrap();
+    for _ in 0..3 {
+        let mut states = running.feed.subscribe();
+        let newer = states.wait_for(|state| state.published.as_ref().unwrap().checked > last.checked);
+        assert!(timeout(Duration::from_secs(31), newer).await.is_ok(), "not checked for 31 s");
+        let now = running.feed.published().unwrap();
+        assert_eq!((now.revision, now.changed), (last.revision, last.changed));
+        last = now;
+    }
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ where
     let seed = number_from_environment("PILOT_SEED")?.unwrap_or_else(|| RandomState::new().hash_one("seed"));
     let cases = number_from_environment("PROPTEST_CASES")?.unwrap_or(CASES.into());
     eprintln!("PILOT_SEED={seed} draws the same operations again");
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng(seed));
+    let mut runner = runner(seed);
     for case in 1..=cases {
         let mut tree =
             vec(step(), 1..24).new_tree(&mut runner).map_err(|why| anyhow!("drawing operations: {why}"))?;
@@ -177,13 +177,29 @@ where
     (shortest, error)
 }
 
-fn rng(seed: u64) -> TestRng {
+fn runner(seed: u64) -> TestRunner {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
+    TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
 }
 
 fn number_from_environment(key: &str) -> Result<Option<u64>> {
     let Ok(text) = std::env::var(key) else { return Ok(None) };
     text.parse().map(Some).with_context(|| format!("{key}={text:?} is not a number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_draws_the_same_operations_again() {
+        let draw = |seed| {
+            let mut runner = runner(seed);
+            let mut one = || vec(step(), 1..24).new_tree(&mut runner).unwrap().current();
+            format!("{:?}", [one(), one()])
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
 }

@@ -60,7 +60,7 @@ pub fn shuffled_specs() -> impl Strategy<Value = (ServiceSpec, ServiceSpec)> {
 
 /// A snapshot of some of a few hosts.
 pub fn snapshot() -> impl Strategy<Value = Snapshot> {
-    services().prop_map(|services| crate::snapshot(services))
+    services().prop_map(crate::snapshot)
 }
 
 /// The same snapshot twice, built from its services in different orders.

@@ -6,16 +6,33 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Field, Lines, Node, Position, Value};
+use super::{Document, Field, LIST, Lines, Node, Position, Value};
 use crate::problem::Mistake;
 
 /// Each level is scanned again for the one below it, so the depth bounds the time.
 const MAX_DEPTH: usize = 32;
 
-pub(super) fn parse(text: &str) -> Result<Node, Mistake> {
+pub(super) fn parse<T: From<Node>>(text: &str) -> Result<Document<T>, Mistake> {
     let lines = Lines::new(text);
     let root: &RawValue = read(text, Position::START)?;
-    node(root, &lines, 0)
+    let mut entries = Vec::new();
+    if !root.get().starts_with('{') {
+        return Ok(Document { root: node(root, &lines, 0)?, entries });
+    }
+    let at = lines.position_of(root.get());
+    let fields: RawFields<'_> = read(root.get(), at)?;
+    let value = table(&fields.0, &lines, |key, value| {
+        if key != LIST || !value.get().starts_with('[') {
+            return node(value, &lines, 1);
+        }
+        let at = lines.position_of(value.get());
+        let items: Vec<&RawValue> = read(value.get(), at)?;
+        for item in items {
+            entries.push(node(item, &lines, 2)?.into());
+        }
+        Ok(Node { at, value: Value::List(Vec::new()) })
+    });
+    Ok(Document { root: Node { at, value: value? }, entries })
 }
 
 fn node(raw: &RawValue, lines: &Lines<'_>, depth: usize) -> Result<Node, Mistake> {
@@ -27,7 +44,7 @@ fn node(raw: &RawValue, lines: &Lines<'_>, depth: usize) -> Result<Node, Mistake
     let value = match text.as_bytes().first() {
         Some(b'{') => {
             let fields: RawFields<'_> = read(text, at)?;
-            table(&fields.0, lines, depth + 1)?
+            table(&fields.0, lines, |_, value| node(value, lines, depth + 1))?
         }
         Some(b'[') => {
             let items: Vec<&RawValue> = read(text, at)?;
@@ -42,7 +59,11 @@ fn node(raw: &RawValue, lines: &Lines<'_>, depth: usize) -> Result<Node, Mistake
     Ok(Node { at, value })
 }
 
-fn table(raw: &[(&RawValue, &RawValue)], lines: &Lines<'_>, depth: usize) -> Result<Value, Mistake> {
+fn table(
+    raw: &[(&RawValue, &RawValue)],
+    lines: &Lines<'_>,
+    mut convert: impl FnMut(&str, &RawValue) -> Result<Node, Mistake>,
+) -> Result<Value, Mistake> {
     let mut fields: Vec<Field> = Vec::with_capacity(raw.len());
     let mut seen = std::collections::BTreeSet::new();
     for (key, value) in raw {
@@ -51,7 +72,8 @@ fn table(raw: &[(&RawValue, &RawValue)], lines: &Lines<'_>, depth: usize) -> Res
         if !seen.insert(key.clone()) {
             return Err(Mistake::new(at, format!("key {key:?} is there twice")));
         }
-        fields.push(Field { at, key, value: node(value, lines, depth)? });
+        let value = convert(&key, value)?;
+        fields.push(Field { at, key, value });
     }
     Ok(Value::Table(fields))
 }

@@ -29,14 +29,12 @@ const DISTANCE: usize = 256;
 impl<'a> Lines<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         let mut known = vec![(0, Position::START)];
-        let mut at = Position::START;
-        let mut next = DISTANCE;
-        for (offset, c) in text.char_indices() {
-            if offset >= next {
-                known.push((offset, at));
-                next = offset + DISTANCE;
-            }
-            at = step(at, c);
+        let (mut start, mut at) = (0, Position::START);
+        while start + DISTANCE < text.len() {
+            let end = boundary(text, start + DISTANCE);
+            at = advance(at, &text[start..end]);
+            known.push((end, at));
+            start = end;
         }
         Self { text, known }
     }
@@ -45,8 +43,7 @@ impl<'a> Lines<'a> {
     pub(crate) fn position(&self, offset: usize) -> Position {
         let index = self.known.partition_point(|(known, _)| *known <= offset) - 1;
         let (start, at) = self.known[index];
-        let before = self.text[start..].char_indices().take_while(|(index, _)| start + index < offset);
-        before.fold(at, |at, (_, c)| step(at, c))
+        advance(at, &self.text[start..boundary(self.text, offset)])
     }
 
     /// Where `part`, a slice of the text, begins.
@@ -55,9 +52,18 @@ impl<'a> Lines<'a> {
     }
 }
 
-fn step(at: Position, c: char) -> Position {
-    match c {
-        '\n' => Position { line: at.line + 1, column: 1 },
-        _ => Position { line: at.line, column: at.column + 1 },
+/// The end of the character that the byte in front of `offset` is part of.
+fn boundary(text: &str, offset: usize) -> usize {
+    (offset..text.len()).find(|offset| text.is_char_boundary(*offset)).unwrap_or(text.len())
+}
+
+/// The place behind `part`, which begins at `at`.
+fn advance(at: Position, part: &str) -> Position {
+    match part.rfind('\n') {
+        None => Position { line: at.line, column: at.column + part.chars().count() },
+        Some(last) => {
+            let line = at.line + part.matches('\n').count();
+            Position { line, column: 1 + part[last + 1..].chars().count() }
+        }
     }
 }

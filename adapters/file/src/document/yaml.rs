@@ -1,11 +1,12 @@
 //! YAML 1.2, by `serde-saphyr`, which tells the place of each value. Aliases are followed, within limits.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
-use super::{Field, Node, Position, Value};
+use super::{Document, Field, LIST, Node, Position, Value};
 use crate::problem::Mistake;
 
 /// Enough for the largest file with short values; what aliases add is bounded apart from it.
@@ -13,7 +14,7 @@ const MAX_NODES: usize = 32_000_000;
 /// How many values aliases may repeat.
 const MAX_REPEATED: usize = 250_000;
 
-pub(super) fn parse(text: &str) -> Result<Node, Mistake> {
+pub(super) fn parse<T: From<Node>>(text: &str) -> Result<Document<T>, Mistake> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: 2 * MAX_NODES,
@@ -24,12 +25,14 @@ pub(super) fn parse(text: &str) -> Result<Node, Mistake> {
         strict_booleans: true,
         with_snippet: false,
     };
-    let root: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let message = error.to_string();
-        let message = message.split(" at line ").next().unwrap_or_default();
-        Mistake::new(error.location().map_or(Position::START, position), message)
-    })?;
-    Ok(root.into())
+    let root: Spanned<Raw<T, ROOT>> =
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+            let message = error.to_string();
+            let message = message.split(" at line ").next().unwrap_or_default();
+            Mistake::new(error.location().map_or(Position::START, position), message)
+        })?;
+    let at = position(root.referenced);
+    Ok(Document { root: Node { at, value: root.value.value }, entries: root.value.entries })
 }
 
 fn position(location: Location) -> Position {
@@ -37,87 +40,108 @@ fn position(location: Location) -> Position {
     Position { line: number(location.line()), column: number(location.column()) }
 }
 
-struct Raw(Value);
+/// Where in the document a value is.
+const ROOT: u8 = 0;
+const ENTRIES: u8 = 1;
+const INSIDE: u8 = 2;
 
-impl From<Spanned<Raw>> for Node {
-    fn from(raw: Spanned<Raw>) -> Self {
-        Self { at: position(raw.referenced), value: raw.value.0 }
+/// A value, and the entries that were part of it, which it lacks.
+struct Raw<T, const LEVEL: u8> {
+    value: Value,
+    entries: Vec<T>,
+}
+
+impl<T, const LEVEL: u8> From<Value> for Raw<T, LEVEL> {
+    fn from(value: Value) -> Self {
+        Self { value, entries: Vec::new() }
     }
 }
 
-impl<'de> Deserialize<'de> for Raw {
+impl<'de, T: From<Node>, const LEVEL: u8> Deserialize<'de> for Raw<T, LEVEL> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyValue).map(Raw)
+        deserializer.deserialize_any(AnyValue(PhantomData))
     }
 }
 
-struct AnyValue;
+struct AnyValue<T, const LEVEL: u8>(PhantomData<T>);
 
-impl<'de> Visitor<'de> for AnyValue {
-    type Value = Value;
+impl<'de, T: From<Node>, const LEVEL: u8> Visitor<'de> for AnyValue<T, LEVEL> {
+    type Value = Raw<T, LEVEL>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a YAML value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Value::Null.into())
     }
 
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(Value::Null.into())
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 
-    fn visit_bool<E>(self, yes: bool) -> Result<Value, E> {
-        Ok(Value::Bool(yes))
+    fn visit_bool<E>(self, yes: bool) -> Result<Self::Value, E> {
+        Ok(Value::Bool(yes).into())
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-        Ok(Value::Integer(number.into()))
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Value::Integer(number.into()).into())
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-        Ok(Value::Integer(number.into()))
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Value::Integer(number.into()).into())
     }
 
-    fn visit_i128<E>(self, number: i128) -> Result<Value, E> {
-        Ok(Value::Integer(number))
+    fn visit_i128<E>(self, number: i128) -> Result<Self::Value, E> {
+        Ok(Value::Integer(number).into())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-        Ok(Value::Other("a fraction"))
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Value::Other("a fraction").into())
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::Text(text.to_owned()))
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Value::Text(text.to_owned()).into())
     }
 
-    fn visit_string<E>(self, text: String) -> Result<Value, E> {
-        Ok(Value::Text(text))
+    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+        Ok(Value::Text(text).into())
     }
 
-    fn visit_bytes<E>(self, _: &[u8]) -> Result<Value, E> {
-        Ok(Value::Other("binary data"))
+    fn visit_bytes<E>(self, _: &[u8]) -> Result<Self::Value, E> {
+        Ok(Value::Other("binary data").into())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element::<Spanned<Raw>>()? {
-            list.push(item.into());
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let (mut list, mut entries) = (Vec::new(), Vec::new());
+        while let Some(item) = items.next_element::<Spanned<Raw<T, INSIDE>>>()? {
+            let item = Node { at: position(item.referenced), value: item.value.value };
+            if LEVEL == ENTRIES {
+                entries.push(item.into());
+            } else {
+                list.push(item);
+            }
         }
-        Ok(Value::List(list))
+        Ok(Raw { value: Value::List(list), entries })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut fields = Vec::new();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut fields, mut entries) = (Vec::new(), Vec::new());
         while let Some(key) = map.next_key::<Spanned<String>>()? {
-            let value = map.next_value::<Spanned<Raw>>()?.into();
+            let value = if LEVEL == ROOT && key.value == LIST {
+                let list = map.next_value::<Spanned<Raw<T, ENTRIES>>>()?;
+                entries = list.value.entries;
+                Node { at: position(list.referenced), value: list.value.value }
+            } else {
+                let value = map.next_value::<Spanned<Raw<T, INSIDE>>>()?;
+                Node { at: position(value.referenced), value: value.value.value }
+            };
             fields.push(Field { at: position(key.referenced), key: key.value, value });
         }
-        Ok(Value::Table(fields))
+        Ok(Raw { value: Value::Table(fields), entries })
     }
 }

@@ -88,7 +88,8 @@ impl<'a> Bench<'a> {
     /// Whether the platform can do that; if not, it is noted.
     pub(crate) fn can(&mut self, operation: Operation) -> bool {
         let lacking = self.backend.lacks(operation);
-        self.gaps.extend(lacking.map(|why| Gap { operation, why }));
+        let gap = lacking.map(|why| Gap { operation, why });
+        self.gaps.extend(gap.filter(|gap| !self.gaps.contains(gap)));
         lacking.is_none()
     }
 

@@ -15,10 +15,19 @@ use crate::{Backend, BadConfig, Operation, Runner, service};
 /// The rule is broken.
 pub async fn c01_construction_is_pure(backend: &mut dyn Backend) -> Result<Verdict> {
     let mut bench = Bench::new(backend);
-    let can_disconnect = bench.can(Operation::Disconnect);
-    if can_disconnect {
+    construct(&mut bench).await?;
+    if bench.can(Operation::Disconnect) {
         bench.backend.disconnect().await?;
+        construct(&mut bench).await.context("the platform cannot be reached")?;
+        bench.backend.reconnect().await?;
     }
+    let refused = bench.backend.bad_configs();
+    ensure!(!refused.is_empty(), "the backend names no configuration that is refused");
+    refused.iter().try_for_each(is_refused)?;
+    bench.verdict()
+}
+
+async fn construct(bench: &mut Bench<'_>) -> Result<()> {
     let before = tasks();
     // A thread without a runtime: there, whatever wants to spawn or to connect panics.
     let platform = &*bench.backend;
@@ -30,14 +39,7 @@ pub async fn c01_construction_is_pure(backend: &mut dyn Backend) -> Result<Verdi
         let open = bench.backend.connections().await?;
         ensure!(open == 0, "construction opened {open} connections");
     }
-    drop(registry);
-    if can_disconnect {
-        bench.backend.reconnect().await?;
-    }
-    let refused = bench.backend.bad_configs();
-    ensure!(!refused.is_empty(), "the backend names no configuration that is refused");
-    refused.iter().try_for_each(is_refused)?;
-    bench.verdict()
+    Ok(())
 }
 
 fn is_refused(config: &BadConfig) -> Result<()> {
@@ -56,7 +58,9 @@ fn is_refused(config: &BadConfig) -> Result<()> {
 pub async fn c12_dropping_the_attempt_ends_it(backend: &mut dyn Backend) -> Result<Verdict> {
     let mut bench = Bench::with_two(backend).await?;
     let before = tasks();
-    let mut runner = bench.run();
+    // The registry itself stays, so that what it holds on to is not released with it.
+    let registry = bench.registry();
+    let mut runner = Runner::start(Arc::clone(&registry));
     bench.agrees(&mut runner).await?;
     runner.stop().await;
     let last = runner.feed().published().context("it was live")?;
@@ -68,6 +72,7 @@ pub async fn c12_dropping_the_attempt_ends_it(backend: &mut dyn Backend) -> Resu
     // Once another registry has seen a change, the dropped one would have.
     bench.put(service("c.local").http(80).endpoint("10.0.0.3", 8080).build()).await?;
     bench.agrees(&mut bench.run()).await?;
+    drop(registry);
     let now = runner.feed().published().context("a value does not go away")?;
     ensure!(now.revision == last.revision && now.checked == last.checked, "published after it was dropped");
     bench.verdict()

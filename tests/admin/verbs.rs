@@ -1,0 +1,148 @@
+//! The verbs that ask a running pilot, as their users run them.
+
+use std::process::Stdio;
+
+use pilot::proxy::Transport;
+use pilot::resources::ResourceType;
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::fixture::{Pilot, pilot, proxy, snapshot};
+
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs `pilot` in a folder without pilot.toml, with nothing in its environment.
+async fn run(args: &[&str]) -> Ended {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pilot"));
+    command.args(args).current_dir(&folder).env_clear().stdin(Stdio::null()).kill_on_drop(true);
+    let output = command.output().await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Runs a verb against that pilot.
+async fn ask(pilot: &Pilot, args: &[&str]) -> Ended {
+    let url = format!("http://{}", pilot.addr);
+    run(&[args, &["--admin", &url]].concat()).await
+}
+
+async fn with_services() -> Pilot {
+    let pilot = pilot(&["east"]).await;
+    pilot.sinks[0].publish(snapshot(&["a.local", "b.local"]));
+    pilot.ready().await;
+    pilot
+}
+
+#[tokio::test]
+async fn services_are_shown_as_a_table_and_as_json() {
+    let pilot = with_services().await;
+    let table = ask(&pilot, &["services"]).await;
+    assert_eq!(
+        table.stdout,
+        "HOST     PORTS    ENDPOINTS  REGISTRIES\n\
+         a.local  80/http  1          east\n\
+         b.local  80/http  1          east\n"
+    );
+    let one = ask(&pilot, &["services", "a.local"]).await;
+    assert_eq!(
+        one.stdout,
+        "a.local (endpoints), 80/http\n\n\
+         ADDRESS    PORTS     HEALTH   WEIGHT  LOCALITY  REGISTRY\n\
+         127.0.0.1  80->8080  unknown  1       /a        east\n"
+    );
+    let json = ask(&pilot, &["services", "-o", "json"]).await;
+    let report: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(report["services"][1]["host"], "b.local");
+}
+
+#[tokio::test]
+async fn an_unknown_service_is_an_error_that_names_others() {
+    let ended = ask(&with_services().await, &["services", "a.locale"]).await;
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(ended.stderr, "error: no service \"a.locale\" (known: a.local, b.local)\n");
+}
+
+#[tokio::test]
+async fn proxies_show_the_worst_of_each_type_and_what_was_refused() {
+    let pilot = with_services().await;
+    let per_type = Transport::PerType { delta: true };
+    let streams = [(); 2].map(|()| pilot.proxies.connect(&proxy("envoy-1"), per_type, true, None));
+    for stream in &streams {
+        stream.update(ResourceType::Endpoint, |status| {
+            status.on_sent("1", "nonce", 1);
+            status.on_acked("1");
+        });
+    }
+    streams[1].update(ResourceType::Endpoint, |status| status.on_sent("2", "nonce", 1));
+    streams[0].update(ResourceType::Listener, |status| {
+        status.on_sent("1", "nonce", 1);
+        status.on_nacked("1", "no such filter\u{1b}[31m");
+    });
+    assert_eq!(
+        ask(&pilot, &["proxies"]).await.stdout,
+        "PROXY    ROLE    CLIENT  CDS  EDS    LDS     RDS\n\
+         envoy-1  router  -       -    STALE  NACKED  -\n\
+         \n\
+         envoy-1 refused lds 1: no such filter\\u{1b}[31m\n"
+    );
+}
+
+#[tokio::test]
+async fn config_shows_what_a_proxy_gets_connected_or_not() {
+    let pilot = with_services().await;
+    let _connection = pilot.proxies.connect(&proxy("envoy-1"), Transport::Ads, true, None);
+    let name = "outbound|80||a.local";
+    let yaml = ask(&pilot, &["config", "envoy-1", "--type", "cds", "--name", name]).await;
+    assert!(
+        yaml.stdout.starts_with("cds:\n") && yaml.stdout.contains(name),
+        "{}{}",
+        yaml.stdout,
+        yaml.stderr
+    );
+    let json = ask(&pilot, &["config", "envoy-2", "--not-connected", "-o", "json"]).await;
+    let report: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(report["cds"][0]["name"], name);
+    let unknown = ask(&pilot, &["config", "envoy-2"]).await;
+    assert_eq!(unknown.code, Some(1));
+    assert_eq!(unknown.stderr, "error: no proxy \"envoy-2\" is connected (known: envoy-1)\n");
+}
+
+#[tokio::test]
+async fn where_no_pilot_answers_the_error_says_what_to_do() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let ended = run(&["proxies", "--admin", &closed.to_string()]).await;
+    assert_eq!(ended.code, Some(1));
+    let start = format!("error: pilot does not answer at {closed} (");
+    assert!(
+        ended.stderr.starts_with(&start) && ended.stderr.contains("--admin names another"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[tokio::test]
+async fn bootstraps_need_no_configuration_and_follow_it_where_there_is_one() {
+    let yaml = run(&["bootstrap", "--node-id", "on", "--sotw"]).await;
+    assert!(yaml.stdout.starts_with("# Starts an Envoy"), "{}{}", yaml.stdout, yaml.stderr);
+    let bootstrap: Value = serde_saphyr::from_str(&yaml.stdout).unwrap();
+    assert_eq!(bootstrap["node"]["id"], "on");
+    assert_eq!(bootstrap["dynamic_resources"]["ads_config"]["api_type"], "GRPC");
+    let json = run(&["bootstrap", "--grpc", "--set", "xds.listen=127.0.0.1:19000"]).await;
+    let bootstrap: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(bootstrap["xds_servers"][0]["server_uri"], "127.0.0.1:19000");
+    let missing = run(&["bootstrap", "--config", "missing.toml"]).await;
+    assert_eq!((missing.code, missing.stdout.as_str()), (Some(2), ""));
+}
+
+#[tokio::test]
+async fn a_pilot_that_knows_nothing_yet_says_what_it_waits_for() {
+    let pilot = pilot(&["east"]).await;
+    let expected = "error: the services are not known yet: registry east: has not answered yet\n";
+    assert_eq!(ask(&pilot, &["services"]).await.stderr, expected);
+    assert_eq!(ask(&pilot, &["config", "a", "--not-connected"]).await.stderr, expected);
+}

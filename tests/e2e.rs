@@ -1,0 +1,35 @@
+//! End-to-end tests: the real `pilot`, real Envoys, gRPC's own xDS client, real backends, on loopback.
+//!
+//! `tests/run` installs what they need. Without it they say what is missing, and are counted as skipped.
+
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without ends it")]
+
+#[path = "support"]
+mod support {
+    pub(crate) mod backend;
+    pub(crate) mod bootstrap;
+    pub(crate) mod conversation;
+    pub(crate) mod envoy;
+    pub(crate) mod grpc;
+    pub(crate) mod http;
+    pub(crate) mod load;
+    pub(crate) mod loopback;
+    pub(crate) mod pilot;
+    pub(crate) mod process;
+    pub(crate) mod services;
+    pub(crate) mod tools;
+    pub(crate) mod wait;
+}
+
+#[path = "e2e"]
+mod e2e {
+    mod acceptance;
+    mod changes;
+    mod grpc;
+    mod isolation;
+    mod lifecycle;
+    mod registries;
+    mod restart;
+    mod routing;
+    mod verbs;
+}

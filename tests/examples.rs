@@ -1,0 +1,90 @@
+//! The examples do what they say: they are built, run and asked.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+#[path = "support"]
+#[allow(dead_code, reason = "each test uses a part")]
+mod support {
+    pub(crate) mod http;
+    pub(crate) mod loopback;
+    pub(crate) mod wait;
+}
+
+use support::http;
+use support::loopback::own_address;
+use support::wait::{PATIENCE, holds, until};
+
+/// Builds an example, as `cargo test` for one test alone does not, and tells where it is.
+async fn example(name: &str) -> PathBuf {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--workspace", "--example", name]);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().await.unwrap();
+    assert!(built.success(), "{name} does not build");
+    let deps = std::env::current_exe().unwrap();
+    deps.parent().unwrap().parent().unwrap().join("examples").join(name)
+}
+
+async fn accepted(platform: &TcpListener) -> TcpStream {
+    timeout(PATIENCE, platform.accept()).await.expect("the registry connects").unwrap().0
+}
+
+fn start(example: &PathBuf, arguments: [String; 3]) -> Child {
+    let mut command = Command::new(example);
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    command.spawn().unwrap()
+}
+
+#[tokio::test]
+async fn registry_of_ones_own_is_followed() {
+    let example = example("custom_registry").await;
+    let address = own_address();
+    let (xds, admin) = ((address, 18000).into(), (address, 18080).into());
+    let platform = TcpListener::bind((address, 7000)).await.unwrap();
+    let places: [std::net::SocketAddr; 3] = [platform.local_addr().unwrap(), xds, admin];
+    let mut child = start(&example, places.map(|place| place.to_string()));
+    let debug = async |path: &str| {
+        let body = http::body(admin, "localhost", path).await?;
+        serde_json::from_str::<Value>(&body).map_err(|error| format!("{path}: {error}: {body}"))
+    };
+    let hosts = async || {
+        let report = debug("/debug/services").await?;
+        let services = report["services"].as_array().ok_or(format!("no services: {report}"))?;
+        Ok::<Vec<_>, String>(services.iter().map(|it| it["host"].as_str().unwrap().to_owned()).collect())
+    };
+    let knows = async |expected: &[&str]| {
+        until(&format!("it knows {expected:?}"), async || {
+            let hosts = hosts().await?;
+            holds(hosts == expected, format!("{hosts:?}"))
+        })
+        .await;
+    };
+
+    let mut stream = accepted(&platform).await;
+    stream.write_all(b"reviews.local 127.0.0.1:9181\nreviews.local [::1]:9182\nnonsense\n.\n").await.unwrap();
+    knows(&["reviews.local"]).await;
+    let registries = debug("/debug/registries").await.unwrap().to_string();
+    assert!(registries.contains("nonsense") && registries.contains("expected a host"), "{registries}");
+
+    // A list that is not whole is not published, and what was known outlives the connection.
+    stream.write_all(b"ratings.local 127.0.0.1:9183\n").await.unwrap();
+    drop(stream);
+    let mut stream = accepted(&platform).await;
+    knows(&["reviews.local"]).await;
+    stream.write_all(b"ratings.local 127.0.0.1:9183\n.\n").await.unwrap();
+    knows(&["ratings.local"]).await;
+
+    let interrupted = Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().await;
+    assert!(interrupted.unwrap().success());
+    assert!(timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap().success());
+}

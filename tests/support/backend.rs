@@ -1,0 +1,139 @@
+//! Small servers that say who they are: what traffic is routed to.
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
+
+use super::services::Place;
+
+/// A server of this process. It ends, with its connections, when it is dropped.
+pub(crate) struct Backend {
+    address: String,
+    served: Arc<AtomicU64>,
+    _accepting: JoinSet<()>,
+}
+
+/// What a backend does with a connection.
+#[derive(Clone)]
+struct Speaker {
+    name: Arc<str>,
+    talk: Talk,
+    served: Arc<AtomicU64>,
+}
+
+#[derive(Clone, Copy)]
+enum Talk {
+    /// Answers requests, in HTTP/1 or HTTP/2 as the client likes, with its name.
+    Http,
+    /// Greets with its name, then sends each line back.
+    Echo,
+}
+
+impl Backend {
+    /// An HTTP server on 127.0.0.1.
+    pub(crate) async fn http(name: &str) -> Self {
+        Self::tcp_listener(name, Talk::Http, "127.0.0.1:0").await
+    }
+
+    /// An HTTP server on ::1.
+    pub(crate) async fn http_on_ipv6(name: &str) -> Self {
+        Self::tcp_listener(name, Talk::Http, "[::1]:0").await
+    }
+
+    /// A TCP server on 127.0.0.1 that greets with its name and then sends lines back.
+    pub(crate) async fn echo(name: &str) -> Self {
+        Self::tcp_listener(name, Talk::Echo, "127.0.0.1:0").await
+    }
+
+    /// An HTTP server on a Unix socket.
+    pub(crate) fn http_on_unix(name: &str, path: &Path) -> Self {
+        let listener = UnixListener::bind(path).unwrap();
+        let speaker = Speaker::new(name, Talk::Http);
+        let served = Arc::clone(&speaker.served);
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(speaker.clone().speak(stream));
+            }
+        });
+        Self { address: format!("unix:{}", path.display()), served, _accepting: accepting }
+    }
+
+    async fn tcp_listener(name: &str, talk: Talk, bind: &str) -> Self {
+        let listener = TcpListener::bind(bind).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let speaker = Speaker::new(name, talk);
+        let served = Arc::clone(&speaker.served);
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).unwrap();
+                connections.spawn(speaker.clone().speak(stream));
+            }
+        });
+        Self { address, served, _accepting: accepting }
+    }
+
+    /// Where it is, for a services file.
+    pub(crate) fn place(&self) -> Place {
+        Place::at(&self.address)
+    }
+
+    /// How many requests or connections it has answered.
+    pub(crate) fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+}
+
+impl Speaker {
+    fn new(name: &str, talk: Talk) -> Self {
+        Self { name: name.into(), talk, served: Arc::default() }
+    }
+
+    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        // A connection that breaks is seen on its other end.
+        match self.talk {
+            Talk::Http => {
+                let answer = service_fn(|request| std::future::ready(self.answer(&request)));
+                let server = auto::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(stream), answer).await;
+            }
+            Talk::Echo => {
+                let _ = self.echo(stream).await;
+            }
+        }
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        self.served.fetch_add(1, Ordering::Relaxed);
+        let body = Bytes::from(self.name.to_string());
+        let response = Response::builder().header("x-seen-version", format!("{:?}", request.version()));
+        Ok(response.body(Full::new(body)).unwrap())
+    }
+
+    async fn echo(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
+        self.served.fetch_add(1, Ordering::Relaxed);
+        let mut stream = BufReader::new(stream);
+        stream.write_all(format!("{}\n", self.name).as_bytes()).await?;
+        let mut line = String::new();
+        while stream.read_line(&mut line).await? > 0 {
+            stream.write_all(line.as_bytes()).await?;
+            line.clear();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! What clients are started with: as `pilot bootstrap` prints it.
+
+use serde_json::{Value, json};
+
+use super::envoy::Kind;
+use super::pilot::Pilot;
+
+/// The bootstrap of an Envoy that asks in this way.
+pub(crate) fn envoy(pilot: &Pilot, kind: Kind) -> Value {
+    let admin = format!("{}:15000", pilot.address());
+    let mut arguments = vec!["bootstrap", "-o", "json", "--admin-address", &admin];
+    arguments.extend(match kind {
+        Kind::Delta => &[][..],
+        Kind::Sotw => &["--sotw"],
+        Kind::PerTypeDelta => &["--per-type"],
+        Kind::PerTypeSotw => &["--per-type", "--sotw"],
+    });
+    let mut bootstrap = print(pilot, &arguments);
+    for config in ["ads_config", "cds_config", "lds_config"] {
+        let source = &mut bootstrap["dynamic_resources"][config];
+        let api = if config == "ads_config" { Some(source) } else { source.get_mut("api_config_source") };
+        if let Some(service) = api.and_then(|api| api.pointer_mut("/grpc_services/0/envoy_grpc")) {
+            // Comes back sooner than after up to half a minute when pilot was away.
+            let back_off = json!({ "base_interval": "0.1s", "max_interval": "1s" });
+            service["retry_policy"] = json!({ "retry_back_off": back_off });
+        }
+    }
+    bootstrap
+}
+
+/// The bootstrap of a gRPC client.
+pub(crate) fn grpc(pilot: &Pilot) -> Value {
+    print(pilot, &["bootstrap", "--grpc"])
+}
+
+fn print(pilot: &Pilot, arguments: &[&str]) -> Value {
+    let mut command = pilot.command(arguments);
+    let output = command.arg("--config").arg(pilot.config()).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}

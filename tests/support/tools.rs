@@ -1,0 +1,34 @@
+//! The real components that tests run against. `tests/run` installs them and says where they are.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+/// The newest Envoy.
+pub(crate) fn envoy() -> Option<PathBuf> {
+    tool("PILOT_TEST_ENVOY", "a real Envoy")
+}
+
+/// The oldest Envoy that pilot serves.
+pub(crate) fn oldest_envoy() -> Option<PathBuf> {
+    tool("PILOT_TEST_ENVOY_OLD", "the oldest Envoy")
+}
+
+/// A Python that has grpcio.
+pub(crate) fn python() -> Option<PathBuf> {
+    tool("PILOT_TEST_PYTHON", "a Python with grpcio")
+}
+
+fn tool(variable: &str, what: &str) -> Option<PathBuf> {
+    let path = std::env::var_os(variable).filter(|path| !path.is_empty());
+    if path.is_none() {
+        skipped(&format!("{what} is needed: {variable} is not set; tests/run installs it and sets it"));
+    }
+    path.map(PathBuf::from)
+}
+
+/// Says why a test does not run here. `tests/run` counts these lines.
+pub(crate) fn skipped(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    // Not `eprintln!`, of which nothing is seen when the test passes; on a line of its own.
+    let _ = writeln!(std::io::stderr(), "\nskipped: {test}: {why}");
+}

@@ -1,0 +1,148 @@
+//! Whole translations as YAML in Envoy's field names. `UPDATE_GOLDEN=1` rewrites the files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use pilot::mesh::{Mesh, MeshOptions};
+use pilot::proxy::{ConfigSource, Role, Scope};
+use pilot::resources::{ResourceType, dangling, to_json};
+use pilot::translate::{Translation, translate};
+use pilot_registry::{Health, Locality, Resolution};
+use serde_json::{Value, json};
+
+use crate::world::{empty, mesh, mesh_after, port, resolved, router, source, spec};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// Every case: its file's name, a world, who asks.
+fn cases() -> Vec<(&'static str, Mesh, Scope)> {
+    let per_type = |delta| ConfigSource::PerType { cluster: "pilot".into(), delta };
+    let one_http = || mesh(vec![spec("reviews.local", &["9080/http"], &["127.0.0.1:9181"])]);
+    vec![
+        ("empty", Mesh::default(), router()),
+        ("http", http(), router()),
+        ("http_sidecar", one_http(), Scope { role: Role::Sidecar, ..router() }),
+        ("http_delta", one_http(), Scope { config_source: per_type(true), ..router() }),
+        ("http_sotw", one_http(), Scope { config_source: per_type(false), ..router() }),
+        ("grpc", grpc(), router()),
+        ("tcp_and_udp", tcp_and_udp(), router()),
+        ("dns_and_passthrough", dns_and_passthrough(), router()),
+        ("localities_and_priorities", localities_and_priorities(), router()),
+        ("ipv6", ipv6(), router()),
+        ("conflicts", conflicts(), router()),
+    ]
+}
+
+fn http() -> Mesh {
+    let mut reviews =
+        spec("reviews.local", &["9080/http", "9090/http"], &["127.0.0.1:9181", "127.0.0.1:9182"]);
+    reviews.aliases = vec!["reviews".parse().unwrap()];
+    reviews.virtual_addresses = vec!["10.1.0.1".parse().unwrap()];
+    reviews.endpoints[0].labels = [("version".to_owned(), "v1".to_owned())].into();
+    reviews.endpoints[1].weight = 2.try_into().unwrap();
+    reviews.endpoints[1].identity = Some("spiffe://mesh/reviews".parse().unwrap());
+    // Not every endpoint serves every port.
+    reviews.endpoints[1].ports.remove(&port(9090));
+    mesh(vec![reviews, spec("ratings.local", &["9080/http"], &[])])
+}
+
+fn grpc() -> Mesh {
+    let mut greeter = spec("greeter.local", &["50051/grpc", "8080/http"], &["127.0.0.1:50151"]);
+    greeter.aliases = vec!["greeter".parse().unwrap()];
+    mesh(vec![greeter])
+}
+
+fn tcp_and_udp() -> Mesh {
+    let mut mysql = spec("mysql.local", &["3306/tcp"], &["127.0.0.1:3307"]);
+    mysql.virtual_addresses = vec!["127.0.0.9".parse().unwrap(), "198.51.100.7".parse().unwrap()];
+    mesh(vec![
+        mysql,
+        spec("mongo.local", &["27017/mongo"], &["127.0.0.1:27018"]),
+        spec("redis.local", &["6379/redis"], &["unix:/run/redis.sock:6379"]),
+        spec("secure.local", &["8443/tls"], &["127.0.0.1:8444"]),
+        spec("dns.local", &["5353/udp"], &["127.0.0.1:5354"]),
+    ])
+}
+
+fn dns_and_passthrough() -> Mesh {
+    mesh(vec![
+        resolved(spec("api.example.com", &["80/http"], &[]), Resolution::Dns),
+        resolved(
+            spec("db.local", &["5432/tcp"], &["db.example.com:5433", "127.0.0.1:5434"]),
+            Resolution::Dns,
+        ),
+        resolved(spec("outside.local", &["8081/http", "8082/tcp"], &[]), Resolution::Passthrough),
+    ])
+}
+
+fn localities_and_priorities() -> Mesh {
+    let addresses = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80", "10.0.0.5:80"];
+    let health = [Health::Healthy, Health::Warning, Health::Unhealthy, Health::Draining, Health::Unknown];
+    let mut near = spec("a.local", &["80/http"], &addresses);
+    for ((endpoint, health), zone) in near.endpoints.iter_mut().zip(health).zip(["b", "a", "b", "a", ""]) {
+        let region = if zone.is_empty() { "" } else { "eu" };
+        endpoint.locality = Locality { region: region.into(), zone: zone.into(), sub_zone: String::new() };
+        endpoint.health = health;
+    }
+    // The second registry knows an endpoint of the first, too: it counts once.
+    let far = spec("a.local", &["80/http"], &["10.0.0.1:80", "10.9.0.1:80"]);
+    mesh_after(&empty(), &[source("near", 3, vec![near]), source("far", 7, vec![far])])
+}
+
+fn ipv6() -> Mesh {
+    let mut web = spec("web.local", &["8080/http"], &["::1:8081"]);
+    web.virtual_addresses = vec!["2001:db8::1".parse().unwrap()];
+    let mut mesh = mesh(vec![web, spec("db.local", &["5432/tcp"], &["::1:5433"])]);
+    mesh.options = MeshOptions { bind: "::1".parse().unwrap(), ..mesh.options };
+    mesh
+}
+
+fn conflicts() -> Mesh {
+    let mut first = spec("a.local", &["3306/tcp", "9080/http"], &["127.0.0.1:1001"]);
+    first.aliases = vec!["db".parse().unwrap(), "b.local".parse().unwrap()];
+    let mut second = spec("b.local", &["3306/tcp", "9080/tcp", "15080/http"], &["127.0.0.1:1002"]);
+    second.aliases = vec!["db".parse().unwrap()];
+    mesh(vec![first, second])
+}
+
+fn as_yaml(translation: &Translation) -> String {
+    let mut document = BTreeMap::new();
+    for kind in ResourceType::ALL {
+        let resources = translation.types[kind as usize].resources().iter();
+        let resources: Vec<Value> = resources.map(|resource| to_json(resource).unwrap()).collect();
+        document.insert(kind.as_str(), json!(resources));
+    }
+    let conflicts = translation.conflicts.iter().map(ToString::to_string);
+    document.insert("conflicts", json!(conflicts.collect::<Vec<_>>()));
+    serde_saphyr::to_string(&document).unwrap()
+}
+
+#[test]
+fn translations_are_those_written_down() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    for (name, mesh, scope) in cases() {
+        let translation = translate(&mesh, &scope);
+        assert_eq!(dangling(&translation.types), [], "{name}");
+        let (path, text) = (folder().join(name).with_extension("yaml"), as_yaml(&translation));
+        if update {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            golden == text,
+            "{} differs; UPDATE_GOLDEN=1 rewrites it. It would be:\n{text}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn no_golden_file_is_an_orphan() {
+    let cases: BTreeSet<String> = cases().iter().map(|(name, ..)| format!("{name}.yaml")).collect();
+    let files = std::fs::read_dir(folder()).unwrap();
+    let files: BTreeSet<String> =
+        files.map(|file| file.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    assert_eq!(files.difference(&cases).collect::<Vec<_>>(), Vec::<&String>::new());
+}

@@ -1,0 +1,9 @@
+//! Translation, seen from outside: worlds of services in, Envoy's resources out.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod conflicts;
+mod golden;
+mod properties;
+mod rules;
+mod world;

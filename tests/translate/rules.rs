@@ -1,0 +1,115 @@
+//! Rules that a reader of golden files would miss.
+
+use std::sync::Arc;
+
+use pilot::resources::{ResourceType, Typed};
+use pilot::translate::{Translation, Translator, translate};
+use pilot_envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use pilot_envoy_api::envoy::config::route::v3::RouteConfiguration;
+use pilot_envoy_api::google::protobuf::Any;
+use pilot_registry::{Resolution, Weight};
+use prost::Message;
+
+use crate::world::{empty, mesh, mesh_after, resolved, router, source, spec};
+
+fn decode<M: Typed + Default>(translation: &Translation, name: &str) -> M {
+    let resource = translation.types[M::TYPE as usize].get(name).unwrap_or_else(|| panic!("no {name}"));
+    let any = Any::decode(resource.any_bytes().clone()).unwrap();
+    M::decode(any.value).unwrap()
+}
+
+fn names(translation: &Translation, kind: ResourceType) -> Vec<&str> {
+    translation.types[kind as usize].resources().iter().map(|resource| &**resource.name()).collect()
+}
+
+/// lessons.md L3: an endpoint change never touches a listener.
+#[test]
+fn l3_an_endpoint_change_touches_its_endpoints_only() {
+    let world = |endpoints: &[&str]| {
+        vec![
+            spec("a.local", &["80/http", "81/tcp", "82/grpc"], endpoints),
+            spec("b.local", &["80/http"], &["10.0.0.9:80"]),
+        ]
+    };
+    let mut translator = Translator::new(router());
+    let first = mesh(world(&["10.0.0.1:80"]));
+    let before = translator.translate(&first);
+    let second = mesh_after(&first, &[source("file", 0, world(&["10.0.0.1:80", "10.0.0.2:80"]))]);
+    let after = translator.translate(&second);
+    for kind in [ResourceType::Cluster, ResourceType::Listener, ResourceType::Route] {
+        assert!(Arc::ptr_eq(&before.types[kind as usize], &after.types[kind as usize]), "{kind}");
+    }
+    let endpoints = |translation: &Translation, name| {
+        Arc::clone(translation.types[ResourceType::Endpoint as usize].get(name).unwrap())
+    };
+    let (other, own) = ("outbound|80||b.local", "outbound|80||a.local");
+    assert!(Arc::ptr_eq(&endpoints(&before, other), &endpoints(&after, other)));
+    assert_ne!(endpoints(&before, own), endpoints(&after, own));
+}
+
+/// lessons.md L18: known to be empty is not unknown.
+#[test]
+fn l18_a_service_without_endpoints_has_an_empty_assignment() {
+    let translation = translate(&mesh(vec![spec("a.local", &["80/http"], &[])]), &router());
+    let assignment: ClusterLoadAssignment = decode(&translation, "outbound|80||a.local");
+    assert!(assignment.endpoints.is_empty());
+}
+
+#[test]
+fn a_bare_host_means_the_only_http_port_or_80_or_the_lowest() {
+    let services = vec![
+        spec("one.local", &["22/tcp", "9090/http"], &[]),
+        spec("eighty.local", &["79/http", "80/http"], &[]),
+        spec("lowest.local", &["9001/http", "9000/http"], &[]),
+    ];
+    let translation = translate(&mesh(services), &router());
+    let routes: RouteConfiguration = decode(&translation, "http_listen");
+    let bare = |host: &&str| {
+        let domain = |domain: &String| domain == host;
+        let found = routes.virtual_hosts.iter().find(|virtual_host| virtual_host.domains.iter().any(domain));
+        found.map(|virtual_host| virtual_host.name.clone())
+    };
+    let hosts = ["one.local", "eighty.local", "lowest.local"];
+    let expected = ["one.local:9090", "eighty.local:80", "lowest.local:9000"];
+    assert_eq!(hosts.iter().filter_map(bare).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn weights_of_a_priority_fit_32_bits() {
+    let addresses: Vec<String> = (0..5_000).map(|i| format!("10.0.{}.{}:80", i / 250, i % 250 + 1)).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let mut heavy = spec("a.local", &["80/http"], &addresses);
+    for endpoint in &mut heavy.endpoints[1..] {
+        endpoint.weight = Weight::MAX.try_into().unwrap();
+    }
+    let translation = translate(&mesh(vec![heavy]), &router());
+    let assignment: ClusterLoadAssignment = decode(&translation, "outbound|80||a.local");
+    let weights = assignment.endpoints.iter().flat_map(|locality| &locality.lb_endpoints);
+    let weights: Vec<u64> =
+        weights.map(|endpoint| endpoint.load_balancing_weight.unwrap().value.into()).collect();
+    assert_eq!(weights.len(), 5_000);
+    assert!(weights.iter().all(|weight| *weight > 0));
+    assert!(weights.iter().sum::<u64>() <= u32::MAX.into());
+}
+
+#[test]
+fn grpc_clients_are_not_offered_what_they_refuse() {
+    let dns = resolved(spec("dns.local", &["80/grpc"], &[]), Resolution::Dns);
+    let translation = translate(&mesh(vec![dns, spec("web.local", &["81/http"], &[])]), &router());
+    let listeners = names(&translation, ResourceType::Listener);
+    assert_eq!(listeners, ["127.0.0.1_80", "127.0.0.1_81", "http_listen"]);
+}
+
+#[test]
+fn names_of_removed_services_go_to_those_that_wait_for_them() {
+    let world = |hosts: &[&str]| hosts.iter().map(|host| spec(host, &["3306/tcp"], &[])).collect::<Vec<_>>();
+    let mut translator = Translator::new(router());
+    let first = mesh(world(&["a.local", "b.local"]));
+    assert_eq!(translator.translate(&first).conflicts.len(), 1);
+    let second = mesh_after(&first, &[source("file", 0, world(&["b.local"]))]);
+    let after = translator.translate(&second);
+    assert!(after.conflicts.is_empty());
+    assert_eq!(names(&after, ResourceType::Listener), ["127.0.0.1_3306", "http_listen"]);
+    assert_eq!(after.types, translate(&second, &router()).types);
+    assert_eq!(translator.translate(&empty()).types, translate(&empty(), &router()).types);
+}

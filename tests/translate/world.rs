@@ -1,0 +1,65 @@
+//! Small worlds, written down shortly.
+
+use std::sync::Arc;
+
+use pilot::catalog::{Catalog, Source};
+use pilot::mesh::{Mesh, MeshOptions};
+use pilot::proxy::{ConfigSource, Role, Scope};
+use pilot_registry::{Endpoint, Port, Resolution, Service, ServicePort, ServiceSpec, Snapshot};
+
+/// A port from a number that is one.
+pub(crate) fn port(number: u16) -> Port {
+    Port::try_from(u32::from(number)).unwrap()
+}
+
+/// A service with these ports, `number/protocol`, and these endpoints, which serve all of them:
+/// `address:port`.
+pub(crate) fn spec(host: &str, ports: &[&str], endpoints: &[&str]) -> ServiceSpec {
+    let mut spec = ServiceSpec::new(host.parse().unwrap());
+    for text in ports {
+        let (number, protocol) = text.split_once('/').unwrap();
+        let protocol = protocol.parse().unwrap();
+        spec.ports.push(ServicePort { number: number.parse().unwrap(), name: (*text).to_owned(), protocol });
+    }
+    let numbers: Vec<Port> = spec.ports.iter().map(|port| port.number).collect();
+    for text in endpoints {
+        let (address, own) = text.rsplit_once(':').unwrap();
+        let mut endpoint = Endpoint::new(address.parse().unwrap());
+        endpoint.ports = numbers.iter().map(|number| (*number, own.parse().unwrap())).collect();
+        spec.endpoints.push(endpoint);
+    }
+    spec
+}
+
+/// The same, resolved in another way.
+pub(crate) fn resolved(spec: ServiceSpec, resolution: Resolution) -> ServiceSpec {
+    ServiceSpec { resolution, ..spec }
+}
+
+/// What a registry of that name and priority says.
+pub(crate) fn source(registry: &str, priority: u32, specs: Vec<ServiceSpec>) -> Source {
+    let services = specs.into_iter().map(|spec| Arc::new(Service::new(spec).unwrap()));
+    let snapshot = Arc::new(Snapshot::new(services).unwrap());
+    Source { registry: registry.into(), priority, snapshot }
+}
+
+/// A mesh of these registries, after another mesh.
+pub(crate) fn mesh_after(previous: &Mesh, sources: &[Source]) -> Mesh {
+    Mesh { catalog: Catalog::merge(sources, &previous.catalog), options: previous.options.clone() }
+}
+
+/// A mesh of one registry, with the listener to every HTTP service.
+pub(crate) fn mesh(specs: Vec<ServiceSpec>) -> Mesh {
+    mesh_after(&empty(), &[source("file", 0, specs)])
+}
+
+/// A mesh without services.
+pub(crate) fn empty() -> Mesh {
+    let http_listen = Some("127.0.0.1:15080".parse().unwrap());
+    Mesh { catalog: Catalog::default(), options: MeshOptions { http_listen, ..MeshOptions::default() } }
+}
+
+/// A router that uses ADS.
+pub(crate) fn router() -> Scope {
+    Scope { role: Role::Router, config_source: ConfigSource::Ads }
+}

@@ -1,0 +1,281 @@
+//! A client's end of one machine: says requests as real clients write them, reads responses as text.
+//!
+//! A response reads `cds a@1 b@2 -c`: type, resources with their content, removed names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pilot::resources::{ResourceSet, ResourceType};
+use pilot::xds::{Delta, Limits, Machine, Outcome, Refusal, Response, Sotw, Variant};
+use pilot_envoy_api::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DiscoveryRequest, Resource as DeltaResource,
+};
+use pilot_envoy_api::google::protobuf::Any;
+use pilot_envoy_api::google::rpc::Status;
+use prost::Message;
+
+use crate::things::Thing;
+
+/// What a response holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Content {
+    /// Name and content.
+    pub(crate) resources: Vec<(String, String)>,
+    pub(crate) removed: Vec<String>,
+    pub(crate) version: String,
+    pub(crate) nonce: String,
+    pub(crate) type_url: String,
+}
+
+/// The two variants, as far as a driver has to tell them apart.
+pub(crate) trait Dialect: Variant {
+    /// The acknowledgement of a response, or its rejection. `names`: what the client is subscribed to.
+    fn answer(content: &Content, accepted: &str, names: &[String], error: Option<Status>) -> Self::Request;
+    fn content(message: &Self::Response) -> Content;
+}
+
+impl Dialect for Sotw {
+    fn answer(
+        content: &Content,
+        accepted: &str,
+        names: &[String],
+        error: Option<Status>,
+    ) -> DiscoveryRequest {
+        DiscoveryRequest {
+            version_info: accepted.to_owned(),
+            resource_names: names.to_vec(),
+            type_url: content.type_url.clone(),
+            response_nonce: content.nonce.clone(),
+            error_detail: error,
+            ..Default::default()
+        }
+    }
+
+    fn content(message: &Self::Response) -> Content {
+        let things = message.resources.iter().map(|bytes| Thing::of(&Any::decode(bytes.clone()).unwrap()));
+        Content {
+            resources: things.map(|thing| (thing.name, thing.content)).collect(),
+            removed: Vec::new(),
+            version: message.version_info.clone(),
+            nonce: message.nonce.clone(),
+            type_url: message.type_url.clone(),
+        }
+    }
+}
+
+impl Dialect for Delta {
+    fn answer(content: &Content, _: &str, _: &[String], error: Option<Status>) -> DeltaDiscoveryRequest {
+        DeltaDiscoveryRequest {
+            type_url: content.type_url.clone(),
+            response_nonce: content.nonce.clone(),
+            error_detail: error,
+            ..Default::default()
+        }
+    }
+
+    fn content(message: &Self::Response) -> Content {
+        let things = message.resources.iter().map(|bytes| {
+            let resource = DeltaResource::decode(bytes.clone()).unwrap();
+            let thing = Thing::of(resource.resource.as_ref().unwrap());
+            assert_eq!((&thing.name, &thing.content), (&resource.name, &resource.version));
+            (thing.name, thing.content)
+        });
+        Content {
+            resources: things.collect(),
+            removed: message.removed_resources.clone(),
+            version: message.system_version_info.clone(),
+            nonce: message.nonce.clone(),
+            type_url: message.type_url.clone(),
+        }
+    }
+}
+
+/// One stream. What it receives stays unanswered until the test answers it.
+pub(crate) struct Stream<V: Dialect> {
+    pub(crate) machine: Machine<V>,
+    received: Vec<String>,
+    /// By type URL: the last response.
+    last: BTreeMap<String, Content>,
+    accepted: BTreeMap<String, String>,
+    names: BTreeMap<String, Vec<String>>,
+}
+
+pub(crate) const LIMITS: Limits = Limits { max_names: 100 };
+
+impl<V: Dialect> Stream<V> {
+    /// An aggregated stream.
+    pub(crate) fn ads(set: &Arc<ResourceSet>) -> Self {
+        let mut stream = Self::new(None);
+        stream.update(set);
+        stream
+    }
+
+    /// A stream of one type.
+    pub(crate) fn of(kind: ResourceType, set: &Arc<ResourceSet>) -> Self {
+        let mut stream = Self::new(Some(kind));
+        stream.update(set);
+        stream
+    }
+
+    /// A stream on which nothing is known yet.
+    pub(crate) fn new(only: Option<ResourceType>) -> Self {
+        Self {
+            machine: Machine::new(only, LIMITS),
+            received: Vec::new(),
+            last: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            names: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn update(&mut self, set: &Arc<ResourceSet>) {
+        self.machine.update(Arc::clone(set));
+        self.collect();
+    }
+
+    pub(crate) fn request(&mut self, request: V::Request) -> Outcome {
+        self.try_request(request).unwrap()
+    }
+
+    pub(crate) fn try_request(&mut self, request: V::Request) -> Result<Outcome, Refusal> {
+        let outcome = self.machine.request(request)?;
+        self.collect();
+        Ok(outcome)
+    }
+
+    pub(crate) fn ack(&mut self, kind: ResourceType) -> Outcome {
+        let content = self.last[kind.type_url()].clone();
+        self.accepted.insert(kind.type_url().to_owned(), content.version.clone());
+        self.answer(kind, &content, None)
+    }
+
+    pub(crate) fn nack(&mut self, kind: ResourceType) -> Outcome {
+        let content = self.last[kind.type_url()].clone();
+        let error = Status { code: 13, message: "no good".to_owned(), ..Default::default() };
+        self.answer(kind, &content, Some(error))
+    }
+
+    fn answer(&mut self, kind: ResourceType, content: &Content, error: Option<Status>) -> Outcome {
+        let accepted = self.accepted.get(kind.type_url()).cloned().unwrap_or_default();
+        let names = self.names.get(kind.type_url()).cloned().unwrap_or_default();
+        self.request(V::answer(content, &accepted, &names, error))
+    }
+
+    /// Acknowledges everything until nothing more comes. Says all that came.
+    pub(crate) fn settle(&mut self) -> Vec<String> {
+        let mut all = self.received();
+        loop {
+            let waiting = ResourceType::ALL.into_iter().filter(|kind| self.is_unanswered(*kind));
+            for kind in waiting.collect::<Vec<_>>() {
+                self.ack(kind);
+            }
+            if self.received.is_empty() {
+                return all;
+            }
+            all.append(&mut self.received);
+        }
+    }
+
+    pub(crate) fn end_patience(&mut self) {
+        self.machine.end_patience();
+        self.collect();
+    }
+
+    /// What came since this was last asked.
+    pub(crate) fn received(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.received)
+    }
+
+    pub(crate) fn last(&self, kind: ResourceType) -> &Content {
+        &self.last[kind.type_url()]
+    }
+
+    fn is_unanswered(&self, kind: ResourceType) -> bool {
+        self.machine.state(kind).in_flight.is_some()
+    }
+
+    fn collect(&mut self) {
+        let responses = self.machine.responses();
+        for Response { message, .. } in responses {
+            let content = V::content(&message);
+            let names = content.resources.iter().map(|(name, _)| name).chain(&content.removed);
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "P13: a name twice in {content:?}");
+            self.received.push(text(&content));
+            self.last.insert(content.type_url.clone(), content);
+        }
+        assert!(self.machine.responses().is_empty(), "all that may be sent is sent at once");
+    }
+}
+
+fn text(content: &Content) -> String {
+    let kind = ResourceType::from_type_url(&content.type_url);
+    let mut text = kind.map_or_else(|| content.type_url.clone(), |kind| kind.to_string());
+    for (name, content) in &content.resources {
+        text.push_str(&format!(" {name}@{content}"));
+    }
+    for name in &content.removed {
+        text.push_str(&format!(" -{name}"));
+    }
+    text
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+impl Stream<Sotw> {
+    /// Asks for these names, with the nonce of the last response of the type.
+    pub(crate) fn ask(&mut self, kind: ResourceType, names: &[&str]) -> Outcome {
+        self.names.insert(kind.type_url().to_owned(), owned(names));
+        let nonce = self.last.get(kind.type_url()).map(|content| content.nonce.clone());
+        let request = self.request_for(kind, names, &nonce.unwrap_or_default());
+        self.request(request)
+    }
+
+    pub(crate) fn request_for(&self, kind: ResourceType, names: &[&str], nonce: &str) -> DiscoveryRequest {
+        DiscoveryRequest {
+            version_info: self.accepted.get(kind.type_url()).cloned().unwrap_or_default(),
+            resource_names: owned(names),
+            type_url: kind.type_url().to_owned(),
+            response_nonce: nonce.to_owned(),
+            ..Default::default()
+        }
+    }
+}
+
+/// A delta request without a nonce.
+pub(crate) fn delta_request(
+    kind: ResourceType,
+    subscribe: &[&str],
+    unsubscribe: &[&str],
+) -> DeltaDiscoveryRequest {
+    DeltaDiscoveryRequest {
+        type_url: kind.type_url().to_owned(),
+        resource_names_subscribe: owned(subscribe),
+        resource_names_unsubscribe: owned(unsubscribe),
+        ..Default::default()
+    }
+}
+
+impl Stream<Delta> {
+    pub(crate) fn ask(&mut self, kind: ResourceType, subscribe: &[&str]) -> Outcome {
+        self.request(delta_request(kind, subscribe, &[]))
+    }
+
+    pub(crate) fn drop_names(&mut self, kind: ResourceType, unsubscribe: &[&str]) -> Outcome {
+        self.request(delta_request(kind, &[], unsubscribe))
+    }
+
+    /// The first request of a type by a client that comes back: names, and `name@content` of what it holds.
+    pub(crate) fn come_back(&mut self, kind: ResourceType, subscribe: &[&str], holds: &[&str]) -> Outcome {
+        let held = holds.iter().map(|it| it.split_once('@').unwrap());
+        let initial_resource_versions =
+            held.map(|(name, content)| (name.to_owned(), content.to_owned())).collect();
+        self.request(DeltaDiscoveryRequest {
+            initial_resource_versions,
+            ..delta_request(kind, subscribe, &[])
+        })
+    }
+}

@@ -1,0 +1,384 @@
+//! The real server on real sockets: who may come, how much they may ask for, and how streams end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilot::metrics::Metrics;
+use pilot::proxies::Proxies;
+use pilot::proxy::Scope;
+use pilot::resources::{ResourceSet, ResourceType};
+use pilot::server::{self, ServeError, Settings};
+use pilot::shutdown::{Trigger, shutdown};
+use pilot::xds::Limits;
+use pilot::xds::stream::{Context, ResourceSource};
+use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
+use pilot_envoy_api::envoy::config::core::v3::Node;
+use pilot_envoy_api::envoy::service::cluster::v3::cluster_discovery_service_client::ClusterDiscoveryServiceClient;
+use pilot_envoy_api::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use pilot_envoy_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
+
+use crate::driver::delta_request;
+use crate::things::two_services;
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[derive(Clone)]
+struct Source(watch::Sender<Option<Arc<ResourceSet>>>);
+
+impl ResourceSource for Source {
+    fn subscribe(&self, _scope: &Scope) -> watch::Receiver<Option<Arc<ResourceSet>>> {
+        self.0.subscribe()
+    }
+}
+
+/// A server, and what it takes to steer it.
+struct Server {
+    address: std::net::SocketAddr,
+    source: Source,
+    proxies: Proxies,
+    trigger: Trigger,
+    serving: JoinHandle<Result<(), ServeError>>,
+}
+
+/// What the tests vary.
+struct Options {
+    max_streams: usize,
+    max_age: Option<Duration>,
+    drain: Duration,
+}
+
+const USUAL: Options = Options { max_streams: 100, max_age: None, drain: Duration::from_secs(60) };
+
+impl Server {
+    async fn start(options: Options) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let source = Source(watch::Sender::new(Some(two_services().publish())));
+        let (trigger, running) = shutdown();
+        let proxies = Proxies::default();
+        let context = Context {
+            source: Arc::new(source.clone()),
+            proxies: proxies.clone(),
+            metrics: Metrics::new(),
+            limits: Limits { max_names: 50_000 },
+            max_request_bytes: 4 << 20,
+            max_age: options.max_age,
+            drain: options.drain,
+            shutdown: running.clone(),
+        };
+        let settings = Settings {
+            max_streams: options.max_streams,
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(20),
+        };
+        let serving = async move { server::serve(listener, context, &settings, running).await };
+        #[expect(clippy::disallowed_methods, reason = "the test owns the task and ends it")]
+        let serving = tokio::spawn(serving);
+        Self { address, source, proxies, trigger, serving }
+    }
+
+    async fn channel(&self) -> Channel {
+        Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    async fn ads(&self) -> Ads {
+        Ads::open(self.channel().await).await
+    }
+
+    /// A stream that was answered: it works.
+    async fn working(&self, id: &str) -> Ads {
+        let mut stream = self.ads().await;
+        stream.send(first(id, ResourceType::Cluster, &[]));
+        assert_eq!(stream.next().await.unwrap().resources.len(), 2);
+        stream
+    }
+
+    /// Waits until a condition holds.
+    async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + LONG;
+        while !holds(self) {
+            assert!(Instant::now() < deadline, "{what}: did not happen");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// A delta ADS stream.
+struct Ads {
+    requests: mpsc::UnboundedSender<DeltaDiscoveryRequest>,
+    responses: Result<Streaming<DeltaDiscoveryResponse>, Status>,
+}
+
+impl Ads {
+    async fn open(channel: Channel) -> Self {
+        let (requests, outgoing) = unbounded();
+        let mut client = AggregatedDiscoveryServiceClient::new(channel);
+        let responses = timeout(LONG, client.delta_aggregated_resources(outgoing)).await.unwrap();
+        Self { requests, responses: responses.map(tonic::Response::into_inner) }
+    }
+
+    fn send(&self, request: DeltaDiscoveryRequest) {
+        self.requests.send(request).unwrap();
+    }
+
+    async fn next(&mut self) -> Result<DeltaDiscoveryResponse, Status> {
+        let stream = self.responses.as_mut().map_err(|status| status.clone())?;
+        let message = timeout(LONG, stream.message()).await.expect("an answer in time")?;
+        message.ok_or_else(|| Status::ok("the stream ended"))
+    }
+
+    /// How the stream ends, after whatever it still says.
+    async fn end(&mut self) -> Status {
+        loop {
+            if let Err(status) = self.next().await {
+                return status;
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's client sends what the test says")]
+fn unbounded<T>() -> (mpsc::UnboundedSender<T>, impl futures_util::Stream<Item = T>) {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    (sender, futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)))
+}
+
+fn first(id: &str, kind: ResourceType, names: &[&str]) -> DeltaDiscoveryRequest {
+    let node = Node { id: id.to_owned(), ..Default::default() };
+    DeltaDiscoveryRequest { node: Some(node), ..delta_request(kind, names, &[]) }
+}
+
+#[tokio::test]
+async fn p01_a_stream_without_a_node_is_closed_and_says_why() {
+    let server = Server::start(USUAL).await;
+    let mut stream = server.ads().await;
+    stream.send(delta_request(ResourceType::Cluster, &[], &[]));
+    let status = stream.end().await;
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("node"), "{status:?}");
+}
+
+#[tokio::test]
+async fn p01_only_the_first_request_needs_the_node() {
+    let server = Server::start(USUAL).await;
+    let mut stream = server.working("one").await;
+    stream.send(delta_request(ResourceType::Endpoint, &["a"], &[]));
+    assert_eq!(stream.next().await.unwrap().type_url, ResourceType::Endpoint.type_url());
+}
+
+#[tokio::test]
+async fn p01_streams_of_one_type_in_state_of_the_world_work_too() {
+    let server = Server::start(USUAL).await;
+    let (requests, outgoing) = unbounded();
+    let node = Some(Node { id: "one".to_owned(), ..Default::default() });
+    requests.send(DiscoveryRequest { node, ..Default::default() }).unwrap();
+    let mut client = ClusterDiscoveryServiceClient::new(server.channel().await);
+    let mut responses = client.stream_clusters(outgoing).await.unwrap().into_inner();
+    let response = timeout(LONG, responses.message()).await.unwrap().unwrap().unwrap();
+    assert_eq!(response.resources.len(), 2);
+    assert!(!response.version_info.is_empty());
+}
+
+#[tokio::test]
+async fn p18_an_unknown_type_is_counted_and_the_stream_survives() {
+    let server = Server::start(USUAL).await;
+    let mut stream = server.working("one").await;
+    let unknown = DeltaDiscoveryRequest {
+        type_url: "type.googleapis.com/no.such.Type".to_owned(),
+        ..delta_request(ResourceType::Cluster, &["x"], &[])
+    };
+    stream.send(unknown);
+    assert_eq!(stream.next().await.unwrap().removed_resources, ["x"]);
+    stream.send(delta_request(ResourceType::Endpoint, &["a"], &[]));
+    assert_eq!(stream.next().await.unwrap().resources.len(), 1);
+}
+
+#[tokio::test]
+async fn p19_a_request_of_50_mb_is_refused_and_others_are_untouched() {
+    let server = Server::start(USUAL).await;
+    let mut other = server.working("other").await;
+    let mut stream = server.working("huge").await;
+    let huge = "x".repeat(50 << 20);
+    stream.send(delta_request(ResourceType::Endpoint, &[&huge], &[]));
+    let status = stream.end().await;
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert!(status.message().contains("max_request_bytes"), "{status:?}");
+    other.send(delta_request(ResourceType::Endpoint, &["a"], &[]));
+    assert_eq!(other.next().await.unwrap().resources.len(), 1);
+}
+
+#[tokio::test]
+async fn p19_100000_names_are_refused_and_others_are_untouched() {
+    let server = Server::start(USUAL).await;
+    let mut other = server.working("other").await;
+    let mut stream = server.working("many").await;
+    let names: Vec<String> = (0..100_000).map(|n| format!("name-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    stream.send(delta_request(ResourceType::Endpoint, &names, &[]));
+    let status = stream.end().await;
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert!(status.message().contains("100000 eds names"), "{status:?}");
+    other.send(delta_request(ResourceType::Endpoint, &["a"], &[]));
+    assert_eq!(other.next().await.unwrap().resources.len(), 1);
+}
+
+#[tokio::test]
+async fn p19_more_streams_than_the_limit_are_refused_until_one_ends() {
+    let server = Server::start(Options { max_streams: 2, ..USUAL }).await;
+    let mut one = server.working("one").await;
+    let two = server.working("two").await;
+    let refused = server.ads().await.end().await;
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().contains("max_streams"), "{refused:?}");
+    one.send(delta_request(ResourceType::Endpoint, &["a"], &[]));
+    assert_eq!(one.next().await.unwrap().resources.len(), 1);
+    drop(two);
+    server.until("the stream's place is free", |server| server.proxies.len() == 1).await;
+    server.working("three").await;
+}
+
+#[tokio::test]
+async fn p20_l12_before_anything_is_known_a_stream_is_held_open_and_not_answered() {
+    let server = Server::start(USUAL).await;
+    let set = server.source.0.send_replace(None);
+    let mut stream = server.ads().await;
+    stream.send(first("early", ResourceType::Cluster, &[]));
+    // It is listed, so its request was read.
+    server
+        .until("the request is read", |server| {
+            server
+                .proxies
+                .list()
+                .iter()
+                .any(|proxy| proxy.streams.iter().any(|stream| !stream.types.is_empty()))
+        })
+        .await;
+    assert!(futures_util::FutureExt::now_or_never(stream.next()).is_none(), "nothing is said yet");
+    server.source.0.send_replace(set);
+    assert_eq!(stream.next().await.unwrap().resources.len(), 2);
+}
+
+#[tokio::test]
+async fn l21_garbage_and_clients_that_hang_up_harm_nobody() {
+    let server = Server::start(USUAL).await;
+    let mut other = server.working("other").await;
+    for garbage in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4096], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x01"]
+    {
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        socket.write_all(garbage).await.unwrap();
+        socket.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        // How it is closed does not matter, only that it is.
+        let _closed = timeout(LONG, socket.read_to_end(&mut answer)).await.expect("it is closed");
+    }
+    let mut stream = server.working("hangs-up").await;
+    stream.send(delta_request(ResourceType::Endpoint, &["a", "b"], &[]));
+    drop(stream);
+    server.until("the client that hung up is gone", |server| server.proxies.len() == 1).await;
+    other.send(delta_request(ResourceType::Endpoint, &["a"], &[]));
+    assert_eq!(other.next().await.unwrap().resources.len(), 1);
+}
+
+#[tokio::test]
+async fn l21_bytes_that_are_no_request_end_the_stream_with_a_reason() {
+    let server = Server::start(USUAL).await;
+    let mut client = tonic::client::Grpc::new(server.channel().await);
+    client.ready().await.unwrap();
+    // A message of another shape: field 1 of a request is a node, here it is a number.
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct NoRequest {
+        #[prost(uint64, tag = "1")]
+        number: u64,
+    }
+    let path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+    let codec = tonic_prost::ProstCodec::<NoRequest, DeltaDiscoveryResponse>::default();
+    let request = tonic::Request::new(futures_util::stream::iter([NoRequest { number: 7 }]));
+    let response = client.streaming(request, path.parse().unwrap(), codec).await;
+    let status = match response {
+        Ok(response) => timeout(LONG, response.into_inner().message()).await.unwrap().unwrap_err(),
+        Err(status) => status,
+    };
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    server.working("other").await;
+}
+
+#[tokio::test]
+async fn two_streams_of_one_node_are_one_proxy_and_do_not_mix() {
+    let server = Server::start(USUAL).await;
+    let mut one = server.working("same").await;
+    let mut two = server.ads().await;
+    two.send(first("same", ResourceType::Endpoint, &["a"]));
+    assert_eq!(two.next().await.unwrap().resources.len(), 1);
+    assert_eq!((server.proxies.len(), server.proxies.list()[0].streams.len()), (1, 2));
+    one.send(delta_request(ResourceType::Endpoint, &["b", "never"], &[]));
+    assert_eq!(one.next().await.unwrap().removed_resources, ["never"]);
+    drop(one);
+    server.until("one of two streams is gone", |server| server.proxies.list()[0].streams.len() == 1).await;
+}
+
+#[tokio::test]
+async fn p22_l23_a_drain_ends_streams_with_unavailable_before_its_deadline() {
+    let mut server = Server::start(Options { drain: Duration::from_secs(2), ..USUAL }).await;
+    let mut streams = [server.working("one").await, server.working("two").await];
+    server.trigger.begin();
+    for stream in &mut streams {
+        let status = stream.end().await;
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert!(status.message().contains("shutting down"), "{status:?}");
+    }
+    drop(streams);
+    timeout(LONG, &mut server.serving).await.expect("the server ends").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn l23_a_drain_ends_though_clients_do_not_read() {
+    let mut server = Server::start(Options { drain: Duration::from_millis(200), ..USUAL }).await;
+    let _held = (server.working("silent").await, TcpStream::connect(server.address).await.unwrap());
+    server.trigger.begin();
+    timeout(LONG, &mut server.serving).await.expect("the server ends").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn p22_a_stream_ends_when_it_is_old_and_may_come_back() {
+    let server = Server::start(Options { max_age: Some(Duration::from_millis(50)), ..USUAL }).await;
+    let mut stream = server.working("old").await;
+    let status = stream.end().await;
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains("maximum age"), "{status:?}");
+    server.working("old").await;
+}
+
+#[tokio::test]
+async fn p04_l14_a_rejection_is_seen_by_name() {
+    let server = Server::start(USUAL).await;
+    let stream = server.working("bad").await;
+    let error = pilot_envoy_api::google::rpc::Status {
+        code: 3,
+        message: "no such filter".to_owned(),
+        ..Default::default()
+    };
+    stream.send(DeltaDiscoveryRequest {
+        response_nonce: "1".to_owned(),
+        error_detail: Some(error),
+        ..delta_request(ResourceType::Cluster, &[], &[])
+    });
+    server
+        .until("the rejection is listed", |server| {
+            serde_json::to_string(&server.proxies.list()).unwrap().contains("no such filter")
+        })
+        .await;
+}
