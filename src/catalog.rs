@@ -4,7 +4,6 @@
 //! disagree about (ports, protocols, resolution) is decided by the preferred registry: lowest priority
 //! number first, then the registry's name in alphabetical order.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -97,11 +96,51 @@ impl CatalogService {
         self.parts.iter().flat_map(|part| part.service.endpoints.iter().map(move |endpoint| (part, endpoint)))
     }
 
-    fn is_made_of(&self, parts: &[Part]) -> bool {
-        let same = |(a, b): (&Part, &Part)| {
-            Arc::ptr_eq(&a.service, &b.service) && a.priority == b.priority && a.registry == b.registry
-        };
-        self.parts.len() == parts.len() && self.parts.iter().zip(parts).all(same)
+    /// Whether it is what the sources, preferred first, say of that host.
+    fn is_made_of(&self, sources: &[Cursor<'_>], host: &Hostname) -> bool {
+        let mut parts = self.parts.iter();
+        let mut said = sources.iter().filter_map(|source| Some((source.source, source.at(host)?)));
+        said.all(|(source, service)| {
+            parts.next().is_some_and(|part| {
+                Arc::ptr_eq(&part.service, service)
+                    && part.priority == source.priority
+                    && part.registry == source.registry
+            })
+        }) && parts.next().is_none()
+    }
+}
+
+/// A place in one registry's services, which are ordered by host.
+struct Cursor<'a> {
+    source: &'a Source,
+    rest: &'a [Arc<Service>],
+}
+
+impl<'a> Cursor<'a> {
+    fn new(source: &'a Source) -> Self {
+        Self { source, rest: source.snapshot.services() }
+    }
+
+    /// The host at this place.
+    fn host(&self) -> Option<&'a Hostname> {
+        self.rest.first().map(|service| &service.host)
+    }
+
+    /// The service at this place, if it has that host.
+    fn at(&self, host: &Hostname) -> Option<&'a Arc<Service>> {
+        self.rest.first().filter(|service| service.host == *host)
+    }
+
+    fn part(&self, host: &Hostname) -> Option<Part> {
+        let service = Arc::clone(self.at(host)?);
+        Some(Part { registry: Arc::clone(&self.source.registry), priority: self.source.priority, service })
+    }
+
+    /// Goes on to the next place, if this is that host's.
+    fn pass(&mut self, host: &Hostname) {
+        if self.at(host).is_some() {
+            self.rest = &self.rest[1..];
+        }
     }
 }
 
@@ -114,27 +153,24 @@ impl Catalog {
     /// Merges what the registries know. A service of which nothing changed is taken from `previous`, so
     /// that catalogs are compared by pointers.
     pub fn merge(sources: &[Source], previous: &Self) -> Self {
-        let mut hosts: BTreeMap<&Hostname, Vec<Part>> = BTreeMap::new();
-        let mut sources: Vec<_> = sources.iter().collect();
-        sources.sort_by(|a, b| (a.priority, &a.registry).cmp(&(b.priority, &b.registry)));
-        for source in sources {
-            for service in source.snapshot.services() {
-                hosts.entry(&service.host).or_default().push(Part {
-                    registry: Arc::clone(&source.registry),
-                    priority: source.priority,
-                    service: Arc::clone(service),
-                });
-            }
-        }
+        let mut sources: Vec<_> = sources.iter().map(Cursor::new).collect();
+        let rank = |cursor: &Cursor<'_>| (cursor.source.priority, Arc::clone(&cursor.source.registry));
+        sources.sort_by_key(rank);
         let mut old = previous.services.iter().peekable();
-        let services = hosts.into_iter().map(|(host, parts)| {
+        let mut services = Vec::with_capacity(previous.services.len());
+        while let Some(host) = sources.iter().filter_map(Cursor::host).min() {
             while old.next_if(|old| old.host() < host).is_some() {}
-            match old.next_if(|old| old.host() == host) {
-                Some(old) if old.is_made_of(&parts) => Arc::clone(old),
-                _ => Arc::new(CatalogService::new(parts)),
-            }
-        });
-        Self { services: services.collect() }
+            let known = old.next_if(|old| old.host() == host);
+            services.push(match known.filter(|known| known.is_made_of(&sources, host)) {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let parts = sources.iter().filter_map(|source| source.part(host));
+                    Arc::new(CatalogService::new(parts.collect()))
+                }
+            });
+            sources.iter_mut().for_each(|source| source.pass(host));
+        }
+        Self { services }
     }
 
     /// The services, ordered by host.

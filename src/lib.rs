@@ -45,7 +45,7 @@ pub mod xds;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use config::Config;
@@ -98,8 +98,20 @@ impl Listeners {
     }
 }
 
+/// How many connections may wait to be accepted. Linux lets no more wait than `net.core.somaxconn`, 4096
+/// by default, and resets what comes on top: too few, when all proxies of a mesh come back at once, is
+/// connections that fail.
+const BACKLOG: u32 = 4096;
+
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address).await.map_err(|source| RunError::Listen { key, address, source })
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A port is free again as soon as its pilot has ended.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bound().map_err(|source| RunError::Listen { key, address, source })
 }
 
 /// Serves until shutdown has begun and is done: registries are followed, proxies and people are answered.

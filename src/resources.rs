@@ -10,6 +10,7 @@
 //! A version is a hash of content: the same content has the same version after a restart and on every
 //! replica.
 
+mod index;
 mod integrity;
 mod json;
 mod set;

@@ -1,12 +1,13 @@
 //! The xDS server: gRPC around [`crate::xds::stream`], with limits, keepalive and a drain.
 //!
 //! ```text
-//!  TCP ─► tonic ─► Admission (tower) ─► ADS · CDS · EDS · LDS · RDS, each SotW and delta
-//!                                       health · reflection
+//!  TCP ─► tonic ─► Admission ─► Discovery: ADS · CDS · EDS · LDS · RDS, each SotW and delta
+//!                              └─► health · reflection
 //! ```
 
 mod admission;
-mod services;
+mod discovery;
+mod framing;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::shutdown::Shutdown;
 use crate::xds::stream::Context;
 
 use admission::AdmissionLayer;
+use discovery::DiscoveryLayer;
 
 /// What the server needs to know besides what streams do.
 #[derive(Clone, Debug)]
@@ -67,7 +69,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(settings.keepalive_interval).filter(|it| !it.is_zero()))
         .http2_keepalive_timeout(Some(settings.keepalive_timeout))
         .layer(admission)
-        .add_routes(services::routes(&context))
+        .layer(DiscoveryLayer(context))
         .add_service(health_service)
         .add_service(reflection()?.build_v1()?)
         .add_service(reflection()?.build_v1alpha()?)

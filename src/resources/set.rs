@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::index::Index;
 use super::{Resource, ResourceType};
 
 /// How many generations back a set can say what changed. A stream that is further behind compares the
@@ -12,12 +13,19 @@ use super::{Resource, ResourceType};
 const HISTORY: usize = 64;
 
 /// All resources of one type, ordered by name.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct TypeSet {
     resources: Vec<Arc<Resource>>,
     version: Box<str>,
     /// The sum of the resources' fingerprints: independent of order, and cheap to keep up to date.
     fingerprint: u64,
+    index: Index,
+}
+
+impl PartialEq for TypeSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.version == other.version && self.resources == other.resources
+    }
 }
 
 /// What becomes of names in a set: a resource, or nothing.
@@ -53,7 +61,7 @@ impl TypeSet {
         }
         resources.extend_from_slice(rest);
         let version = version_of(fingerprint, resources.len());
-        Self { resources, version, fingerprint }
+        Self { resources, version, fingerprint, index: Index::default() }
     }
 
     /// A set with a version that the caller answers for.
@@ -66,7 +74,7 @@ impl TypeSet {
         resources.reverse();
         let fingerprint =
             resources.iter().fold(0u64, |sum, resource| sum.wrapping_add(resource.fingerprint()));
-        Self { resources, version: version.into(), fingerprint }
+        Self { resources, version: version.into(), fingerprint, index: Index::default() }
     }
 
     /// The resources, ordered by name.
@@ -76,8 +84,7 @@ impl TypeSet {
 
     /// The resource of that name.
     pub fn get(&self, name: &str) -> Option<&Arc<Resource>> {
-        let at = self.resources.binary_search_by(|resource| resource.name().as_ref().cmp(name));
-        at.ok().map(|at| &self.resources[at])
+        self.index.find(&self.resources, name)
     }
 
     /// A hash of all names and versions: the version of a SotW response.

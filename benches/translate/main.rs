@@ -1,0 +1,125 @@
+//! How long it takes to translate a mesh, and to follow a change of it: catalog, translation, resource set.
+//!
+//! `cargo bench --bench translate`; figures and budgets are in benches/README.md.
+#![allow(clippy::print_stdout, reason = "a bench prints its figures")]
+
+#[allow(dead_code, reason = "each bench uses its part")]
+#[path = "../support/machine.rs"]
+mod machine;
+#[allow(dead_code, reason = "each bench uses its part")]
+#[path = "../support/measure.rs"]
+mod measure;
+#[allow(dead_code, reason = "each bench uses its part")]
+#[path = "../support/services.rs"]
+mod services;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilot::catalog::{Catalog, Source};
+use pilot::mesh::{Mesh, MeshOptions};
+use pilot::proxy::{ConfigSource, Role, Scope};
+use pilot::resources::ResourceSet;
+use pilot::translate::{Translator, translate};
+use pilot_registry::{Service, Snapshot};
+use tokio::time::Instant;
+
+use machine::Process;
+use measure::{Samples, timed};
+
+const ENDPOINTS: usize = 20;
+
+fn main() {
+    let smoke = machine::is_smoke();
+    println!("{}\n", machine::description());
+    let sizes: &[usize] = if smoke { &[20] } else { &[1_000, 10_000] };
+    for count in sizes {
+        let (runs, changes) = if smoke { (1, 2) } else { (10, 50) };
+        measure(*count, runs, changes);
+    }
+}
+
+fn measure(count: usize, runs: usize, changes: usize) {
+    println!("{count} services x {ENDPOINTS} endpoints{:>24} {:>10} {:>10}", "min", "median", "max (ms)");
+    let process = Process::of(std::process::id());
+    let services = services::services(count, ENDPOINTS);
+    let mesh = mesh(&services);
+    let before = process.resident();
+    process.forget_peak();
+    print("full translation", &Samples::of(runs, || translate(&mesh, &scope())));
+    let peak = process.peak().saturating_sub(before) >> 20;
+    println!("{:<30} {peak:>10} MiB", "  most memory above the mesh's");
+
+    let mut world = World::new(services, mesh);
+    let middle = count / 2;
+    world.follow("one endpoint", changes, |services, step| {
+        services[middle] = services::service(middle, ENDPOINTS, step);
+    });
+    world.follow("one alias", changes, |services, step| {
+        let alias = format!("alias-{step}.bench.local");
+        services[middle] = services::builder(middle, ENDPOINTS, 0).alias(&alias).build();
+    });
+    world.follow("one port", changes, |services, step| {
+        services[middle] = services::builder(middle, ENDPOINTS, 0).http(20_000 + step).build();
+    });
+    world.follow("one service more", changes, |services, step| {
+        services.push(services::service(count + step as usize, ENDPOINTS, 0));
+    });
+    println!();
+}
+
+/// A mesh that is followed from change to change, as pilot does it.
+struct World {
+    services: Vec<Arc<Service>>,
+    mesh: Mesh,
+    translator: Translator,
+    set: ResourceSet,
+}
+
+impl World {
+    fn new(services: Vec<Arc<Service>>, mesh: Mesh) -> Self {
+        let mut translator = Translator::new(scope());
+        let set = ResourceSet::first(translator.translate(&mesh).types, Instant::now());
+        Self { services, mesh, translator, set }
+    }
+
+    /// Changes the services again and again, and measures each stage.
+    fn follow(&mut self, what: &str, times: usize, change: impl Fn(&mut Vec<Arc<Service>>, u32)) {
+        let stages: Vec<[Duration; 3]> = (1..).take(times).map(|step| self.step(step, &change)).collect();
+        let stage = |at: usize| stages.iter().map(|stages| stages[at]).collect::<Samples>();
+        print(&format!("{what}: catalog"), &stage(0));
+        print("  translation", &stage(1));
+        print("  successor set", &stage(2));
+        let all = stages.iter().map(|stages| stages.iter().sum());
+        print("  all three", &all.collect());
+    }
+
+    fn step(&mut self, step: u32, change: &impl Fn(&mut Vec<Arc<Service>>, u32)) -> [Duration; 3] {
+        change(&mut self.services, step);
+        let sources = sources(&self.services);
+        let (catalog, merging) = timed(|| Catalog::merge(&sources, &self.mesh.catalog));
+        self.mesh.catalog = catalog;
+        let (translation, translating) = timed(|| self.translator.translate(&self.mesh));
+        let (next, succeeding) = timed(|| self.set.successor(translation.types, Instant::now()));
+        self.set = next.expect("each step of a bench changes something");
+        [merging, translating, succeeding]
+    }
+}
+
+fn scope() -> Scope {
+    Scope { role: Role::Router, config_source: ConfigSource::Ads }
+}
+
+fn mesh(services: &[Arc<Service>]) -> Mesh {
+    let catalog = Catalog::merge(&sources(services), &Catalog::default());
+    Mesh { catalog, options: MeshOptions::default() }
+}
+
+fn sources(services: &[Arc<Service>]) -> [Source; 1] {
+    let snapshot = Snapshot::new(services.iter().cloned()).expect("hosts are numbered");
+    [Source { registry: "bench".into(), priority: 0, snapshot: Arc::new(snapshot) }]
+}
+
+fn print(what: &str, samples: &Samples) {
+    println!("{what:<30} {samples}");
+}

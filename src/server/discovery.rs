@@ -1,0 +1,133 @@
+//! The discovery services: ADS and one per type, each SotW and delta, all the same stream.
+//!
+//! They are served here rather than by generated servers, because of [`super::framing`]. What is not a
+//! discovery stream goes on to the next service.
+
+use std::task::{Context, Poll};
+
+use futures_util::future::{Either, Ready, ready};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, Response};
+use pilot_envoy_api::envoy::service::cluster::v3::cluster_discovery_service_server as cds;
+use pilot_envoy_api::envoy::service::discovery::v3::aggregated_discovery_service_server as ads;
+use pilot_envoy_api::envoy::service::endpoint::v3::endpoint_discovery_service_server as eds;
+use pilot_envoy_api::envoy::service::listener::v3::listener_discovery_service_server as lds;
+use pilot_envoy_api::envoy::service::route::v3::route_discovery_service_server as rds;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::transport::server::TcpConnectInfo;
+use tower::{Layer, Service};
+
+use super::framing::{Inbound, Outbound, Shared};
+use crate::resources::ResourceType;
+use crate::xds::{Delta, Sotw, Variant, stream};
+
+/// Serves discovery streams.
+#[derive(Clone)]
+pub(super) struct DiscoveryLayer(pub(super) stream::Context);
+
+impl<S> Layer<S> for DiscoveryLayer {
+    type Service = Discovery<S>;
+
+    fn layer(&self, inner: S) -> Discovery<S> {
+        Discovery { inner, context: self.0.clone() }
+    }
+}
+
+/// The service that [`DiscoveryLayer`] makes.
+#[derive(Clone)]
+pub(super) struct Discovery<S> {
+    inner: S,
+    context: stream::Context,
+}
+
+/// A method of one of the services.
+#[derive(Debug, PartialEq)]
+enum Method {
+    Sotw(Option<ResourceType>),
+    Delta(Option<ResourceType>),
+    /// One request, one answer, as REST clients poll.
+    Fetch,
+}
+
+impl Method {
+    /// The method that a path names: `/package.Service/Method`.
+    fn of(path: &str) -> Option<Self> {
+        let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+        let (only, noun) = match service {
+            ads::SERVICE_NAME => (None, "AggregatedResources"),
+            cds::SERVICE_NAME => (Some(ResourceType::Cluster), "Clusters"),
+            eds::SERVICE_NAME => (Some(ResourceType::Endpoint), "Endpoints"),
+            lds::SERVICE_NAME => (Some(ResourceType::Listener), "Listeners"),
+            rds::SERVICE_NAME => (Some(ResourceType::Route), "Routes"),
+            _ => return None,
+        };
+        match method.strip_suffix(noun)? {
+            "Stream" => Some(Self::Sotw(only)),
+            "Delta" => Some(Self::Delta(only)),
+            "Fetch" if only.is_some() => Some(Self::Fetch),
+            _ => None,
+        }
+    }
+}
+
+impl<S> Discovery<S> {
+    fn stream<V: Variant>(&self, request: Request<Body>, only: Option<ResourceType>) -> Response<Body>
+    where
+        V::Response: Shared,
+    {
+        let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+        let inbound = Inbound::<V::Request>::new(request.into_body(), self.context.max_request_bytes);
+        let responses = stream::serve::<V, _>(&self.context, inbound, only, peer);
+        let mut response = Response::new(Body::new(Outbound::new(responses)));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        response
+    }
+}
+
+impl<S> Service<Request<Body>> for Discovery<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Either<Ready<Result<Response<Body>, S::Error>>, S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let response = match Method::of(request.uri().path()) {
+            Some(Method::Sotw(only)) => self.stream::<Sotw>(request, only),
+            Some(Method::Delta(only)) => self.stream::<Delta>(request, only),
+            Some(Method::Fetch) => {
+                Status::unimplemented("polling is not served here: open a stream").into_http()
+            }
+            None => return Either::Right(self.inner.call(request)),
+        };
+        Either::Left(ready(Ok(response)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_those_of_envoys_services() {
+        let of = |service: &str, method: &str| Method::of(&format!("/envoy.service.{service}/{method}"));
+        let eds = Some(ResourceType::Endpoint);
+        let ads = "discovery.v3.AggregatedDiscoveryService";
+        assert_eq!(of(ads, "StreamAggregatedResources"), Some(Method::Sotw(None)));
+        assert_eq!(of(ads, "DeltaAggregatedResources"), Some(Method::Delta(None)));
+        assert_eq!(of(ads, "FetchAggregatedResources"), None);
+        let service = "endpoint.v3.EndpointDiscoveryService";
+        assert_eq!(of(service, "StreamEndpoints"), Some(Method::Sotw(eds)));
+        assert_eq!(of(service, "DeltaEndpoints"), Some(Method::Delta(eds)));
+        assert_eq!(of(service, "FetchEndpoints"), Some(Method::Fetch));
+        assert_eq!(of(service, "StreamClusters"), None);
+        assert_eq!(Method::of("/grpc.health.v1.Health/Check"), None);
+        assert_eq!(Method::of("StreamEndpoints"), None);
+    }
+}
