@@ -52,9 +52,11 @@ impl Shared for DeltaDiscoveryResponse {
     }
 }
 
+type Responses<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
+
 /// The body of a response: the messages of a stream, then its status.
 pub(super) struct Outbound<M> {
-    responses: Option<Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>>,
+    responses: Option<Responses<M>>,
     writing: Option<Writing>,
 }
 
