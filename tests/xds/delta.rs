@@ -67,6 +67,21 @@ fn p04_what_was_rejected_together_is_sent_again_together_once_a_part_of_it_chang
 }
 
 #[test]
+fn p04_what_changed_while_a_rejection_was_on_its_way_brings_back_the_rest() {
+    let mut things = clusters(&["a"]);
+    let mut stream = Stream::<Delta>::ads(&things.publish());
+    stream.ask(Cluster, &[]);
+    stream.ack(Cluster);
+    things.remove(Cluster, "a");
+    things.dns_cluster("bad", "1");
+    stream.update(&things.publish());
+    things.remove(Cluster, "bad");
+    stream.update(&things.publish());
+    stream.nack(Cluster);
+    assert_eq!(stream.settle(), ["cds a@1", "cds bad@1 -a", "cds -a -bad"]);
+}
+
+#[test]
 fn p05_names_and_the_wildcard_may_be_combined() {
     let mut things = clusters(&["a", "b"]);
     things.by_name_only(Cluster, "hidden", "1");
