@@ -285,6 +285,17 @@ fn l18_a_wildcard_of_nothing_is_answered_once_with_nothing() {
 }
 
 #[test]
+fn p13_what_leaves_the_wildcard_and_is_then_asked_for_is_sent_and_not_removed() {
+    let mut things = clusters(&["a"]);
+    let mut stream = Stream::<Delta>::ads(&things.publish());
+    stream.ask(Cluster, &[]);
+    things.by_name_only(Cluster, "a", "2");
+    stream.update(&things.publish());
+    stream.ask(Cluster, &["a"]);
+    assert_eq!(stream.settle(), ["cds a@1", "cds a@2"]);
+}
+
+#[test]
 fn what_leaves_the_wildcard_is_removed() {
     let mut things = clusters(&["a", "b"]);
     let mut stream = Stream::<Delta>::ads(&things.publish());
