@@ -30,6 +30,10 @@ impl Composed {
         let names = state.take_names(set);
         let (mut sent, mut missing, mut waiting) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (name, forced) in names {
+            if state.visible(set, &name).is_some() {
+                // It left the wildcard, and then the client asked for its name.
+                state.pending.removals.remove(&name);
+            }
             match state.visible(set, &name) {
                 Some(resource) if forced || !state.client_agrees(resource) => {
                     if gate.may_send(resource) {

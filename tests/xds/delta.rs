@@ -67,6 +67,21 @@ fn p04_what_was_rejected_together_is_sent_again_together_once_a_part_of_it_chang
 }
 
 #[test]
+fn p04_what_changed_while_a_rejection_was_on_its_way_brings_back_the_rest() {
+    let mut things = clusters(&["a"]);
+    let mut stream = Stream::<Delta>::ads(&things.publish());
+    stream.ask(Cluster, &[]);
+    stream.ack(Cluster);
+    things.remove(Cluster, "a");
+    things.dns_cluster("bad", "1");
+    stream.update(&things.publish());
+    things.remove(Cluster, "bad");
+    stream.update(&things.publish());
+    stream.nack(Cluster);
+    assert_eq!(stream.settle(), ["cds a@1", "cds bad@1 -a", "cds -a -bad"]);
+}
+
+#[test]
 fn p05_names_and_the_wildcard_may_be_combined() {
     let mut things = clusters(&["a", "b"]);
     things.by_name_only(Cluster, "hidden", "1");
@@ -267,6 +282,17 @@ fn l18_a_wildcard_of_nothing_is_answered_once_with_nothing() {
     assert_eq!(stream.settle(), ["cds"]);
     stream.request(delta_request(Cluster, &[], &[]));
     assert_eq!(stream.settle(), NOTHING);
+}
+
+#[test]
+fn p13_what_leaves_the_wildcard_and_is_then_asked_for_is_sent_and_not_removed() {
+    let mut things = clusters(&["a"]);
+    let mut stream = Stream::<Delta>::ads(&things.publish());
+    stream.ask(Cluster, &[]);
+    things.by_name_only(Cluster, "a", "2");
+    stream.update(&things.publish());
+    stream.ask(Cluster, &["a"]);
+    assert_eq!(stream.settle(), ["cds a@1", "cds a@2"]);
 }
 
 #[test]

@@ -174,7 +174,7 @@ fn run<V: Words>(steps: &[Step]) {
     client.machine.update(things.publish());
     client.collect();
     let mut talked = 0;
-    while client.deliver_request() || client.deliver_response() {
+    while client.deliver_request() || client.deliver_response() || client.machine.is_waiting() {
         talked += 1;
         assert!(talked < 10_000, "the two never stop talking");
         if client.requests.is_empty() && client.responses.is_empty() && client.machine.is_waiting() {
