@@ -7,7 +7,7 @@ use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::google::rpc::Status as RpcStatus;
 
 use super::composed::Composed;
-use super::order::{Gate, Order};
+use super::order::{Gate, Order, needs};
 use super::type_state::{InFlight, TypeState};
 use crate::resources::{ResourceSet, ResourceType, TypeSet};
 
@@ -201,6 +201,7 @@ impl<V: Variant> Machine<V> {
         }
         if kind == ResourceType::Endpoint {
             self.order.endpoints_heard(&mut self.types[kind as usize], set);
+            self.answer_for_clusters();
         }
         Ok(Outcome { kind: Some(kind), answer })
     }
@@ -256,6 +257,23 @@ impl<V: Variant> Machine<V> {
     /// One type's state, for status.
     pub fn state(&self, kind: ResourceType) -> &TypeState {
         &self.types[kind as usize]
+    }
+
+    /// A client that asks for endpoints because it was sent their cluster is answered even if they are gone
+    /// since: Envoy warms the cluster until it is, and takes no other cluster meanwhile, for 15 s.
+    fn answer_for_clusters(&mut self) {
+        let Some(set) = self.set.as_ref().map(|set| set.of(ResourceType::Endpoint)) else { return };
+        let [clusters, endpoints, ..] = &mut self.types;
+        let names = &mut endpoints.pending.names;
+        if names.keys().all(|name| set.get(name).is_some()) {
+            return;
+        }
+        let clusters = clusters.held.resources().iter();
+        for name in clusters.flat_map(|cluster| needs(cluster, ResourceType::Endpoint)) {
+            if let Some(answer) = names.get_mut(name).filter(|_| set.get(name).is_none()) {
+                *answer = true;
+            }
+        }
     }
 
     fn kind_of(&self, type_url: &str) -> Result<Option<ResourceType>, Refusal> {

@@ -216,6 +216,6 @@ fn all_told(kind: ResourceType, types: &[TypeState; 4]) -> bool {
 }
 
 /// The resources of one type that a resource does not work without.
-fn needs(resource: &Resource, kind: ResourceType) -> impl Iterator<Item = &Arc<str>> {
+pub fn needs(resource: &Resource, kind: ResourceType) -> impl Iterator<Item = &Arc<str>> {
     resource.references().iter().filter(move |(to, _)| *to == kind).map(|(_, name)| name)
 }

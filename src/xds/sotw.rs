@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pilot_envoy_api::discovery::DiscoveryResponse;
+use pilot_envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use pilot_envoy_api::envoy::service::discovery::v3::DiscoveryRequest;
 
 use super::composed::Composed;
@@ -67,7 +68,7 @@ impl Variant for Sotw {
         set: &TypeSet,
         gate: &Gate<'_>,
     ) -> Option<Composed> {
-        if kind.has_wildcard() { full_state(state, set, gate) } else { changed_part(state, set, gate) }
+        if kind.has_wildcard() { full_state(state, set, gate) } else { changed_part(state, kind, set, gate) }
     }
 
     fn response(composed: Composed, type_url: &str, version: &str, nonce: &str) -> DiscoveryResponse {
@@ -189,7 +190,12 @@ fn wanted<'a>(state: &'a TypeState, set: &'a TypeSet) -> Box<dyn Iterator<Item =
 }
 
 /// Those of the client's names that changed. There is no way to say that one is gone.
-fn changed_part(state: &mut TypeState, set: &TypeSet, gate: &Gate<'_>) -> Option<Composed> {
+fn changed_part(
+    state: &mut TypeState,
+    kind: ResourceType,
+    set: &TypeSet,
+    gate: &Gate<'_>,
+) -> Option<Composed> {
     state.pending.answer = false;
     let mut composed = Composed::default();
     composed.take_updates(state, set, gate);
@@ -197,5 +203,17 @@ fn changed_part(state: &mut TypeState, set: &TypeSet, gate: &Gate<'_>) -> Option
     for name in gone {
         state.drop_name(&name);
     }
+    if kind == ResourceType::Endpoint {
+        let removed = std::mem::take(&mut composed.removed);
+        composed.resources.extend(removed.into_iter().map(no_endpoints));
+    }
     (!composed.resources.is_empty()).then_some(composed)
+}
+
+/// What a client is told of endpoints that it has to be answered about, because their cluster was sent, and
+/// that are gone since. Envoy warms a cluster until its endpoints come, and takes no other cluster
+/// meanwhile, for 15 s; state of the world has no other word for "none".
+fn no_endpoints(cluster: Arc<str>) -> Arc<Resource> {
+    let assignment = ClusterLoadAssignment { cluster_name: cluster.to_string(), ..Default::default() };
+    Arc::new(Resource::new(cluster, &assignment, Vec::new(), false))
 }

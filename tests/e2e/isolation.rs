@@ -152,6 +152,12 @@ async fn client_that_does_not_read_holds_up_nobody_else_delta() {
     does_not_read(Kind::Delta).await;
 }
 
+/// What it was sent before it stopped is gone when it asks for the rest of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn client_that_does_not_read_holds_up_nobody_else_sotw() {
+    does_not_read(Kind::Sotw).await;
+}
+
 /// The refusal that pilot shows for a type, if it shows one.
 async fn refusal(pilot: &Pilot, kind: &str) -> Result<String, String> {
     let proxies = pilot.debug("/debug/proxies").await?;
