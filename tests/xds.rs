@@ -1,17 +1,32 @@
-//! The xDS protocol, rule by rule. The rules are Envoy's (docs/root/api-docs/xds_protocol.rst), not what the
-//! code happens to do; each test's name begins with the number of its rule in tests/xds/README.md.
+//! The xDS protocol, rule by rule. A test's name begins with its rule; rules are Envoy's (section names are those
+//! of docs/root/api-docs/xds_protocol.rst), not what the code happens to do. `l..` are defects of other control
+//! planes that must not be ours.
 //!
 //! ```text
+//!  P1  the node comes first          P9   needless unsubscriptions       P17  equal bytes send nothing
+//!  P2  stale SotW requests           P10  initial_resource_versions      P18  unknown types
+//!  P3  stale delta requests          P11  full state of CDS and LDS      P19  limits
+//!  P4  NACKs                         P12  changed part of EDS and RDS    P20  nothing before it is known
+//!  P5  wildcards                     P13  no name twice, in order        P21  no response without a cause
+//!  P6  asking again                  P14  warming                        P22  age, drain, coming back
+//!  P7  names that do not exist       P15  make before break
+//!  P8  unsubscribing in a wildcard   P16  one unanswered response a type
+//!
 //!  sotw · delta · order    one machine, one client, step by step
 //!  scenarios               those of the public conformance harness, on the same machines
-//!  model · properties      random interleavings with clients that behave as Envoy does
+//!  properties · free       random interleavings, with an Envoy (model) and with clients that ask for anything
 //!  server                  real sockets: limits, garbage, age, shutdown
+//!  conformance/            pilot as the target of the harness itself (an example, built by every test run)
 //! ```
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 #[path = "xds/delta.rs"]
 mod delta;
 #[path = "xds/driver.rs"]
 mod driver;
+#[path = "xds/free.rs"]
+mod free;
 #[path = "xds/model.rs"]
 mod model;
 #[path = "xds/order.rs"]

@@ -6,6 +6,7 @@ use pilot_registry::{
     Fault, Feed, RegistryError, RegistryHealth, ServiceRegistry, Snapshot, SnapshotSink, async_trait, channel,
 };
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::backends::Backends;
 use super::scene::Scene;
@@ -14,6 +15,14 @@ use super::scene::Scene;
 pub(super) struct BackedRegistry {
     inner: Box<dyn ServiceRegistry>,
     scene: watch::Sender<Scene>,
+}
+
+/// What was passed on.
+#[derive(Default)]
+struct Passed {
+    fault: Option<Fault<Snapshot>>,
+    /// When the inner registry said the value.
+    checked: Option<Instant>,
 }
 
 impl BackedRegistry {
@@ -29,14 +38,14 @@ impl BackedRegistry {
         feed: &Feed<Snapshot>,
         sink: &SnapshotSink,
         backends: &mut Backends,
-        fault: &mut Option<Fault<Snapshot>>,
+        passed: &mut Passed,
     ) {
         let (published, skipped, health) =
             feed.with_state(|state| (state.published.clone(), state.skipped.clone(), state.health()));
         // A new fault is there before the value, and an old one until after it.
         let old = match &health {
-            RegistryHealth::Degraded(trouble) => fault.replace(sink.fault(trouble.error.clone())),
-            RegistryHealth::Live | RegistryHealth::Connecting => fault.take(),
+            RegistryHealth::Degraded(trouble) => passed.fault.replace(sink.fault(trouble.error.clone())),
+            RegistryHealth::Live | RegistryHealth::Connecting => passed.fault.take(),
         };
         let mut scene = published.as_ref().map(|it| Scene::of(&it.value)).unwrap_or_default();
         scene.notes.extend(backends.follow(&scene.backends).await);
@@ -45,7 +54,10 @@ impl BackedRegistry {
         }
         scene.notes.extend(skipped.iter().map(|(entry, why)| format!("{entry}: {why}")));
         self.scene.send_replace(scene);
-        if let Some(published) = published {
+        // Only what the inner registry says again is said again.
+        if let Some(published) = published
+            && passed.checked.replace(published.checked) != Some(published.checked)
+        {
             skipped.iter().for_each(|(entry, why)| sink.skipped(entry, why));
             sink.publish(Snapshot::clone(&published.value));
         }
@@ -63,14 +75,81 @@ impl ServiceRegistry for BackedRegistry {
         let (own_sink, feed) = channel();
         let mut changes = feed.subscribe();
         let mut inner = self.inner.run(&own_sink);
-        let (mut backends, mut fault) = (Backends::default(), None);
+        let (mut backends, mut passed) = (Backends::default(), Passed::default());
         loop {
             tokio::select! {
-                ended = &mut inner => return ended,
+                // What is said last before the end is passed on too.
+                biased;
                 // It cannot fail: the sending end is this function's.
-                _ = changes.changed() => self.pass_on(&feed, sink, &mut backends, &mut fault).await,
+                _ = changes.changed() => self.pass_on(&feed, sink, &mut backends, &mut passed).await,
+                ended = &mut inner => return ended,
                 () = backends.close_next() => {}
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::sync::Arc;
+
+    use pilot_registry::{Address, Endpoint, Port, Protocol, Service, ServicePort, ServiceSpec};
+    use pilot_registry_testkit::Scripted;
+
+    use super::*;
+
+    fn snapshot(endpoint: SocketAddr) -> Snapshot {
+        let port = Port::try_from(80).unwrap();
+        let own = Port::try_from(u32::from(endpoint.port())).unwrap();
+        let mut spec = ServiceSpec::new("a.local".parse().unwrap());
+        spec.ports = vec![ServicePort { number: port, name: "tcp".into(), protocol: Protocol::Tcp }];
+        spec.endpoints = vec![Endpoint::new(Address::Ip(endpoint.ip())).serving(port, own)];
+        Snapshot::new([Arc::new(Service::new(spec).unwrap())]).unwrap()
+    }
+
+    /// An address on which nobody listens just now.
+    fn free() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    #[tokio::test]
+    async fn backends_are_open_before_anyone_hears_of_them_and_troubles_are_passed_on() {
+        let (inner, script) = Scripted::new();
+        let (backed, scene) = BackedRegistry::new(Box::new(inner));
+        let (sink, feed) = channel();
+        let mut states = feed.subscribe();
+        let told = async {
+            let (first, second) = (free(), free());
+            script.skip("b.local", "it makes no sense").await;
+            script.publish(snapshot(first)).await;
+            let state = states.wait_for(|state| state.published.is_some()).await.unwrap();
+            TcpStream::connect(first).unwrap();
+            assert_eq!(state.skipped.get("b.local").map(String::as_str), Some("it makes no sense"));
+            let checked = state.published.as_ref().map(|it| it.checked);
+            drop(state);
+            assert_eq!(scene.borrow().notes, ["b.local: it makes no sense"]);
+
+            script.fault(RegistryError::malformed("half a file")).await;
+            let degraded = |state: &pilot_registry::State<Snapshot>| {
+                matches!(state.health(), RegistryHealth::Degraded(_))
+            };
+            let state = states.wait_for(degraded).await.unwrap();
+            assert_eq!(state.published.as_ref().map(|it| it.checked), checked, "it was not said again");
+            drop(state);
+
+            script.cure().await;
+            script.publish(snapshot(second)).await;
+            let is_second = |state: &pilot_registry::State<Snapshot>| {
+                state.published.as_ref().is_some_and(|it| it.revision == 2) && !degraded(state)
+            };
+            states.wait_for(is_second).await.unwrap();
+            TcpStream::connect(second).unwrap();
+            TcpStream::connect(first).expect("it stays until every proxy has heard that it goes");
+        };
+        tokio::select! {
+            ended = backed.run(&sink) => panic!("{ended:?}"),
+            () = told => {}
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
-use super::machine::{Composed, Limits, Refusal, RequestParts, Variant};
+use super::composed::Composed;
+use super::machine::{Limits, Refusal, RequestParts, Variant};
 use super::order::Gate;
 use super::subscription::WILDCARD;
 use super::type_state::TypeState;
@@ -110,6 +111,11 @@ impl Variant for Delta {
 }
 
 fn begin_wildcard(state: &mut TypeState) {
+    // What is on its way to a client that has unsubscribed from it will look to it like a part of the wildcard.
+    let on_its_way = state.in_flight.iter().flat_map(|it| &it.before).map(|(name, _)| name);
+    for name in on_its_way.filter(|name| state.held.get(name).is_none()) {
+        state.pending.look_at(Arc::clone(name), true);
+    }
     state.subscription.set_wildcard(true);
     state.pending.everything = true;
 }

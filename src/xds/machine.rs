@@ -6,9 +6,10 @@ use std::sync::Arc;
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::google::rpc::Status as RpcStatus;
 
+use super::composed::Composed;
 use super::order::{Gate, Order};
-use super::type_state::{Before, InFlight, TypeState};
-use crate::resources::{Resource, ResourceSet, ResourceType, TypeSet};
+use super::type_state::{InFlight, TypeState};
+use crate::resources::{ResourceSet, ResourceType, TypeSet};
 
 /// How many types that pilot does not know one stream may ask for.
 const MAX_UNKNOWN_TYPES: usize = 32;
@@ -62,65 +63,6 @@ pub struct RequestParts<'a> {
     pub nonce: &'a str,
     /// Why that response was rejected, if it was.
     pub error: Option<&'a RpcStatus>,
-}
-
-/// What goes into one response.
-#[derive(Debug, Default)]
-pub struct Composed {
-    /// What is sent.
-    pub resources: Vec<Arc<Resource>>,
-    /// How many of `resources`, taken from `fresh`, the client did not have.
-    pub fresh: Vec<Arc<Resource>>,
-    /// Names that do not exist (delta only).
-    pub removed: Vec<Arc<str>>,
-    /// What the client had before of each name that this brings or takes.
-    pub before: Vec<Before>,
-    /// Something of the set is not in it yet, or something in it is of an earlier set (SotW only).
-    pub partial: bool,
-}
-
-impl Composed {
-    /// Takes from what is pending all that may be sent, one by one.
-    pub fn take_updates(&mut self, state: &mut TypeState, set: &TypeSet, gate: &Gate<'_>) {
-        state.withheld = false;
-        let complete = state.pending.answer;
-        let names = state.take_names(set);
-        let (mut sent, mut missing, mut waiting) = (Vec::new(), Vec::new(), BTreeMap::new());
-        for (name, forced) in names {
-            match state.visible(set, &name) {
-                Some(resource) if forced || !state.client_agrees(resource) => {
-                    if gate.may_send(resource) {
-                        sent.push((Arc::clone(resource), forced));
-                    } else {
-                        waiting.insert(name, forced);
-                    }
-                }
-                // What it has is removed as soon as nothing uses it.
-                None if forced && !state.pending.removals.contains(&name) => missing.push(name),
-                _ => {}
-            }
-        }
-        state.withheld = !waiting.is_empty();
-        state.pending.names = waiting;
-        if state.withheld && complete {
-            // The client waits for a complete answer.
-            let back = sent.into_iter().map(|(resource, forced)| (Arc::clone(resource.name()), forced));
-            state.pending.names.extend(back.chain(missing.into_iter().map(|name| (name, true))));
-            return;
-        }
-        for name in missing {
-            self.before.push((Arc::clone(&name), state.held.remove(&name)));
-            self.removed.push(name);
-        }
-        for (resource, _) in sent {
-            let before = state.held.insert(Arc::clone(&resource));
-            if before.as_ref().is_none_or(|before| before.version() != resource.version()) {
-                self.fresh.push(Arc::clone(&resource));
-            }
-            self.before.push((Arc::clone(resource.name()), before));
-            self.resources.push(resource);
-        }
-    }
 }
 
 /// Limits on what one client may ask for.

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use pilot_envoy_api::discovery::DiscoveryResponse;
 use pilot_envoy_api::envoy::service::discovery::v3::DiscoveryRequest;
 
-use super::machine::{Composed, Limits, Refusal, RequestParts, Variant};
+use super::composed::Composed;
+use super::machine::{Limits, Refusal, RequestParts, Variant};
 use super::order::Gate;
 use super::subscription::WILDCARD;
 use super::type_state::TypeState;

@@ -139,6 +139,10 @@ impl<V: Words> Envoy<V> {
 
     /// The server has something new.
     pub(crate) fn update(&mut self, set: &Arc<ResourceSet>) {
+        let changes = set.changes_since(&self.latest);
+        for kind in ResourceType::ALL {
+            self.kinds[kind as usize].allowed += changes.of(kind).len();
+        }
         self.latest = Arc::clone(set);
         if self.connected {
             self.machine.update(Arc::clone(set));

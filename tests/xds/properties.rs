@@ -3,10 +3,13 @@
 //! the seed that repeats it (`PROPTEST_RNG_SEED`); `PROPTEST_CASES` runs more.
 
 use std::collections::BTreeSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 
 use pilot::resources::ResourceType::{self, Cluster, Endpoint, Listener, Route};
 use pilot::xds::{Delta, Sotw};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use crate::model::{Envoy, Words, references};
 use crate::things::Things;
@@ -142,9 +145,9 @@ fn run<V: Words>(steps: &[Step]) {
     for step in steps {
         match step {
             Step::Publish => envoy.update(&server.things.publish()),
-            Step::Request => drop(envoy.deliver_request()),
-            Step::Response => drop(envoy.deliver_response(true)),
-            Step::Rejection => drop(envoy.deliver_response(false)),
+            Step::Request => _ = envoy.deliver_request(),
+            Step::Response => _ = envoy.deliver_response(true),
+            Step::Rejection => _ = envoy.deliver_response(false),
             Step::Disconnect => envoy.disconnect(),
             Step::Connect => envoy.connect(),
             change => server.apply(change),
@@ -163,8 +166,21 @@ fn run<V: Words>(steps: &[Step]) {
     envoy.assert_in_sync(&server.things);
 }
 
+/// A seed of its own for each run, unless one is given, and always said.
+pub(crate) fn config() -> ProptestConfig {
+    let mut config =
+        ProptestConfig { max_shrink_iters: 20_000, failure_persistence: None, ..Default::default() };
+    if config.rng_seed == RngSeed::Random {
+        config.rng_seed = RngSeed::Fixed(RandomState::new().hash_one("seed"));
+    }
+    if let RngSeed::Fixed(seed) = config.rng_seed {
+        eprintln!("PROPTEST_RNG_SEED={seed}");
+    }
+    config
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn an_envoy_with_delta_is_in_sync_and_never_routes_into_nothing(steps in proptest::collection::vec(step(), 0..120)) {

@@ -285,7 +285,7 @@ async fn l21_garbage_and_clients_that_hang_up_harm_nobody() {
         // How it is closed does not matter, only that it is.
         let _closed = timeout(LONG, socket.read_to_end(&mut answer)).await.expect("it is closed");
     }
-    let mut stream = server.working("hangs-up").await;
+    let stream = server.working("hangs-up").await;
     stream.send(delta_request(ResourceType::Endpoint, &["a", "b"], &[]));
     drop(stream);
     server.until("the client that hung up is gone", |server| server.proxies.len() == 1).await;
