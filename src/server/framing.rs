@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::Stream;
+use futures_util::stream::BoxStream;
 use http::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame};
 use pilot_envoy_api::discovery::{DeltaDiscoveryResponse, DiscoveryResponse};
@@ -54,7 +55,7 @@ impl Shared for DeltaDiscoveryResponse {
 
 /// The body of a response: the messages of a stream, then its status.
 pub(super) struct Outbound<M> {
-    responses: Option<Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>>,
+    responses: Option<BoxStream<'static, Result<M, Status>>>,
     writing: Option<Writing>,
 }
 
