@@ -142,7 +142,7 @@ impl World {
                     }
                 }
                 () = self.0.scope_added.notified() => self.translate(Instant::now(), &translated).await,
-                () = tokio::time::sleep_until(debounce.deadline()), if debounce.is_pending() => {
+                () = reached(debounce.deadline()), if debounce.is_pending() => {
                     debounce.pushed(Instant::now());
                     let oldest = self.oldest_change(&seen);
                     seen = self.revisions();
@@ -249,6 +249,13 @@ impl World {
 /// A poisoned lock's value is whole here: nothing panics half way through a change of it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A deadline that has passed is not waited for: the timer is only as fine as a millisecond.
+async fn reached(deadline: Instant) {
+    if deadline > Instant::now() {
+        tokio::time::sleep_until(deadline).await;
+    }
 }
 
 async fn next_change<T>(mut receiver: watch::Receiver<T>) -> watch::Receiver<T> {

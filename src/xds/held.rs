@@ -22,6 +22,11 @@ impl Held {
 
     /// The client was sent that. Says what it had before.
     pub fn insert(&mut self, resource: Arc<Resource>) -> Option<Arc<Resource>> {
+        // Resources mostly come in the order of their names.
+        if self.0.last().is_none_or(|last| last.name() < resource.name()) {
+            self.0.push(resource);
+            return None;
+        }
         match self.position(resource.name()) {
             Ok(at) => Some(std::mem::replace(&mut self.0[at], resource)),
             Err(at) => {
@@ -29,6 +34,11 @@ impl Held {
                 None
             }
         }
+    }
+
+    /// Gives back what is kept for growth: streams live long and change little.
+    pub fn shrink(&mut self) {
+        self.0.shrink_to_fit();
     }
 
     /// The client no longer has it, or no longer wants it.

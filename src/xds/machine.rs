@@ -298,6 +298,7 @@ impl<V: Variant> Machine<V> {
         let mut state = std::mem::take(&mut self.types[kind as usize]);
         let gate = self.order.gate(kind, &state, &self.types, set);
         let composed = V::compose(&mut state, kind, set.of(kind), &gate);
+        state.held.shrink();
         self.types[kind as usize] = state;
         let mut composed = composed?;
         composed.before.sort_by(|(a, _), (b, _)| a.cmp(b));

@@ -116,6 +116,10 @@ fn replace_names(state: &mut TypeState, given: Vec<String>, wildcard: bool, set:
 
 /// Whether the list is the same as before, as it is in most requests: they only acknowledge.
 fn same_names(state: &TypeState, given: &[String]) -> bool {
+    let in_order = given.iter().map(String::as_str).eq(state.subscription.names().iter().map(|name| &**name));
+    if in_order {
+        return true;
+    }
     let wanted = given.iter().filter(|name| !name.is_empty() && *name != WILDCARD);
     let mut names: Vec<&str> = wanted.map(String::as_str).collect();
     names.sort_unstable();

@@ -60,6 +60,7 @@ impl Subscription {
         if self.names.len() > known {
             self.names.sort();
             self.names.dedup();
+            self.names.shrink_to_fit();
         }
     }
 
@@ -73,6 +74,7 @@ impl Subscription {
     pub fn replace(&mut self, names: Vec<Arc<str>>) {
         debug_assert!(names.is_sorted(), "names are ordered");
         self.names = names;
+        self.names.shrink_to_fit();
     }
 
     fn position(&self, name: &str) -> Result<usize, usize> {
