@@ -7,13 +7,12 @@
 //! converted and dropped one by one, and what is held at a time is the tree of one.
 
 mod json;
-mod lines;
 mod toml;
 mod yaml;
 
 use std::path::Path;
 
-pub(crate) use lines::{Lines, Position};
+pub(crate) use crate::lines::{Lines, Position};
 
 use crate::problem::Mistake;
 

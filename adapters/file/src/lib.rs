@@ -13,6 +13,7 @@ mod convert;
 mod document;
 mod files;
 mod last_good;
+mod lines;
 mod load;
 mod problem;
 mod schema;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::document::Position;
+use crate::lines::Position;
 
 /// Something wrong with a file: `services.toml:3:9: unknown protocol "htp": expected one of …`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
