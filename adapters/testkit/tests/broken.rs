@@ -221,9 +221,9 @@ caught! {
     forgetting_removals: ForgetsRemovals breaks c04_services_come_change_and_go "a service was removed";
     seeing_no_health: SeesNoHealth breaks c05_endpoints_come_change_and_go "gets unhealthy";
     publishing_a_rewrite: PublishesEachRewrite breaks c06_order_and_rewrites_are_no_change "waited";
-    publishing_empty_on_outage: PublishesEmptyOnOutage breaks c07_outage_keeps_last_good "because of the outage";
+    l22_publishing_empty_on_outage: PublishesEmptyOnOutage breaks c07_outage_keeps_last_good "because of the outage";
     ignoring_removals_during_outage: IgnoresRemovalsDuringOutage breaks c08_changes_during_an_outage_are_seen "after the outage";
-    stopping_at_lost_history: StopsAtLostHistory breaks c09_lost_history_is_relisted "history was lost";
+    l22_stopping_at_lost_history: StopsAtLostHistory breaks c09_lost_history_is_relisted "history was lost";
     failing_on_a_malformed_entry: FailsOnMalformedEntry breaks c10_a_malformed_entry_hides_only_itself "malformed entry";
     hiding_a_malformed_entry: HidesMalformedEntry breaks c10_a_malformed_entry_hides_only_itself "to be reported";
     publishing_too_often: PublishesServiceByService breaks c11_rapid_changes_converge "revisions";

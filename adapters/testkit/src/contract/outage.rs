@@ -49,7 +49,8 @@ pub async fn c08_changes_during_an_outage_are_seen(backend: &mut dyn Backend) ->
     bench.verdict()
 }
 
-/// C9: lost history leads to a new list: while the registry follows, and during an outage.
+/// C9: lost history leads to a new list: while the registry follows, and during an outage (L22: what counts
+/// changes may go backwards).
 ///
 /// # Errors
 /// The rule is broken.
