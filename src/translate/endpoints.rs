@@ -81,26 +81,20 @@ fn fits(service: &CatalogService, endpoint: &Endpoint) -> bool {
     }
 }
 
-fn groups(service: &CatalogService, port: Port) -> Groups<'_> {
-    let serving = |(part, endpoint): (&Part, &'_ Endpoint)| {
-        let own = endpoint.ports.get(&port).copied()?;
-        fits(service, endpoint).then_some((part.priority, own))
+fn groups<'a>(service: &'a CatalogService, port: Port) -> Groups<'a> {
+    let mut seen = BTreeSet::new();
+    let serving = |(part, endpoint): (&Part, &'a Endpoint)| {
+        let own = endpoint.ports.get(&port).copied().filter(|_| fits(service, endpoint))?;
+        seen.insert((&endpoint.address, own)).then_some((part.priority, endpoint, own))
     };
-    let found: Vec<_> = service
-        .endpoints()
-        .filter_map(|(part, endpoint)| {
-            serving((part, endpoint)).map(|(priority, own)| (priority, endpoint, own))
-        })
-        .collect();
+    let found: Vec<_> = service.endpoints().filter_map(serving).collect();
+    // Only of what is left: a registry whose endpoints are all another's, too, would leave a gap.
     let priorities: BTreeSet<u32> = found.iter().map(|(priority, ..)| *priority).collect();
     let dense: BTreeMap<u32, u32> =
         priorities.into_iter().zip((0..=MAX_PRIORITY).chain(std::iter::repeat(MAX_PRIORITY))).collect();
-    let mut seen = BTreeSet::new();
     let mut groups = Groups::new();
     for (priority, endpoint, own) in found {
-        if seen.insert((&endpoint.address, own)) {
-            groups.entry((dense[&priority], &endpoint.locality)).or_default().push((endpoint, own));
-        }
+        groups.entry((dense[&priority], &endpoint.locality)).or_default().push((endpoint, own));
     }
     groups
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use pilot::mesh::Mesh;
 use pilot::proxy::{Role, Scope};
-use pilot::resources::{ResourceType, dangling};
+use pilot::resources::{Resource, ResourceType, dangling};
 use pilot::translate::{Translation, Translator, translate};
+use pilot_envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use pilot_envoy_api::envoy::config::route::v3::RouteConfiguration;
 use pilot_envoy_api::google::protobuf::Any;
 use pilot_registry::{Resolution, ServiceSpec};
@@ -80,7 +81,32 @@ fn twice(translation: &Translation) -> Vec<String> {
     found
 }
 
+/// The priorities of each load assignment: Envoy and gRPC want 0, 1, 2 … without gaps.
+fn priorities(translation: &Translation) -> Vec<Vec<u32>> {
+    let assignments = translation.types[ResourceType::Endpoint as usize].resources().iter();
+    let of_one = |resource: &Arc<Resource>| {
+        let any = Any::decode(resource.any_bytes().clone()).unwrap();
+        let assignment = ClusterLoadAssignment::decode(any.value).unwrap();
+        let found: BTreeSet<u32> = assignment.endpoints.iter().map(|locality| locality.priority).collect();
+        found.into_iter().collect()
+    };
+    assignments.map(of_one).collect()
+}
+
 proptest! {
+    #[test]
+    fn priorities_have_no_gaps(
+        one in services(),
+        two in services(),
+        three in services(),
+        at in [0..9u32, 0..9u32, 0..9u32],
+    ) {
+        let sources = [source("a", at[0], one), source("b", at[1], two), source("c", at[2], three)];
+        for found in priorities(&translate(&mesh_after(&empty(), &sources), &router())) {
+            prop_assert_eq!(&found, &(0..).take(found.len()).collect::<Vec<u32>>());
+        }
+    }
+
     #[test]
     fn the_same_world_in_any_order_gives_the_same_bytes(world in world()) {
         let backwards = |registry: &str, (priority, services): &(u32, Vec<ServiceSpec>)| {

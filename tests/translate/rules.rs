@@ -55,6 +55,19 @@ fn l18_a_service_without_endpoints_has_an_empty_assignment() {
     assert!(assignment.endpoints.is_empty());
 }
 
+/// gRPC refuses a service whose priorities have a gap.
+#[test]
+fn a_registry_that_adds_no_endpoint_leaves_no_gap_in_the_priorities() {
+    let at = |registry, priority, endpoint| {
+        source(registry, priority, vec![spec("a.local", &["80/http"], &[endpoint])])
+    };
+    let sources = [at("a", 0, "10.0.0.1:80"), at("b", 1, "10.0.0.1:80"), at("c", 2, "10.0.0.2:80")];
+    let translation = translate(&mesh_after(&empty(), &sources), &router());
+    let assignment: ClusterLoadAssignment = decode(&translation, "outbound|80||a.local");
+    let priorities: Vec<u32> = assignment.endpoints.iter().map(|locality| locality.priority).collect();
+    assert_eq!(priorities, [0, 1]);
+}
+
 #[test]
 fn a_bare_host_means_the_only_http_port_or_80_or_the_lowest() {
     let services = vec![
