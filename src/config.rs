@@ -74,6 +74,10 @@ pub struct Xds {
     /// Names that one stream may subscribe to, for each type.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_names: usize,
+    /// Names that clients without ADS may give, together and at one time, to the cluster that leads to pilot
+    /// (node.metadata.XDS_CLUSTER): each is one more configuration to keep up to date. "pilot" does not count.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_scopes: usize,
     /// After this time, more or less, a client is asked to connect again, so that the load of several
     /// pilots evens out. "0s" = never.
     #[serde(with = "duration")]
@@ -100,6 +104,7 @@ impl Default for Xds {
             max_streams: 20_000,
             max_request_bytes: 4 << 20,
             max_names: 50_000,
+            max_scopes: 16,
             max_connection_age: Duration::from_secs(30 * 60),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),

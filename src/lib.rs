@@ -128,7 +128,7 @@ pub async fn run(
     let registered = registries.into_iter().map(|it| supervise(it, &mut tasks)).collect();
     let metrics = metrics::Metrics::new();
     let proxies = proxies::Proxies::default();
-    let world = World::new(registered, config.into());
+    let world = World::new(registered, config.into(), config.xds.max_scopes);
     let debounce = Debounce::new(config.push.quiet, config.push.max_delay);
     tasks.spawn({
         let (world, metrics) = (world.clone(), metrics.clone());

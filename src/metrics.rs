@@ -220,7 +220,7 @@ mod tests {
         metrics.unknown_type();
         metrics.refused("no_node");
         metrics.translated(Duration::from_millis(3));
-        let world = World::new(Vec::new(), MeshOptions::default());
+        let world = World::new(Vec::new(), MeshOptions::default(), 16);
         let text = metrics.encode(&world, &Proxies::default());
         drop(delta);
         for line in [

@@ -68,6 +68,12 @@ pub struct Proxy {
 /// The bootstrap cluster that leads to pilot, unless `node.metadata.XDS_CLUSTER` names another.
 pub const DEFAULT_XDS_CLUSTER: &str = "pilot";
 
+/// How long the parts of a node may be, in bytes: each stream keeps them.
+const MAX_NODE_ID: usize = 1024;
+const MAX_NODE_CLUSTER: usize = 1024;
+const MAX_XDS_CLUSTER: usize = 256;
+const MAX_USER_AGENT: usize = 1024;
+
 /// A node that cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
@@ -77,29 +83,37 @@ pub enum NodeError {
     /// It has no id.
     #[error("node.id is empty: expected an id, for example \"router~127.0.0.1~laptop~mesh\"")]
     NoId,
-    /// It is too long to be shown anywhere.
-    #[error("node.id has {0} bytes: expected at most 1024")]
-    TooLong(usize),
+    /// A part of it is too long to be kept and shown.
+    #[error("{part} has {bytes} bytes: expected at most {max}")]
+    TooLong {
+        /// Which part.
+        part: &'static str,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        max: usize,
+    },
 }
 
 impl Proxy {
     /// Reads the node of a stream's first request.
     ///
     /// # Errors
-    /// There is no node, or it has no usable id.
+    /// There is no node, it has no id, or a part of it is too long.
     pub fn from_node(node: Option<&Node>) -> Result<Self, NodeError> {
         let node = node.ok_or(NodeError::Missing)?;
-        match node.id.len() {
-            0 => return Err(NodeError::NoId),
-            len if len > 1024 => return Err(NodeError::TooLong(len)),
-            _ => {}
+        if node.id.is_empty() {
+            return Err(NodeError::NoId);
         }
+        let xds_cluster = metadata(node, "XDS_CLUSTER").unwrap_or(DEFAULT_XDS_CLUSTER);
+        fits("node.id", &node.id, MAX_NODE_ID)?;
+        fits("node.cluster", &node.cluster, MAX_NODE_CLUSTER)?;
+        fits("node.metadata.XDS_CLUSTER", xds_cluster, MAX_XDS_CLUSTER)?;
         let parts: Vec<&str> = node.id.split('~').collect();
         let role = match parts.as_slice() {
             [role, _ip, _name, _domain] => Role::from_word(role),
             _ => None,
         };
-        let xds_cluster = metadata(node, "XDS_CLUSTER").unwrap_or(DEFAULT_XDS_CLUSTER);
         Ok(Self {
             id: node.id.as_str().into(),
             cluster: node.cluster.as_str().into(),
@@ -142,6 +156,17 @@ pub struct Scope {
     pub config_source: ConfigSource,
 }
 
+impl Scope {
+    /// Whether there are as many scopes like this one as clients think up names: it is neither of ADS, nor
+    /// has it the usual name.
+    pub fn has_chosen_name(&self) -> bool {
+        match &self.config_source {
+            ConfigSource::Ads => false,
+            ConfigSource::PerType { cluster, .. } => **cluster != *DEFAULT_XDS_CLUSTER,
+        }
+    }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.role.as_str())?;
@@ -152,6 +177,11 @@ impl fmt::Display for Scope {
             }
         }
     }
+}
+
+fn fits(part: &'static str, text: &str, max: usize) -> Result<(), NodeError> {
+    let bytes = text.len();
+    if bytes > max { Err(NodeError::TooLong { part, bytes, max }) } else { Ok(()) }
 }
 
 fn metadata<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
@@ -171,12 +201,15 @@ fn user_agent(node: &Node) -> String {
         },
         None => String::new(),
     };
-    format!("{} {version}", node.user_agent_name).trim().to_owned()
+    let text = format!("{} {version}", node.user_agent_name);
+    // It is only shown: a client is not turned away for it.
+    text[..text.floor_char_boundary(MAX_USER_AGENT)].trim().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pilot_envoy_api::google::protobuf::{Struct, Value};
 
     fn node(id: &str) -> Node {
         Node { id: id.into(), ..Default::default() }
@@ -197,6 +230,20 @@ mod tests {
     fn nodes_without_a_usable_id_are_refused() {
         assert_eq!(Proxy::from_node(None), Err(NodeError::Missing));
         assert_eq!(Proxy::from_node(Some(&node(""))), Err(NodeError::NoId));
-        assert_eq!(Proxy::from_node(Some(&node(&"a".repeat(1025)))), Err(NodeError::TooLong(1025)));
+    }
+
+    #[test]
+    fn parts_of_a_node_are_short() {
+        let long = |node: Node| match Proxy::from_node(Some(&node)) {
+            Err(NodeError::TooLong { part, .. }) => part,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(long(node(&"a".repeat(1025))), "node.id");
+        assert_eq!(long(Node { cluster: "a".repeat(1025), ..node("a") }), "node.cluster");
+        let text = |text: String| Value { kind: Some(Kind::StringValue(text)) };
+        let metadata = Struct { fields: [("XDS_CLUSTER".into(), text("a".repeat(257)))].into() };
+        assert_eq!(long(Node { metadata: Some(metadata), ..node("a") }), "node.metadata.XDS_CLUSTER");
+        let talkative = Node { user_agent_name: "ä".repeat(1 << 20), ..node("a") };
+        assert_eq!(Proxy::from_node(Some(&talkative)).unwrap().user_agent.len(), 1024);
     }
 }

@@ -36,6 +36,7 @@ pub struct World(Arc<Inner>);
 struct Inner {
     registries: Vec<Registered>,
     options: MeshOptions,
+    max_scopes: usize,
     mesh: watch::Sender<Option<Arc<Mesh>>>,
     scopes: Mutex<BTreeMap<Scope, ScopeState>>,
     scope_added: Notify,
@@ -45,6 +46,8 @@ struct ScopeState {
     translator: Arc<Mutex<Translator>>,
     resources: watch::Sender<Option<Arc<ResourceSet>>>,
     conflicts: Arc<[Conflict]>,
+    /// Its translation has not been tried yet.
+    is_new: bool,
 }
 
 /// A registry that has not said what it has.
@@ -56,12 +59,19 @@ pub struct Waiting {
     pub reason: String,
 }
 
+/// A scope that is not followed, because clients have chosen the names of too many others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("proxies name {0} clusters as node.metadata.XDS_CLUSTER, and no more are allowed ([xds] max_scopes)")]
+pub struct TooManyScopes(pub usize);
+
 impl World {
-    /// A world of these registries, of which nothing is known yet.
-    pub fn new(registries: Vec<Registered>, options: MeshOptions) -> Self {
+    /// A world of these registries, of which nothing is known yet. `max_scopes`: how many scopes it follows
+    /// whose names clients have chosen.
+    pub fn new(registries: Vec<Registered>, options: MeshOptions, max_scopes: usize) -> Self {
         Self(Arc::new(Inner {
             registries,
             options,
+            max_scopes,
             mesh: watch::Sender::new(None),
             scopes: Mutex::default(),
             scope_added: Notify::new(),
@@ -96,24 +106,36 @@ impl World {
     }
 
     /// Follows the resources of a scope; `None` = not known yet.
-    pub fn subscribe(&self, scope: &Scope) -> watch::Receiver<Option<Arc<ResourceSet>>> {
+    ///
+    /// # Errors
+    /// Clients have chosen the name of this scope and of as many others as are allowed.
+    pub fn subscribe(
+        &self,
+        scope: &Scope,
+    ) -> Result<watch::Receiver<Option<Arc<ResourceSet>>>, TooManyScopes> {
         let mut scopes = self.scopes();
         if let Some(state) = scopes.get(scope) {
-            return state.resources.subscribe();
+            return Ok(state.resources.subscribe());
+        }
+        forget_unused(&mut scopes);
+        let max = self.0.max_scopes;
+        if scope.has_chosen_name() && scopes.keys().filter(|it| it.has_chosen_name()).count() >= max {
+            return Err(TooManyScopes(max));
         }
         let resources = watch::Sender::new(None);
         let receiver = resources.subscribe();
         let translator = Arc::new(Mutex::new(Translator::new(scope.clone())));
-        scopes.insert(scope.clone(), ScopeState { translator, resources, conflicts: Arc::default() });
+        let conflicts = Arc::default();
+        scopes.insert(scope.clone(), ScopeState { translator, resources, conflicts, is_new: true });
         self.0.scope_added.notify_one();
-        receiver
+        Ok(receiver)
     }
 
     /// The resources of a scope as they are now, waiting for their translation where nobody else has
-    /// asked for the scope; `None` = not known yet.
+    /// asked for the scope; `None` = not known yet, or one scope too many.
     pub async fn resources(&self, scope: &Scope) -> Option<Arc<ResourceSet>> {
         self.mesh()?;
-        let mut receiver = self.subscribe(scope);
+        let mut receiver = self.subscribe(scope).ok()?;
         let known = receiver.wait_for(Option::is_some).await.ok()?;
         known.clone()
     }
@@ -141,7 +163,7 @@ impl World {
                         debounce.changed(Instant::now());
                     }
                 }
-                () = self.0.scope_added.notified() => self.translate(Instant::now(), &translated).await,
+                () = self.0.scope_added.notified() => self.translate_new(&translated).await,
                 () = reached(debounce.deadline()), if debounce.is_pending() => {
                     debounce.pushed(Instant::now());
                     let oldest = self.oldest_change(&seen);
@@ -198,32 +220,61 @@ impl World {
     /// Brings every scope to the current mesh.
     async fn translate(&self, changed: Instant, translated: &impl Fn(Duration)) {
         let Some(mesh) = self.mesh() else { return };
-        self.scopes().retain(|_, state| state.resources.receiver_count() > 0);
-        let scopes: Vec<_> = self
-            .scopes()
-            .iter()
-            .map(|(scope, state)| {
-                (scope.clone(), Arc::clone(&state.translator), state.resources.borrow().clone())
-            })
-            .collect();
-        for (scope, translator, before) in scopes {
-            let mesh = Arc::clone(&mesh);
-            let started = Instant::now();
-            let result = tokio::task::spawn_blocking(move || {
-                let translation = lock(&translator).translate(&mesh);
-                let next = match &before {
-                    None => Some(ResourceSet::first(translation.types, changed)),
-                    Some(before) => before.successor(translation.types, changed),
-                };
-                (next, translation.conflicts)
-            });
-            match result.await {
-                Ok((next, conflicts)) => {
-                    translated(started.elapsed());
-                    self.publish(&scope, next, conflicts);
-                }
-                Err(error) => tracing::error!(%scope, %error, "translation failed: this is a bug"),
+        forget_unused(&mut self.scopes());
+        let mut scopes: Vec<Scope> = self.scopes().keys().cloned().collect();
+        // Proxies on ADS are most of a mesh, and wait for nobody's choice of names.
+        scopes.sort_by(|a, b| a.config_source.cmp(&b.config_source));
+        for scope in scopes {
+            self.translate_one(&scope, &mesh, changed, translated).await;
+        }
+    }
+
+    /// Brings one new scope to the current mesh. Only one, because changes wait
+    /// meanwhile, and whoever asks for many scopes is to wait for changes rather than the other way round.
+    async fn translate_new(&self, translated: &impl Fn(Duration)) {
+        let Some(mesh) = self.mesh() else { return };
+        let new = {
+            let mut scopes = self.scopes();
+            forget_unused(&mut scopes);
+            let new = scopes.iter().filter(|(_, state)| state.is_new).map(|(scope, _)| scope);
+            new.min_by(|a, b| a.config_source.cmp(&b.config_source)).cloned()
+        };
+        if let Some(scope) = new {
+            self.translate_one(&scope, &mesh, Instant::now(), translated).await;
+            // There may be more of them.
+            self.0.scope_added.notify_one();
+        }
+    }
+
+    async fn translate_one(
+        &self,
+        scope: &Scope,
+        mesh: &Arc<Mesh>,
+        changed: Instant,
+        translated: &impl Fn(Duration),
+    ) {
+        let state = self.scopes().get_mut(scope).map(|state| {
+            state.is_new = false;
+            let before = state.resources.borrow().clone();
+            (Arc::clone(&state.translator), before)
+        });
+        // Nobody may want it any more.
+        let Some((translator, before)) = state else { return };
+        let (mesh, started) = (Arc::clone(mesh), Instant::now());
+        let result = tokio::task::spawn_blocking(move || {
+            let translation = lock(&translator).translate(&mesh);
+            let next = match &before {
+                None => Some(ResourceSet::first(translation.types, changed)),
+                Some(before) => before.successor(translation.types, changed),
+            };
+            (next, translation.conflicts)
+        });
+        match result.await {
+            Ok((next, conflicts)) => {
+                translated(started.elapsed());
+                self.publish(scope, next, conflicts);
             }
+            Err(error) => tracing::error!(%scope, %error, "translation failed: this is a bug"),
         }
     }
 
@@ -244,6 +295,11 @@ impl World {
     fn scopes(&self) -> MutexGuard<'_, BTreeMap<Scope, ScopeState>> {
         lock(&self.0.scopes)
     }
+}
+
+/// Scopes without a proxy are not kept up to date.
+fn forget_unused(scopes: &mut BTreeMap<Scope, ScopeState>) {
+    scopes.retain(|_, state| state.resources.receiver_count() > 0);
 }
 
 /// A poisoned lock's value is whole here: nothing panics half way through a change of it.

@@ -11,8 +11,9 @@ use pilot::proxy::Scope;
 use pilot::resources::ResourceSet;
 use pilot::server::{Settings, serve};
 use pilot::shutdown::{Trigger, shutdown};
+use pilot::world::TooManyScopes;
 use pilot::xds::Limits;
-use pilot::xds::stream::{Context, ResourceSource};
+use pilot::xds::stream::{Context, ResourceSource, Resources};
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -30,8 +31,8 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 struct Nothing(watch::Sender<Option<Arc<ResourceSet>>>);
 
 impl ResourceSource for Nothing {
-    fn subscribe(&self, _scope: &Scope) -> watch::Receiver<Option<Arc<ResourceSet>>> {
-        self.0.subscribe()
+    fn subscribe(&self, _scope: &Scope) -> Result<Resources, TooManyScopes> {
+        Ok(self.0.subscribe())
     }
 }
 

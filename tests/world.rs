@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pilot::mesh::MeshOptions;
 use pilot::proxy::{ConfigSource, Role, Scope};
 use pilot::resources::{ResourceSet, ResourceType};
 use pilot::supervisor::{Registered, supervise};
-use pilot::world::{Debounce, World};
+use pilot::world::{Debounce, TooManyScopes, World};
 use pilot_registry::{RegistryError, RegistryHealth, Service, Snapshot, channel};
 use pilot_registry_testkit::{Script, Scripted, service, snapshot};
 use tokio::sync::watch;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, timeout};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_millis(20);
+const MAX_SCOPES: usize = 3;
 const MAX_DELAY: Duration = Duration::from_millis(200);
 
 /// A world whose registries follow scripts.
@@ -48,7 +50,7 @@ fn start(names: &[&str]) -> Fixture {
         tasks.spawn(async move { supervise(&name, &registry, &sink, &feed).await });
         scripts.push(script);
     }
-    let world = World::new(registered, MeshOptions::default());
+    let world = World::new(registered, MeshOptions::default(), MAX_SCOPES);
     tasks.spawn({
         let world = world.clone();
         async move { world.follow(Debounce::new(QUIET, MAX_DELAY), |_| ()).await }
@@ -78,7 +80,7 @@ fn b() -> Arc<Service> {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_served_before_every_registry_has_spoken() {
     let Fixture { world, scripts, _tasks } = start(&["east", "west"]);
-    let mut sets = world.subscribe(&router());
+    let mut sets = world.subscribe(&router()).unwrap();
     scripts[0].publish(snapshot([a()])).await;
     scripts[1].fail(RegistryError::unavailable("connecting to 10.0.0.9:8500")).await;
     let unavailable = async {
@@ -101,7 +103,7 @@ async fn nothing_is_served_before_every_registry_has_spoken() {
 async fn known_to_be_empty_is_served() {
     let Fixture { world, scripts, _tasks } = start(&["east"]);
     scripts[0].publish(Snapshot::default()).await;
-    let set = until(&mut world.subscribe(&router()), |_| true).await;
+    let set = until(&mut world.subscribe(&router()).unwrap(), |_| true).await;
     assert!(clusters(&set).is_empty());
 }
 
@@ -110,9 +112,9 @@ async fn what_was_published_before_anybody_followed_counts() {
     let (sink, feed) = channel();
     sink.publish(snapshot([a()]));
     let registered = Registered { name: "east".into(), kind: "scripted", priority: 0, feed };
-    let world = World::new(vec![registered], MeshOptions::default());
+    let world = World::new(vec![registered], MeshOptions::default(), MAX_SCOPES);
     let mut tasks = JoinSet::new();
-    let mut sets = world.subscribe(&router());
+    let mut sets = world.subscribe(&router()).unwrap();
     tasks.spawn(async move { world.follow(Debounce::new(QUIET, MAX_DELAY), |_| ()).await });
     let set = until(&mut sets, |_| true).await;
     assert_eq!(clusters(&set), ["outbound|80||a.local"]);
@@ -123,7 +125,7 @@ async fn what_was_published_before_anybody_followed_counts() {
 #[tokio::test(start_paused = true)]
 async fn one_registrys_failure_takes_nothing_away_and_holds_nothing_back() {
     let Fixture { world, scripts, _tasks } = start(&["east", "west"]);
-    let mut sets = world.subscribe(&router());
+    let mut sets = world.subscribe(&router()).unwrap();
     scripts[0].publish(snapshot([a()])).await;
     scripts[1].publish(Snapshot::default()).await;
     until(&mut sets, |_| true).await;
@@ -137,7 +139,7 @@ async fn one_registrys_failure_takes_nothing_away_and_holds_nothing_back() {
 #[tokio::test(start_paused = true)]
 async fn a_panicking_adapter_is_tried_again() {
     let Fixture { world, mut scripts, _tasks } = start(&["east"]);
-    let mut sets = world.subscribe(&router());
+    let mut sets = world.subscribe(&router()).unwrap();
     scripts[0].publish(snapshot([a()])).await;
     until(&mut sets, |_| true).await;
     scripts[0].panic("a bug").await;
@@ -164,7 +166,7 @@ async fn attempts_are_spaced_more_and_more_but_never_by_more_than_30_seconds() {
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_changes_is_merged_and_ends_at_the_last_state() {
     let Fixture { world, scripts, _tasks } = start(&["east"]);
-    let mut sets = world.subscribe(&router());
+    let mut sets = world.subscribe(&router()).unwrap();
     scripts[0].publish(Snapshot::default()).await;
     let first = until(&mut sets, |_| true).await;
     for port in 1..1_000 {
@@ -181,7 +183,7 @@ async fn a_storm_of_changes_is_merged_and_ends_at_the_last_state() {
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_change_touches_endpoints_only() {
     let Fixture { world, scripts, _tasks } = start(&["east"]);
-    let mut sets = world.subscribe(&router());
+    let mut sets = world.subscribe(&router()).unwrap();
     scripts[0].publish(snapshot([a(), b()])).await;
     let before = until(&mut sets, |_| true).await;
     let moved = service("a.local").http(80).endpoint("10.0.0.7", 8080).build();
@@ -200,11 +202,11 @@ async fn an_endpoint_change_touches_endpoints_only() {
 async fn proxies_of_one_scope_share_one_set() {
     let Fixture { world, scripts, _tasks } = start(&["east"]);
     scripts[0].publish(snapshot([a()])).await;
-    let (mut one, mut other) = (world.subscribe(&router()), world.subscribe(&router()));
+    let (mut one, mut other) = (world.subscribe(&router()).unwrap(), world.subscribe(&router()).unwrap());
     let (one, other) = (until(&mut one, |_| true).await, until(&mut other, |_| true).await);
     assert!(Arc::ptr_eq(&one, &other));
     let sidecar = Scope { role: Role::Sidecar, config_source: ConfigSource::Ads };
-    let other = until(&mut world.subscribe(&sidecar), |_| true).await;
+    let other = until(&mut world.subscribe(&sidecar).unwrap(), |_| true).await;
     assert!(!Arc::ptr_eq(&one, &other));
 }
 
@@ -215,8 +217,66 @@ async fn another_pilot_with_the_same_services_has_the_same_versions() {
     for services in [[a(), b()], [b(), a()]] {
         let Fixture { world, scripts, _tasks } = start(&["east"]);
         scripts[0].publish(snapshot(services)).await;
-        let set = until(&mut world.subscribe(&router()), |_| true).await;
+        let set = until(&mut world.subscribe(&router()).unwrap(), |_| true).await;
         versions.push(ResourceType::ALL.map(|kind| set.of(kind).version().to_owned()));
     }
     assert_eq!(versions[0], versions[1]);
+}
+
+fn named(role: Role, cluster: &str) -> Scope {
+    Scope { role, config_source: ConfigSource::PerType { cluster: cluster.into(), delta: true } }
+}
+
+/// P19: names that clients think up are limited, and cost neither the ADS proxies nor the usual name anything.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_names_is_refused_and_ads_is_served() {
+    let Fixture { world, scripts, _tasks } = start(&["east"]);
+    scripts[0].publish(snapshot([a()])).await;
+    let mut early = world.subscribe(&router()).unwrap();
+    let floods = (0..100).map(|n| world.subscribe(&named(Role::Router, &format!("flood-{n}"))));
+    let flood: Vec<_> = floods.collect();
+    let (mut followed, refused): (Vec<_>, Vec<_>) = flood.into_iter().partition(Result::is_ok);
+    assert_eq!((followed.len(), refused.len()), (MAX_SCOPES, 100 - MAX_SCOPES));
+    assert_eq!(refused[0].as_ref().unwrap_err(), &TooManyScopes(MAX_SCOPES));
+    assert!(TooManyScopes(MAX_SCOPES).to_string().contains("[xds] max_scopes"));
+
+    let sidecar = Scope { role: Role::Sidecar, config_source: ConfigSource::Ads };
+    let mut late = world.subscribe(&sidecar).unwrap();
+    let mut usual = world.subscribe(&named(Role::Ingress, "pilot")).unwrap();
+    for sets in [&mut early, &mut late, &mut usual].into_iter().chain(followed.iter_mut().flatten()) {
+        until(sets, |_| true).await;
+    }
+    scripts[0].publish(snapshot([b()])).await;
+    until(&mut early, |set| clusters(set) == ["outbound|80||b.local"]).await;
+
+    // A name that nobody uses any more makes place for another.
+    followed.pop();
+    let mut next = world.subscribe(&named(Role::Router, "flood-99")).unwrap();
+    until(&mut next, |set| clusters(set) == ["outbound|80||b.local"]).await;
+    assert!(world.subscribe(&named(Role::Router, "flood-98")).is_err());
+}
+
+/// A scope that is new is translated alone: who asks for one does not have all others translated again.
+#[tokio::test(start_paused = true)]
+async fn a_new_scope_is_translated_alone() {
+    let (sink, feed) = channel();
+    sink.publish(snapshot([a()]));
+    let registered = Registered { name: "east".into(), kind: "scripted", priority: 0, feed };
+    let world = World::new(vec![registered], MeshOptions::default(), MAX_SCOPES);
+    let translations = Arc::new(AtomicUsize::new(0));
+    let mut tasks = JoinSet::new();
+    let mut first = world.subscribe(&router()).unwrap();
+    tasks.spawn({
+        let (world, translations) = (world.clone(), Arc::clone(&translations));
+        let count = move |_| _ = translations.fetch_add(1, Ordering::Relaxed);
+        async move { world.follow(Debounce::new(QUIET, MAX_DELAY), count).await }
+    });
+    until(&mut first, |_| true).await;
+    let mut held = vec![first];
+    for name in ["x", "y", "z"] {
+        let mut sets = world.subscribe(&named(Role::Router, name)).unwrap();
+        until(&mut sets, |_| true).await;
+        held.push(sets);
+    }
+    assert_eq!(translations.load(Ordering::Relaxed), 4);
 }

@@ -21,20 +21,26 @@ use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::{ResourceSet, ResourceType};
 use crate::shutdown::{self, Shutdown};
 use crate::supervisor::jittered;
-use crate::world::World;
+use crate::world::{TooManyScopes, World};
 
 /// How long what waits for a client's next request waits: a client that is told of a cluster asks for its
 /// endpoints at once, so one that has not after this time never will.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The resources of a scope; `None` = not known yet.
+pub type Resources = watch::Receiver<Option<Arc<ResourceSet>>>;
+
 /// Where the resources of a scope come from.
 pub trait ResourceSource: Send + Sync {
     /// Follows the resources of a scope; `None` = not known yet.
-    fn subscribe(&self, scope: &Scope) -> watch::Receiver<Option<Arc<ResourceSet>>>;
+    ///
+    /// # Errors
+    /// There are too many scopes already.
+    fn subscribe(&self, scope: &Scope) -> Result<Resources, TooManyScopes>;
 }
 
 impl ResourceSource for World {
-    fn subscribe(&self, scope: &Scope) -> watch::Receiver<Option<Arc<ResourceSet>>> {
+    fn subscribe(&self, scope: &Scope) -> Result<Resources, TooManyScopes> {
         Self::subscribe(self, scope)
     }
 }
@@ -99,7 +105,7 @@ struct Session<V: Variant, S> {
 struct Client {
     proxy: Proxy,
     connection: Connection,
-    resources: watch::Receiver<Option<Arc<ResourceSet>>>,
+    resources: Resources,
     /// When the change behind the last response of each type was published.
     changed: [Option<Instant>; 4],
     /// The first set that the stream was sent from: what it brings is no news.
@@ -219,7 +225,7 @@ where
             None => Transport::Ads,
             Some(_) => Transport::PerType { delta },
         };
-        let resources = self.context.source.subscribe(&proxy.scope(transport));
+        let resources = self.resources(&proxy, transport)?;
         tracing::info!(proxy = &*proxy.id, peer = ?self.peer, variant = V::NAME, "stream opened");
         Ok(Client {
             connection: self.context.proxies.connect(&proxy, transport, delta, self.peer),
@@ -228,6 +234,14 @@ where
             changed: [None; 4],
             first_generation: 0,
             _open: self.context.metrics.stream_opened(transport, delta),
+        })
+    }
+
+    fn resources(&self, proxy: &Proxy, transport: Transport) -> Step<Resources> {
+        self.context.source.subscribe(&proxy.scope(transport)).map_err(|error| {
+            self.context.metrics.refused("scopes");
+            tracing::warn!(proxy = &*proxy.id, peer = ?self.peer, %error, "stream refused");
+            Box::new(Status::resource_exhausted(error.to_string()))
         })
     }
 

@@ -44,7 +44,7 @@ pub(crate) async fn pilot(names: &[&str]) -> Pilot {
         priority,
         feed: feed.clone(),
     });
-    let world = World::new(registered.collect(), MeshOptions::default());
+    let world = World::new(registered.collect(), MeshOptions::default(), 16);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let proxies = Proxies::default();

@@ -65,7 +65,7 @@ async fn age_grows_while_the_platform_is_silent() {
     let (sink, feed) = channel::<Snapshot>();
     sink.publish(Snapshot::default());
     let registered = Registered { name: "east".into(), kind: "scripted", priority: 0, feed };
-    let world = World::new(vec![registered], MeshOptions::default());
+    let world = World::new(vec![registered], MeshOptions::default(), 16);
     tokio::time::advance(Duration::from_secs(90)).await;
     let age = |text: &str| {
         let line = text.lines().find(|line| line.starts_with("pilot_registry_data_age_seconds{")).unwrap();

@@ -9,13 +9,16 @@ use pilot::proxy::Scope;
 use pilot::resources::{ResourceSet, ResourceType};
 use pilot::server::{self, ServeError, Settings};
 use pilot::shutdown::{Trigger, shutdown};
+use pilot::world::TooManyScopes;
 use pilot::xds::Limits;
-use pilot::xds::stream::{Context, ResourceSource};
+use pilot::xds::stream::{Context, ResourceSource, Resources};
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::envoy::service::cluster::v3::cluster_discovery_service_client::ClusterDiscoveryServiceClient;
 use pilot_envoy_api::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use pilot_envoy_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use pilot_envoy_api::google::protobuf::value::Kind;
+use pilot_envoy_api::google::protobuf::{Struct, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -33,8 +36,9 @@ const LONG: Duration = Duration::from_secs(20);
 struct Source(watch::Sender<Option<Arc<ResourceSet>>>);
 
 impl ResourceSource for Source {
-    fn subscribe(&self, _scope: &Scope) -> watch::Receiver<Option<Arc<ResourceSet>>> {
-        self.0.subscribe()
+    /// There is no place for names that clients have chosen.
+    fn subscribe(&self, scope: &Scope) -> Result<Resources, TooManyScopes> {
+        if scope.has_chosen_name() { Err(TooManyScopes(16)) } else { Ok(self.0.subscribe()) }
     }
 }
 
@@ -248,6 +252,27 @@ async fn p19_more_streams_than_the_limit_are_refused_until_one_ends() {
     drop(two);
     server.until("the stream's place is free", |server| server.proxies.len() == 1).await;
     server.working("three").await;
+}
+
+#[tokio::test]
+async fn p19_a_scope_too_many_is_refused_and_says_which_key_allows_more() {
+    let server = Server::start(USUAL).await;
+    let open = async |cluster: &str| {
+        let (requests, outgoing) = unbounded();
+        let name = Value { kind: Some(Kind::StringValue(cluster.to_owned())) };
+        let metadata = Some(Struct { fields: [("XDS_CLUSTER".to_owned(), name)].into() });
+        let node = Some(Node { id: "one".to_owned(), metadata, ..Default::default() });
+        requests.send(DiscoveryRequest { node, ..Default::default() }).unwrap();
+        let mut client = ClusterDiscoveryServiceClient::new(server.channel().await);
+        let mut responses = client.stream_clusters(outgoing).await?.into_inner();
+        timeout(LONG, responses.message()).await.expect("an answer in time")
+    };
+    let refused = open("flood").await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    assert!(refused.message().contains("[xds] max_scopes"), "{refused:?}");
+    assert_eq!(open(&"x".repeat(257)).await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(open("pilot").await.unwrap().unwrap().resources.len(), 2);
+    server.working("other").await;
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pilot::proxy::Scope;
 use pilot::resources::{Resource, ResourceSet, ResourceType, TypeSet, Types};
-use pilot::xds::stream::ResourceSource;
+use pilot::world::TooManyScopes;
+use pilot::xds::stream::{ResourceSource, Resources};
 use pilot_envoy_api::google::protobuf::Any;
 use prost::Message;
 use tokio::sync::watch;
@@ -110,7 +111,7 @@ impl Inner {
 }
 
 impl ResourceSource for State {
-    fn subscribe(&self, _scope: &Scope) -> watch::Receiver<Option<Arc<ResourceSet>>> {
-        self.lock().published.subscribe()
+    fn subscribe(&self, _scope: &Scope) -> Result<Resources, TooManyScopes> {
+        Ok(self.lock().published.subscribe())
     }
 }
