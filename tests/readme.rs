@@ -57,12 +57,13 @@ fn files() -> (Vec<Snippet>, Vec<Snippet>) {
 struct Shell {
     folder: TempDir,
     address: Ipv4Addr,
-    server: Option<Child>,
+    servers: Vec<Child>,
 }
 
 impl Shell {
     /// `envoy` is there if it is given.
     fn new(envoy: Option<&Path>) -> Self {
+        let address = own_address();
         let folder = TempDir::new().unwrap();
         let bin = folder.path().join("bin");
         fs::create_dir(&bin).unwrap();
@@ -74,7 +75,7 @@ impl Shell {
         };
         script(
             "my-client",
-            "test \"$1\" = xds:///reviews.local:9080 && grep -q xds_servers \"$GRPC_XDS_BOOTSTRAP\"",
+            "test \"$1\" = xds:///catalog.local:9070 && grep -q xds_servers \"$GRPC_XDS_BOOTSTRAP\"",
         );
         // Built already; and a demo that ends.
         script(
@@ -82,16 +83,13 @@ impl Shell {
             "test \"$1 $2 $3\" = 'run --release --' && shift 3 && exec pilot \"$@\" --duration 2s",
         );
         if let Some(envoy) = envoy {
-            // An Envoy that is there, and one that ends.
-            script(
-                "envoy",
-                &format!(
-                    "test \"$1\" != -c || set -- \"$@\" --mode validate\nexec '{}' \"$@\"",
-                    envoy.display()
-                ),
-            );
+            // Its admin pages too at the address of this test; without its shared memory, which a killed
+            // Envoy would leave behind.
+            let own = format!("sed -i s/127.0.0.1/{address}/ \"$2\"; set -- \"$@\" --disable-hot-restart");
+            let envoy = format!("exec '{}' \"$@\"", envoy.display());
+            script("envoy", &format!("if test \"$1\" = -c; then {own}; fi\n{envoy}"));
         }
-        let shell = Self { folder, address: own_address(), server: None };
+        let shell = Self { folder, address, servers: Vec::new() };
         fs::create_dir(shell.folder.path().join("examples")).unwrap();
         let services = fs::read_to_string(root().join("examples/services.toml")).unwrap();
         shell.write("examples/services.toml", &services.replace("127.0.0.1", &shell.address.to_string()));
@@ -130,26 +128,24 @@ impl Shell {
         assert!(output.status.success(), "README.md: {line}: {}\n{said}", output.status);
     }
 
-    async fn serve(&mut self, line: &str) {
-        self.server = Some(self.command(&format!("exec {line}")).spawn().unwrap());
-        let admin = SocketAddr::from((self.address, 18080));
-        support::wait::until("pilot serves", async || {
-            support::http::body(admin, "localhost", "/readyz").await
-        })
-        .await;
+    /// Starts what does not end by itself.
+    fn spawn(&mut self, line: &str) {
+        let mut command = self.command(&format!("exec {}", line.trim_end_matches(" &")));
+        self.servers.push(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     }
 
-    /// What curl would ask for.
-    async fn answers(&self, url: &str) {
+    /// Waits until there is what curl would get.
+    async fn answers(&self, host: &str, url: &str) {
         let (server, path) = url.strip_prefix("http://127.0.0.1:").unwrap().split_once('/').unwrap();
         let server = SocketAddr::from((self.address, server.parse().unwrap()));
-        support::http::body(server, "localhost", &format!("/{path}")).await.unwrap();
+        support::wait::until(url, async || support::http::body(server, host, &format!("/{path}")).await)
+            .await;
     }
 }
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        if let Some(server) = &mut self.server {
+        for server in &mut self.servers {
             let _gone = server.kill().and_then(|()| server.wait().map(drop));
         }
     }
@@ -161,7 +157,7 @@ async fn commands_do_what_they_are_there_for() {
     let mut shell = Shell::new(envoy.as_deref());
     let (services, configs) = files();
     shell.write("pilot.toml", &configs[0].text);
-    shell.write("services.toml", &services[0].text);
+    shell.write("services.toml", &services[0].text.replace("127.0.0.1", &shell.address.to_string()));
     let sh = snippets().into_iter().filter(|it| it.language == "sh");
     let lines: Vec<String> =
         sh.flat_map(|it| it.text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
@@ -173,15 +169,28 @@ async fn commands_do_what_they_are_there_for() {
             "tests/run" => {
                 assert!(fs::metadata(root().join(&line)).unwrap().permissions().mode() & 0o111 != 0)
             }
-            // Nobody answers at the endpoints of the README's services.
-            "curl" if line.contains("Host:") => assert!(line.ends_with(":15080/"), "{line}"),
-            "curl" => shell.answers(line.split_whitespace().nth(1).unwrap()).await,
             "cargo" | "envoy" if envoy.is_none() => {}
-            "pilot" if line == "pilot serve" => shell.serve(&line).await,
+            "curl" if line.contains("Host:") => {
+                assert!(line.starts_with("curl -H 'Host: reviews.local' http"), "{line}");
+                if envoy.is_some() {
+                    shell.answers("reviews.local", line.rsplit(' ').next().unwrap()).await;
+                }
+            }
+            "curl" => shell.answers("localhost", line.split_whitespace().nth(1).unwrap()).await,
+            "python3" => {
+                shell.spawn(&line);
+                let port = line.split_whitespace().nth(3).unwrap();
+                shell.answers("localhost", &format!("http://127.0.0.1:{port}/")).await;
+            }
+            "envoy" => shell.spawn(&line),
+            "pilot" if line == "pilot serve" => {
+                shell.spawn(&line);
+                shell.answers("localhost", "http://127.0.0.1:18080/readyz").await;
+            }
             _ => shell.succeeds(&line),
         }
     }
-    assert!(shell.server.is_some(), "the README serves");
+    assert_eq!(shell.servers.len(), if envoy.is_some() { 4 } else { 3 }, "the README serves");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use terminal_size::{Height, Width, terminal_size};
+
 use super::tally::{Row, Tally, WINDOW};
 
 /// Standard output.
@@ -11,31 +13,63 @@ pub(super) struct Screen {
     terminal: bool,
     /// The lines of the table that is there.
     drawn: usize,
+    /// What stands above it.
+    said: String,
+    size: Size,
     seconds: u64,
     told: Vec<String>,
+}
+
+/// How much a terminal shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Size {
+    columns: usize,
+    lines: usize,
+}
+
+impl Size {
+    /// That of standard output, or the usual one.
+    fn now() -> Self {
+        let (Width(columns), Height(lines)) = terminal_size().unwrap_or((Width(80), Height(24)));
+        Self { columns: columns.into(), lines: lines.into() }
+    }
 }
 
 impl Screen {
     /// Nothing is shown yet.
     pub(super) fn new() -> Self {
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
-        Self { terminal, drawn: 0, seconds: 0, told: Vec::new() }
+        Self { terminal, drawn: 0, said: String::new(), size: Size::now(), seconds: 0, told: Vec::new() }
     }
 
     /// Shows a text once.
     pub(super) fn say(&mut self, text: &str) -> std::io::Result<()> {
         self.drawn = 0;
+        text.clone_into(&mut self.said);
         write(&format!("{text}\n"))
+    }
+
+    /// Shows the last text. The terminal itself has written `^C` at the start of the line, perhaps.
+    pub(super) fn end(&mut self, text: &str) -> std::io::Result<()> {
+        write(&format!("{}{text}\n", if self.terminal { "\n" } else { "" }))
     }
 
     /// Shows how it stands. To be called each second.
     pub(super) fn show(&mut self, tally: &Tally, notes: &[String]) -> std::io::Result<()> {
         self.seconds += 1;
         if self.terminal {
-            let table = table(tally, notes);
-            let back = if self.drawn > 0 { format!("\x1b[{}A\x1b[J", self.drawn) } else { String::new() };
-            self.drawn = table.len();
-            // A line that is too long is cut off, not wrapped: the way back up counts lines.
+            let size = Size::now();
+            let table = table(tally, notes, size);
+            let back = if self.size != size {
+                // The terminal has wrapped or moved what was there.
+                format!("\x1b[2J\x1b[H{}\n", self.said)
+            } else if self.drawn > 0 {
+                format!("\x1b[{}A\x1b[J", self.drawn)
+            } else {
+                String::new()
+            };
+            (self.drawn, self.size) = (table.len(), size);
+            // The way back up counts lines: the terminal is not to wrap them.
             return write(&format!("{back}\x1b[?7l{}\n\x1b[?7h", table.join("\n")));
         }
         let mut text = String::new();
@@ -70,8 +104,8 @@ fn counts(row: &Row) -> String {
     if all.is_empty() { "-".into() } else { all.join(", ") }
 }
 
-/// A line for each backend with the whole window.
-fn table(tally: &Tally, notes: &[String]) -> Vec<String> {
+/// A line for each backend with the whole window, as it fits the terminal.
+fn table(tally: &Tally, notes: &[String], size: Size) -> Vec<String> {
     let rows = tally.rows(WINDOW);
     let width = |of: &dyn Fn(&Row) -> usize| rows.iter().map(of).max().unwrap_or(0);
     let target_width = width(&|row| row.target.chars().count());
@@ -91,19 +125,46 @@ fn table(tally: &Tally, notes: &[String]) -> Vec<String> {
             lines.push(format!("  {target:target_width$}  {backend:backend_width$}  {count:>4}  {bar}"));
         }
     }
-    lines.extend(notes.iter().map(|note| format!("  note: {note}")));
-    if lines.len() > LINES_MAX {
-        let more = lines.split_off(LINES_MAX).len();
+    lines.extend(notes.iter().flat_map(|note| wrapped(note, size.columns)));
+    // Two lines come below, and the cursor's own.
+    let lines_max = LINES_MAX.min(size.lines.saturating_sub(3).max(1));
+    if lines.len() > lines_max {
+        let more = lines.split_off(lines_max).len();
         lines.push(format!("  ... and {more} lines more"));
     }
     lines.push(format!(
         "  last {WINDOW} seconds; in all {} answered, {} failed",
         tally.answered, tally.failed
     ));
+    lines.iter().map(|line| cut(line, size.columns)).collect()
+}
+
+/// A note on as many lines as it needs, broken between words.
+fn wrapped(note: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::from(NOTE);
+    for word in note.split_whitespace() {
+        if line.len() > NOTE.len() && line.chars().count() + 1 + word.chars().count() > columns {
+            lines.push(std::mem::replace(&mut line, " ".repeat(NOTE.len())));
+        } else if line.len() > NOTE.len() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
     lines
 }
 
+/// As much of a line as fits.
+fn cut(line: &str, columns: usize) -> String {
+    if line.chars().count() <= columns {
+        return line.to_owned();
+    }
+    line.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
+}
+
 const FAILED: &str = "FAILED ";
+const NOTE: &str = "  note: ";
 const BAR_MAX: usize = 30;
 /// The table stays smaller than the usual terminal, which else could not be drawn anew.
 const LINES_MAX: usize = 20;
@@ -144,8 +205,28 @@ mod tests {
             "  note: careful",
             "  last 5 seconds; in all 3 answered, 1 failed",
         ];
-        assert_eq!(table(&tally(), &["careful".into()]), expected);
-        let long = table(&tally(), &vec!["careful".to_owned(); 100]);
+        let size = Size { columns: 80, lines: 24 };
+        assert_eq!(table(&tally(), &["careful".into()], size), expected);
+        let notes = vec!["careful".to_owned(); 100];
+        let long = table(&tally(), &notes, size);
         assert_eq!((long.len(), long[20].as_str()), (22, "  ... and 84 lines more"));
+        assert_eq!(table(&tally(), &notes, Size { lines: 10, ..size }).len(), 9);
+    }
+
+    #[test]
+    fn narrow_terminals_get_all_of_a_note_and_what_fits_of_a_backend() {
+        let note = "services.toml:3:8: unknown key: its last good version stays in force".to_owned();
+        let table = table(&tally(), &[note], Size { columns: 40, lines: 24 });
+        let expected = [
+            "  a:1           v1 at 127.0.0.1:9181    …",
+            "                v2 at 127.0.0.1:9182    …",
+            "                FAILED 503 Service Unav…",
+            "  long:1 (tcp)  -                       …",
+            "  note: services.toml:3:8: unknown key:",
+            "        its last good version stays in",
+            "        force",
+            "  last 5 seconds; in all 3 answered, 1 …",
+        ];
+        assert_eq!(table, expected);
     }
 }

@@ -16,7 +16,7 @@ use super::screen::Screen;
 use super::tally::Tally;
 use super::traffic::{self, Entrance};
 use super::{DemoError, Outcome};
-use crate::config::Config;
+use crate::config::{Admin, Config};
 use crate::proxies::ProxyStatus;
 use crate::shutdown::Shutdown;
 
@@ -82,8 +82,13 @@ impl Stage {
                 _ = seconds.tick() => if !read(play.second())? { break },
             }
         }
+        let silent = play.tally.end();
         let Outcome { answered, failed } = play.outcome();
-        read(play.screen.say(&format!("ended: {answered} requests answered, {failed} failed")))?;
+        let mut end = format!("ended: {answered} requests answered, {failed} failed");
+        if !silent.is_empty() {
+            end.push_str(&format!("; never answered: {}", silent.join(", ")));
+        }
+        read(play.screen.end(&end))?;
         Ok(play.outcome())
     }
 
@@ -92,18 +97,24 @@ impl Stage {
         let host = targets.iter().find(|target| target.speaks == Speaks::Http);
         let host = host.map_or("reviews.local", |target| target.host.as_str());
         let process = envoy.pid().map(|pid| pid.to_string()).unwrap_or_default();
-        let log = envoy.log();
+        let (log, admin) = (envoy.log(), &config.admin.listen);
         format!(
             "pilot follows {services} and tells Envoy {version} of it. Change the file while this runs,\n\
              and the traffic follows. For example add an endpoint, for which a backend is started:\n  \
              {{ address = \"127.0.0.1:9185\", labels = {{ version = \"v3\" }} }},\n\n  \
              through Envoy   curl -H 'Host: {host}' http://{http}/\n  \
-             into pilot      http://{admin}/debug/proxies\n  \
+             into pilot      pilot proxies{at}; pilot services{at}\n  \
+             {nothing:15} http://{admin}/debug/proxies\n  \
              into Envoy      http://{envoy_admin}/clusters (process {process})\n  \
              Envoy's log     {log}\n\n\
              Ctrl-C ends all of it.\n",
             services = services.display(),
-            admin = config.admin.listen,
+            at = if *admin == Admin::default().listen {
+                String::new()
+            } else {
+                format!(" --admin http://{admin}")
+            },
+            nothing = "",
             log = log.display(),
         )
     }
@@ -169,6 +180,7 @@ impl Play {
         for target in self.targets.iter().filter(|target| tcp_too || target.speaks == Speaks::Http) {
             if self.calls.len() < CALLS_MAX {
                 let (entrance, target) = (self.entrance, target.clone());
+                self.tally.ask(&target.label());
                 self.calls.spawn(async move {
                     let answer = traffic::call(entrance, &target).await;
                     (target, answer)

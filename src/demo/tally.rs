@@ -26,6 +26,7 @@ pub(super) struct Tally {
 #[derive(Debug)]
 struct History {
     joined: Instant,
+    asked: bool,
     has_answered: bool,
     /// By second, the newest first.
     seconds: VecDeque<Second>,
@@ -55,10 +56,27 @@ impl Tally {
         for target in targets {
             self.targets.entry(target.clone()).or_insert_with(|| History {
                 joined: now,
+                asked: false,
                 has_answered: false,
                 seconds: VecDeque::from([Second::default()]),
             });
         }
+    }
+
+    /// A request goes to the target.
+    pub(super) fn ask(&mut self, target: &str) {
+        if let Some(history) = self.targets.get_mut(target) {
+            history.asked = true;
+        }
+    }
+
+    /// It is over: targets that were asked and have never answered have failed, whether their requests are
+    /// still open or came too early to count. Tells which.
+    pub(super) fn end(&mut self) -> Vec<String> {
+        let silent = self.targets.iter().filter(|(_, history)| history.asked && !history.has_answered);
+        let silent: Vec<String> = silent.map(|(target, _)| target.clone()).collect();
+        self.failed += silent.len() as u64;
+        silent
     }
 
     /// A backend answered, or nobody did, and why. What comes late from a target that is gone does not
@@ -146,6 +164,18 @@ mod tests {
         tally.count("new", Err("404".into()), now + SETTLE);
         assert_eq!(tally.failed, 2);
         assert_eq!(tally.rows(1)[0].failures, BTreeMap::from([("404".to_owned(), 1)]));
+    }
+
+    #[test]
+    fn who_was_asked_and_never_answered_has_failed_in_the_end() {
+        let now = Instant::now();
+        let mut tally = Tally::default();
+        tally.follow(&called(&["answers", "new", "silent"]), now);
+        tally.ask("answers");
+        tally.ask("silent");
+        tally.count("answers", Ok("one".into()), now);
+        tally.count("silent", Err("404".into()), now);
+        assert_eq!((tally.end(), tally.answered, tally.failed), (vec!["silent".to_owned()], 1, 1));
     }
 
     #[test]

@@ -2,6 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
+
+use pilot::proxy::DEFAULT_XDS_CLUSTER;
+use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::support::backend::Backend;
 use crate::support::conversation::Conversation;
@@ -10,7 +16,7 @@ use crate::support::http;
 use crate::support::load::Load;
 use crate::support::loopback::has_ipv6;
 use crate::support::pilot::Pilot;
-use crate::support::services::service;
+use crate::support::services::{Place, service};
 use crate::support::tools::{envoy, skipped};
 use crate::support::wait::{holds, until};
 
@@ -172,5 +178,85 @@ async fn a_port_can_change_its_protocol() {
             pilot.write_services(&service("app.local", 9080, "http", &[web.place()]));
         }
         envoy.assert_no_rejections().await;
+    }
+}
+
+/// Sends each datagram back, behind a greeting.
+async fn echo_datagrams(socket: UdpSocket) {
+    let mut buffer = [0; 1500];
+    while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+        let answer = [b"echo of ", &buffer[..length]].concat();
+        socket.send_to(&answer, from).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn datagrams_arrive_by_port_and_come_back() {
+    let Some(envoy) = envoy() else { return };
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let place = Place::at(&server.local_addr().unwrap().to_string());
+    let mut serving = JoinSet::new();
+    serving.spawn(echo_datagrams(server));
+    // The same number in TCP is another port.
+    let queue = Backend::echo("queue").await;
+    let services = [
+        service("names.local", 9053, "udp", &[place]),
+        service("queue.local", 9053, "tcp", &[queue.place()]),
+    ];
+    let pilot = Pilot::start(&services.concat()).await;
+    let envoy = Envoy::start(&envoy, &pilot, Kind::Delta).await;
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect(envoy.port(9053)).await.unwrap();
+    let mut round = 0;
+    until("a datagram comes back", async || {
+        // Datagrams may be lost: each one is new, and answers to earlier ones do not count.
+        round += 1;
+        let question = format!("question {round}");
+        client.send(question.as_bytes()).await.map_err(|error| error.to_string())?;
+        let mut buffer = [0; 1500];
+        let answer = timeout(Duration::from_secs(1), client.recv(&mut buffer)).await;
+        let length = answer.map_err(|_| "no answer")?.map_err(|error| error.to_string())?;
+        let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        holds(answer == format!("echo of {question}"), answer)
+    })
+    .await;
+    assert_eq!(Conversation::open(envoy.port(9053)).await.partner(), "queue");
+    envoy.assert_no_rejections().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l5_connections_are_reused_whatever_changes_elsewhere() {
+    let Some(envoy) = envoy() else { return };
+    const CLIENTS: usize = 4;
+    let stays = Backend::http("stays").await;
+    let moves = [Backend::http("a").await, Backend::http("b").await];
+    let services = |round: usize| {
+        service("stays.local", 9080, "http", &[stays.place()])
+            + &service("moves.local", 9080, "http", &[moves[round % 2].place()])
+    };
+    for kind in [Kind::Delta, Kind::Sotw] {
+        let pilot = Pilot::start(&services(0)).await;
+        let envoy = Envoy::start(&envoy, &pilot, kind).await;
+        envoy.answers("moves.local", "a").await;
+        let before = stays.accepted();
+        let load = Load::start(envoy.http_address(), &["stays.local"], CLIENTS, &[]);
+        for round in 1..=10 {
+            pilot.write_services(&services(round));
+            envoy.answers("moves.local", ["a", "b"][round % 2]).await;
+            load.more(200).await;
+        }
+        let outcome = load.finish().await;
+        outcome.assert_no_failure();
+        assert!(outcome.answered() >= 2000, "{} requests", outcome.answered());
+        // One for each request that is under way at a time.
+        let accepted = stays.accepted() - before;
+        assert!((1..=CLIENTS as u64).contains(&accepted), "{kind:?}: {accepted} connections to the backend");
+        let opened = envoy.stat(&format!("cluster.{DEFAULT_XDS_CLUSTER}.upstream_cx_total")).await;
+        assert_eq!(opened, Ok(1), "{kind:?}: connections to pilot, ever");
+        let proxies = pilot.debug("/debug/proxies").await.unwrap();
+        let streams: Vec<_> =
+            proxies["proxies"].as_array().unwrap().iter().map(|it| &it["streams"]).collect();
+        assert_eq!(streams.len(), 1, "{kind:?}: {proxies}");
+        assert_eq!(streams[0].as_array().unwrap().len(), 1, "{kind:?}: {proxies}");
     }
 }

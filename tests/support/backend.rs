@@ -22,6 +22,7 @@ use super::services::Place;
 pub(crate) struct Backend {
     address: String,
     served: Arc<AtomicU64>,
+    accepted: Arc<AtomicU64>,
     _accepting: JoinSet<()>,
 }
 
@@ -61,31 +62,35 @@ impl Backend {
     pub(crate) fn http_on_unix(name: &str, path: &Path) -> Self {
         let listener = UnixListener::bind(path).unwrap();
         let speaker = Speaker::new(name, Talk::Http);
-        let served = Arc::clone(&speaker.served);
+        let (served, accepted) = (Arc::clone(&speaker.served), Arc::<AtomicU64>::default());
+        let count = Arc::clone(&accepted);
         let mut accepting = JoinSet::new();
         accepting.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
                 connections.spawn(speaker.clone().speak(stream));
             }
         });
-        Self { address: format!("unix:{}", path.display()), served, _accepting: accepting }
+        Self { address: format!("unix:{}", path.display()), served, accepted, _accepting: accepting }
     }
 
     async fn tcp_listener(name: &str, talk: Talk, bind: &str) -> Self {
         let listener = TcpListener::bind(bind).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let speaker = Speaker::new(name, talk);
-        let served = Arc::clone(&speaker.served);
+        let (served, accepted) = (Arc::clone(&speaker.served), Arc::<AtomicU64>::default());
+        let count = Arc::clone(&accepted);
         let mut accepting = JoinSet::new();
         accepting.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
                 stream.set_nodelay(true).unwrap();
                 connections.spawn(speaker.clone().speak(stream));
             }
         });
-        Self { address, served, _accepting: accepting }
+        Self { address, served, accepted, _accepting: accepting }
     }
 
     /// Where it is, for a services file.
@@ -96,6 +101,11 @@ impl Backend {
     /// How many requests or connections it has answered.
     pub(crate) fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
+    }
+
+    /// How many connections it has ever accepted.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
     }
 }
 
