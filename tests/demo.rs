@@ -2,10 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
@@ -173,6 +174,25 @@ async fn given_a_time_it_ends_and_says_whether_all_went_well() {
 }
 
 #[tokio::test]
+async fn service_that_never_answers_has_failed_in_the_end() {
+    let Some(envoy) = real_envoy() else { return };
+    // Connections to it are open, and that is all.
+    let silent = OnceLock::new();
+    let with_silent = |address| {
+        silent.get_or_init(|| TcpListener::bind((address, 9186)).unwrap());
+        format!(
+            "{}\n[[service]]\nhost = \"silent.local\"\nports = [{{ port = 9080, protocol = \"http\" }}]\n\
+             endpoints = [{{ address = \"{address}:9186\" }}]\n",
+            services(address)
+        )
+    };
+    let mut demo = Demo::start(Some(&envoy), with_silent, &["--duration", "2s"]);
+    let last = demo.line("it says how it was", |line| line.starts_with("ended: ")).await;
+    assert!(last.ends_with(" 1 failed; never answered: silent.local:9080"), "{last}");
+    assert_eq!(demo.ended().await.code(), Some(1));
+}
+
+#[tokio::test]
 async fn envoy_that_is_gone_ends_the_demo() {
     let Some(envoy) = real_envoy() else { return };
     let mut demo = Demo::start(Some(&envoy), services, &[]);
@@ -220,7 +240,7 @@ async fn killed_demo_takes_envoy_with_it() {
 async fn taken_port_that_was_asked_for_is_named_with_its_key() {
     let folder = TempDir::new().unwrap();
     let envoy = fake(folder.path(), "envoy", VERSION);
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("admin.listen={}", taken.local_addr().unwrap());
     let set = ["--set", &taken];
     // The last one that is given wins, so it stands behind those of every test.

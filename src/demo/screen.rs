@@ -218,10 +218,10 @@ mod tests {
         let note = "services.toml:3:8: unknown key: its last good version stays in force".to_owned();
         let table = table(&tally(), &[note], Size { columns: 40, lines: 24 });
         let expected = [
-            "  a:1           v1 at 127.0.0.1:9181    …",
-            "                v2 at 127.0.0.1:9182    …",
+            "  a:1           v1 at 127.0.0.1:9181   …",
+            "                v2 at 127.0.0.1:9182   …",
             "                FAILED 503 Service Unav…",
-            "  long:1 (tcp)  -                       …",
+            "  long:1 (tcp)  -                      …",
             "  note: services.toml:3:8: unknown key:",
             "        its last good version stays in",
             "        force",

@@ -103,7 +103,8 @@ impl Stage {
              and the traffic follows. For example add an endpoint, for which a backend is started:\n  \
              {{ address = \"127.0.0.1:9185\", labels = {{ version = \"v3\" }} }},\n\n  \
              through Envoy   curl -H 'Host: {host}' http://{http}/\n  \
-             into pilot      pilot proxies{at}; pilot services{at}\n  \
+             into pilot      pilot proxies{at}\n  \
+             {nothing:15} pilot services{at}\n  \
              {nothing:15} http://{admin}/debug/proxies\n  \
              into Envoy      http://{envoy_admin}/clusters (process {process})\n  \
              Envoy's log     {log}\n\n\
