@@ -31,6 +31,12 @@ impl Variant for Delta {
         }
     }
 
+    fn longest_name(request: &DeltaDiscoveryRequest) -> usize {
+        let names = request.resource_names_subscribe.iter().chain(&request.resource_names_unsubscribe);
+        let claims = request.initial_resource_versions.iter().flat_map(|(name, version)| [name, version]);
+        names.chain(claims).map(String::len).max().unwrap_or(0)
+    }
+
     fn subscribe(
         state: &mut TypeState,
         kind: ResourceType,

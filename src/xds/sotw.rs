@@ -35,6 +35,10 @@ impl Variant for Sotw {
         }
     }
 
+    fn longest_name(request: &DiscoveryRequest) -> usize {
+        request.resource_names.iter().map(String::len).max().unwrap_or(0)
+    }
+
     fn subscribe(
         state: &mut TypeState,
         kind: ResourceType,

@@ -232,6 +232,16 @@ async fn p19_a_request_of_50_mb_is_refused_and_others_are_untouched() {
 }
 
 #[tokio::test]
+async fn p19_a_name_that_is_too_long_is_refused_and_says_how_long_it_may_be() {
+    let server = Server::start(USUAL).await;
+    let mut stream = server.working("long").await;
+    stream.send(delta_request(ResourceType::Endpoint, &[&"x".repeat(4 << 10 | 1)], &[]));
+    let status = stream.end().await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    assert!(status.message().contains("at most 4096"), "{status:?}");
+}
+
+#[tokio::test]
 async fn p19_100000_names_are_refused_and_others_are_untouched() {
     let server = Server::start(USUAL).await;
     let mut other = server.working("other").await;
