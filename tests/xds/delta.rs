@@ -285,6 +285,33 @@ fn p19_names_that_are_too_long_are_refused_however_they_come() {
 }
 
 #[test]
+fn p09_many_names_go_at_once_and_no_others_with_them() {
+    let names = ["a", "b", "c", "d", "e"];
+    let mut things = clusters(&names);
+    let mut stream = Stream::<Delta>::ads(&things.publish());
+    stream.ask(Cluster, &names);
+    assert_eq!(stream.settle(), ["cds a@1 b@1 c@1 d@1 e@1"]);
+    stream.request(delta_request(Cluster, &[], &["d", "never", "b", "d", ""]));
+    names.iter().for_each(|name| things.dns_cluster(name, "2"));
+    stream.update(&things.publish());
+    assert_eq!(stream.settle(), ["cds a@2 c@2 e@2"]);
+}
+
+#[test]
+fn p08_a_name_and_the_wildcard_that_go_together_are_both_gone() {
+    for dropped in [["a", "*"], ["*", "a"]] {
+        let mut things = clusters(&["a", "b"]);
+        let mut stream = Stream::<Delta>::ads(&things.publish());
+        stream.ask(Cluster, &["*", "a"]);
+        assert_eq!(stream.settle(), ["cds a@1 b@1"]);
+        stream.request(delta_request(Cluster, &[], &dropped));
+        things.dns_cluster("a", "2");
+        stream.update(&things.publish());
+        assert_eq!(stream.settle(), NOTHING, "{dropped:?}");
+    }
+}
+
+#[test]
 fn p20_l12_nothing_is_answered_before_it_is_known() {
     let mut stream = Stream::<Delta>::new(None);
     stream.ask(Cluster, &[]);
