@@ -44,6 +44,7 @@ pub mod xds;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
@@ -103,6 +104,9 @@ impl Listeners {
 /// connections that fail.
 const BACKLOG: u32 = 4096;
 
+/// How long a client that has connected has to begin HTTP/2, which all of them do at once.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
+
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
     let bound = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -151,6 +155,7 @@ pub async fn run(
     };
     let settings = server::Settings {
         max_streams: config.xds.max_streams,
+        preface_timeout: PREFACE_TIMEOUT,
         keepalive_interval: config.xds.keepalive_interval,
         keepalive_timeout: config.xds.keepalive_timeout,
     };

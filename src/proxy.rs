@@ -203,7 +203,11 @@ fn user_agent(node: &Node) -> String {
     };
     let text = format!("{} {version}", node.user_agent_name);
     // It is only shown: a client is not turned away for it.
-    text[..text.floor_char_boundary(MAX_USER_AGENT)].trim().to_owned()
+    let mut end = text.len().min(MAX_USER_AGENT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].trim().to_owned()
 }
 
 #[cfg(test)]

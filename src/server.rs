@@ -1,37 +1,44 @@
 //! The xDS server: gRPC around [`crate::xds::stream`], with limits, keepalive and a drain.
 //!
 //! ```text
-//!  TCP ─► tonic ─► Admission ─► Discovery: ADS · CDS · EDS · LDS · RDS, each SotW and delta
-//!                              └─► health · reflection
+//!  TCP ─► incoming ─► tonic ─► Admission ─► Discovery: ADS · CDS · EDS · LDS · RDS, each SotW and delta
+//!                                         └─► health · reflection
 //! ```
 
 mod admission;
+mod descriptors;
 mod discovery;
 mod framing;
+mod incoming;
 
 use std::time::Duration;
 
 use pilot_envoy_api::FILE_DESCRIPTOR_SET;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::shutdown::Shutdown;
 use crate::xds::stream::Context;
 
 use admission::AdmissionLayer;
 use discovery::DiscoveryLayer;
+use incoming::{ConnectionLimits, incoming};
 
 /// What the server needs to know besides what streams do.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How many streams there may be at once.
     pub max_streams: usize,
+    /// A connection on which a client does not begin HTTP/2 within this time is closed.
+    pub preface_timeout: Duration,
     /// An idle connection is asked after this time whether it is still there.
     pub keepalive_interval: Duration,
     /// A connection that does not answer within this time is closed.
     pub keepalive_timeout: Duration,
 }
+
+/// Connections beyond one a stream: for probes, and for clients that are told why their stream is refused.
+const SPARE_CONNECTIONS: usize = 128;
 
 /// The server could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -56,8 +63,14 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    descriptors::warn_if_few(settings.max_streams).await;
     let drain = context.drain;
     let admission = AdmissionLayer::new(settings.max_streams, context.metrics.clone());
+    let connections = ConnectionLimits {
+        max: settings.max_streams.saturating_add(SPARE_CONNECTIONS),
+        preface_timeout: settings.preface_timeout,
+    };
+    let incoming = incoming(listener, connections, context.metrics.clone());
     let begun = {
         let shutdown = shutdown.clone();
         async move {
@@ -73,7 +86,7 @@ pub async fn serve(
         .add_service(health_service)
         .add_service(reflection()?.build_v1()?)
         .add_service(reflection()?.build_v1alpha()?)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), begun);
+        .serve_with_incoming_shutdown(incoming, begun);
     let deadline = async {
         shutdown.begun().await;
         tokio::time::sleep(drain).await;

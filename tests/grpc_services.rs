@@ -52,6 +52,7 @@ async fn start() -> (Channel, Trigger, JoinSet<()>) {
     };
     let settings = Settings {
         max_streams: 10,
+        preface_timeout: Duration::from_secs(10),
         keepalive_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_secs(10),
     };

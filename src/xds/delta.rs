@@ -31,6 +31,12 @@ impl Variant for Delta {
         }
     }
 
+    fn longest_name(request: &DeltaDiscoveryRequest) -> usize {
+        let names = request.resource_names_subscribe.iter().chain(&request.resource_names_unsubscribe);
+        let claims = request.initial_resource_versions.iter().flat_map(|(name, version)| [name, version]);
+        names.chain(claims).map(String::len).max().unwrap_or(0)
+    }
+
     fn subscribe(
         state: &mut TypeState,
         kind: ResourceType,
@@ -53,9 +59,7 @@ impl Variant for Delta {
         if names > limits.max_names {
             return Err(Refusal::TooManyNames { kind, names, max: limits.max_names });
         }
-        for name in dropped {
-            unsubscribe(state, &name);
-        }
+        unsubscribe(state, &dropped);
         if first {
             state.pending.answer = state.subscription.is_wildcard() && claims.is_empty();
             state.returned = !claims.is_empty();
@@ -141,16 +145,17 @@ fn subscribe(state: &mut TypeState, given: Vec<String>, set: Option<&TypeSet>) {
     state.subscription.add(names);
 }
 
-fn unsubscribe(state: &mut TypeState, name: &str) {
-    if name == WILDCARD {
+fn unsubscribe(state: &mut TypeState, dropped: &[String]) {
+    if dropped.iter().any(|name| name == WILDCARD) {
         state.subscription.set_wildcard(false);
         state.narrow();
-    } else if !state.subscription.remove(name) {
-        // The client was not subscribed to it (P9).
-    } else if state.subscription.is_wildcard() {
-        // The client may have dropped it, and the wildcard may still want it (P8).
-        state.pending.look_at(name.into(), true);
+    }
+    // Of names that the client was not subscribed to, nothing is said (P9).
+    let names = state.subscription.remove(dropped);
+    if state.subscription.is_wildcard() {
+        // The client may have dropped them, and the wildcard may still want them (P8).
+        names.into_iter().for_each(|name| state.pending.look_at(name, true));
     } else {
-        state.drop_name(name);
+        state.drop_names(&names);
     }
 }

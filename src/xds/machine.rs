@@ -14,6 +14,12 @@ use crate::resources::{ResourceSet, ResourceType, TypeSet};
 /// How many types that pilot does not know one stream may ask for.
 const MAX_UNKNOWN_TYPES: usize = 32;
 
+/// How long a name, or the version that a client has of it, may be, in bytes: streams keep them.
+const MAX_NAME: usize = 4096;
+
+/// How long a type URL may be, in bytes.
+const MAX_TYPE_URL: usize = 512;
+
 /// One of the protocol's two variants: state of the world, or delta.
 pub trait Variant: Sized + Send + 'static {
     /// What clients send.
@@ -27,6 +33,9 @@ pub trait Variant: Sized + Send + 'static {
 
     /// The parts that both variants' requests have.
     fn parts(request: &Self::Request) -> RequestParts<'_>;
+
+    /// The length of the longest of the names, and of the versions of resources, in a request.
+    fn longest_name(request: &Self::Request) -> usize;
 
     /// Brings a subscription to what a request says. `set` is `None` while nothing is known.
     ///
@@ -94,6 +103,16 @@ pub enum Refusal {
         /// How many names.
         names: usize,
         /// How many are allowed.
+        max: usize,
+    },
+    /// Something is too long to be kept.
+    #[error("{part} of {bytes} bytes: at most {max} are allowed")]
+    TooLong {
+        /// What is too long.
+        part: &'static str,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
         max: usize,
     },
     /// Too many types that do not exist.
@@ -182,6 +201,8 @@ impl<V: Variant> Machine<V> {
     /// The stream has to end.
     pub fn request(&mut self, request: V::Request) -> Result<Outcome, Refusal> {
         let parts = V::parts(&request);
+        fits("a type_url", parts.type_url.len(), MAX_TYPE_URL)?;
+        fits("a resource name", V::longest_name(&request), MAX_NAME)?;
         let Some(kind) = self.kind_of(parts.type_url)? else {
             return self.unknown_type(&request);
         };
@@ -348,6 +369,10 @@ impl<V: Variant> Machine<V> {
         }
         responses
     }
+}
+
+fn fits(part: &'static str, bytes: usize, max: usize) -> Result<(), Refusal> {
+    if bytes > max { Err(Refusal::TooLong { part, bytes, max }) } else { Ok(()) }
 }
 
 /// The client's answer to the response that is on its way, if it is one.

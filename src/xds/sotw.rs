@@ -35,6 +35,10 @@ impl Variant for Sotw {
         }
     }
 
+    fn longest_name(request: &DiscoveryRequest) -> usize {
+        request.resource_names.iter().map(String::len).max().unwrap_or(0)
+    }
+
     fn subscribe(
         state: &mut TypeState,
         kind: ResourceType,
@@ -204,9 +208,7 @@ fn changed_part(
     let mut composed = Composed::default();
     composed.take_updates(state, set, gate);
     let gone: Vec<_> = state.pending.removals.iter().filter(|name| gate.may_remove(name)).cloned().collect();
-    for name in gone {
-        state.drop_name(&name);
-    }
+    state.drop_names(&gone);
     if kind == ResourceType::Endpoint {
         let removed = std::mem::take(&mut composed.removed);
         composed.resources.extend(removed.into_iter().map(no_endpoints));

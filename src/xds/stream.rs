@@ -325,7 +325,9 @@ async fn at(deadline: Option<Instant>) {
 fn refusal_status(refusal: &Refusal) -> Status {
     let reason = refusal.to_string();
     match refusal {
-        Refusal::NoType | Refusal::WrongType { .. } => Status::invalid_argument(reason),
+        Refusal::NoType | Refusal::WrongType { .. } | Refusal::TooLong { .. } => {
+            Status::invalid_argument(reason)
+        }
         Refusal::TooManyNames { .. } | Refusal::TooManyTypes => Status::resource_exhausted(reason),
     }
 }
@@ -335,6 +337,7 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::NoType => "no_type",
         Refusal::WrongType { .. } => "wrong_type",
         Refusal::TooManyNames { .. } => "names",
+        Refusal::TooLong { .. } => "length",
         Refusal::TooManyTypes => "types",
     }
 }

@@ -64,10 +64,15 @@ impl Subscription {
         }
     }
 
-    /// Takes a name away. Says whether it was there.
-    pub fn remove(&mut self, name: &str) -> bool {
-        let found = self.position(name);
-        found.map(|at| self.names.remove(at)).is_ok()
+    /// Takes names away: all at once, because there may be very many. Gives those that were there.
+    pub fn remove(&mut self, names: &[String]) -> Vec<Arc<str>> {
+        let mut at: Vec<usize> = names.iter().filter_map(|name| self.position(name).ok()).collect();
+        at.sort_unstable();
+        at.dedup();
+        let (Some(first), Some(last)) = (at.first().copied(), at.last().copied()) else { return Vec::new() };
+        let (mut place, mut gone) = (first.., at.into_iter().peekable());
+        let is_gone = |_: &mut Arc<str>| gone.next_if_eq(&place.next().unwrap_or(usize::MAX)).is_some();
+        self.names.extract_if(first..=last, is_gone).collect()
     }
 
     /// Replaces all names by an ordered list without repetitions.

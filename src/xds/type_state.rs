@@ -225,12 +225,18 @@ impl TypeState {
         }
     }
 
-    /// The client no longer wants that name.
-    pub fn drop_name(&mut self, name: &str) {
-        self.pending.forget(name);
-        self.held.remove(name);
-        self.rejected.remove(name);
-        self.outdated.remove(name);
+    /// The client no longer wants these names, which are ordered. There may be very many.
+    pub fn drop_names(&mut self, names: &[Arc<str>]) {
+        for name in names {
+            self.pending.forget(name);
+            self.rejected.remove(name);
+            self.outdated.remove(name);
+        }
+        match names {
+            [] => {}
+            [name] => _ = self.held.remove(name),
+            names => self.held.retain(|held| names.binary_search(held.name()).is_err()),
+        }
     }
 
     /// Names that are to be looked at, with whether the client is answered in any case.

@@ -266,6 +266,52 @@ fn p19_more_names_than_the_limit_are_refused_however_they_come() {
 }
 
 #[test]
+fn p19_names_that_are_too_long_are_refused_however_they_come() {
+    let set = clusters(&["a"]).publish();
+    let refused = |request: DeltaDiscoveryRequest| Stream::<Delta>::ads(&set).try_request(request);
+    let (long, short) = ("x".repeat(4097), "x".to_owned());
+    let expected = Err(Refusal::TooLong { part: "a resource name", bytes: 4097, max: 4096 });
+    assert_eq!(refused(delta_request(Endpoint, &["short", &long], &[])), expected);
+    assert_eq!(refused(delta_request(Endpoint, &[], &[&long])), expected);
+    for claim in [(long.clone(), short.clone()), (short, long.clone())] {
+        let initial_resource_versions = [claim].into();
+        let request =
+            DeltaDiscoveryRequest { initial_resource_versions, ..delta_request(Endpoint, &[], &[]) };
+        assert_eq!(refused(request), expected);
+    }
+    let type_url = "type.googleapis.com/no.such.Type".to_owned();
+    let unknown = DeltaDiscoveryRequest { type_url, ..delta_request(Endpoint, &[&long], &[]) };
+    assert_eq!(refused(unknown), expected);
+}
+
+#[test]
+fn p09_many_names_go_at_once_and_no_others_with_them() {
+    let names = ["a", "b", "c", "d", "e"];
+    let mut things = clusters(&names);
+    let mut stream = Stream::<Delta>::ads(&things.publish());
+    stream.ask(Cluster, &names);
+    assert_eq!(stream.settle(), ["cds a@1 b@1 c@1 d@1 e@1"]);
+    stream.request(delta_request(Cluster, &[], &["d", "never", "b", "d", ""]));
+    names.iter().for_each(|name| things.dns_cluster(name, "2"));
+    stream.update(&things.publish());
+    assert_eq!(stream.settle(), ["cds a@2 c@2 e@2"]);
+}
+
+#[test]
+fn p08_a_name_and_the_wildcard_that_go_together_are_both_gone() {
+    for dropped in [["a", "*"], ["*", "a"]] {
+        let mut things = clusters(&["a", "b"]);
+        let mut stream = Stream::<Delta>::ads(&things.publish());
+        stream.ask(Cluster, &["*", "a"]);
+        assert_eq!(stream.settle(), ["cds a@1 b@1"]);
+        stream.request(delta_request(Cluster, &[], &dropped));
+        things.dns_cluster("a", "2");
+        stream.update(&things.publish());
+        assert_eq!(stream.settle(), NOTHING, "{dropped:?}");
+    }
+}
+
+#[test]
 fn p20_l12_nothing_is_answered_before_it_is_known() {
     let mut stream = Stream::<Delta>::new(None);
     stream.ask(Cluster, &[]);

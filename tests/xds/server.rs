@@ -56,9 +56,15 @@ struct Options {
     max_streams: usize,
     max_age: Option<Duration>,
     drain: Duration,
+    preface: Duration,
 }
 
-const USUAL: Options = Options { max_streams: 100, max_age: None, drain: Duration::from_secs(60) };
+const USUAL: Options = Options {
+    max_streams: 100,
+    max_age: None,
+    drain: Duration::from_secs(60),
+    preface: Duration::from_secs(60),
+};
 
 impl Server {
     async fn start(options: Options) -> Self {
@@ -79,6 +85,7 @@ impl Server {
         };
         let settings = Settings {
             max_streams: options.max_streams,
+            preface_timeout: options.preface,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
         };
@@ -225,6 +232,16 @@ async fn p19_a_request_of_50_mb_is_refused_and_others_are_untouched() {
 }
 
 #[tokio::test]
+async fn p19_a_name_that_is_too_long_is_refused_and_says_how_long_it_may_be() {
+    let server = Server::start(USUAL).await;
+    let mut stream = server.working("long").await;
+    stream.send(delta_request(ResourceType::Endpoint, &[&"x".repeat(4 << 10 | 1)], &[]));
+    let status = stream.end().await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    assert!(status.message().contains("at most 4096"), "{status:?}");
+}
+
+#[tokio::test]
 async fn p19_100000_names_are_refused_and_others_are_untouched() {
     let server = Server::start(USUAL).await;
     let mut other = server.working("other").await;
@@ -316,6 +333,44 @@ async fn l21_garbage_and_clients_that_hang_up_harm_nobody() {
     server.until("the client that hung up is gone", |server| server.proxies.len() == 1).await;
     other.send(delta_request(ResourceType::Endpoint, &["a"], &[]));
     assert_eq!(other.next().await.unwrap().resources.len(), 1);
+}
+
+#[tokio::test]
+async fn l21_a_connection_that_never_begins_http2_is_closed() {
+    let server = Server::start(Options { preface: Duration::from_millis(300), ..USUAL }).await;
+    let mut other = server.working("other").await;
+    let begun = Instant::now();
+    for said in ["", "PRI * HTTP/2.0\r\n"] {
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        socket.write_all(said.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _closed = timeout(LONG, socket.read_to_end(&mut answer)).await.expect("it is closed");
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(600), "they were given their time");
+    other.send(delta_request(ResourceType::Endpoint, &["a"], &[]));
+    assert_eq!(other.next().await.unwrap().resources.len(), 1, "who has begun stays");
+}
+
+#[tokio::test]
+async fn p19_more_connections_than_the_limit_are_closed_until_one_ends() {
+    let server = Server::start(Options { max_streams: 1, ..USUAL }).await;
+    let mut other = server.working("other").await;
+    let mut silent = Vec::new();
+    // Each stream has a connection, and 128 are to spare.
+    for _ in 0..128 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let mut refused = TcpStream::connect(server.address).await.unwrap();
+    let closed = timeout(LONG, refused.read(&mut [0])).await.expect("it is closed");
+    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    other.send(delta_request(ResourceType::Endpoint, &["a"], &[]));
+    assert_eq!(other.next().await.unwrap().resources.len(), 1);
+    drop((silent, other));
+    server.until("the stream's place is free", |server| server.proxies.is_empty()).await;
+    let deadline = Instant::now() + LONG;
+    while Channel::from_shared(format!("http://{}", server.address)).unwrap().connect().await.is_err() {
+        assert!(Instant::now() < deadline, "no connection is taken any more");
+    }
 }
 
 #[tokio::test]

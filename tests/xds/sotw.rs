@@ -361,6 +361,18 @@ fn p19_more_names_than_the_limit_are_refused() {
 }
 
 #[test]
+fn p19_names_and_types_that_are_too_long_are_refused() {
+    let mut stream = Stream::<Sotw>::ads(&clusters(&["a"]).publish());
+    let request = stream.request_for(Endpoint, &["short", &"x".repeat(4097)], "");
+    let refused = stream.try_request(request).unwrap_err();
+    assert_eq!(refused, Refusal::TooLong { part: "a resource name", bytes: 4097, max: 4096 });
+    let request = DiscoveryRequest { type_url: "x".repeat(513), ..Default::default() };
+    let refused = stream.try_request(request).unwrap_err();
+    assert_eq!(refused.to_string(), "a type_url of 513 bytes: at most 512 are allowed");
+    stream.ask(Endpoint, &["x".repeat(4096).as_str()]);
+}
+
+#[test]
 fn p20_l12_nothing_is_answered_before_it_is_known() {
     let mut stream = Stream::<Sotw>::new(None);
     stream.ask(Cluster, &[]);

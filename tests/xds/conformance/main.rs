@@ -51,6 +51,7 @@ async fn main() -> Result<()> {
     };
     let settings = Settings {
         max_streams: 1000,
+        preface_timeout: Duration::from_secs(10),
         keepalive_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_secs(20),
     };
