@@ -75,13 +75,13 @@ async fn proxies_show_the_worst_of_each_type_and_what_was_refused() {
     for stream in &streams {
         stream.update(ResourceType::Endpoint, |status| {
             status.on_sent("1", "nonce", 1);
-            status.on_acked("1");
+            status.on_acked("1", Vec::new());
         });
     }
     streams[1].update(ResourceType::Endpoint, |status| status.on_sent("2", "nonce", 1));
     streams[0].update(ResourceType::Listener, |status| {
         status.on_sent("1", "nonce", 1);
-        status.on_nacked("1", "no such filter\u{1b}[31m");
+        status.on_nacked("1", "no such filter\u{1b}[31m", Vec::new());
     });
     assert_eq!(
         ask(&pilot, &["proxies"]).await.stdout,
