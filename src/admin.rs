@@ -43,8 +43,9 @@ pub use services::{EndpointReport, ServiceReport, ServiceSummary, ServicesReport
 
 /// More connections than this wait until others end.
 const CONNECTIONS_MAX: usize = 256;
-/// A client has this long to send a request's head.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client has this long to send a request's head. So long may connections that say nothing keep a probe of
+/// /livez waiting, and probes give up after few seconds.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(3);
 /// However slowly a client reads, and however long it keeps its connection, it ends then.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
 /// Requests under way have this long when the server ends.

@@ -21,6 +21,7 @@ use crate::resources::ResourceType;
 pub use status::{
     Acked, Nack, NackReport, ProxyStatus, Sent, StreamStatus, SyncState, TypeReport, TypeStatus,
 };
+pub(crate) use status::{REFUSED_NAMES_MAX, cut};
 
 /// All connected proxies.
 #[derive(Clone, Default)]
@@ -82,12 +83,13 @@ impl Proxies {
         Connection { proxies: self.clone(), id, stream }
     }
 
-    /// Every proxy with its streams, ordered by node id; streams in the order in which they came.
+    /// Every proxy with its streams, ordered by node id; streams in the order in which they came. Where
+    /// clients of different kinds share an id, each kind has its entry.
     pub fn list(&self) -> Vec<ProxyStatus> {
-        let mut proxies: BTreeMap<Arc<str>, ProxyStatus> = BTreeMap::new();
+        let mut proxies: BTreeMap<(Arc<str>, Arc<str>), ProxyStatus> = BTreeMap::new();
         for stream in self.streams() {
-            let id = Arc::clone(&stream.proxy.id);
-            let proxy = proxies.entry(id).or_insert_with(|| ProxyStatus::of(&stream.proxy));
+            let client = (Arc::clone(&stream.proxy.id), Arc::clone(&stream.proxy.user_agent));
+            let proxy = proxies.entry(client).or_insert_with(|| ProxyStatus::of(&stream.proxy));
             proxy.streams.push(stream.status());
         }
         proxies.into_values().collect()

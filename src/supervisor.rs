@@ -4,6 +4,8 @@
 //! and it is tried again after a while: 250 ms doubling to 30 s, with full jitter. An attempt that
 //! published something starts the doubling anew.
 
+mod journal;
+
 use std::convert::Infallible;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::AssertUnwindSafe;
@@ -32,13 +34,22 @@ pub struct Registered {
     pub feed: Feed<Snapshot>,
 }
 
-/// Attempts for ever. Dropping the future ends the registry's attempt with it.
+/// Attempts for ever, and tells the log. Dropping the future ends the registry's attempt with it.
 pub async fn supervise(
     name: &str,
     registry: &dyn ServiceRegistry,
     sink: &SnapshotSink,
     feed: &Feed<Snapshot>,
 ) {
+    tokio::join!(attempts(name, registry, sink, feed), journal::follow(name, feed));
+}
+
+async fn attempts(
+    name: &str,
+    registry: &dyn ServiceRegistry,
+    sink: &SnapshotSink,
+    feed: &Feed<Snapshot>,
+) -> Infallible {
     let mut failures = 0;
     loop {
         let started = Instant::now();

@@ -15,6 +15,7 @@
 //!  sotw · delta · order    one machine, one client, step by step
 //!  scenarios               those of the public conformance harness, on the same machines
 //!  properties · free       random interleavings, with an Envoy (model) and with clients that ask for anything
+//!  reports                 one stream without a socket: status, metrics, log
 //!  server                  real sockets: limits, garbage, age, shutdown
 //!  conformance/            pilot as the target of the harness itself (an example, built by every test run)
 //! ```
@@ -33,6 +34,8 @@ mod model;
 mod order;
 #[path = "xds/properties.rs"]
 mod properties;
+#[path = "xds/reports.rs"]
+mod reports;
 #[path = "xds/scenarios.rs"]
 mod scenarios;
 #[path = "xds/server.rs"]

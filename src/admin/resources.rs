@@ -1,6 +1,6 @@
 //! What a proxy is told, in Envoy's JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pilot_envoy_api::envoy::config::core::v3::Node;
@@ -125,8 +125,10 @@ impl Selection {
 
 fn connected(admin: &Admin, id: &str) -> Result<Subscriber, Failure> {
     admin.proxies.subscriber(id).ok_or_else(|| {
-        let ids = admin.proxies.list().into_iter().map(|proxy| proxy.id);
-        Failure::not_found(format!("no proxy {id:?} is connected")).knowing(ids)
+        let proxies = admin.proxies.list();
+        let ids: BTreeSet<&str> = proxies.iter().map(|proxy| proxy.id.as_str()).collect();
+        let error = format!("no proxy {id:?} is connected, of {} that are", ids.len());
+        Failure::not_found(error).knowing(nearest(id, ids.into_iter()))
     })
 }
 

@@ -11,7 +11,7 @@ use crate::catalog::{CatalogService, Part};
 use crate::mesh::Mesh;
 
 /// How many names are offered for one that is not known.
-const SUGGESTIONS_MAX: usize = 3;
+const SUGGESTIONS_MAX: usize = 5;
 
 /// All services.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,7 +20,8 @@ use crate::proxy::Proxy;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Who the client is, as role~ip~name~domain with role one of sidecar, router, ingress. An id in
-    /// another form is a router. Default: a router that is named like this machine.
+    /// another form is a router. Default: a router that is named like this machine, with -grpc after the
+    /// name for a gRPC client.
     #[arg(long, value_name = "ID", value_parser = node_id)]
     node_id: Option<String>,
     /// The group of clients that it is in.
@@ -72,7 +73,7 @@ impl Args {
             bail!("gRPC clients read their bootstrap as JSON only: leave -o out");
         }
         let options = BootstrapOptions {
-            node_id: node_id.unwrap_or_else(default_node_id),
+            node_id: node_id.unwrap_or_else(|| default_node_id(for_grpc)),
             node_cluster,
             xds: match xds_address {
                 Some(address) => address,
@@ -103,9 +104,11 @@ fn node_id(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn default_node_id() -> String {
+/// An Envoy and a gRPC client on one machine are two proxies.
+fn default_node_id(for_grpc: bool) -> String {
     let name =
         std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
     let name = name.as_deref().map(str::trim).filter(|name| !name.is_empty() && !name.contains('~'));
-    format!("router~127.0.0.1~{}~local", name.unwrap_or("localhost"))
+    let suffix = if for_grpc { "-grpc" } else { "" };
+    format!("router~127.0.0.1~{}{suffix}~local", name.unwrap_or("localhost"))
 }

@@ -72,7 +72,8 @@ impl Table {
     /// Adds a row, one cell for each heading. Control characters, which what others wrote may hold, are
     /// shown escaped.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.iter().map(|cell| plain(cell)).collect());
+        let shown = |cell: &String| if cell.is_empty() { "-".into() } else { plain(cell) };
+        self.rows.push(cells.iter().map(shown).collect());
     }
 
     fn width(&self, column: usize) -> usize {
@@ -81,9 +82,10 @@ impl Table {
     }
 }
 
-fn plain(cell: &str) -> String {
+/// A text in one line, in which control characters are shown escaped.
+pub(super) fn plain(text: &str) -> String {
     let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
-    if cell.is_empty() { "-".into() } else { cell.chars().map(escaped).collect() }
+    text.chars().map(escaped).collect()
 }
 
 impl fmt::Display for Table {

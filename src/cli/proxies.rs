@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use super::client::{Question, Target};
+use super::output::plain;
 use super::{Global, Output, Table};
-use crate::proxies::{ProxyStatus, SyncState, TypeReport};
+use crate::proxies::{NackReport, ProxyStatus, SyncState, TypeReport};
 use crate::resources::ResourceType;
 
 /// Show the proxies that are connected to a running pilot
@@ -48,12 +49,22 @@ fn table(proxies: &[ProxyStatus]) -> String {
         table.row([proxy.id.clone(), proxy.role.clone(), proxy.user_agent.clone(), cds, eds, lds, rds]);
         for (kind, report) in reports(proxy) {
             if let Some(nack) = &report.nack {
-                let message = nack.message.escape_debug();
-                refusals.push_str(&format!("\n{} refused {kind} {}: {message}\n", proxy.id, nack.version));
+                refusals.push_str(&refusal(&proxy.id, kind, nack));
             }
         }
     }
     format!("{table}{refusals}")
+}
+
+/// Who refused what, and the proxy's words below, line by line as it wrote them.
+fn refusal(id: &str, kind: &str, nack: &NackReport) -> String {
+    let names = match nack.resources.as_slice() {
+        [] => String::new(),
+        names => format!(" ({})", names.join(", ")),
+    };
+    let head = plain(&format!("{id} refused {kind} {}{names}:", nack.version));
+    let words: String = nack.message.lines().map(|line| format!("  {}\n", plain(line))).collect();
+    format!("\n{head}\n{words}")
 }
 
 fn reports(proxy: &ProxyStatus) -> impl Iterator<Item = (&String, &TypeReport)> {

@@ -10,6 +10,8 @@ use crate::rfc3339;
 
 /// The most that is kept of a proxy's words, in bytes.
 const MESSAGE_MAX: usize = 4096;
+/// How many names of refused resources are kept.
+pub(crate) const REFUSED_NAMES_MAX: usize = 16;
 
 /// One type on one stream, as its machine sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub struct TypeStatus {
     pub sent: Option<Sent>,
     /// The last response that the proxy accepted.
     pub acked: Option<Acked>,
-    /// The last response that the proxy refused, until it accepts another version.
+    /// The last response that the proxy refused, until it uses everything that it was sent.
     pub nack: Option<Box<Nack>>,
 }
 
@@ -55,6 +57,8 @@ pub struct Nack {
     pub version: Box<str>,
     /// The proxy's own words, at most 4 KiB of them.
     pub message: Box<str>,
+    /// What it has not accepted yet; the first of many names.
+    pub resources: Vec<Box<str>>,
     /// When.
     pub at: SystemTime,
 }
@@ -66,24 +70,30 @@ impl TypeStatus {
             Some(Sent { version: version.into(), nonce: nonce.into(), resources, at: SystemTime::now() });
     }
 
-    /// The response that brought the proxy to `version` was accepted. A refusal stays visible until
-    /// another version is accepted.
-    pub fn on_acked(&mut self, version: &str) {
+    /// The response that brought the proxy to `version` was accepted. A refusal stays visible for as long
+    /// as something is `refused`: what was accepted may have been about other resources.
+    pub fn on_acked(&mut self, version: &str, refused: Vec<Box<str>>) {
         self.acked = Some(Acked { version: version.into(), at: SystemTime::now() });
-        if self.nack.as_ref().is_some_and(|nack| &*nack.version != version) {
-            self.nack = None;
+        match &mut self.nack {
+            Some(nack) if !refused.is_empty() => nack.resources = refused,
+            nack => *nack = None,
         }
     }
 
-    /// The response that was to bring the proxy to `version` was refused.
-    pub fn on_nacked(&mut self, version: &str, message: &str) {
-        let mut end = message.len().min(MESSAGE_MAX);
-        while !message.is_char_boundary(end) {
-            end -= 1;
+    /// Nothing was sent, because the proxy brought all of that version from an earlier stream.
+    pub fn on_brought(&mut self, version: &str) {
+        if self.acked.is_none() {
+            self.acked = Some(Acked { version: version.into(), at: SystemTime::now() });
         }
+    }
+
+    /// The response that was to bring the proxy to `version` was refused; `refused` is all that it does not
+    /// use now.
+    pub fn on_nacked(&mut self, version: &str, message: &str, refused: Vec<Box<str>>) {
         self.nack = Some(Box::new(Nack {
             version: version.into(),
-            message: message[..end].into(),
+            message: cut(message).into(),
+            resources: refused,
             at: SystemTime::now(),
         }));
     }
@@ -98,6 +108,15 @@ impl TypeStatus {
             (Some(_), _, None) => SyncState::Stale,
         }
     }
+}
+
+/// As much of a proxy's words as is kept.
+pub(crate) fn cut(message: &str) -> &str {
+    let mut end = message.len().min(MESSAGE_MAX);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    &message[..end]
 }
 
 /// Where a proxy stands with a type. The greater is the worse.
@@ -178,6 +197,9 @@ pub struct NackReport {
     pub version: String,
     /// The proxy's own words.
     pub message: String,
+    /// What it has not accepted yet; the first of many names.
+    #[serde(default)]
+    pub resources: Vec<String>,
     /// When (RFC 3339).
     pub at: String,
 }
@@ -210,6 +232,7 @@ impl TypeReport {
             nack: status.nack.as_ref().map(|nack| NackReport {
                 version: nack.version.to_string(),
                 message: nack.message.to_string(),
+                resources: nack.resources.iter().map(|name| name.to_string()).collect(),
                 at: rfc3339::format(nack.at),
             }),
         }
@@ -221,28 +244,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_stays_until_another_version_is_accepted() {
+    fn a_refusal_stays_until_nothing_is_refused() {
         let mut status = TypeStatus::default();
         assert_eq!(status.state(), SyncState::NotSent);
         status.on_sent("1", "a", 3);
         assert_eq!(status.state(), SyncState::Stale);
-        status.on_acked("1");
+        status.on_acked("1", Vec::new());
         assert_eq!(status.state(), SyncState::Acked);
         status.on_sent("2", "b", 1);
-        status.on_nacked("2", "no such filter");
-        assert_eq!(status.state(), SyncState::Nacked);
-        status.on_acked("2");
+        status.on_nacked("2", "no such filter", vec!["a".into(), "b".into()]);
         assert_eq!(status.state(), SyncState::Nacked);
         status.on_sent("3", "c", 1);
         assert_eq!(status.state(), SyncState::Nacked);
-        status.on_acked("3");
+        // Another resource, in another version.
+        status.on_acked("3", vec!["b".into()]);
+        assert_eq!(status.state(), SyncState::Nacked);
+        assert_eq!(status.nack.as_ref().unwrap().resources, ["b".into()]);
+        status.on_sent("3", "d", 1);
+        status.on_acked("3", Vec::new());
         assert_eq!(status.state(), SyncState::Acked);
     }
 
     #[test]
     fn a_long_refusal_is_cut_between_characters() {
         let mut status = TypeStatus::default();
-        status.on_nacked("1", &"€".repeat(5000));
+        status.on_nacked("1", &"€".repeat(5000), Vec::new());
         let message = status.nack.unwrap().message;
         assert!(message.len() <= MESSAGE_MAX && message.len() > MESSAGE_MAX - 4);
         assert!(message.chars().all(|c| c == '€'));

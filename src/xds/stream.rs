@@ -13,10 +13,11 @@ use prost::Message;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::{Code, Status};
+use tracing::field::display;
 
 use super::machine::{Answer, Limits, Machine, Outcome, Refusal, Response, Variant};
 use crate::metrics::{Metrics, StreamGuard};
-use crate::proxies::{Connection, Proxies};
+use crate::proxies::{Connection, Proxies, REFUSED_NAMES_MAX, cut};
 use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::{ResourceSet, ResourceType};
 use crate::shutdown::{self, Shutdown};
@@ -108,8 +109,10 @@ struct Client {
     resources: Resources,
     /// When the change behind the last response of each type was published.
     changed: [Option<Instant>; 4],
-    /// The first set that the stream was sent from: what it brings is no news.
-    first_generation: u64,
+    /// When the first change that the client is yet to be told of was published, of each type.
+    news: [Option<Instant>; 4],
+    /// What the machine was last given. What the first set brings is no news.
+    set: Option<Arc<ResourceSet>>,
     _open: StreamGuard,
 }
 
@@ -168,6 +171,7 @@ where
                 Event::AgeOver => return Err(Status::unavailable("the stream's maximum age is over").into()),
             }
             self.outbox.extend(self.machine.responses());
+            self.note_brought();
             self.patience_ends = match (self.machine.is_waiting(), self.patience_ends) {
                 (true, None) => Some(Instant::now() + PATIENCE),
                 (true, ends) => ends,
@@ -217,7 +221,7 @@ where
     fn connect(&self, request: &V::Request) -> Step<Client> {
         let proxy = Proxy::from_node(V::parts(request).node).map_err(|error| {
             self.context.metrics.refused("node");
-            tracing::warn!(peer = ?self.peer, %error, "stream refused");
+            tracing::warn!(peer = self.peer.map(display), %error, "stream refused");
             Box::new(Status::invalid_argument(error.to_string()))
         })?;
         let delta = V::NAME == "delta";
@@ -226,13 +230,15 @@ where
             Some(_) => Transport::PerType { delta },
         };
         let resources = self.resources(&proxy, transport)?;
-        tracing::info!(proxy = &*proxy.id, peer = ?self.peer, variant = V::NAME, "stream opened");
+        let peer = self.peer.map(display);
+        tracing::info!(proxy = &*proxy.id, peer, variant = V::NAME, "stream opened");
         Ok(Client {
             connection: self.context.proxies.connect(&proxy, transport, delta, self.peer),
             proxy,
             resources,
             changed: [None; 4],
-            first_generation: 0,
+            news: [None; 4],
+            set: None,
             _open: self.context.metrics.stream_opened(transport, delta),
         })
     }
@@ -240,7 +246,7 @@ where
     fn resources(&self, proxy: &Proxy, transport: Transport) -> Step<Resources> {
         self.context.source.subscribe(&proxy.scope(transport)).map_err(|error| {
             self.context.metrics.refused("scopes");
-            tracing::warn!(proxy = &*proxy.id, peer = ?self.peer, %error, "stream refused");
+            tracing::warn!(proxy = &*proxy.id, peer = self.peer.map(display), %error, "stream refused");
             Box::new(Status::resource_exhausted(error.to_string()))
         })
     }
@@ -248,27 +254,34 @@ where
     fn take_resources(&mut self) {
         let Some(client) = &mut self.client else { return };
         let Some(set) = client.resources.borrow_and_update().clone() else { return };
-        if client.first_generation == 0 {
-            client.first_generation = set.generation();
+        self.machine.update(Arc::clone(&set));
+        if let Some(before) = client.set.replace(Arc::clone(&set)) {
+            let changes = set.changes_since(&before);
+            for kind in ResourceType::ALL {
+                let pending = &self.machine.state(kind).pending;
+                if changes.of(kind).iter().any(|change| pending.has(&change.name)) {
+                    client.news[kind as usize].get_or_insert(set.changed());
+                }
+            }
         }
-        self.machine.update(set);
     }
 
     /// The client sent something that is no request, or went away.
     fn broken(&self, status: Status) -> Step<Option<V::Response>> {
         let id = self.client.as_ref().map(|client| &*client.proxy.id);
+        let peer = self.peer.map(display);
         match status.code() {
             Code::OutOfRange | Code::ResourceExhausted => {
                 self.context.metrics.refused("request_bytes");
                 let max = self.context.max_request_bytes;
-                tracing::warn!(proxy = id, peer = ?self.peer, max, "stream refused: a request is too large");
+                tracing::warn!(proxy = id, peer, max, "stream refused: a request is too large");
                 let reason = format!("a request is larger than {max} bytes ([xds] max_request_bytes)");
                 Err(Status::resource_exhausted(reason).into())
             }
             Code::Cancelled | Code::Unknown | Code::Unavailable => Ok(None),
             _ => {
                 self.context.metrics.refused("malformed");
-                tracing::warn!(proxy = id, peer = ?self.peer, %status, "stream refused: malformed request");
+                tracing::warn!(proxy = id, peer, %status, "stream refused: malformed request");
                 Err(Status::invalid_argument(format!("malformed request: {}", status.message())).into())
             }
         }
@@ -281,22 +294,25 @@ where
             tracing::debug!(proxy = &*client.proxy.id, "a type that does not exist was asked for");
             return;
         };
-        let subscription = &self.machine.state(kind).subscription;
+        let state = self.machine.state(kind);
         client.connection.update(kind, |status| {
-            status.wildcard = subscription.is_wildcard();
-            status.names = subscription.names().len();
+            status.wildcard = state.subscription.is_wildcard();
+            status.names = state.subscription.names().len();
         });
+        let refused = || state.rejected.keys().take(REFUSED_NAMES_MAX).map(|name| (**name).into()).collect();
         match outcome.answer {
             Some(Answer::Ack { version, .. }) => {
                 let changed = client.changed[kind as usize].take();
                 self.context.metrics.acked(kind, changed.map(|changed| changed.elapsed()));
-                client.connection.update(kind, |status| status.on_acked(&version));
+                client.connection.update(kind, |status| status.on_acked(&version, refused()));
             }
             Some(Answer::Nack { version, message }) => {
                 self.context.metrics.nacked(kind);
-                let id = &*client.proxy.id;
-                tracing::warn!(proxy = id, %kind, %version, message, "proxy rejected its configuration");
-                client.connection.update(kind, |status| status.on_nacked(&version, &message));
+                // A string value is escaped in either format of the log; the client's words are not to look
+                // like pilot's own.
+                let (id, reason) = (&*client.proxy.id, cut(&message));
+                tracing::warn!(proxy = id, %kind, %version, reason, "proxy rejected its configuration");
+                client.connection.update(kind, |status| status.on_nacked(&version, reason, refused()));
             }
             None => {}
         }
@@ -305,13 +321,28 @@ where
     fn note_sent(&mut self, response: &Response<V::Response>) {
         let (Some(client), Some(kind)) = (&mut self.client, response.kind) else { return };
         self.context.metrics.pushed(kind, response.resources, response.message.encoded_len());
-        let news = response.generation > client.first_generation;
-        client.changed[kind as usize] = match &*client.resources.borrow() {
-            Some(set) if news => Some(set.changed()),
-            _ => None,
-        };
+        client.changed[kind as usize] = client.news[kind as usize].take();
         let Response { version, nonce, resources, .. } = response;
         client.connection.update(kind, |status| status.on_sent(version, nonce, *resources));
+    }
+
+    /// A type of which the client brought everything that there is from an earlier stream is in sync,
+    /// although nothing is sent. And what is not owed any more is no news.
+    fn note_brought(&mut self) {
+        let Some(client) = &mut self.client else { return };
+        for kind in ResourceType::ALL {
+            let state = self.machine.state(kind);
+            if state.in_flight.is_some() || state.pending.has_updates() || !state.pending.removals.is_empty()
+            {
+                continue;
+            }
+            client.news[kind as usize] = None;
+            if let Some(set) = client.set.as_ref().filter(|_| state.last_nonce.is_none())
+                && !state.held.resources().is_empty()
+            {
+                client.connection.update(kind, |status| status.on_brought(set.of(kind).version()));
+            }
+        }
     }
 }
 

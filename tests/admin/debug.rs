@@ -1,17 +1,24 @@
 //! Health and the debug pages.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http::header::{ACCEPT, ALLOW, HOST};
 use http::{Method, Request, StatusCode};
 use http_body_util::Empty;
-use pilot::admin::{Failure, Readiness, RegistryReport};
-use pilot::proxies::{ProxyStatus, SyncState};
+use pilot::admin::{Admin, Failure, Readiness, RegistryReport, serve};
+use pilot::mesh::MeshOptions;
+use pilot::metrics::Metrics;
+use pilot::proxies::{Proxies, ProxyStatus, SyncState};
 use pilot::proxy::Transport;
 use pilot::resources::ResourceType;
+use pilot::world::World;
 use pilot_registry::{Protocol, RegistryError, Snapshot};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::fixture::{DEADLINE, Pilot, pilot, proxy, snapshot, speaking};
 
@@ -109,7 +116,11 @@ async fn a_refusal_is_shown_in_the_proxys_own_words() {
     connection.update(ResourceType::Listener, |status| {
         status.wildcard = true;
         status.on_sent("1", "nonce", 2);
-        status.on_nacked("1", "error adding listener '0.0.0.0:80': no such filter");
+        status.on_nacked(
+            "1",
+            "error adding listener '0.0.0.0:80': no such filter",
+            vec!["0.0.0.0:80".into()],
+        );
     });
     let mut answer: BTreeMap<String, Vec<ProxyStatus>> = pilot.get("/debug/proxies").await.json();
     let status = answer.remove("proxies").unwrap().remove(0);
@@ -208,4 +219,21 @@ async fn the_server_ends_when_told_although_connections_are_open() {
     let ended = tokio::time::timeout(DEADLINE, pilot.tasks.join_next()).await;
     ended.expect("the server ends").unwrap().unwrap();
     assert!(TcpStream::connect(pilot.addr).await.is_err());
+}
+
+/// Else so many connections that say nothing keep probes waiting, one after the other.
+#[tokio::test(start_paused = true)]
+async fn half_a_request_is_not_waited_for_long() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let world = World::new(Vec::new(), MeshOptions::default());
+    let admin = Admin { world, proxies: Proxies::default(), metrics: Metrics::new() };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve(listener, admin, std::future::pending()));
+    let begun = Instant::now();
+    let mut half = TcpStream::connect(addr).await.unwrap();
+    half.write_all(b"GET /livez HTTP/1.1\r\nHost: ").await.unwrap();
+    // Whether it is closed or reset does not matter.
+    let _ended = half.read_to_end(&mut Vec::new()).await;
+    assert!(begun.elapsed() <= Duration::from_secs(4), "{:?}", begun.elapsed());
 }

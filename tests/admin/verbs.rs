@@ -2,8 +2,9 @@
 
 use std::process::Stdio;
 
-use pilot::proxy::Transport;
+use pilot::proxy::{Proxy, Transport};
 use pilot::resources::ResourceType;
+use pilot_envoy_api::envoy::config::core::v3::Node;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -75,21 +76,48 @@ async fn proxies_show_the_worst_of_each_type_and_what_was_refused() {
     for stream in &streams {
         stream.update(ResourceType::Endpoint, |status| {
             status.on_sent("1", "nonce", 1);
-            status.on_acked("1");
+            status.on_acked("1", Vec::new());
         });
     }
     streams[1].update(ResourceType::Endpoint, |status| status.on_sent("2", "nonce", 1));
     streams[0].update(ResourceType::Listener, |status| {
         status.on_sent("1", "nonce", 1);
-        status.on_nacked("1", "no such filter\u{1b}[31m");
+        status.on_nacked("1", "can't:\nno such filter\u{1b}[31m", vec!["l".into()]);
     });
     assert_eq!(
         ask(&pilot, &["proxies"]).await.stdout,
         "PROXY    ROLE    CLIENT  CDS  EDS    LDS     RDS\n\
          envoy-1  router  -       -    STALE  NACKED  -\n\
          \n\
-         envoy-1 refused lds 1: no such filter\\u{1b}[31m\n"
+         envoy-1 refused lds 1 (l):\n  can't:\n  no such filter\\u{1b}[31m\n"
     );
+}
+
+#[tokio::test]
+async fn clients_of_two_kinds_with_one_id_have_a_row_each() {
+    let pilot = with_services().await;
+    let client = |name: &str| {
+        let node = Node { id: "same".into(), user_agent_name: name.into(), ..Node::default() };
+        pilot.proxies.connect(&Proxy::from_node(Some(&node)).unwrap(), Transport::Ads, true, None)
+    };
+    let _connections = [client("envoy"), client("gRPC"), client("envoy")];
+    assert_eq!(
+        ask(&pilot, &["proxies"]).await.stdout,
+        "PROXY  ROLE    CLIENT  CDS  EDS  LDS  RDS\n\
+         same   router  envoy   -    -    -    -\n\
+         same   router  gRPC    -    -    -    -\n"
+    );
+}
+
+#[tokio::test]
+async fn of_many_proxies_the_nearest_are_named() {
+    let pilot = with_services().await;
+    let _connections: Vec<_> = (0..200)
+        .map(|n| pilot.proxies.connect(&proxy(&format!("envoy-{n}")), Transport::Ads, true, None))
+        .collect();
+    let unknown = ask(&pilot, &["config", "envoy-1999"]).await.stderr;
+    assert!(unknown.contains("of 200 that are (known: envoy-199, "), "{unknown}");
+    assert_eq!(unknown.matches("envoy-").count(), 6, "{unknown}");
 }
 
 #[tokio::test]
@@ -109,7 +137,7 @@ async fn config_shows_what_a_proxy_gets_connected_or_not() {
     assert_eq!(report["cds"][0]["name"], name);
     let unknown = ask(&pilot, &["config", "envoy-2"]).await;
     assert_eq!(unknown.code, Some(1));
-    assert_eq!(unknown.stderr, "error: no proxy \"envoy-2\" is connected (known: envoy-1)\n");
+    assert_eq!(unknown.stderr, "error: no proxy \"envoy-2\" is connected, of 1 that are (known: envoy-1)\n");
 }
 
 #[tokio::test]
@@ -135,6 +163,10 @@ async fn bootstraps_need_no_configuration_and_follow_it_where_there_is_one() {
     let json = run(&["bootstrap", "--grpc", "--set", "xds.listen=127.0.0.1:19000"]).await;
     let bootstrap: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(bootstrap["xds_servers"][0]["server_uri"], "127.0.0.1:19000");
+    // An Envoy and a gRPC client of one machine are two.
+    let grpc_id = bootstrap["node"]["id"].as_str().unwrap().to_owned();
+    let envoy: Value = serde_saphyr::from_str(&run(&["bootstrap"]).await.stdout).unwrap();
+    assert_eq!(grpc_id, envoy["node"]["id"].as_str().unwrap().replace("~local", "-grpc~local"));
     let missing = run(&["bootstrap", "--config", "missing.toml"]).await;
     assert_eq!((missing.code, missing.stdout.as_str()), (Some(2), ""));
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::support::backend::Backend;
 use crate::support::envoy::{Envoy, Kind};
 use crate::support::http;
@@ -47,6 +49,16 @@ async fn survives_a_kill(kind: Kind) {
 
     if kind == Kind::Delta {
         assert_eq!(updates(&envoy, &kept).await, before, "something was sent that the client had");
+        until("pilot says that the client has everything", async || {
+            let report = pilot.debug("/debug/proxies").await?;
+            let types = report.pointer("/proxies/0/streams/0/types").and_then(Value::as_object);
+            let states = types.into_iter().flatten().map(|(_, it)| it["state"].as_str().unwrap_or_default());
+            match states.filter(|state| *state == "acked").count() {
+                4 => Ok(()),
+                _ => Err(report.to_string()),
+            }
+        })
+        .await;
     }
     load.finish().await.assert_no_failure();
     envoy.assert_no_rejections().await;

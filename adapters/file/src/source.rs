@@ -106,7 +106,8 @@ fn publish(sink: &SnapshotSink, view: View, unwatched: Option<Trouble>, faults: 
         let key = (kind, trouble.problem.file.clone());
         let standing = old.remove(&key).filter(|(standing, _)| *standing == trouble);
         let (trouble, fault) = standing.unwrap_or_else(|| {
-            tracing::warn!("{}", trouble.problem);
+            // As a value, what a file holds is escaped.
+            tracing::warn!(problem = trouble.problem.to_string(), "the last good content stays");
             let fault = sink.fault(trouble.error());
             (trouble, fault)
         });

@@ -1,0 +1,122 @@
+//! What the log tells of a registry: entries that are left out, and trouble that is over.
+//!
+//! Adapters only tell their sink; that it is said once, in one form for all of them, is done here.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use pilot_registry::{Feed, RegistryHealth, Snapshot};
+
+/// What was told of a registry.
+#[derive(Default)]
+struct Journal {
+    skipped: Arc<BTreeMap<String, String>>,
+    degraded: bool,
+}
+
+/// Follows a registry, for ever.
+pub(super) async fn follow(name: &str, feed: &Feed<Snapshot>) -> Infallible {
+    let mut states = feed.subscribe();
+    states.mark_changed();
+    let mut journal = Journal::default();
+    // The feed outlives its receivers; should it end, there is no more to tell.
+    while states.changed().await.is_ok() {
+        let (skipped, health) = {
+            let state = states.borrow_and_update();
+            (Arc::clone(&state.skipped), state.health())
+        };
+        journal.health(name, &health);
+        journal.skipped(name, skipped);
+    }
+    std::future::pending().await
+}
+
+impl Journal {
+    /// Failed attempts are told where they fail, faults by the adapter that knows what they are about.
+    fn health(&mut self, registry: &str, health: &RegistryHealth) {
+        let degraded = matches!(health, RegistryHealth::Degraded(_));
+        if self.degraded && !degraded {
+            tracing::info!(registry, "registry is in order again");
+        }
+        self.degraded = degraded;
+    }
+
+    fn skipped(&mut self, registry: &str, skipped: Arc<BTreeMap<String, String>>) {
+        if Arc::ptr_eq(&self.skipped, &skipped) {
+            return;
+        }
+        for (entry, why) in &*skipped {
+            if self.skipped.get(entry) != Some(why) {
+                tracing::warn!(registry, entry = &**entry, why = &**why, "entry left out");
+            }
+        }
+        for entry in self.skipped.keys().filter(|entry| !skipped.contains_key(*entry)) {
+            tracing::info!(registry, entry = &**entry, "entry no longer left out");
+        }
+        self.skipped = skipped;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    use futures_util::FutureExt;
+    use pilot_registry::{RegistryError, channel};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What the log says now that it did not say before.
+    fn fresh(written: &Written) -> Vec<String> {
+        let bytes = std::mem::take(&mut *written.0.lock().unwrap());
+        String::from_utf8(bytes).unwrap().lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn each_entry_and_each_recovery_is_told_once() {
+        let written = Written::default();
+        let writer = written.clone();
+        let format = tracing_subscriber::fmt().with_ansi(false).without_time().with_target(false);
+        let subscriber = format.with_writer(move || writer.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let (sink, feed) = channel::<Snapshot>();
+        let mut journal = Box::pin(follow("east", &feed));
+        let mut told = || {
+            assert!(journal.as_mut().now_or_never().is_none());
+            fresh(&written)
+        };
+        let publish = |skipped: &[(&str, &str)]| {
+            skipped.iter().for_each(|(entry, why)| sink.skipped(*entry, *why));
+            sink.publish(Snapshot::default());
+        };
+        publish(&[("a", "no\nport"), ("b", "no host")]);
+        let a = r#"WARN entry left out registry="east" entry="a" why="no\nport""#;
+        let b = r#"WARN entry left out registry="east" entry="b" why="no host""#;
+        assert_eq!(told(), [a, b]);
+        publish(&[("a", "no\nport"), ("b", "no host")]);
+        assert_eq!(told(), [""; 0]);
+        publish(&[("b", "no port")]);
+        let changed = r#"WARN entry left out registry="east" entry="b" why="no port""#;
+        let gone = r#"INFO entry no longer left out registry="east" entry="a""#;
+        assert_eq!(told(), [changed, gone]);
+        let fault = sink.fault(RegistryError::unavailable("no disk"));
+        assert_eq!(told(), [""; 0]);
+        drop(fault);
+        assert_eq!(told(), [r#"INFO registry is in order again registry="east""#]);
+    }
+}
