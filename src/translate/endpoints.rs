@@ -73,7 +73,8 @@ pub(super) fn misfits(service: &CatalogService) -> impl Iterator<Item = Conflict
     })
 }
 
-fn fits(service: &CatalogService, endpoint: &Endpoint) -> bool {
+/// Whether the endpoint can be reached in the way that the preferred registry says.
+pub(super) fn fits(service: &CatalogService, endpoint: &Endpoint) -> bool {
     match (service.lead().resolution, &endpoint.address) {
         (Resolution::Passthrough, _) => false,
         (Resolution::Endpoints, address) => !matches!(address, Address::Dns(_)),
