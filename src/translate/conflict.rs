@@ -46,6 +46,8 @@ pub enum Claimant {
     Pilot,
     /// A registry, by its name in pilot.toml.
     Registry(String),
+    /// Nobody can have it.
+    Nobody,
     /// An endpoint of a service's port.
     Endpoint(Hostname, Port),
 }
@@ -70,6 +72,8 @@ pub enum Reason {
     EndpointListens,
     /// The endpoint is the listener to every HTTP service: what is sent to it would come back for ever.
     Loop,
+    /// Envoy sends datagrams to IP addresses only.
+    UnixDatagrams,
 }
 
 impl fmt::Display for Conflict {
@@ -101,6 +105,7 @@ impl fmt::Display for Claimant {
             Self::HttpListen => f.write_str("http_listen"),
             Self::Pilot => f.write_str("pilot"),
             Self::Registry(name) => write!(f, "registry {name}"),
+            Self::Nobody => f.write_str("nobody"),
             Self::Endpoint(host, port) => write!(f, "an endpoint of {host}:{port}"),
         }
     }
@@ -119,6 +124,9 @@ impl fmt::Display for Reason {
                 "an endpoint listens there: give the service another port, or [router] bind another address"
             }
             Self::Loop => "it is the router's own listener, requests would go round for ever",
+            Self::UnixDatagrams => {
+                "no proxy sends datagrams to Unix sockets: give the endpoint an IP address"
+            }
         })
     }
 }

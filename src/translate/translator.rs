@@ -150,8 +150,7 @@ impl World {
         old: Option<&Fragment>,
         config_source: &core::ConfigSource,
     ) -> Fragment {
-        let context =
-            Context { options: &self.options, config_source, http_listen: self.http_listen.is_some() };
+        let context = Context { options: &self.options, config_source, http_listen: self.http_listen };
         let backends = match old.filter(|old| Arc::ptr_eq(&old.service, &service)) {
             Some(old) => Arc::clone(&old.backends),
             None => {

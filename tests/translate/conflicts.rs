@@ -2,7 +2,10 @@
 
 use pilot::resources::ResourceType;
 use pilot::translate::{Translator, translate};
+use pilot_envoy_api::envoy::config::endpoint::v3::{ClusterLoadAssignment, LocalityLbEndpoints};
+use pilot_envoy_api::google::protobuf::Any;
 use pilot_registry::Resolution;
+use prost::Message;
 
 use crate::world::{empty, mesh, mesh_after, resolved, router, source, spec};
 
@@ -14,6 +17,13 @@ fn bound(mesh: &pilot::mesh::Mesh) -> Vec<String> {
     let translation = translate(mesh, &router());
     let listeners = translation.types[ResourceType::Listener as usize].resources().iter();
     listeners.map(|listener| listener.name().to_string()).collect()
+}
+
+fn endpoints(mesh: &pilot::mesh::Mesh, cluster: &str) -> Vec<LocalityLbEndpoints> {
+    let translation = translate(mesh, &router());
+    let resource = translation.types[ResourceType::Endpoint as usize].get(cluster).unwrap();
+    let any = Any::decode(resource.any_bytes().clone()).unwrap();
+    ClusterLoadAssignment::decode(any.value).unwrap().endpoints
 }
 
 #[test]
@@ -91,6 +101,25 @@ fn endpoints_that_do_not_fit_the_resolution_are_reported() {
 
 const MEND: &str =
     "an endpoint listens there: give the service another port, or [router] bind another address";
+
+#[test]
+fn the_routers_own_listener_is_no_endpoint() {
+    let mesh = mesh(vec![spec("a.local", &["80/http"], &["127.0.0.1:15080"])]);
+    let expected = "endpoint 127.0.0.1 of a.local: claimed by a.local:80, goes to http_listen: \
+                    it is the router's own listener, requests would go round for ever";
+    assert_eq!(conflicts(&mesh), [expected]);
+    assert!(endpoints(&mesh, "outbound|80||a.local").is_empty());
+}
+
+#[test]
+fn a_unix_socket_gets_no_datagrams() {
+    let mesh = mesh(vec![spec("a.local", &["53/udp", "54/tcp"], &["unix:/run/a.sock:53"])]);
+    let expected = "endpoint unix:/run/a.sock of a.local: claimed by a.local:53, goes to nobody: \
+                    no proxy sends datagrams to Unix sockets: give the endpoint an IP address";
+    assert_eq!(conflicts(&mesh), [expected]);
+    assert!(endpoints(&mesh, "outbound|53||a.local").is_empty());
+    assert_eq!(endpoints(&mesh, "outbound|54||a.local").len(), 1);
+}
 
 /// Such a listener would connect to itself, connection after connection.
 #[test]
