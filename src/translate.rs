@@ -27,6 +27,7 @@ mod fragment;
 mod listeners;
 mod names;
 mod routes;
+mod sockets;
 mod source;
 mod translator;
 

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use pilot_registry::{Hostname, Port, Protocol, Resolution};
 
 use super::conflict::{Claim, Claimant, Conflict, Reason};
+use super::sockets::Sockets;
 use crate::catalog::CatalogService;
 use crate::mesh::MeshOptions;
 
@@ -41,6 +42,8 @@ enum Owner {
     Nobody,
     Sharers,
     One(Rank),
+    /// An endpoint that listens there.
+    Endpoint(Hostname, Port),
 }
 
 impl Entry {
@@ -57,18 +60,17 @@ impl Entry {
         }
     }
 
-    fn is_contested(&self) -> bool {
-        self.alone.len() > usize::from(self.sharing.is_empty())
+    fn is_empty(&self) -> bool {
+        self.sharing.is_empty() && self.alone.is_empty()
     }
 
     fn hosts(&self) -> impl Iterator<Item = &Hostname> {
         self.sharing.iter().chain(&self.alone).filter_map(|rank| rank.host.as_ref())
     }
 
-    fn losers(&self) -> impl Iterator<Item = &Rank> {
-        let owner = self.owner();
-        let sharing = (owner != Owner::Sharers).then_some(&self.sharing).into_iter().flatten();
-        sharing.chain(self.alone.iter().filter(move |rank| match &owner {
+    fn losers<'a>(&'a self, owner: &'a Owner) -> impl Iterator<Item = &'a Rank> {
+        let sharing = (*owner != Owner::Sharers).then_some(&self.sharing).into_iter().flatten();
+        sharing.chain(self.alone.iter().filter(move |rank| match owner {
             Owner::One(winner) => *rank != winner,
             _ => true,
         }))
@@ -80,6 +82,7 @@ impl Entry {
 pub(super) struct Ledger {
     entries: BTreeMap<Claim, Entry>,
     contested: BTreeSet<Claim>,
+    sockets: Sockets,
 }
 
 /// What a service has of what it claimed.
@@ -140,8 +143,32 @@ impl Ledger {
         }
     }
 
+    /// Replaces the sockets of a service's endpoints. The hosts whose grants may be different now are
+    /// added to `affected`; gives whether conflicts may be.
+    pub(super) fn replace_endpoints(
+        &mut self,
+        old: Option<&CatalogService>,
+        new: Option<&CatalogService>,
+        affected: &mut BTreeSet<Hostname>,
+    ) -> bool {
+        let mut found = false;
+        for claim in self.sockets.replace(old, new) {
+            if let Some(entry) = self.entries.get(&claim) {
+                found = true;
+                affected.extend(entry.hosts().cloned());
+                self.settle(claim);
+            }
+        }
+        found
+    }
+
+    /// What pilot.toml asks for goes before an endpoint, and an endpoint before what services ask for.
     fn owner(&self, claim: &Claim) -> Owner {
-        self.entries.get(claim).map_or(Owner::Nobody, Entry::owner)
+        let owner = self.entries.get(claim).map_or(Owner::Nobody, Entry::owner);
+        match (self.sockets.holder(claim), &owner) {
+            (None, _) | (_, Owner::One(Rank { class: Class::Configuration, .. })) => owner,
+            (Some((host, port)), _) => Owner::Endpoint(host.clone(), *port),
+        }
     }
 
     fn enter(&mut self, wanted: Wanted) {
@@ -158,11 +185,12 @@ impl Ledger {
     }
 
     fn settle(&mut self, claim: Claim) {
+        let owner = self.owner(&claim);
         let entry = self.entries.get(&claim);
-        if entry.is_some_and(|entry| entry.sharing.is_empty() && entry.alone.is_empty()) {
+        if entry.is_some_and(Entry::is_empty) {
             self.entries.remove(&claim);
             self.contested.remove(&claim);
-        } else if entry.is_some_and(Entry::is_contested) {
+        } else if entry.is_some_and(|entry| entry.losers(&owner).next().is_some()) {
             self.contested.insert(claim);
         } else {
             self.contested.remove(&claim);
@@ -188,7 +216,7 @@ impl Ledger {
 
     fn has(&self, wanted: &Wanted) -> bool {
         match self.owner(&wanted.claim) {
-            Owner::Nobody => false,
+            Owner::Nobody | Owner::Endpoint(..) => false,
             Owner::Sharers => wanted.shares,
             Owner::One(winner) => winner == wanted.rank,
         }
@@ -198,12 +226,18 @@ impl Ledger {
     pub(super) fn conflicts(&self) -> impl Iterator<Item = Conflict> {
         let contested = self.contested.iter().filter_map(|claim| Some((claim, self.entries.get(claim)?)));
         contested.flat_map(|(claim, entry)| {
-            let winner = entry.winner();
-            entry.losers().filter_map(move |loser| {
-                let winner = winner?;
-                let (claim, reason) = (claim.clone(), reason(winner, loser));
-                Some(Conflict { claim, loser: claimant(loser), winner: claimant(winner), reason })
-            })
+            let owner = self.owner(claim);
+            let conflict = |loser: &Rank| {
+                let (winner, reason) = match (&owner, entry.winner()) {
+                    (Owner::Endpoint(host, port), _) => {
+                        (Claimant::Endpoint(host.clone(), *port), Reason::EndpointListens)
+                    }
+                    (_, Some(winner)) => (claimant(winner), reason(winner, loser)),
+                    (_, None) => return None,
+                };
+                Some(Conflict { claim: claim.clone(), loser: claimant(loser), winner, reason })
+            };
+            entry.losers(&owner).filter_map(conflict).collect::<Vec<_>>()
         })
     }
 }

@@ -10,24 +10,19 @@ use pilot_envoy_api::google::protobuf::Any;
 use pilot_envoy_api::to_any;
 use pilot_registry::{Protocol, Resolution, ServicePort};
 
+use super::fragment::Context;
 use super::source::{duration, uint32};
 use super::{endpoints, names};
 use crate::catalog::CatalogService;
-use crate::mesh::MeshOptions;
 
 /// The key under which Envoy looks for a cluster's HTTP options.
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-/// The cluster of one port. `eds_config` says where its endpoints come from.
-pub(super) fn cluster(
-    service: &CatalogService,
-    port: &ServicePort,
-    options: &MeshOptions,
-    eds_config: &core::ConfigSource,
-) -> Cluster {
+/// The cluster of one port.
+pub(super) fn cluster(service: &CatalogService, port: &ServicePort, context: &Context<'_>) -> Cluster {
     let name = names::cluster(port.number, "", service.host());
     let common = Cluster {
-        connect_timeout: duration(options.connect_timeout),
+        connect_timeout: duration(context.options.connect_timeout),
         circuit_breakers: Some(circuit_breakers()),
         common_lb_config: Some(common_lb_config()),
         typed_extension_protocol_options: http_options(port.protocol),
@@ -38,14 +33,14 @@ pub(super) fn cluster(
         Resolution::Endpoints => Cluster {
             cluster_discovery_type: discovery(cluster::DiscoveryType::Eds),
             eds_cluster_config: Some(cluster::EdsClusterConfig {
-                eds_config: Some(eds_config.clone()),
+                eds_config: Some(context.config_source.clone()),
                 service_name: name.clone(),
             }),
             name,
             ..common
         },
         Resolution::Dns => {
-            let mut assignment = endpoints::load_assignment(&name, service, port.number);
+            let mut assignment = endpoints::load_assignment(&name, service, port, context.http_listen);
             if service.endpoints().next().is_none() {
                 assignment = endpoints::own_host(&name, service, port.number);
             }

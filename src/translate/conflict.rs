@@ -46,6 +46,10 @@ pub enum Claimant {
     Pilot,
     /// A registry, by its name in pilot.toml.
     Registry(String),
+    /// Nobody can have it.
+    Nobody,
+    /// An endpoint of a service's port.
+    Endpoint(Hostname, Port),
 }
 
 /// Why the winner won.
@@ -64,6 +68,12 @@ pub enum Reason {
     Reserved,
     /// The preferred registry decides the service's resolution, and the endpoint does not fit it.
     Resolution,
+    /// An endpoint listens at the address: a listener there would send to itself.
+    EndpointListens,
+    /// The endpoint is the listener to every HTTP service: what is sent to it would come back for ever.
+    Loop,
+    /// Envoy sends datagrams to IP addresses only.
+    UnixDatagrams,
 }
 
 impl fmt::Display for Conflict {
@@ -95,6 +105,8 @@ impl fmt::Display for Claimant {
             Self::HttpListen => f.write_str("http_listen"),
             Self::Pilot => f.write_str("pilot"),
             Self::Registry(name) => write!(f, "registry {name}"),
+            Self::Nobody => f.write_str("nobody"),
+            Self::Endpoint(host, port) => write!(f, "an endpoint of {host}:{port}"),
         }
     }
 }
@@ -108,6 +120,13 @@ impl fmt::Display for Reason {
             Self::Configuration => "pilot.toml asks for it",
             Self::Reserved => "names of that form belong to bound listeners",
             Self::Resolution => "the preferred registry decides how the service is resolved",
+            Self::EndpointListens => {
+                "an endpoint listens there: give the service another port, or [router] bind another address"
+            }
+            Self::Loop => "it is the router's own listener, requests would go round for ever",
+            Self::UnixDatagrams => {
+                "no proxy sends datagrams to Unix sockets: give the endpoint an IP address"
+            }
         })
     }
 }

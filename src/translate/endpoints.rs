@@ -10,13 +10,15 @@
 //! - Labels are metadata under `envoy.lb`, where subsets look for them; the identity is under `pilot`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_envoy_api::envoy::config::endpoint::v3 as endpoint;
 use pilot_envoy_api::google::protobuf as wkt;
-use pilot_registry::{Address, Endpoint, Health, Locality, Port, Resolution};
+use pilot_registry::{Address, Endpoint, Health, Locality, Port, Protocol, Resolution, ServicePort};
 
 use super::conflict::{Claim, Claimant, Conflict, Reason};
+use super::sockets;
 use super::source::{socket_address, uint32};
 use crate::catalog::{CatalogService, Part};
 
@@ -29,13 +31,14 @@ const MAX_TOTAL_WEIGHT: u64 = (u32::MAX / 2) as u64;
 
 type Groups<'a> = BTreeMap<(u32, &'a Locality), Vec<(&'a Endpoint, Port)>>;
 
-/// The load assignment of one port. Without endpoints it is empty, which says: known to be empty.
+/// The load assignment of one port. An endpoint that is `http_listen` is left out. Without endpoints it is empty, which says: known to be empty.
 pub(super) fn load_assignment(
     cluster: &str,
     service: &CatalogService,
-    port: Port,
+    port: &ServicePort,
+    http_listen: Option<SocketAddr>,
 ) -> endpoint::ClusterLoadAssignment {
-    let mut groups = groups(service, port);
+    let mut groups = groups(service, port, http_listen);
     let scales = scales(&groups);
     let localities = groups.iter_mut().map(|((priority, locality), members)| {
         let scale = scales.get(priority).copied().unwrap_or(1);
@@ -62,8 +65,42 @@ pub(super) fn own_host(
     }
 }
 
+/// The endpoints that are left out, for all ports or for one.
+pub(super) fn misfits(service: &CatalogService, http_listen: Option<SocketAddr>) -> Vec<Conflict> {
+    let mut misfits: Vec<Conflict> = unresolvable(service).collect();
+    for port in service.ports() {
+        for (_, endpoint) in service.endpoints().filter(|(_, endpoint)| fits(service, endpoint)) {
+            let own = endpoint.ports.get(&port.number);
+            let refusal = own.and_then(|own| refusal(port, endpoint, *own, http_listen));
+            misfits.extend(refusal.map(|(winner, reason)| Conflict {
+                claim: Claim::Endpoint(service.host().clone(), endpoint.address.clone()),
+                loser: Claimant::Service(service.host().clone(), Some(port.number)),
+                winner,
+                reason,
+            }));
+        }
+    }
+    misfits
+}
+
+/// Why a port cannot have an endpoint that it is said to have.
+fn refusal(
+    port: &ServicePort,
+    endpoint: &Endpoint,
+    own: Port,
+    http_listen: Option<SocketAddr>,
+) -> Option<(Claimant, Reason)> {
+    if port.protocol == Protocol::Udp {
+        let is_unix = matches!(endpoint.address, Address::Unix(_));
+        return is_unix.then_some((Claimant::Nobody, Reason::UnixDatagrams));
+    }
+    let at = http_listen?;
+    let loops = sockets::listeners_at(&endpoint.address, own).any(|listener| listener == at);
+    loops.then_some((Claimant::HttpListen, Reason::Loop))
+}
+
 /// The endpoints that cannot be reached in the way that the preferred registry says.
-pub(super) fn misfits(service: &CatalogService) -> impl Iterator<Item = Conflict> {
+fn unresolvable(service: &CatalogService) -> impl Iterator<Item = Conflict> {
     let lead = &service.parts()[0];
     service.endpoints().filter(|(_, endpoint)| !fits(service, endpoint)).map(|(part, endpoint)| Conflict {
         claim: Claim::Endpoint(service.host().clone(), endpoint.address.clone()),
@@ -73,7 +110,8 @@ pub(super) fn misfits(service: &CatalogService) -> impl Iterator<Item = Conflict
     })
 }
 
-fn fits(service: &CatalogService, endpoint: &Endpoint) -> bool {
+/// Whether the endpoint can be reached in the way that the preferred registry says.
+pub(super) fn fits(service: &CatalogService, endpoint: &Endpoint) -> bool {
     match (service.lead().resolution, &endpoint.address) {
         (Resolution::Passthrough, _) => false,
         (Resolution::Endpoints, address) => !matches!(address, Address::Dns(_)),
@@ -81,10 +119,17 @@ fn fits(service: &CatalogService, endpoint: &Endpoint) -> bool {
     }
 }
 
-fn groups<'a>(service: &'a CatalogService, port: Port) -> Groups<'a> {
+fn groups<'a>(
+    service: &'a CatalogService,
+    port: &ServicePort,
+    http_listen: Option<SocketAddr>,
+) -> Groups<'a> {
     let mut seen = BTreeSet::new();
     let serving = |(part, endpoint): (&Part, &'a Endpoint)| {
-        let own = endpoint.ports.get(&port).copied().filter(|_| fits(service, endpoint))?;
+        let own = endpoint.ports.get(&port.number).copied().filter(|_| fits(service, endpoint))?;
+        if refusal(port, endpoint, own, http_listen).is_some() {
+            return None;
+        }
         seen.insert((&endpoint.address, own)).then_some((part.priority, endpoint, own))
     };
     let found: Vec<_> = service.endpoints().filter_map(serving).collect();

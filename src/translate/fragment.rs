@@ -20,8 +20,8 @@ use crate::resources::{Resource, ResourceType};
 pub(super) struct Context<'a> {
     pub(super) options: &'a MeshOptions,
     pub(super) config_source: &'a core::ConfigSource,
-    /// Whether there is a listener to every HTTP service by Host header.
-    pub(super) http_listen: bool,
+    /// Where the listener to every HTTP service by Host header is, if there is one.
+    pub(super) http_listen: Option<SocketAddr>,
 }
 
 /// The key of a route configuration: that of an HTTP port, or the one of `http_listen`.
@@ -57,13 +57,14 @@ pub(super) struct Entrances {
 
 impl Backends {
     pub(super) fn new(service: &CatalogService, context: &Context<'_>) -> Self {
-        let mut backends = Self { conflicts: endpoints::misfits(service).collect(), ..Self::default() };
+        let mut backends =
+            Self { conflicts: endpoints::misfits(service, context.http_listen), ..Self::default() };
         for port in service.ports() {
-            let cluster = clusters::cluster(service, port, context.options, context.config_source);
+            let cluster = clusters::cluster(service, port, context);
             let name: Arc<str> = cluster.name.as_str().into();
             let mut references = Vec::new();
             if service.lead().resolution == Resolution::Endpoints {
-                let assignment = endpoints::load_assignment(&name, service, port.number);
+                let assignment = endpoints::load_assignment(&name, service, port, context.http_listen);
                 let endpoints = Resource::new(Arc::clone(&name), &assignment, Vec::new(), false);
                 backends.endpoints.push(Arc::new(endpoints));
                 references.push((ResourceType::Endpoint, Arc::clone(&name)));
@@ -132,11 +133,11 @@ impl Entrances {
         let Some(granted) = self.grants.ports.get(index) else { return };
         let number = port.number;
         let cluster: Arc<str> = names::cluster(number, "", service.host()).into();
-        let virtual_host = |bare_names: bool, bare_addresses: bool| {
+        let virtual_host = |bare_names: bool, bare_addresses: bool, dialled: Option<Port>| {
             let mut domains = Vec::new();
             for name in &self.grants.names {
                 domains.extend(bare_names.then(|| name.to_string()));
-                domains.push(format!("{name}:{number}"));
+                domains.extend([Some(number), dialled].into_iter().flatten().map(|n| format!("{name}:{n}")));
             }
             for ip in &granted.virtual_addresses {
                 domains.extend(bare_addresses.then(|| names::ip_domain(*ip)));
@@ -148,11 +149,16 @@ impl Entrances {
         };
         let mut added = Vec::new();
         if !granted.listeners.is_empty() {
-            added.push((RouteKey::Port(number), virtual_host(true, true)));
+            added.push((RouteKey::Port(number), virtual_host(true, true, None)));
         }
-        if context.http_listen {
+        if let Some(at) = context.http_listen {
             let is_default = default_port(service, Protocol::is_http) == Some(number);
-            added.push((RouteKey::HttpListen, virtual_host(is_default, number.get() == 80)));
+            // Clients name the port that they dial, unless the service means something else by it. Names
+            // only: a virtual address may be another service's at that port.
+            let dialled = Port::try_from(u32::from(at.port()))
+                .ok()
+                .filter(|dialled| is_default && service.ports().iter().all(|port| port.number != *dialled));
+            added.push((RouteKey::HttpListen, virtual_host(is_default, number.get() == 80, dialled)));
         }
         self.virtual_hosts.extend(added.into_iter().map(|(key, host)| ((key, number), host)));
     }

@@ -119,6 +119,7 @@ impl World {
         for Change { old, new } in changes {
             next.extend(old.iter().chain(new).next().map(|any| (any.host().clone(), new.clone())));
             let (old, new) = (old.as_deref(), new.as_deref());
+            work.conflicts |= self.ledger.replace_endpoints(old, new, &mut affected);
             if !old.zip(new).is_some_and(|(old, new)| same_claims(old, new)) {
                 self.ledger.replace(old, new, &self.options, &mut affected);
                 work.conflicts = true;
@@ -149,8 +150,7 @@ impl World {
         old: Option<&Fragment>,
         config_source: &core::ConfigSource,
     ) -> Fragment {
-        let context =
-            Context { options: &self.options, config_source, http_listen: self.http_listen.is_some() };
+        let context = Context { options: &self.options, config_source, http_listen: self.http_listen };
         let backends = match old.filter(|old| Arc::ptr_eq(&old.service, &service)) {
             Some(old) => Arc::clone(&old.backends),
             None => {

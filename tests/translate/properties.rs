@@ -23,7 +23,17 @@ fn service(host: String) -> impl Strategy<Value = ServiceSpec> {
     let ports = btree_map(prop::sample::select(vec!["80", "81", "15080"]), protocol, 1..3);
     let aliases = vec(prop::sample::select(vec!["a", "b", "x", "http_listen"]), 0..3);
     let addresses = vec(prop::sample::select(vec!["10.0.0.1", "127.0.0.1", "::1"]), 0..3);
-    let endpoints = vec(prop::sample::select(vec!["10.1.0.1:1", "10.1.0.2:2", "::1:3"]), 0..4);
+    let endpoints = vec(
+        prop::sample::select(vec![
+            "10.1.0.1:1",
+            "10.1.0.2:2",
+            "::1:3",
+            "127.0.0.1:80",
+            "10.0.0.1:81",
+            "127.0.0.1:15080",
+        ]),
+        0..4,
+    );
     let resolution = prop::sample::select(vec![
         Resolution::Endpoints,
         Resolution::Endpoints,

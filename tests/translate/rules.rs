@@ -87,6 +87,21 @@ fn a_bare_host_means_the_only_http_port_or_80_or_the_lowest() {
     assert_eq!(hosts.iter().filter_map(bare).collect::<Vec<_>>(), expected);
 }
 
+/// Clients put the port that they dial into the Host header.
+#[test]
+fn a_host_with_the_port_of_http_listen_means_the_default_port() {
+    let mut one = spec("one.local", &["79/http", "80/http"], &[]);
+    one.aliases = vec!["one".parse().unwrap()];
+    let two = spec("two.local", &["80/http", "15080/tcp"], &[]);
+    let translation = translate(&mesh(vec![one, two]), &router());
+    let routes: RouteConfiguration = decode(&translation, "http_listen");
+    let hosts = routes.virtual_hosts.iter();
+    let dialled = hosts.flat_map(|host| host.domains.iter().map(move |domain| (&*host.name, &**domain)));
+    let dialled: Vec<_> = dialled.filter(|(_, domain)| domain.ends_with(":15080")).collect();
+    let expected = ["one.local:15080", "one:15080"].map(|domain| ("one.local:80", domain));
+    assert_eq!(dialled, expected);
+}
+
 #[test]
 fn weights_of_a_priority_fit_32_bits() {
     let addresses: Vec<String> = (0..5_000).map(|i| format!("10.0.{}.{}:80", i / 250, i % 250 + 1)).collect();

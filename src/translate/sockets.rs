@@ -1,0 +1,92 @@
+//! Where endpoints listen. A listener at such an address would send to itself, connection after
+//! connection, or keep the endpoint from being bound.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use pilot_registry::{Address, Hostname, Port, Protocol};
+
+use super::conflict::Claim;
+use super::endpoints;
+use crate::catalog::CatalogService;
+
+/// The sockets of all endpoints of a mesh.
+#[derive(Debug, Default)]
+pub(super) struct Sockets(BTreeSet<Socket>);
+
+/// A listener's address at which an endpoint of a service's port listens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Socket {
+    udp: bool,
+    at: SocketAddr,
+    /// `None` only to look for the first.
+    holder: Option<(Hostname, Port)>,
+}
+
+impl Sockets {
+    /// Replaces the sockets of a service's endpoints. Gives the listeners that may be affected: none, if
+    /// the endpoints did not change.
+    pub(super) fn replace(
+        &mut self,
+        old: Option<&CatalogService>,
+        new: Option<&CatalogService>,
+    ) -> BTreeSet<Claim> {
+        let old = old.map(sockets).unwrap_or_default();
+        let new = new.map(sockets).unwrap_or_default();
+        let mut touched = BTreeSet::new();
+        for gone in old.difference(&new) {
+            self.0.remove(gone);
+            touched.insert(gone.listener());
+        }
+        for come in new.difference(&old) {
+            touched.insert(come.listener());
+            self.0.insert(come.clone());
+        }
+        touched
+    }
+
+    /// The first port of a service of which an endpoint listens where the listener would be.
+    pub(super) fn holder(&self, claim: &Claim) -> Option<&(Hostname, Port)> {
+        let (udp, at) = match claim {
+            Claim::Listener(at) => (false, *at),
+            Claim::UdpListener(at) => (true, *at),
+            _ => return None,
+        };
+        let first = self.0.range(Socket { udp, at, holder: None }..).next()?;
+        first.holder.as_ref().filter(|_| first.udp == udp && first.at == at)
+    }
+}
+
+impl Socket {
+    fn listener(&self) -> Claim {
+        if self.udp { Claim::UdpListener(self.at) } else { Claim::Listener(self.at) }
+    }
+}
+
+fn sockets(service: &CatalogService) -> BTreeSet<Socket> {
+    let mut sockets = BTreeSet::new();
+    for port in service.ports() {
+        for (_, endpoint) in service.endpoints().filter(|(_, endpoint)| endpoints::fits(service, endpoint)) {
+            let Some(own) = endpoint.ports.get(&port.number) else { continue };
+            let holder = Some((service.host().clone(), port.number));
+            let socket = |at| Socket { udp: port.protocol == Protocol::Udp, at, holder: holder.clone() };
+            sockets.extend(listeners_at(&endpoint.address, *own).map(socket));
+        }
+    }
+    sockets
+}
+
+/// The addresses of listeners that a connection to this endpoint would reach.
+pub(super) fn listeners_at(address: &Address, port: Port) -> impl Iterator<Item = SocketAddr> {
+    let ip = match address {
+        Address::Ip(ip) => Some(*ip),
+        Address::Dns(name) => (name.as_str() == "localhost").then_some(Ipv4Addr::LOCALHOST.into()),
+        Address::Unix(_) => None,
+    };
+    let at_any = ip.filter(IpAddr::is_loopback).map(any);
+    ip.into_iter().chain(at_any).map(move |ip| SocketAddr::new(ip, port.get()))
+}
+
+fn any(ip: IpAddr) -> IpAddr {
+    if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+}
