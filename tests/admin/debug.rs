@@ -226,7 +226,7 @@ async fn the_server_ends_when_told_although_connections_are_open() {
 async fn half_a_request_is_not_waited_for_long() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let world = World::new(Vec::new(), MeshOptions::default());
+    let world = World::new(Vec::new(), MeshOptions::default(), 16);
     let admin = Admin { world, proxies: Proxies::default(), metrics: Metrics::new() };
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, admin, std::future::pending()));
