@@ -26,8 +26,11 @@ use crate::things::{Things, two_services};
 struct Source(watch::Sender<Option<Arc<ResourceSet>>>);
 
 impl ResourceSource for Source {
-    fn subscribe(&self, _scope: &Scope) -> watch::Receiver<Option<Arc<ResourceSet>>> {
-        self.0.subscribe()
+    fn subscribe(
+        &self,
+        _scope: &Scope,
+    ) -> Result<pilot::xds::stream::Resources, pilot::world::TooManyScopes> {
+        Ok(self.0.subscribe())
     }
 }
 
@@ -93,7 +96,7 @@ impl Client {
 
     /// How many acknowledgements of changes were measured.
     fn measured(&self, kind: ResourceType) -> String {
-        let world = pilot::world::World::new(Vec::new(), pilot::mesh::MeshOptions::default());
+        let world = pilot::world::World::new(Vec::new(), pilot::mesh::MeshOptions::default(), 16);
         let text = self.metrics.encode(&world, &self.proxies);
         let start = format!("pilot_xds_change_to_ack_seconds_count{{type=\"{kind}\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&start)).unwrap().to_owned()
