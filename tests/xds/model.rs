@@ -141,7 +141,10 @@ impl<V: Words> Envoy<V> {
     pub(crate) fn update(&mut self, set: &Arc<ResourceSet>) {
         let changes = set.changes_since(&self.latest);
         for kind in ResourceType::ALL {
-            self.kinds[kind as usize].allowed += changes.of(kind).len();
+            let state = &mut self.kinds[kind as usize];
+            // What was rejected together is sent again when one of it changes, each when what it names is there.
+            let again = if changes.of(kind).is_empty() { 0 } else { state.rejected.len() };
+            state.allowed += changes.of(kind).len() + again;
         }
         self.latest = Arc::clone(set);
         if self.connected {
