@@ -59,3 +59,50 @@ tool_cargo_deny() {
     fi
     echo "$place/bin/cargo-deny"
 }
+
+# debian_binaries PLACE SUITE PACKAGE...: unpacks packages of that suite into PLACE, whatever suite this machine
+# has, and without installing anything on it: apt gets a list of sources and a state of its own.
+debian_binaries() {
+    local place=$1 suite=$2 apt package
+    shift 2
+    local keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    apt=$(mktemp -d) || return 1
+    mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$apt/packages" "$apt/root" &&
+        echo "deb [signed-by=$keyring] http://deb.debian.org/debian $suite main" >"$apt/sources.list" &&
+        local options=(
+            -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=- -o Dir::State::Lists="$apt/lists"
+            -o Dir::Cache="$apt" -o Dir::Cache::Archives="$apt/archives" -o APT::Sandbox::User=
+            -o Acquire::Check-Valid-Until=false -o Acquire::Retries=2 -o Acquire::http::Timeout=30
+            -o Acquire::Languages=none
+        ) &&
+        apt-get "${options[@]}" --quiet=2 update >&2 &&
+        (cd "$apt/packages" && apt-get "${options[@]}" --quiet=2 download "$@" >&2) &&
+        for package in "$apt"/packages/*.deb; do dpkg-deb -x "$package" "$apt/root" || return 1; done &&
+        rm -rf "$place" && mkdir -p "$place" && mv "$apt"/root/usr/bin/* "$place/"
+    local status=$?
+    rm -rf "$apt"
+    return "$status"
+}
+
+# debian_tool NAME VERSION SUITE PACKAGE...: the folder that has the programs of these packages.
+debian_tool() {
+    local name=$1 version=$2 suite=$3 place="$tools/$1-$2"
+    shift 3
+    if [ ! -x "$place/$name" ]; then
+        echo "unpacking $name $version ..." >&2
+        mkdir -p "$tools" && debian_binaries "$place" "$suite" "$@" || return 1
+    fi
+    "$place/$name" --version | grep -qF "$version" || return 1
+    echo "$place"
+}
+
+# The folder with etcd and etcdctl.
+tool_etcd() {
+    debian_tool etcd "$ETCD_VERSION" "$ETCD_SUITE" etcd-server etcd-client
+}
+
+# The Consul agent.
+tool_consul() {
+    local place
+    place=$(debian_tool consul "$CONSUL_VERSION" "$CONSUL_SUITE" consul) && echo "$place/consul"
+}

@@ -4,3 +4,8 @@ ENVOY_VERSION=1.40.0
 ENVOY_OLD_VERSION=1.36.2
 GRPCIO_VERSION=1.85.1
 CARGO_DENY_VERSION=0.20.2
+# Debian's packages: the names of the suites that have these versions are with them.
+ETCD_VERSION=3.4.23
+ETCD_SUITE=bookworm
+CONSUL_VERSION=1.8.7
+CONSUL_SUITE=bullseye

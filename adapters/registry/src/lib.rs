@@ -50,6 +50,7 @@ mod endpoint;
 mod error;
 mod hostname;
 mod port;
+mod registrar;
 mod registry;
 mod service;
 mod sink;
@@ -61,6 +62,7 @@ pub use endpoint::{Address, Endpoint, Health, Labels, Locality, SpiffeId, Weight
 pub use error::{ConfigError, ErrorKind, ModelError, RegistryError};
 pub use hostname::Hostname;
 pub use port::{Port, Protocol, ServicePort};
+pub use registrar::{RegisteredPort, Registrar, Registration};
 pub use registry::ServiceRegistry;
 pub use service::{Namespace, Resolution, Service, ServiceSpec};
 pub use sink::{

@@ -11,6 +11,7 @@
 //! - [`Runner`] follows a registry the way pilot's supervisor does, for tests.
 //! - [`Scripted`] is a registry that does what a test says.
 //! - [`service`] and [`snapshot`] build values in a line; [`strategies`] draws them at random.
+//! - [`server`] starts real servers for tests, and relays that cut them off.
 //! - [`memory`] is a platform in memory with a correct adapter: what the suite itself is tested on.
 //!
 //! Nothing here is for production: builders panic on values that make no sense.
@@ -22,6 +23,7 @@ pub mod memory;
 mod property;
 mod runner;
 mod scripted;
+pub mod server;
 pub mod strategies;
 
 pub use backend::{Backend, BadConfig, Operation};

@@ -1,0 +1,37 @@
+//! Real servers that tests start: found by `tests/run`, on loopback, on ports of their own, ended with the
+//! test however it ends.
+
+mod process;
+mod relay;
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+pub use process::Process;
+pub use relay::Relay;
+
+/// The path that `tests/run` has put into that variable, or `None`, after having said why the test is
+/// skipped.
+pub fn tool(variable: &str, what: &str) -> Option<PathBuf> {
+    let path = std::env::var_os(variable).filter(|path| !path.is_empty());
+    if path.is_none() {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        // Not eprintln!, which is swallowed in a test that passes. `tests/run` counts these lines.
+        _ = writeln!(
+            std::io::stderr(),
+            "\nskipped: {test}: {what} is needed: {variable} is not set; tests/run installs it and sets it"
+        );
+    }
+    path.map(PathBuf::from)
+}
+
+/// A loopback address that nobody listens on, and that the system does not hand out again soon.
+///
+/// # Errors
+/// The system has no port left.
+pub fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}

@@ -1,0 +1,119 @@
+//! A way to a server that a test can cut.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Result;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What becomes of connections through a [`Relay`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Bytes pass.
+    Open,
+    /// Open connections are reset, and new ones closed at once: the server's machine is there, the server
+    /// is not.
+    Refused,
+    /// Nothing passes and nobody is told, neither on open connections nor on new ones: a partition.
+    Silent,
+}
+
+/// A TCP proxy in front of a server, which drops or refuses when a test says so. Its connections end with
+/// it.
+#[derive(Debug)]
+pub struct Relay {
+    address: SocketAddr,
+    way: watch::Sender<Way>,
+    open: Arc<()>,
+    /// Aborted when it is dropped, and its connections with it.
+    _tasks: JoinSet<()>,
+}
+
+impl Relay {
+    /// A relay to `server`, on a loopback port of its own.
+    ///
+    /// # Errors
+    /// The system has no port left.
+    pub async fn to(server: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let (address, way, open) = (listener.local_addr()?, watch::Sender::new(Way::Open), Arc::new(()));
+        let (ways, counted) = (way.subscribe(), Arc::clone(&open));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, server, ways, counted));
+        Ok(Self { address, way, open, _tasks: tasks })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Resets what is open and refuses what comes.
+    pub fn refuse(&self) {
+        self.way.send_replace(Way::Refused);
+    }
+
+    /// Lets nothing through any more, without telling anybody.
+    pub fn silence(&self) {
+        self.way.send_replace(Way::Silent);
+    }
+
+    /// Lets everything through again. Connections that fell silent stay so: what was lost stays lost.
+    pub fn open(&self) {
+        self.way.send_replace(Way::Open);
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        // One is ours, one the listener's.
+        Arc::strong_count(&self.open).saturating_sub(2)
+    }
+}
+
+async fn accept(listener: TcpListener, server: SocketAddr, ways: watch::Receiver<Way>, counted: Arc<()>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => if let Ok((client, _)) = accepted {
+                let (ways, counted) = (ways.clone(), Arc::clone(&counted));
+                connections.spawn(async move {
+                    pass(client, server, ways).await;
+                    drop(counted);
+                });
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn pass(mut client: TcpStream, server: SocketAddr, mut ways: watch::Receiver<Way>) {
+    let way = *ways.borrow_and_update();
+    if way == Way::Open
+        && let Ok(mut upstream) = TcpStream::connect(server).await
+    {
+        _ = (client.set_nodelay(true), upstream.set_nodelay(true));
+        tokio::select! {
+            _ = copy_bidirectional(&mut client, &mut upstream) => return,
+            () = closed(&mut ways) => {}
+        }
+        return silent_or_reset(client, ways).await;
+    }
+    silent_or_reset(client, ways).await;
+}
+
+async fn closed(ways: &mut watch::Receiver<Way>) {
+    // The relay has ended if there is no sender: so does the task, by abort.
+    _ = ways.wait_for(|way| *way != Way::Open).await;
+}
+
+/// Holds a silent connection until it is refused or the relay ends.
+async fn silent_or_reset(client: TcpStream, mut ways: watch::Receiver<Way>) {
+    if *ways.borrow() == Way::Silent {
+        _ = ways.wait_for(|way| *way == Way::Refused).await;
+    }
+    // A reset, not an orderly end.
+    _ = client.set_zero_linger();
+}
