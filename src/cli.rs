@@ -10,10 +10,12 @@ pub mod completions;
 pub mod config_cmd;
 #[cfg(feature = "file")]
 pub mod demo;
+pub mod deregister;
 mod document;
 mod logging;
 mod output;
 pub mod proxies;
+pub mod register;
 pub mod schema;
 pub mod serve;
 pub mod services;
@@ -74,6 +76,8 @@ enum Verb {
     Proxies(proxies::Args),
     Config(config_cmd::Args),
     Bootstrap(bootstrap::Args),
+    Register(register::Args),
+    Deregister(deregister::Args),
     Completions(completions::Args),
 }
 
@@ -95,6 +99,8 @@ impl Cli {
             Some(Verb::Proxies(args)) => args.run(&global),
             Some(Verb::Config(args)) => args.run(&global),
             Some(Verb::Bootstrap(args)) => args.run(&global),
+            Some(Verb::Register(args)) => args.run(&global),
+            Some(Verb::Deregister(args)) => args.run(&global),
             Some(Verb::Completions(args)) => args.run(),
         }
     }

@@ -27,7 +27,6 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-#[cfg(feature = "file")]
 pub(crate) use duration::parse as parse_duration;
 pub use entry::{Kind, RegistryEntry};
 pub use load::{Loaded, load, parse};

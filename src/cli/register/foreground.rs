@@ -1,0 +1,116 @@
+//! Registered in the foreground: what signals, and the end of a command, do.
+
+use std::ffi::OsString;
+use std::io;
+use std::process::{ExitCode, ExitStatus};
+
+use anyhow::Context;
+use pilot_registry::Registrar;
+use tokio::signal::unix::{self, SignalKind};
+use tokio::sync::watch;
+
+use crate::register::{self, Command, Farewell, Plan, Signal, Stage};
+
+/// There is such a command, but it cannot be started; there is none (POSIX, Shell Command Language, 2.8.2).
+const CANNOT_EXECUTE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+/// Registers until a signal comes or the command, where there is one, ends. Tells the exit code.
+pub(super) async fn run(
+    registrar: &dyn Registrar,
+    plan: &Plan,
+    command: &[OsString],
+) -> anyhow::Result<ExitCode> {
+    // Before the command: a signal that comes while it is started must not end only us.
+    let mut signals = Signals::new().context("signals cannot be handled here")?;
+    let mut command = match command.split_first() {
+        None => None,
+        Some((program, arguments)) => match Command::start(program, arguments) {
+            Ok(command) => Some(command),
+            Err(error) => return Ok(not_started(program, &error)),
+        },
+    };
+    let (stage, stages) = watch::channel(Stage::Serving);
+    let mut registered = std::pin::pin!(register::register(registrar, plan, stages));
+    let mut asked: Option<Signal> = None;
+    let mut ended: Option<ExitStatus> = None;
+    let farewell = loop {
+        tokio::select! {
+            farewell = &mut registered => break farewell,
+            signal = signals.next() => {
+                if asked.replace(signal).is_some() {
+                    return Ok(at_once());
+                }
+                tracing::info!("ending: a second signal ends at once");
+                stage.send_replace(Stage::Draining);
+            }
+            status = end_of(&mut command), if ended.is_none() => {
+                let status = status.context("nothing is known of the command's end")?;
+                tracing::info!(%status, "the command has ended");
+                ended = Some(status);
+                stage.send_replace(Stage::Gone);
+            }
+        }
+    };
+    let Some(running) = &mut command else { return Ok(verdict(&farewell)) };
+    let status = match ended {
+        Some(status) => status,
+        None => {
+            running.signal(asked.unwrap_or(Signal::Terminate));
+            tokio::select! {
+                status = running.ended() => status.context("nothing is known of the command's end")?,
+                _second = signals.next() => return Ok(at_once()),
+            }
+        }
+    };
+    Ok(ExitCode::from(Command::exit_code(status)))
+}
+
+/// Lasts for ever where there is no command.
+async fn end_of(command: &mut Option<Command>) -> io::Result<ExitStatus> {
+    match command {
+        Some(command) => command.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn not_started(program: &OsString, error: &io::Error) -> ExitCode {
+    eprintln!("error: {} cannot be started: {error}", program.to_string_lossy());
+    ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_EXECUTE })
+}
+
+/// The command is killed when it is dropped, on the way out.
+fn at_once() -> ExitCode {
+    tracing::warn!("ended at once: the registry takes the instance away after its ttl");
+    ExitCode::FAILURE
+}
+
+fn verdict(farewell: &Farewell) -> ExitCode {
+    match farewell {
+        Farewell::Removed | Farewell::NotThere => ExitCode::SUCCESS,
+        Farewell::Left(_) => ExitCode::FAILURE,
+    }
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            terminate: unix::signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The next one.
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Terminate,
+        }
+    }
+}
