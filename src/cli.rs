@@ -76,7 +76,7 @@ enum Verb {
     Proxies(proxies::Args),
     Config(config_cmd::Args),
     Bootstrap(bootstrap::Args),
-    Register(register::Args),
+    Register(Box<register::Args>),
     Deregister(deregister::Args),
     Completions(completions::Args),
 }

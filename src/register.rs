@@ -18,6 +18,7 @@ mod journal;
 mod keep;
 mod process;
 
+use std::convert::Infallible;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -106,7 +107,7 @@ async fn live(
     stages: &mut watch::Receiver<Stage>,
 ) {
     tokio::select! {
-        () = checked(plan, condition) => {}
+        never = checked(plan, condition) => match never {},
         () = reached(stages, Stage::Draining) => {}
     }
     tokio::select! {
@@ -117,7 +118,7 @@ async fn live(
 }
 
 /// Follows the health of the instance, for ever.
-async fn checked(plan: &Plan, condition: &watch::Sender<Health>) {
+async fn checked(plan: &Plan, condition: &watch::Sender<Health>) -> Infallible {
     let target = SocketAddr::new(plan.registration.address, plan.main_port.get());
     match &plan.check {
         Some(check) => check.follow(target, condition).await,

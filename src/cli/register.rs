@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use pilot_registry::Registration;
 
 use super::{Global, block_on, init_logging, print};
 use crate::config::{Problem, Problems};
@@ -21,7 +22,7 @@ use crate::registries::{self, ConfiguredRegistrar};
 /// etcd), keeps it alive there, and follows its health check: what fails is marked as unhealthy, not removed.
 /// When the registry restarts, the instance is written again.
 ///
-/// SIGTERM or SIGINT ends it in order: the instance is marked as draining, --drain-time passes in which proxies
+/// SIGTERM, SIGINT or the end of the terminal (SIGHUP) ends it in order: the instance is marked as draining, --drain-time passes in which proxies
 /// stop sending to it, and it is removed. A second signal ends at once. Without an orderly end (kill -9, power
 /// failure) the registry takes the instance away after --ttl.
 ///
@@ -87,7 +88,8 @@ impl Args {
             return block_on(write(&to, &plan));
         }
         init_logging(&loaded.config.log)?;
-        tracing::info!(registry = &*to.name, kind = to.kind, id = plan.registration.id, "registering");
+        let Registration { id, address, .. } = &plan.registration;
+        tracing::info!(registry = &*to.name, kind = to.kind, id, %address, "registering");
         block_on(foreground::run(&*to.registrar, &plan, &command))
     }
 }

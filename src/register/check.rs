@@ -8,6 +8,7 @@ mod exec;
 mod http;
 mod standing;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -128,7 +129,7 @@ async fn connect(instance: SocketAddr, port: Option<Port>) -> Verdict {
 
 impl CheckPlan {
     /// Checks for ever, and says in `condition` and in the log what that changes.
-    pub(super) async fn follow(&self, instance: SocketAddr, condition: &watch::Sender<Health>) {
+    pub(super) async fn follow(&self, instance: SocketAddr, condition: &watch::Sender<Health>) -> Infallible {
         let mut standing = Standing::new(self.failures);
         loop {
             let started = Instant::now();

@@ -18,6 +18,8 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM
     Terminate,
+    /// SIGHUP: the terminal is gone.
+    HangUp,
 }
 
 impl Command {
@@ -49,6 +51,7 @@ impl Command {
         self.0.signal(match signal {
             Signal::Interrupt => rustix::process::Signal::INT,
             Signal::Terminate => rustix::process::Signal::TERM,
+            Signal::HangUp => rustix::process::Signal::HUP,
         });
     }
 
@@ -56,5 +59,37 @@ impl Command {
     pub fn exit_code(status: ExitStatus) -> u8 {
         let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
         code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(script: &str) -> Command {
+        Command::start(&"sh".into(), &["-c".into(), script.into()]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn its_end_is_told_as_shells_tell_it() {
+        for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill $$", 143)] {
+            let status = start(script).ended().await.unwrap();
+            assert_eq!(Command::exit_code(status), code, "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn it_gets_the_signals_that_are_meant_for_it() {
+        for (signal, number) in [(Signal::Interrupt, 2), (Signal::Terminate, 15), (Signal::HangUp, 1)] {
+            let mut command = Command::start(&"sleep".into(), &["3600".into()]).unwrap();
+            command.signal(signal);
+            assert_eq!(command.ended().await.unwrap().signal(), Some(number));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_does_not_start() {
+        let error = Command::start(&"./no-such-program".into(), &[]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -32,12 +32,13 @@ pub(super) async fn keep(
         failures = if progress { 0 } else { failures + 1 };
         let wait = jittered(longest(failures, registration.ttl, *condition.borrow()));
         let text = error.chain();
+        let (service, id) = (registration.service.as_str(), registration.id.as_str());
         let retry_in_ms = wait.as_millis();
         // What is wrong is said once, not with each attempt.
         if progress || said.as_ref() != Some(&text) {
-            tracing::warn!(error = text, retry_in_ms, "registration failed: trying again");
+            tracing::warn!(service, id, error = text, retry_in_ms, "registration failed: trying again");
         } else {
-            tracing::debug!(error = text, retry_in_ms, "registration failed again");
+            tracing::debug!(service, id, error = text, retry_in_ms, "registration failed again");
         }
         said = Some(text);
         pause(wait, condition.clone()).await;

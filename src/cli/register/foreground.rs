@@ -92,25 +92,43 @@ fn verdict(farewell: &Farewell) -> ExitCode {
     }
 }
 
-/// SIGINT and SIGTERM.
+/// The signals that ask for the end.
 struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
+    /// Not where it is ignored: `nohup` says that the end of the terminal is not ours.
+    hang_up: Option<unix::Signal>,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
+        let hang_up = (!hang_up_is_ignored()).then(|| unix::signal(SignalKind::hangup())).transpose()?;
         Ok(Self {
             interrupt: unix::signal(SignalKind::interrupt())?,
             terminate: unix::signal(SignalKind::terminate())?,
+            hang_up,
         })
     }
 
     /// The next one.
     async fn next(&mut self) -> Signal {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
+            _ = hang_up => Signal::HangUp,
         }
     }
+}
+
+/// Whether we were started with SIGHUP ignored (proc(5), `SigIgn`: bit 0 is signal 1).
+fn hang_up_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
