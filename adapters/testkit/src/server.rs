@@ -1,6 +1,7 @@
 //! Real servers that tests start: found by `tests/run`, on loopback, on ports of their own, ended with the
 //! test however it ends.
 
+pub mod consul;
 mod process;
 mod relay;
 
