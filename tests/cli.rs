@@ -192,7 +192,10 @@ fn registering_says_what_can_be_registered_in() {
     let folder = folder(CONFIG, SERVICES);
     let instance = ["--service", "payments.mesh", "--port", "8080"];
     for (arguments, said) in [
-        (vec!["register"], "no registry of pilot.toml can be written to: expected one of kind consul or etcd"),
+        (
+            vec!["register"],
+            "no registry of pilot.toml can be written to: expected one of kind consul or etcd",
+        ),
         (vec!["register", "--registry", "local"], "local is of kind file, which cannot be written to"),
         (vec!["register", "--registry", "east"], "there is no [registry.east]"),
     ] {
@@ -217,7 +220,10 @@ fn what_cannot_be_registered_is_refused_with_what_can() {
         ("--service a --port 80 --address box", "expected an IPv4 or IPv6 address"),
         ("--service a --port 80 --weight 0", "expected 1 to 1000000"),
         ("--service a --port 80 --label v2", "expected KEY=VALUE"),
-        ("--service a --port 80 --check https://a/", "expected http://host:port/path, tcp, tcp:PORT or exec:"),
+        (
+            "--service a --port 80 --check https://a/",
+            "expected http://host:port/path, tcp, tcp:PORT or exec:",
+        ),
         ("--service a --port 80 --check-interval 1s", "--check"),
         ("--service a --port 80 --ttl 10ms", "expected 1s to 1h"),
         ("--service a --port 80 --once --ttl 5s", "cannot be used with"),
