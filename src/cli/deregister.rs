@@ -10,7 +10,7 @@ use crate::{register, registries};
 /// Take an instance of a service out of a registry
 ///
 /// For what `pilot register --once` has written, and for what was left behind. An instance whose `pilot
-/// register` still runs comes back: end that instead.
+/// register` still runs may come back: end that instead.
 ///
 /// pilot.toml says where the registry is. The exit code is 0 when the instance was removed, 1 when it was not
 /// there or the registry did not answer within 10 seconds, 2 when the arguments or pilot.toml are wrong.

@@ -39,7 +39,8 @@ pub(super) async fn run(
             farewell = &mut registered => break farewell,
             signal = signals.next() => {
                 if asked.replace(signal).is_some() {
-                    return Ok(at_once());
+                    tracing::warn!("ended at once: the registry takes the instance away after its ttl");
+                    return Ok(ExitCode::FAILURE);
                 }
                 tracing::info!("ending: a second signal ends at once");
                 stage.send_replace(Stage::Draining);
@@ -59,7 +60,11 @@ pub(super) async fn run(
             running.signal(asked.unwrap_or(Signal::Terminate));
             tokio::select! {
                 status = running.ended() => status.context("nothing is known of the command's end")?,
-                _second = signals.next() => return Ok(at_once()),
+                // Killed when it is dropped, on the way out.
+                _second = signals.next() => {
+                    tracing::warn!("the command is killed");
+                    return Ok(ExitCode::FAILURE);
+                }
             }
         }
     };
@@ -77,12 +82,6 @@ async fn end_of(command: &mut Option<Command>) -> io::Result<ExitStatus> {
 fn not_started(program: &OsString, error: &io::Error) -> ExitCode {
     eprintln!("error: {} cannot be started: {error}", program.to_string_lossy());
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_EXECUTE })
-}
-
-/// The command is killed when it is dropped, on the way out.
-fn at_once() -> ExitCode {
-    tracing::warn!("ended at once: the registry takes the instance away after its ttl");
-    ExitCode::FAILURE
 }
 
 fn verdict(farewell: &Farewell) -> ExitCode {
