@@ -105,7 +105,8 @@ async fn attempt(registry: &dyn ServiceRegistry, sink: &SnapshotSink) -> Registr
     }
 }
 
-fn back_off(failures: u32) -> Duration {
+/// The longest wait after so many failures in a row.
+pub(crate) fn back_off(failures: u32) -> Duration {
     BACK_OFF_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACK_OFF_MAX)
 }
 
