@@ -7,3 +7,13 @@
 mod catalog;
 #[path = "contract/real.rs"]
 mod real;
+
+mod on_a_real_consul {
+    use crate::real::RealBackend;
+
+    async fn real() -> anyhow::Result<Option<RealBackend>> {
+        RealBackend::new().await
+    }
+
+    pilot_registry_testkit::contract!(real);
+}

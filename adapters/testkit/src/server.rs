@@ -1,7 +1,9 @@
 //! Real servers that tests start: found by `tests/run`, on loopback, on ports of their own, ended with the
 //! test however it ends.
 
+mod authority;
 pub mod consul;
+pub mod etcd;
 mod process;
 mod relay;
 
@@ -11,6 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+pub use authority::{Authority, Certificate};
 pub use process::Process;
 pub use relay::Relay;
 
