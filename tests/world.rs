@@ -10,7 +10,7 @@ use pilot::proxy::{ConfigSource, Role, Scope};
 use pilot::resources::{ResourceSet, ResourceType};
 use pilot::supervisor::{Registered, supervise};
 use pilot::world::{Debounce, TooManyScopes, World};
-use pilot_registry::{RegistryError, RegistryHealth, Service, Snapshot, channel};
+use pilot_registry::{Locality, RegistryError, RegistryHealth, Service, Snapshot, channel};
 use pilot_registry_testkit::{Script, Scripted, service, snapshot};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -31,7 +31,7 @@ struct Fixture {
 type Sets = watch::Receiver<Option<Arc<ResourceSet>>>;
 
 fn router() -> Scope {
-    Scope { role: Role::Router, config_source: ConfigSource::Ads }
+    Scope { role: Role::Router, config_source: ConfigSource::Ads, locality: Locality::default() }
 }
 
 fn start(names: &[&str]) -> Fixture {
@@ -205,7 +205,8 @@ async fn proxies_of_one_scope_share_one_set() {
     let (mut one, mut other) = (world.subscribe(&router()).unwrap(), world.subscribe(&router()).unwrap());
     let (one, other) = (until(&mut one, |_| true).await, until(&mut other, |_| true).await);
     assert!(Arc::ptr_eq(&one, &other));
-    let sidecar = Scope { role: Role::Sidecar, config_source: ConfigSource::Ads };
+    let sidecar =
+        Scope { role: Role::Sidecar, config_source: ConfigSource::Ads, locality: Locality::default() };
     let other = until(&mut world.subscribe(&sidecar).unwrap(), |_| true).await;
     assert!(!Arc::ptr_eq(&one, &other));
 }
@@ -224,7 +225,11 @@ async fn another_pilot_with_the_same_services_has_the_same_versions() {
 }
 
 fn named(role: Role, cluster: &str) -> Scope {
-    Scope { role, config_source: ConfigSource::PerType { cluster: cluster.into(), delta: true } }
+    Scope {
+        role,
+        config_source: ConfigSource::PerType { cluster: cluster.into(), delta: true },
+        locality: Locality::default(),
+    }
 }
 
 /// P19: names that clients think up are limited, and cost neither the ADS proxies nor the usual name anything.
@@ -240,7 +245,8 @@ async fn a_flood_of_names_is_refused_and_ads_is_served() {
     assert_eq!(refused[0].as_ref().unwrap_err(), &TooManyScopes(MAX_SCOPES));
     assert!(TooManyScopes(MAX_SCOPES).to_string().contains("[xds] max_scopes"));
 
-    let sidecar = Scope { role: Role::Sidecar, config_source: ConfigSource::Ads };
+    let sidecar =
+        Scope { role: Role::Sidecar, config_source: ConfigSource::Ads, locality: Locality::default() };
     let mut late = world.subscribe(&sidecar).unwrap();
     let mut usual = world.subscribe(&named(Role::Ingress, "pilot")).unwrap();
     for sets in [&mut early, &mut late, &mut usual].into_iter().chain(followed.iter_mut().flatten()) {
