@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use pilot_registry::{ConfigError, ServiceRegistry};
+use pilot_registry::{ConfigError, ServiceRegistry, Snapshot};
 use serde::Serialize;
 
+use crate::catalog::Source;
 use crate::config::{Kind, Loaded, Problem, Problems};
 
 /// A registry of pilot.toml, ready to run.
@@ -61,9 +62,10 @@ pub fn build(loaded: &Loaded) -> Result<Vec<ConfiguredRegistry>, Problems> {
     if problems.is_empty() { Ok(built) } else { Err(Problems(problems)) }
 }
 
-/// Looks at all registries once: what they have, and all that is wrong with it. Reads files.
-pub fn inspect(loaded: &Loaded) -> (Vec<Inspected>, Vec<Problem>) {
-    let (mut found, mut problems) = (Vec::new(), Vec::new());
+/// Looks at all registries once: what they have, all that is wrong with it, and what can be merged. Reads
+/// files.
+pub fn inspect(loaded: &Loaded) -> (Vec<Inspected>, Vec<Problem>, Vec<Source>) {
+    let (mut found, mut problems, mut sources) = (Vec::new(), Vec::new(), Vec::new());
     for (name, priority, kind) in entries(loaded) {
         if let Err(error) = registry(&kind) {
             problems.push(refused(loaded, name, &kind, &error));
@@ -71,15 +73,11 @@ pub fn inspect(loaded: &Loaded) -> (Vec<Inspected>, Vec<Problem>) {
         }
         let content = look(&kind);
         problems.extend(content.problems);
-        found.push(Inspected {
-            registry: name.into(),
-            kind: kind.as_str(),
-            priority,
-            services: content.services,
-            endpoints: content.endpoints,
-        });
+        let (services, endpoints) = (content.snapshot.services().len(), content.snapshot.endpoint_count());
+        sources.push(Source { registry: name.into(), priority, snapshot: Arc::new(content.snapshot) });
+        found.push(Inspected { registry: name.into(), kind: kind.as_str(), priority, services, endpoints });
     }
-    (found, problems)
+    (found, problems, sources)
 }
 
 /// The JSON schema (draft 2020-12) of the files of a file registry.
@@ -115,8 +113,7 @@ fn registry(kind: &Kind<'_>) -> Result<Box<dyn ServiceRegistry>, ConfigError> {
 
 /// What one look at a registry shows.
 struct Content {
-    services: usize,
-    endpoints: usize,
+    snapshot: Snapshot,
     problems: Vec<Problem>,
 }
 
@@ -131,8 +128,8 @@ fn look(kind: &Kind<'_>) -> Content {
                 ..Problem::with_file(problem.file.display().to_string(), problem.message)
             };
             Content {
-                services: loaded.services.len(),
-                endpoints: loaded.services.iter().map(|service| service.endpoints.len()).sum(),
+                // The adapter has left out all but one of a host.
+                snapshot: Snapshot::new(loaded.services).unwrap_or_default(),
                 problems: loaded.problems.into_iter().map(problem).collect(),
             }
         }

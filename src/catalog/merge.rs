@@ -208,16 +208,18 @@ impl Catalog {
         self.localities.known_part(locality)
     }
 
+    /// Everything that registries disagree about, with the host that it is about.
+    pub fn conflicts(&self) -> impl Iterator<Item = (&Hostname, &Conflict)> {
+        self.services.iter().flat_map(|service| service.conflicts.iter().map(|it| (service.host(), it)))
+    }
+
     /// What registries disagree about now and did not before, with the host that it is about.
     pub fn conflicts_since<'a>(
         &'a self,
         earlier: &'a Self,
     ) -> impl Iterator<Item = (&'a Hostname, &'a Conflict)> {
-        let disputed = self.services.iter().filter(|service| !service.conflicts.is_empty());
-        disputed.flat_map(|service| {
-            let before = earlier.get(service.host().as_str()).map_or(&[][..], |before| before.conflicts());
-            let new = service.conflicts.iter().filter(|conflict| !before.contains(conflict));
-            new.map(|conflict| (service.host(), conflict))
+        self.conflicts().filter(|(host, conflict)| {
+            earlier.get(host.as_str()).is_none_or(|before| !before.conflicts.contains(conflict))
         })
     }
 

@@ -43,6 +43,14 @@ pub(super) fn registry(world: &World, proxies: &Proxies) -> Registry {
     let services = mesh.as_ref().map_or(0, |mesh| mesh.catalog.services().len());
     single(&mut registry, "services", "Services of the mesh, of all registries together", services);
 
+    let conflicts = mesh.as_ref().map_or(0, |mesh| mesh.catalog.conflicts().count());
+    single(
+        &mut registry,
+        "service_conflicts",
+        "Things that registries say differently of one service",
+        conflicts,
+    );
+
     let gauges = Gauges::default();
     world.registries().iter().for_each(|registered| gauges.read(registered));
     gauges.register(&mut registry);
