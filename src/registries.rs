@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{ConfigError, Registrar, ServiceRegistry};
+use pilot_registry::{ConfigError, Registrar, ServiceRegistry, Snapshot};
 use serde::Serialize;
 
+use crate::catalog::Source;
 use crate::config::{Kind, Loaded, Problem, Problems, RegistryEntry};
 
 /// A registry of pilot.toml, ready to run.
@@ -126,26 +127,30 @@ pub fn registrar(loaded: &Loaded, name: Option<&str>) -> Result<ConfiguredRegist
     }
 }
 
-/// Looks at all registries once: what they have, and all that is wrong with it. Reads files.
-pub fn inspect(loaded: &Loaded) -> (Vec<Inspected>, Vec<Problem>) {
-    let (mut found, mut problems) = (Vec::new(), Vec::new());
+/// Looks at all registries once: what they have, all that is wrong with it, and what can be merged. Reads
+/// files.
+pub fn inspect(loaded: &Loaded) -> (Vec<Inspected>, Vec<Problem>, Vec<Source>) {
+    let (mut found, mut problems, mut sources) = (Vec::new(), Vec::new(), Vec::new());
     for (name, entry, kind) in entries(loaded) {
         if let Err(error) = registry(&kind) {
             problems.push(refused(loaded, name, &kind, &error));
             continue;
         }
         let content = look(&kind);
-        let count = |count: fn(&Content) -> usize| content.as_ref().map(count);
         found.push(Inspected {
             registry: name.into(),
             kind: kind.as_str(),
             priority: entry.priority,
-            services: count(|content| content.services),
-            endpoints: count(|content| content.endpoints),
+            services: content.as_ref().map(|content| content.snapshot.services().len()),
+            endpoints: content.as_ref().map(|content| content.snapshot.endpoint_count()),
         });
-        problems.extend(content.into_iter().flat_map(|content| content.problems));
+        if let Some(content) = content {
+            problems.extend(content.problems);
+            let snapshot = Arc::new(content.snapshot);
+            sources.push(Source { registry: name.into(), priority: entry.priority, snapshot });
+        }
     }
-    (found, problems)
+    (found, problems, sources)
 }
 
 /// The JSON schema (draft 2020-12) of the files of a file registry.
@@ -201,8 +206,7 @@ fn writable_kinds() -> Vec<&'static str> {
 
 /// What one look at a registry shows.
 struct Content {
-    services: usize,
-    endpoints: usize,
+    snapshot: Snapshot,
     problems: Vec<Problem>,
 }
 
@@ -218,8 +222,8 @@ fn look(kind: &Kind<'_>) -> Option<Content> {
                 ..Problem::with_file(problem.file.display().to_string(), problem.message)
             };
             Some(Content {
-                services: loaded.services.len(),
-                endpoints: loaded.services.iter().map(|service| service.endpoints.len()).sum(),
+                // The adapter has left out all but one of a host.
+                snapshot: Snapshot::new(loaded.services).unwrap_or_default(),
                 problems: loaded.problems.into_iter().map(problem).collect(),
             })
         }

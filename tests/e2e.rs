@@ -28,6 +28,7 @@ mod e2e {
     mod grpc;
     mod isolation;
     mod lifecycle;
+    mod locality;
     mod registries;
     mod restart;
     mod routing;

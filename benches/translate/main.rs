@@ -21,7 +21,7 @@ use pilot::mesh::{Mesh, MeshOptions};
 use pilot::proxy::{ConfigSource, Role, Scope};
 use pilot::resources::ResourceSet;
 use pilot::translate::{Translator, translate};
-use pilot_registry::{Service, Snapshot};
+use pilot_registry::{Locality, Service, Snapshot};
 use tokio::time::Instant;
 
 use machine::Process;
@@ -107,7 +107,7 @@ impl World {
 }
 
 fn scope() -> Scope {
-    Scope { role: Role::Router, config_source: ConfigSource::Ads }
+    Scope { role: Role::Router, config_source: ConfigSource::Ads, locality: Locality::default() }
 }
 
 fn mesh(services: &[Arc<Service>]) -> Mesh {
