@@ -1,6 +1,8 @@
 //! Real servers that tests start: found by `tests/run`, on loopback, on ports of their own, ended with the
 //! test however it ends.
 
+mod authority;
+pub mod etcd;
 mod process;
 mod relay;
 
@@ -10,6 +12,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+pub use authority::{Authority, Certificate};
 pub use process::Process;
 pub use relay::Relay;
 
