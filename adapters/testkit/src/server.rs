@@ -2,6 +2,7 @@
 //! test however it ends.
 
 mod authority;
+pub mod consul;
 pub mod etcd;
 mod process;
 mod relay;
