@@ -28,8 +28,12 @@ mod e2e {
     mod grpc;
     mod isolation;
     mod lifecycle;
+    mod mesh;
+    mod outages;
+    mod platform;
     mod registries;
     mod restart;
     mod routing;
+    mod servers;
     mod verbs;
 }
