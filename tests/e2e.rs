@@ -25,6 +25,7 @@ mod support {
 mod e2e {
     mod acceptance;
     mod changes;
+    mod disk;
     mod grpc;
     mod isolation;
     mod lifecycle;
@@ -35,5 +36,6 @@ mod e2e {
     mod restart;
     mod routing;
     mod servers;
+    mod several;
     mod verbs;
 }

@@ -21,7 +21,7 @@ pub(super) struct Mesh<P: Platform> {
     pub(super) platform: P,
     pub(super) pilot: Pilot,
     pub(super) envoy: Envoy,
-    pub(super) a: Backend,
+    _a: Backend,
     pub(super) b: Backend,
     staying: Load,
     going: Load,
@@ -30,6 +30,11 @@ pub(super) struct Mesh<P: Platform> {
 impl<P: Platform> Mesh<P> {
     /// Everything runs, and every instance has been asked.
     pub(super) async fn of(platform: P) -> Option<Self> {
+        Self::with(platform, "").await
+    }
+
+    /// The same, with more tables in pilot.toml.
+    pub(super) async fn with(platform: P, tables: &str) -> Option<Self> {
         let binary = envoy()?;
         let (a, b) = (Backend::http_at_port("a", PORT).await, Backend::http_at_port("b", PORT).await);
         for (service, id, backend) in
@@ -37,17 +42,17 @@ impl<P: Platform> Mesh<P> {
         {
             platform.put(service, id, backend.socket()).await;
         }
-        let mut pilot = Pilot::prepare_with(&platform.tables("east"));
+        let mut pilot = Pilot::prepare_with(&(platform.tables("east") + tables));
         pilot.spawn();
         pilot.ready().await;
         let envoy = Envoy::start(&binary, &pilot, Kind::Delta).await;
-        for (service, by) in [("stays", "b"), ("moves", "a"), ("goes", "a")] {
+        for (service, by) in [("stays", "a"), ("stays", "b"), ("moves", "a"), ("goes", "a")] {
             envoy.answers(&P::host(service), by).await;
         }
         let hosts = ["stays", "moves"].map(P::host);
         let staying = Load::start(envoy.http_address(), &hosts.each_ref().map(String::as_str), 2, &[]);
         let going = Load::start(envoy.http_address(), &[&P::host("goes")], 1, &[404]);
-        Some(Self { platform, pilot, envoy, a, b, staying, going })
+        Some(Self { platform, pilot, envoy, _a: a, b, staying, going })
     }
 
     /// What Envoy counts of the endpoints of `stays`, and of clusters that went: none of it may move.

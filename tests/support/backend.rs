@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use super::loopback::own_address;
 use super::services::Place;
+use super::wait::until;
 
 /// A server of this process. It ends, with its connections, when it is dropped.
 pub(crate) struct Backend {
@@ -53,6 +54,12 @@ impl Backend {
     /// An HTTP server on a loopback address of its own, at the port that all of its service's have.
     pub(crate) async fn http_at_port(name: &str, port: u16) -> Self {
         Self::tcp_listener(name, Talk::Http, &format!("{}:{port}", own_address())).await
+    }
+
+    /// An HTTP server where one was that has ended.
+    pub(crate) async fn http_again(name: &str, at: SocketAddr) -> Self {
+        until("the address is free again", async || TcpListener::bind(at).await.map(drop)).await;
+        Self::tcp_listener(name, Talk::Http, &at.to_string()).await
     }
 
     /// An HTTP server on ::1.

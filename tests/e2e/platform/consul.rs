@@ -18,8 +18,28 @@ pub(in super::super) struct Consul {
 }
 
 impl Consul {
-    async fn put(&self, path: &str, body: Value) -> Value {
-        self.server.admin().put(path, &body).await.unwrap()
+    /// Registers an HTTP instance that Consul itself looks after.
+    pub(in super::super) async fn put_checked(&self, service: &str, id: &str, at: SocketAddr) {
+        let url = format!("http://{at}/");
+        self.register(service, id, at, json!({ "HTTP": url, "Interval": "500ms", "Timeout": "1s" })).await;
+    }
+
+    /// Takes an instance into maintenance, or out of it.
+    pub(in super::super) async fn set_maintenance(&self, service: &str, id: &str, enable: bool) {
+        let path = format!("/v1/agent/service/maintenance/{service}-{id}?enable={enable}");
+        self.write(&path, Value::Null).await;
+    }
+
+    async fn register(&self, service: &str, id: &str, at: SocketAddr, check: Value) {
+        let entry = json!({
+            "ID": format!("{service}-{id}"), "Name": service, "Meta": { "protocol": "http" },
+            "Address": at.ip(), "Port": at.port(), "Check": check,
+        });
+        self.write("/v1/agent/service/register", entry).await;
+    }
+
+    async fn write(&self, path: &str, body: Value) {
+        self.server.admin().put(path, &body).await.unwrap();
     }
 }
 
@@ -29,7 +49,7 @@ impl Platform for Consul {
         let relays = [Relay::to(server.address()).await.unwrap()];
         let consul = Self { server, relays };
         let rules = "service_prefix \"\" { policy = \"read\" } node_prefix \"\" { policy = \"read\" }";
-        consul.put("/v1/acl/policy", json!({ "Name": "pilot", "Rules": rules })).await;
+        consul.write("/v1/acl/policy", json!({ "Name": "pilot", "Rules": rules })).await;
         consul.restore().await;
         Some(consul)
     }
@@ -48,20 +68,16 @@ impl Platform for Consul {
 
     async fn put(&self, service: &str, id: &str, at: SocketAddr) {
         let check = json!({ "CheckID": format!("{service}-{id}"), "TTL": "1h", "Status": "passing" });
-        let entry = json!({
-            "ID": format!("{service}-{id}"), "Name": service, "Meta": { "protocol": "http" },
-            "Address": at.ip(), "Port": at.port(), "Check": check,
-        });
-        self.put("/v1/agent/service/register", entry).await;
+        self.register(service, id, at, check).await;
     }
 
     async fn set_healthy(&self, service: &str, id: &str, _at: SocketAddr, healthy: bool) {
         let status = if healthy { "passing" } else { "critical" };
-        self.put(&format!("/v1/agent/check/update/{service}-{id}"), json!({ "Status": status })).await;
+        self.write(&format!("/v1/agent/check/update/{service}-{id}"), json!({ "Status": status })).await;
     }
 
     async fn remove(&self, service: &str, id: &str) {
-        self.put(&format!("/v1/agent/service/deregister/{service}-{id}"), Value::Null).await;
+        self.write(&format!("/v1/agent/service/deregister/{service}-{id}"), Value::Null).await;
     }
 
     fn kill(&mut self) {
@@ -87,6 +103,6 @@ impl Platform for Consul {
 
     async fn restore(&self) {
         let token = json!({ "Description": "pilot", "SecretID": TOKEN, "Policies": [{ "Name": "pilot" }] });
-        self.put("/v1/acl/token", token).await;
+        self.write("/v1/acl/token", token).await;
     }
 }
