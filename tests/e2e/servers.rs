@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::mesh::Mesh;
 use super::platform::{Consul, Etcd, Platform};
+use crate::support::pilot::Pilot;
 use crate::support::wait::{holds, until, within};
 
 /// The time from a write to a platform until Envoy has it.
@@ -29,10 +30,17 @@ async fn has<P: Platform>(mesh: &Mesh<P>, total: u64, healthy: u64) {
     .await;
 }
 
+/// The pilot of all these tests has nothing that leads it to a Kubernetes, and no home with settings.
+fn l7_runs_without_kubernetes(pilot: &mut Pilot) {
+    let environment = pilot.process().environment();
+    assert!(environment.iter().all(|variable| variable.starts_with("PATH=")), "{environment:?}");
+}
+
 /// Instances come, fail, recover and go, under load.
 async fn l4_every_change_is_at_envoy_within_a_second<P: Platform>() {
     let Some(platform) = P::start().await else { return };
-    let Some(mesh) = Mesh::of(platform).await else { return };
+    let Some(mut mesh) = Mesh::of(platform).await else { return };
+    l7_runs_without_kubernetes(&mut mesh.pilot);
     let (platform, b) = (&mesh.platform, mesh.b.socket());
     let before = mesh.endpoints().await;
     has(&mesh, 1, 1).await;
