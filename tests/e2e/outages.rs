@@ -17,11 +17,12 @@ enum Writes {
 
 /// The server is lost, and pilot knows it, until it is healed.
 async fn outage<P: Platform>(
+    platform: Option<P>,
     writes: Writes,
     begin: impl AsyncFnOnce(&mut P),
     heal: impl AsyncFnOnce(&mut P),
 ) {
-    let Some(platform) = P::start().await else { return };
+    let Some(platform) = platform else { return };
     let Some(mut mesh) = Mesh::of(platform).await else { return };
     let before = mesh.endpoints().await;
     begin(&mut mesh.platform).await;
@@ -43,19 +44,19 @@ async fn outage<P: Platform>(
 
 /// It is killed (-9) and started again.
 async fn kill<P: Platform>() {
-    outage::<P>(Writes::Afterwards, async |it| it.kill(), async |it| it.restart().await).await;
+    outage(P::start().await, Writes::Afterwards, async |it| it.kill(), async |it| it.restart().await).await;
 }
 
 /// Its machine is there, but nobody listens.
 async fn refusal<P: Platform>() {
     let cut = async |it: &mut P| it.relays().iter().for_each(|relay| relay.refuse());
-    outage::<P>(Writes::Meanwhile, cut, open).await;
+    outage(P::start().await, Writes::Meanwhile, cut, open).await;
 }
 
 /// Nothing arrives any more, and nobody is told.
 async fn partition<P: Platform>() {
     let cut = async |it: &mut P| it.relays().iter().for_each(|relay| relay.silence());
-    outage::<P>(Writes::Meanwhile, cut, open).await;
+    outage(P::start().await, Writes::Meanwhile, cut, open).await;
 }
 
 async fn open<P: Platform>(platform: &mut P) {
@@ -63,9 +64,9 @@ async fn open<P: Platform>(platform: &mut P) {
 }
 
 /// pilot's user may no longer read.
-async fn revocation<P: Platform>() {
+async fn revocation<P: Platform>(platform: Option<P>) {
     let revoke = async |it: &mut P| it.revoke().await;
-    outage::<P>(Writes::Meanwhile, revoke, async |it| it.restore().await).await;
+    outage(platform, Writes::Meanwhile, revoke, async |it| it.restore().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +86,7 @@ async fn consul_is_cut_off_by_a_partition() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn consul_revokes_the_token() {
-    revocation::<Consul>().await;
+    revocation(Consul::start().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +106,12 @@ async fn etcd_is_cut_off_by_a_partition() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn etcd_revokes_the_role() {
-    revocation::<Etcd>().await;
+    revocation(Etcd::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_revokes_the_certificate() {
+    revocation(Etcd::with_certificates().await).await;
 }
 
 /// What pilot would watch on from is no longer there when it comes back.
@@ -116,7 +122,7 @@ async fn etcd_is_compacted_during_an_outage() {
         it.cluster.compact().await.unwrap();
         it.relays()[0].open();
     };
-    outage::<Etcd>(Writes::Meanwhile, cut, heal).await;
+    outage(Etcd::start().await, Writes::Meanwhile, cut, heal).await;
 }
 
 /// Two of three nodes go on: for pilot hardly anything has happened, whichever of them it was connected to.

@@ -48,8 +48,8 @@ pub(super) trait Platform: Sized {
     fn relays(&self) -> &[Relay];
 
     /// Takes from pilot's user what it may do.
-    async fn revoke(&self);
+    async fn revoke(&mut self);
 
     /// Gives it back.
-    async fn restore(&self);
+    async fn restore(&mut self);
 }

@@ -47,7 +47,7 @@ impl Platform for Consul {
     async fn start() -> Option<Self> {
         let server = consul::Consul::start(Options { acl: true, ..Options::default() }).await.unwrap()?;
         let relays = [Relay::to(server.address()).await.unwrap()];
-        let consul = Self { server, relays };
+        let mut consul = Self { server, relays };
         let rules = "service_prefix \"\" { policy = \"read\" } node_prefix \"\" { policy = \"read\" }";
         consul.write("/v1/acl/policy", json!({ "Name": "pilot", "Rules": rules })).await;
         consul.restore().await;
@@ -92,7 +92,7 @@ impl Platform for Consul {
         &self.relays
     }
 
-    async fn revoke(&self) {
+    async fn revoke(&mut self) {
         let tokens = self.server.admin().get("/v1/acl/tokens").await.unwrap();
         let own = tokens.as_array().unwrap().iter().find(|it| it["Description"] == "pilot").unwrap();
         let path = format!("/v1/acl/token/{}", own["AccessorID"].as_str().unwrap());
@@ -101,7 +101,7 @@ impl Platform for Consul {
         assert_eq!(status, 200);
     }
 
-    async fn restore(&self) {
+    async fn restore(&mut self) {
         let token = json!({ "Description": "pilot", "SecretID": TOKEN, "Policies": [{ "Name": "pilot" }] });
         self.write("/v1/acl/token", token).await;
     }

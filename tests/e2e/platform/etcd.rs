@@ -2,29 +2,54 @@
 
 use std::net::SocketAddr;
 
-use pilot_registry_testkit::server::Relay;
 use pilot_registry_testkit::server::etcd::{EtcdCluster, EtcdOptions, PASSWORD, PREFIX, USER};
+use pilot_registry_testkit::server::{Certificate, Relay};
 use serde_json::json;
 
 use super::Platform;
+use crate::support::wait::{holds, until};
 
 /// An etcd cluster, and a relay in front of each of its nodes.
 pub(in super::super) struct Etcd {
     pub(in super::super) cluster: EtcdCluster,
     nodes: usize,
     relays: Vec<Relay>,
+    /// What pilot shows instead of a password.
+    certificate: Option<Certificate>,
 }
 
 impl Etcd {
     /// Starts that many nodes.
     pub(in super::super) async fn of(nodes: usize) -> Option<Self> {
-        let options = EtcdOptions { nodes, auth: true, ..EtcdOptions::default() };
+        Self::with(EtcdOptions { nodes, auth: true, ..EtcdOptions::default() }).await
+    }
+
+    /// Starts one that asks for certificates.
+    pub(in super::super) async fn with_certificates() -> Option<Self> {
+        let mut etcd = Self::with(EtcdOptions { nodes: 1, tls: true, ..EtcdOptions::default() }).await?;
+        let authority = etcd.cluster.authority().unwrap();
+        etcd.certificate = Some(authority.issue("pilot", &[]).unwrap());
+        Some(etcd)
+    }
+
+    async fn with(options: EtcdOptions) -> Option<Self> {
+        let nodes = options.nodes;
         let cluster = EtcdCluster::with(options).await.unwrap()?;
         let mut relays = Vec::new();
         for node in 0..nodes {
             relays.push(Relay::to(cluster.address(node)).await.unwrap());
         }
-        Some(Self { cluster, nodes, relays })
+        Some(Self { cluster, nodes, relays, certificate: None })
+    }
+
+    /// How pilot says who it is.
+    fn credentials(&self) -> String {
+        let Some(Certificate { certificate, key, .. }) = &self.certificate else {
+            return format!("user = \"{USER}\"\npassword = \"{PASSWORD}\"\n");
+        };
+        // The authority's own certificate is beside those that it has issued.
+        let ca = certificate.with_file_name("ca.pem");
+        format!("tls = {{ ca = {ca:?}, cert = {certificate:?}, key = {key:?} }}\n")
     }
 
     async fn write(&self, service: &str, id: &str, at: SocketAddr, health: &str) {
@@ -44,10 +69,8 @@ impl Platform for Etcd {
 
     fn tables(&self, name: &str) -> String {
         let endpoints: Vec<_> = self.relays.iter().map(|relay| self.cluster.url(relay.address())).collect();
-        format!(
-            "[registry.{name}.etcd]\nendpoints = {endpoints:?}\ntimeout = \"1s\"\n\
-             user = \"{USER}\"\npassword = \"{PASSWORD}\"\n"
-        )
+        let credentials = self.credentials();
+        format!("[registry.{name}.etcd]\nendpoints = {endpoints:?}\ntimeout = \"1s\"\n{credentials}")
     }
 
     fn host(service: &str) -> String {
@@ -83,11 +106,21 @@ impl Platform for Etcd {
         &self.relays
     }
 
-    async fn revoke(&self) {
-        self.cluster.revoke().await.unwrap();
+    async fn revoke(&mut self) {
+        let Some(certificate) = self.certificate.clone() else { return self.cluster.revoke().await.unwrap() };
+        self.cluster.authority().unwrap().revoke(Some(&certificate)).unwrap();
+        // A connection is asked for its certificate when it begins.
+        for relay in &self.relays {
+            relay.refuse();
+            until("its connections end", async || holds(relay.connections() == 0, relay.connections())).await;
+            relay.open();
+        }
     }
 
-    async fn restore(&self) {
-        self.cluster.restore().await.unwrap();
+    async fn restore(&mut self) {
+        match self.cluster.authority() {
+            Some(authority) => authority.revoke(None).unwrap(),
+            None => self.cluster.restore().await.unwrap(),
+        }
     }
 }
