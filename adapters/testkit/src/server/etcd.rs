@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::{Authority, Certificate, Process, free_address, tool};
 
-pub use operator::{PASSWORD, PREFIX, USER};
+pub use operator::{PASSWORD, PREFIX, ROOT, ROOT_PASSWORD, USER};
 
 /// How long a node may take to answer on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -135,6 +135,11 @@ impl EtcdCluster {
     /// The certificate that clients show, where they have to.
     pub fn client_certificate(&self) -> Option<&Certificate> {
         self.tls.as_ref().map(|tls| &tls.client)
+    }
+
+    /// The file of the authority that has signed the nodes' certificate, where they have one.
+    pub fn authority_certificate(&self) -> Option<PathBuf> {
+        self.tls.as_ref().map(|tls| tls.authority.certificate())
     }
 
     /// Who issues certificates, where there are any.

@@ -13,7 +13,10 @@ pub const PASSWORD: &str = "open-sesame-2379";
 /// The keys that the user may read and write begin with this.
 pub const PREFIX: &str = "/pilot/";
 
-const ROOT: &str = "root:top-of-the-tree-2380";
+/// Who may do everything.
+pub const ROOT: &str = "root";
+/// That user's password.
+pub const ROOT_PASSWORD: &str = "top-of-the-tree-2380";
 
 impl EtcdCluster {
     /// Runs etcdctl as root against all nodes, and returns what it prints.
@@ -72,14 +75,14 @@ impl EtcdCluster {
     }
 
     pub(super) async fn enable_auth(&mut self) -> Result<()> {
-        let user = format!("{USER}:{PASSWORD}");
-        for arguments in [["user", "add", ROOT], ["user", "add", &user], ["role", "add", USER]] {
+        let (root, user) = (format!("{ROOT}:{ROOT_PASSWORD}"), format!("{USER}:{PASSWORD}"));
+        for arguments in [["user", "add", &root], ["user", "add", &user], ["role", "add", USER]] {
             self.etcdctl(&arguments).await?;
         }
         self.restore().await?;
         self.etcdctl(&["user", "grant-role", USER, USER]).await?;
-        self.etcdctl(&["role", "add", "root"]).await?;
-        self.etcdctl(&["user", "grant-role", "root", "root"]).await?;
+        self.etcdctl(&["role", "add", ROOT]).await?;
+        self.etcdctl(&["user", "grant-role", ROOT, ROOT]).await?;
         self.etcdctl(&["auth", "enable"]).await?;
         self.enforces_auth = true;
         Ok(())
@@ -90,7 +93,7 @@ impl EtcdCluster {
         command.env_clear().env("ETCDCTL_API", "3");
         command.args(["--endpoints", endpoints, "--dial-timeout=5s", "--command-timeout=10s"]);
         if self.enforces_auth {
-            command.args(["--user", ROOT]);
+            command.arg("--user").arg(format!("{ROOT}:{ROOT_PASSWORD}"));
         }
         if let Some(tls) = &self.tls {
             command.arg("--cacert").arg(tls.authority.certificate());
