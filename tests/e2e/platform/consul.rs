@@ -69,6 +69,8 @@ impl Platform for Consul {
     async fn put(&self, service: &str, id: &str, at: SocketAddr) {
         let check = json!({ "CheckID": format!("{service}-{id}"), "TTL": "1h", "Status": "passing" });
         self.register(service, id, at, check).await;
+        // Only what a check was told, not what it began with, outlives a restart.
+        self.set_healthy(service, id, at, true).await;
     }
 
     async fn set_healthy(&self, service: &str, id: &str, _at: SocketAddr, healthy: bool) {
