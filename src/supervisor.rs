@@ -1,9 +1,10 @@
 //! The only retry loop: attempt, back off, health.
 //!
 //! A registry's `run` is one attempt. When it ends, its last value stays in force, its health says why,
-//! and it is tried again after a while: 250 ms doubling to 30 s, with full jitter. An attempt that
-//! published something starts the doubling anew. An attempt ends before its time when another complete read
-//! of the registry is wanted; that is no failure, and the next one begins at once.
+//! and it is tried again after a while: 250 ms doubling to 3 s, or to 30 s where the platform answers
+//! nonsense, with full jitter. An attempt that published something starts the doubling anew. An attempt ends
+//! before its time when another complete read of the registry is wanted; that is no failure, and the next one
+//! begins at once.
 
 mod journal;
 
@@ -14,15 +15,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use pilot_registry::{Feed, RegistryError, ServiceRegistry, Snapshot, SnapshotSink};
+use pilot_registry::{ErrorKind, Feed, RegistryError, ServiceRegistry, Snapshot, SnapshotSink};
 use tokio::time::Instant;
 
 use crate::catalog::{Intake, Origin, Policy};
 
 /// The longest wait after a first failure.
 const BACK_OFF_MIN: Duration = Duration::from_millis(250);
-/// The longest wait after many failures.
-const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+/// The longest wait while the platform is away or refuses us. Both end when somebody mends them, after any
+/// time, and what changed meanwhile must be known within 5 s of it. Asking is cheap for both sides: one
+/// connection, one refused request.
+const BACK_OFF_MAX: Duration = Duration::from_secs(3);
+/// The longest wait while its answers make no sense: each may be as large as everything that it has.
+const BACK_OFF_MAX_MALFORMED: Duration = Duration::from_secs(30);
 
 /// A registry of pilot.toml and what is known of it.
 #[derive(Clone, Debug)]
@@ -84,7 +89,7 @@ async fn attempts(
         let Some(error) = ended else { continue };
         let progress = feed.published().is_some_and(|published| published.checked >= started);
         failures = if progress { 0 } else { failures + 1 };
-        let wait = jittered(back_off(failures));
+        let wait = jittered(back_off(failures, error.kind()));
         tracing::warn!(
             registry = name,
             error = error.chain(),
@@ -105,9 +110,13 @@ async fn attempt(registry: &dyn ServiceRegistry, sink: &SnapshotSink) -> Registr
     }
 }
 
-/// The longest wait after so many failures in a row.
-pub(crate) fn back_off(failures: u32) -> Duration {
-    BACK_OFF_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACK_OFF_MAX)
+/// The longest wait after so many failures in a row, the last of that kind.
+pub(crate) fn back_off(failures: u32, kind: ErrorKind) -> Duration {
+    let most = match kind {
+        ErrorKind::Unavailable | ErrorKind::Denied => BACK_OFF_MAX,
+        ErrorKind::Malformed => BACK_OFF_MAX_MALFORMED,
+    };
+    BACK_OFF_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(most)
 }
 
 /// A random duration from zero to `most`, so that many do not return at once.
@@ -124,11 +133,19 @@ mod tests {
 
     #[test]
     fn back_off_doubles_to_its_maximum() {
-        assert_eq!(back_off(0), Duration::from_millis(250));
-        assert_eq!(back_off(1), Duration::from_millis(250));
-        assert_eq!(back_off(2), Duration::from_millis(500));
-        assert_eq!(back_off(8), Duration::from_secs(30));
-        assert_eq!(back_off(u32::MAX), Duration::from_secs(30));
+        for (failures, wait_ms) in [(0, 250), (1, 250), (2, 500), (3, 1000), (4, 2000)] {
+            for kind in [ErrorKind::Unavailable, ErrorKind::Denied, ErrorKind::Malformed] {
+                assert_eq!(back_off(failures, kind), Duration::from_millis(wait_ms));
+            }
+        }
+        assert_eq!(back_off(u32::MAX, ErrorKind::Malformed), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn back_off_lets_healing_be_seen_within_5_s() {
+        for kind in [ErrorKind::Unavailable, ErrorKind::Denied] {
+            assert_eq!(back_off(u32::MAX, kind), Duration::from_secs(3));
+        }
     }
 
     #[test]

@@ -25,12 +25,18 @@ mod support {
 mod e2e {
     mod acceptance;
     mod changes;
+    mod disk;
     mod grpc;
     mod isolation;
     mod lifecycle;
     mod locality;
+    mod mesh;
+    mod outages;
+    mod platform;
     mod registries;
     mod restart;
     mod routing;
+    mod servers;
+    mod several;
     mod verbs;
 }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use pilot_registry_testkit::server::tool;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -15,11 +16,17 @@ use tokio::time::timeout;
 mod support {
     pub(crate) mod http;
     pub(crate) mod loopback;
+    pub(crate) mod shell;
+    pub(crate) mod snippets;
+    pub(crate) mod tools;
     pub(crate) mod wait;
 }
 
 use support::http;
 use support::loopback::own_address;
+use support::shell::Shell;
+use support::snippets::{Snippet, snippets};
+use support::tools;
 use support::wait::{PATIENCE, holds, until};
 
 /// Builds an example, as `cargo test` for one test alone does not, and tells where it is.
@@ -87,4 +94,65 @@ async fn registry_of_ones_own_is_followed() {
     let interrupted = Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().await;
     assert!(interrupted.unwrap().success());
     assert!(timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap().success());
+}
+
+/// Follows the page of an example, in its folder, with these tools on PATH. What the page shows of an output
+/// is what comes.
+async fn follow(folder: &str, tools: &[PathBuf]) {
+    let Some(envoy) = tools::envoy() else { return };
+    let mut shell = Shell::new();
+    for program in ["curl", "python3"] {
+        if !shell.run(&format!("command -v {program}")).status.success() {
+            return tools::skipped(&format!("{program} is needed"));
+        }
+    }
+    shell.envoy(&envoy);
+    tools.iter().for_each(|tool| shell.link(tool));
+    shell.copy("examples/backend.py");
+    ["pilot.toml", "register.sh"].iter().for_each(|file| shell.copy(&format!("{folder}/{file}")));
+    shell.enter(folder);
+    let page = snippets(&format!("{folder}/README.md"));
+    let shown = |n: usize| page.get(n + 1).filter(|it| it.language == "text").map(|it| it.text.as_str());
+    for (n, Snippet { text, .. }) in page.iter().enumerate().filter(|(_, it)| it.language == "sh") {
+        for line in text.lines() {
+            enter(&mut shell, line, shown(n)).await;
+        }
+    }
+    assert_eq!(shell.servers(), 6, "the page starts a registry, three backends, pilot and Envoy");
+}
+
+/// Types a line: a server goes on, everything else is repeated until it succeeds as it is to.
+async fn enter(shell: &mut Shell, line: &str, shown: Option<&str>) {
+    let serves = ["consul ", "etcd ", "envoy ", "pilot serve"].iter().any(|server| line.starts_with(server));
+    if serves || line.ends_with(" &") {
+        return shell.spawn(line);
+    }
+    let ends = line == "pilot registries";
+    if ends {
+        // The page says so above this line.
+        shell.interrupt(0);
+    }
+    until(line, async || {
+        let output = shell.run(line);
+        let [said, errors] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
+        let expected = match shown {
+            Some(shown) => said == shown,
+            None if ends => said.contains("degraded"),
+            None => output.status.success(),
+        };
+        holds(expected, format!("{}: {said}{errors}", output.status))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn page_of_consul_is_as_it_says() {
+    let Some(consul) = tool("PILOT_TEST_CONSUL", "a real Consul") else { return };
+    follow("examples/consul", &[consul]).await;
+}
+
+#[tokio::test]
+async fn page_of_etcd_is_as_it_says() {
+    let Some(etcd) = tool("PILOT_TEST_ETCD", "a real etcd") else { return };
+    follow("examples/etcd", &[etcd.join("etcd"), etcd.join("etcdctl")]).await;
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use pilot_registry::{Health, Registrar, Registration, RegistryError};
+use pilot_registry::{ErrorKind, Health, Registrar, Registration, RegistryError};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -30,7 +30,7 @@ pub(super) async fn keep(
         };
         let progress = written.borrow().is_some();
         failures = if progress { 0 } else { failures + 1 };
-        let wait = jittered(longest(failures, registration.ttl, *condition.borrow()));
+        let wait = jittered(longest(failures, error.kind(), registration.ttl, *condition.borrow()));
         let text = error.chain();
         let (service, id) = (registration.service.as_str(), registration.id.as_str());
         let retry_in_ms = wait.as_millis();
@@ -46,9 +46,9 @@ pub(super) async fn keep(
 }
 
 /// Half a ttl at most: whoever waits longer comes back after the platform has given the instance up.
-fn longest(failures: u32, ttl: Duration, condition: Health) -> Duration {
+fn longest(failures: u32, kind: ErrorKind, ttl: Duration, condition: Health) -> Duration {
     let most = if condition == Health::Draining { DRAINING_MAX } else { ttl / 2 };
-    back_off(failures).min(most)
+    back_off(failures, kind).min(most)
 }
 
 /// Waits, but not when the instance begins to drain.

@@ -1,6 +1,7 @@
 //! Small servers that say who they are: what traffic is routed to.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +17,9 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
+use super::loopback::own_address;
 use super::services::Place;
+use super::wait::until;
 
 /// A server of this process. It ends, with its connections, when it is dropped.
 pub(crate) struct Backend {
@@ -46,6 +49,17 @@ impl Backend {
     /// An HTTP server on 127.0.0.1.
     pub(crate) async fn http(name: &str) -> Self {
         Self::tcp_listener(name, Talk::Http, "127.0.0.1:0").await
+    }
+
+    /// An HTTP server on a loopback address of its own, at the port that all of its service's have.
+    pub(crate) async fn http_at_port(name: &str, port: u16) -> Self {
+        Self::tcp_listener(name, Talk::Http, &format!("{}:{port}", own_address())).await
+    }
+
+    /// An HTTP server where one was that has ended.
+    pub(crate) async fn http_again(name: &str, at: SocketAddr) -> Self {
+        until("the address is free again", async || TcpListener::bind(at).await.map(drop)).await;
+        Self::tcp_listener(name, Talk::Http, &at.to_string()).await
     }
 
     /// An HTTP server on ::1.
@@ -91,6 +105,11 @@ impl Backend {
             }
         });
         Self { address, served, accepted, _accepting: accepting }
+    }
+
+    /// Where it listens, if that is a TCP port.
+    pub(crate) fn socket(&self) -> SocketAddr {
+        self.address.parse().unwrap()
     }
 
     /// Where it is, for a services file.

@@ -118,6 +118,18 @@ impl Envoy {
         .await;
     }
 
+    /// Waits until requests for the host are answered by this backend, and by no other.
+    pub(crate) async fn answers_only(&self, host: &str, name: &str) {
+        until(&format!("{host} is answered by {name} alone"), async || {
+            for _ in 0..8 {
+                let answer = http::body(self.http_address(), host, "/").await?;
+                holds(answer == name, format!("{answer} answered"))?;
+            }
+            Ok::<_, String>(())
+        })
+        .await;
+    }
+
     /// Waits until nobody is responsible for the host.
     pub(crate) async fn knows_nothing_of(&self, host: &str) {
         until(&format!("{host} is gone"), async || {

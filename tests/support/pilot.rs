@@ -23,9 +23,15 @@ pub(crate) struct Pilot {
 impl Pilot {
     /// Writes pilot.toml and services.toml, and starts nothing yet.
     pub(crate) fn prepare(services: &str) -> Self {
-        let pilot = Self { process: None, folder: TempDir::new().unwrap(), address: own_address() };
-        fs::write(pilot.config(), pilot.settings()).unwrap();
+        let pilot = Self::prepare_with("[registry.local.file]\npath = \"services.toml\"\n");
         pilot.write_services(services);
+        pilot
+    }
+
+    /// Writes a pilot.toml with these tables of registries, and starts nothing yet.
+    pub(crate) fn prepare_with(registries: &str) -> Self {
+        let pilot = Self { process: None, folder: TempDir::new().unwrap(), address: own_address() };
+        fs::write(pilot.config(), pilot.settings() + registries).unwrap();
         pilot
     }
 
@@ -42,8 +48,7 @@ impl Pilot {
         format!(
             "[xds]\nlisten = \"{address}:18000\"\n\
              [admin]\nlisten = \"{address}:18080\"\n\
-             [router]\nbind = \"{address}\"\nhttp_listen = \"{address}:15080\"\n\
-             [registry.local.file]\npath = \"services.toml\"\n"
+             [router]\nbind = \"{address}\"\nhttp_listen = \"{address}:15080\"\n"
         )
     }
 
@@ -65,15 +70,12 @@ impl Pilot {
         self.process = Some(Process::spawn("pilot", self.folder.path(), command.arg(self.config())));
     }
 
-    /// `pilot` with these arguments, and nothing of the caller's settings.
+    /// `pilot` with these arguments, and nothing of the caller's settings: no variable of pilot's, of
+    /// Kubernetes or of any other platform, and no home.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pilot"));
         command.args(arguments).current_dir(self.folder.path());
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("PILOT_") {
-                command.env_remove(name);
-            }
-        }
+        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command
     }
 

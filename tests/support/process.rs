@@ -43,6 +43,13 @@ impl Process {
         until(&format!("{name} ends"), async || self.status().ok_or("it runs")).await
     }
 
+    /// The variables of its environment, as they were when it began.
+    pub(crate) fn environment(&self) -> Vec<String> {
+        let variables = fs::read(format!("/proc/{}/environ", self.child.id())).unwrap();
+        let variables = variables.split(|byte| *byte == 0).filter(|it| !it.is_empty());
+        variables.map(|it| String::from_utf8_lossy(it).into_owned()).collect()
+    }
+
     /// Its exit status, if it has ended.
     pub(crate) fn status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use pilot_registry_testkit::server::tool;
+
 /// The newest Envoy.
 pub(crate) fn envoy() -> Option<PathBuf> {
     tool("PILOT_TEST_ENVOY", "a real Envoy")
@@ -16,14 +18,6 @@ pub(crate) fn oldest_envoy() -> Option<PathBuf> {
 /// A Python that has grpcio.
 pub(crate) fn python() -> Option<PathBuf> {
     tool("PILOT_TEST_PYTHON", "a Python with grpcio")
-}
-
-fn tool(variable: &str, what: &str) -> Option<PathBuf> {
-    let path = std::env::var_os(variable).filter(|path| !path.is_empty());
-    if path.is_none() {
-        skipped(&format!("{what} is needed: {variable} is not set; tests/run installs it and sets it"));
-    }
-    path.map(PathBuf::from)
 }
 
 /// Says why a test does not run here. `tests/run` counts these lines.

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// The time within which anything that a test waits for happens on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,6 +19,11 @@ pub(crate) async fn until<T, E: Display>(what: &str, mut ask: impl AsyncFnMut() 
         assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}: {why}");
         pause().await;
     }
+}
+
+/// Waits for something that has a deadline of its own, and panics when that ends first.
+pub(crate) async fn within<T>(limit: Duration, what: &str, happens: impl Future<Output = T>) -> T {
+    timeout(limit, happens).await.unwrap_or_else(|_| panic!("{what}: not within {limit:?}"))
 }
 
 /// Asks for a whole while, in which the answer must stay `Ok`.

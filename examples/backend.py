@@ -1,0 +1,24 @@
+"""An HTTP server on 127.0.0.1 that answers every GET with its name: python3 backend.py NAME PORT"""
+
+import http.server
+import sys
+
+name, port = sys.argv[1], int(sys.argv[2])
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    # Envoy keeps its connections.
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = f"{name}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Backend).serve_forever()

@@ -1,0 +1,110 @@
+//! A real Consul agent, which pilot reaches with a token.
+
+use std::net::SocketAddr;
+
+use pilot_registry_testkit::server::Relay;
+use pilot_registry_testkit::server::consul::{self, Options};
+use serde_json::{Value, json};
+
+use super::Platform;
+
+/// The secret of pilot's token.
+const TOKEN: &str = "b4b1c2c1-2f5c-4f4e-8f7a-0d7c8b1f9e21";
+
+/// A Consul agent, a relay in front of it, and a token for pilot.
+pub(in super::super) struct Consul {
+    server: consul::Consul,
+    relays: [Relay; 1],
+}
+
+impl Consul {
+    /// Registers an HTTP instance that Consul itself looks after.
+    pub(in super::super) async fn put_checked(&self, service: &str, id: &str, at: SocketAddr) {
+        let url = format!("http://{at}/");
+        self.register(service, id, at, json!({ "HTTP": url, "Interval": "500ms", "Timeout": "1s" })).await;
+    }
+
+    /// Takes an instance into maintenance, or out of it.
+    pub(in super::super) async fn set_maintenance(&self, service: &str, id: &str, enable: bool) {
+        let path = format!("/v1/agent/service/maintenance/{service}-{id}?enable={enable}");
+        self.write(&path, Value::Null).await;
+    }
+
+    async fn register(&self, service: &str, id: &str, at: SocketAddr, check: Value) {
+        let entry = json!({
+            "ID": format!("{service}-{id}"), "Name": service, "Meta": { "protocol": "http" },
+            "Address": at.ip(), "Port": at.port(), "Check": check,
+        });
+        self.write("/v1/agent/service/register", entry).await;
+    }
+
+    async fn write(&self, path: &str, body: Value) {
+        self.server.admin().put(path, &body).await.unwrap();
+    }
+}
+
+impl Platform for Consul {
+    async fn start() -> Option<Self> {
+        let server = consul::Consul::start(Options { acl: true, ..Options::default() }).await.unwrap()?;
+        let relays = [Relay::to(server.address()).await.unwrap()];
+        let mut consul = Self { server, relays };
+        let rules = "service_prefix \"\" { policy = \"read\" } node_prefix \"\" { policy = \"read\" }";
+        consul.write("/v1/acl/policy", json!({ "Name": "pilot", "Rules": rules })).await;
+        consul.restore().await;
+        Some(consul)
+    }
+
+    fn tables(&self, name: &str) -> String {
+        let address = self.relays[0].address();
+        format!(
+            "[registry.{name}.consul]\naddress = \"http://{address}\"\ntoken = \"{TOKEN}\"\n\
+             limits = {{ wait_seconds = 2, timeout_seconds = 1 }}\n"
+        )
+    }
+
+    fn host(service: &str) -> String {
+        format!("{service}.service.consul")
+    }
+
+    async fn put(&self, service: &str, id: &str, at: SocketAddr) {
+        let check = json!({ "CheckID": format!("{service}-{id}"), "TTL": "1h", "Status": "passing" });
+        self.register(service, id, at, check).await;
+        // Only what a check was told, not what it began with, outlives a restart.
+        self.set_healthy(service, id, at, true).await;
+    }
+
+    async fn set_healthy(&self, service: &str, id: &str, _at: SocketAddr, healthy: bool) {
+        let status = if healthy { "passing" } else { "critical" };
+        self.write(&format!("/v1/agent/check/update/{service}-{id}"), json!({ "Status": status })).await;
+    }
+
+    async fn remove(&self, service: &str, id: &str) {
+        self.write(&format!("/v1/agent/service/deregister/{service}-{id}"), Value::Null).await;
+    }
+
+    fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    async fn restart(&mut self) {
+        self.server.restart().await.unwrap();
+    }
+
+    fn relays(&self) -> &[Relay] {
+        &self.relays
+    }
+
+    async fn revoke(&mut self) {
+        let tokens = self.server.admin().get("/v1/acl/tokens").await.unwrap();
+        let own = tokens.as_array().unwrap().iter().find(|it| it["Description"] == "pilot").unwrap();
+        let path = format!("/v1/acl/token/{}", own["AccessorID"].as_str().unwrap());
+        let (status, _) =
+            self.server.admin().request(http::Method::DELETE, &path, [].as_slice().into()).await.unwrap();
+        assert_eq!(status, 200);
+    }
+
+    async fn restore(&mut self) {
+        let token = json!({ "Description": "pilot", "SecretID": TOKEN, "Policies": [{ "Name": "pilot" }] });
+        self.write("/v1/acl/token", token).await;
+    }
+}
