@@ -6,7 +6,6 @@ use etcd_client::Error;
 use pilot_registry::{ErrorKind, RegistryError};
 
 /// etcd's own words, which are part of its API (api/v3rpc/rpctypes).
-const COMPACTED: &str = "required revision has been compacted";
 const DENIALS: [&str; 6] = [
     "authentication failed",
     "user name is empty",
@@ -42,11 +41,6 @@ pub(crate) fn cancelled(endpoint: &str, reason: &str) -> RegistryError {
     let kind = if is_denial(reason) { ErrorKind::Denied } else { ErrorKind::Unavailable };
     let reason = if reason.is_empty() { "no reason given" } else { reason };
     RegistryError::new(kind, format!("etcd at {endpoint} cancelled the watch: {reason}"))
-}
-
-/// Whether etcd no longer has the history that was asked for.
-pub(crate) fn is_compacted(error: &Error) -> bool {
-    matches!(error, Error::GRpcStatus(status) if status.message().contains(COMPACTED))
 }
 
 fn kind(error: &Error, cause: &str) -> ErrorKind {
