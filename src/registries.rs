@@ -162,6 +162,24 @@ pub fn services_schema() -> serde_json::Value {
     schema
 }
 
+/// The JSON schema (draft 2020-12) of a service's description in an etcd.
+#[cfg(feature = "etcd")]
+pub fn etcd_service_schema() -> serde_json::Value {
+    let mut schema = pilot_registry_etcd::service_schema().to_value();
+    schema["$id"] = "urn:pilot:schema:etcd-service".into();
+    schema["title"] = "a service of pilot in etcd".into();
+    schema
+}
+
+/// The JSON schema (draft 2020-12) of an instance of a service in an etcd.
+#[cfg(feature = "etcd")]
+pub fn etcd_instance_schema() -> serde_json::Value {
+    let mut schema = pilot_registry_etcd::instance_schema().to_value();
+    schema["$id"] = "urn:pilot:schema:etcd-instance".into();
+    schema["title"] = "an instance of a service of pilot in etcd".into();
+    schema
+}
+
 fn entries(loaded: &Loaded) -> impl Iterator<Item = (&str, &RegistryEntry, Kind<'_>)> {
     loaded
         .config
@@ -179,7 +197,9 @@ fn registry(kind: &Kind<'_>) -> Result<Box<dyn ServiceRegistry>, ConfigError> {
     match kind {
         #[cfg(feature = "file")]
         Kind::File(config) => Ok(Box::new(pilot_registry_file::registry((*config).clone())?)),
-        #[cfg(not(feature = "file"))]
+        #[cfg(feature = "etcd")]
+        Kind::Etcd(config) => Ok(Box::new(pilot_registry_etcd::registry((*config).clone())?)),
+        #[cfg(not(any(feature = "etcd", feature = "file")))]
         Kind::Never(never, _) => match *never {},
     }
 }
@@ -189,7 +209,12 @@ fn writer(kind: &Kind<'_>) -> Option<Result<Box<dyn Registrar>, ConfigError>> {
     match kind {
         #[cfg(feature = "file")]
         Kind::File(_) => None,
-        #[cfg(not(feature = "file"))]
+        #[cfg(feature = "etcd")]
+        Kind::Etcd(config) => Some(match pilot_registry_etcd::registrar((*config).clone()) {
+            Ok(registrar) => Ok(Box::new(registrar)),
+            Err(error) => Err(error),
+        }),
+        #[cfg(not(any(feature = "etcd", feature = "file")))]
         Kind::Never(never, _) => match *never {},
     }
 }
@@ -227,7 +252,9 @@ fn look(kind: &Kind<'_>) -> Option<Content> {
                 problems: loaded.problems.into_iter().map(problem).collect(),
             })
         }
-        #[cfg(not(feature = "file"))]
+        #[cfg(feature = "etcd")]
+        Kind::Etcd(_) => None,
+        #[cfg(not(any(feature = "etcd", feature = "file")))]
         Kind::Never(never, _) => match *never {},
     }
 }
