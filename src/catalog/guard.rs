@@ -13,7 +13,7 @@
 //!
 //! - when a second complete read, a while later, lacks the same;
 //! - when it is back, or has been replaced;
-//! - when it has been held for the configured time, on live data;
+//! - when it has been held for the configured time, in which the registry was live throughout;
 //! - when a person says so.
 //!
 //! A disappearance that comes in pieces is one: a snapshot is compared with what was there a short while
@@ -111,6 +111,8 @@ struct Said {
 #[derive(Debug)]
 struct Kept {
     since: Instant,
+    /// When its time is over, if the registry is live until then.
+    until: Instant,
     /// When it began to lack just this, and which complete read said so.
     seen: Instant,
     read: u64,
@@ -140,10 +142,10 @@ impl Guard {
 
     /// What is held, if anything is.
     pub fn held(&self) -> Option<Held> {
-        let hold = self.settings?.hold;
         let since = self.held.values().map(|kept| kept.since).min()?;
+        let until = self.held.values().map(|kept| kept.until).min()?;
         let services = self.held.iter().map(|(host, kept)| (host.clone(), kept.missing.len())).collect();
-        Some(Held { since, until: since + hold, services })
+        Some(Held { since, until, services })
     }
 
     /// The registry says this. `read` counts its complete reads: it is the same for all that follows from one
@@ -175,8 +177,13 @@ impl Guard {
     /// Lets go of what has been held for long enough. Only for when the registry is live: what does not
     /// answer confirms nothing.
     pub fn lapse(&mut self, now: Instant) -> Option<Held> {
-        let settings = self.settings?;
-        self.let_go(now, |kept| kept.since + settings.hold <= now)
+        self.let_go(now, |kept| kept.until <= now)
+    }
+
+    /// The registry is live again after trouble: the time that things are held begins anew.
+    pub fn recover(&mut self, now: Instant) {
+        let Some(settings) = self.settings else { return };
+        self.held.values_mut().for_each(|kept| kept.until = now + settings.hold);
     }
 
     /// Lets go of everything.
@@ -186,7 +193,7 @@ impl Guard {
 
     /// When the next of what is held may [lapse](Self::lapse).
     pub fn deadline(&self) -> Option<Instant> {
-        self.held().map(|held| held.until)
+        self.held.values().map(|kept| kept.until).min()
     }
 
     /// When a complete read newer than `read` would confirm something.
@@ -224,7 +231,7 @@ impl Guard {
             if kept.is_none() && !all && !alone {
                 continue;
             }
-            let Some(mut kept) = Kept::of(change, kept, now, read) else { continue };
+            let Some(mut kept) = Kept::of(change, kept, settings.hold, now, read) else { continue };
             if kept.read < read {
                 if kept.seen + settings.hold / PAUSE <= now {
                     confirmed.push(old.host.clone());
@@ -292,21 +299,29 @@ impl Said {
 
 impl Kept {
     /// What is kept of a service that lacks something, after what was kept of it before.
-    fn of(change: &Change<'_>, before: Option<Self>, now: Instant, read: u64) -> Option<Self> {
-        let unchanged = |before: &Self| match (&before.said, change.new) {
+    fn of(
+        change: &Change<'_>,
+        before: Option<Self>,
+        hold: Duration,
+        now: Instant,
+        read: u64,
+    ) -> Option<Self> {
+        let same = |before: &Self| match (&before.said, change.new) {
             (Some(before), Some(now)) => Arc::ptr_eq(before, now),
             (before, now) => before.is_none() && now.is_none(),
         };
-        if let Some(before) = before.as_ref().filter(|before| !unchanged(before)) {
-            let (whole, missing) = change.whole()?;
-            let (seen, read) =
-                if missing == before.missing { (before.seen, before.read) } else { (now, read) };
-            return Some(Self { since: before.since, seen, read, said: change.new.cloned(), missing, whole });
-        }
-        if before.is_some() {
+        if before.as_ref().is_some_and(same) {
             return before;
         }
         let (whole, missing) = change.whole()?;
-        Some(Self { since: now, seen: now, read, said: change.new.cloned(), missing, whole })
+        let said = change.new.cloned();
+        let new = Self { since: now, until: now + hold, seen: now, read, said, missing, whole };
+        Some(match before {
+            None => new,
+            Some(before) if before.missing == new.missing => {
+                Self { said: new.said, whole: new.whole, ..before }
+            }
+            Some(before) => Self { since: before.since, until: before.until, ..new },
+        })
     }
 }

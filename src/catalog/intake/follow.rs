@@ -66,6 +66,10 @@ impl Intake {
             course.guard.publish(now, &value, read);
         }
         let live = matches!(health, RegistryHealth::Live);
+        let was_live = std::mem::replace(&mut course.was_live, live);
+        if live && !was_live {
+            course.guard.recover(now);
+        }
         let next = if live { self.watch_over(&mut course.guard, read, now) } else { None };
         let is_new = before.is_none_or(|(_, before)| before != revision);
         self.stand(&course.guard, if is_new { changed } else { now });
