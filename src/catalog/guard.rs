@@ -22,16 +22,18 @@
 //!
 //! Time is a parameter. Nothing here has a clock or does IO.
 
+mod kept;
 mod lack;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{Content, Endpoint, Hostname, Service, Snapshot};
+use pilot_registry::{Content, Hostname, Service, Snapshot};
 use tokio::time::Instant;
 
-use lack::{Change, Difference};
+use kept::Kept;
+use lack::Difference;
 
 /// What disappears within this part of the hold time disappears at once.
 const WINDOW: u32 = 10;
@@ -105,22 +107,6 @@ struct Baseline {
 struct Said {
     snapshot: Arc<Snapshot>,
     usable: usize,
-}
-
-/// A service of which something is held.
-#[derive(Debug)]
-struct Kept {
-    since: Instant,
-    /// When its time is over, if the registry is live until then.
-    until: Instant,
-    /// When it began to lack just this, and which complete read said so.
-    seen: Instant,
-    read: u64,
-    /// What the registry says of it.
-    said: Option<Arc<Service>>,
-    missing: Vec<Endpoint>,
-    /// What counts of it.
-    whole: Arc<Service>,
 }
 
 impl Guard {
@@ -294,34 +280,5 @@ impl Said {
         let usable = services.iter().map(|service| lack::usable(service)).sum();
         let snapshot = Snapshot::new(services).expect("of each host one service was taken");
         Self { snapshot: Arc::new(snapshot), usable }
-    }
-}
-
-impl Kept {
-    /// What is kept of a service that lacks something, after what was kept of it before.
-    fn of(
-        change: &Change<'_>,
-        before: Option<Self>,
-        hold: Duration,
-        now: Instant,
-        read: u64,
-    ) -> Option<Self> {
-        let same = |before: &Self| match (&before.said, change.new) {
-            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
-            (before, now) => before.is_none() && now.is_none(),
-        };
-        if before.as_ref().is_some_and(same) {
-            return before;
-        }
-        let (whole, missing) = change.whole()?;
-        let said = change.new.cloned();
-        let new = Self { since: now, until: now + hold, seen: now, read, said, missing, whole };
-        Some(match before {
-            None => new,
-            Some(before) if before.missing == new.missing => {
-                Self { said: new.said, whole: new.whole, ..before }
-            }
-            Some(before) => Self { since: before.since, until: before.until, ..new },
-        })
     }
 }
