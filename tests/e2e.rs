@@ -31,5 +31,6 @@ mod e2e {
     mod registries;
     mod restart;
     mod routing;
+    mod state;
     mod verbs;
 }
