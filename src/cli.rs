@@ -16,6 +16,7 @@ mod logging;
 mod output;
 pub mod proxies;
 pub mod register;
+pub mod registries;
 pub mod schema;
 pub mod serve;
 pub mod services;
@@ -74,6 +75,7 @@ enum Verb {
     Schema(schema::Args),
     Services(services::Args),
     Proxies(proxies::Args),
+    Registries(registries::Args),
     Config(config_cmd::Args),
     Bootstrap(bootstrap::Args),
     Register(Box<register::Args>),
@@ -97,6 +99,7 @@ impl Cli {
             Some(Verb::Schema(args)) => args.run(),
             Some(Verb::Services(args)) => args.run(&global),
             Some(Verb::Proxies(args)) => args.run(&global),
+            Some(Verb::Registries(args)) => args.run(&global),
             Some(Verb::Config(args)) => args.run(&global),
             Some(Verb::Bootstrap(args)) => args.run(&global),
             Some(Verb::Register(args)) => args.run(&global),
