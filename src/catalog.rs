@@ -1,8 +1,19 @@
 //! From what registries publish to one catalog.
+//!
+//! ```text
+//!  Feed ──► intake: guard, last known good on disk ──┐
+//!  Feed ──► intake                                   ├──► merge ──► Catalog
+//!  Feed ──► intake                                   ┘
+//! ```
 
 mod conflict;
+mod guard;
+mod intake;
 mod localities;
 mod merge;
+pub mod state;
 
 pub use conflict::{Conflict, Field, Opinion};
+pub use guard::{Guard, GuardSettings, Held};
+pub use intake::{DiskStatus, Intake, Known, Origin, Policy, Standing, StatePolicy};
 pub use merge::{Catalog, CatalogService, Part, Source};

@@ -14,6 +14,7 @@ mod document;
 mod logging;
 mod output;
 pub mod proxies;
+pub mod registries;
 pub mod schema;
 pub mod serve;
 pub mod services;
@@ -72,6 +73,7 @@ enum Verb {
     Schema(schema::Args),
     Services(services::Args),
     Proxies(proxies::Args),
+    Registries(registries::Args),
     Config(config_cmd::Args),
     Bootstrap(bootstrap::Args),
     Completions(completions::Args),
@@ -93,6 +95,7 @@ impl Cli {
             Some(Verb::Schema(args)) => args.run(),
             Some(Verb::Services(args)) => args.run(&global),
             Some(Verb::Proxies(args)) => args.run(&global),
+            Some(Verb::Registries(args)) => args.run(&global),
             Some(Verb::Config(args)) => args.run(&global),
             Some(Verb::Bootstrap(args)) => args.run(&global),
             Some(Verb::Completions(args)) => args.run(),

@@ -4,12 +4,13 @@
 //! and the optional dependency in Cargo.toml.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pilot_registry::{ConfigError, ServiceRegistry, Snapshot};
 use serde::Serialize;
 
 use crate::catalog::Source;
-use crate::config::{Kind, Loaded, Problem, Problems};
+use crate::config::{Kind, Loaded, Problem, Problems, RegistryEntry};
 
 /// A registry of pilot.toml, ready to run.
 pub struct ConfiguredRegistry {
@@ -19,13 +20,15 @@ pub struct ConfiguredRegistry {
     pub kind: &'static str,
     /// 0 is preferred.
     pub priority: u32,
+    /// Others are served without this one when it has not answered for so long; `None` = it is not optional.
+    pub patience: Option<Duration>,
     /// The registry itself.
     pub registry: Box<dyn ServiceRegistry>,
 }
 
 impl std::fmt::Debug for ConfiguredRegistry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, kind, priority, registry: _ } = self;
+        let Self { name, kind, priority, patience: _, registry: _ } = self;
         write!(f, "ConfiguredRegistry({name}, {kind}, {priority})")
     }
 }
@@ -39,10 +42,10 @@ pub struct Inspected {
     pub kind: &'static str,
     /// 0 is preferred.
     pub priority: u32,
-    /// The services that it has.
-    pub services: usize,
+    /// The services that it has; `None` = it was not looked at, because that needs the network.
+    pub services: Option<usize>,
     /// The endpoints of all of them.
-    pub endpoints: usize,
+    pub endpoints: Option<usize>,
 }
 
 /// Makes all registries of the configuration, in the order of their names. Does no IO.
@@ -51,11 +54,15 @@ pub struct Inspected {
 /// What adapters refuse in their tables, with the places of the keys.
 pub fn build(loaded: &Loaded) -> Result<Vec<ConfiguredRegistry>, Problems> {
     let (mut built, mut problems) = (Vec::new(), Vec::new());
-    for (name, priority, kind) in entries(loaded) {
+    for (name, entry, kind) in entries(loaded) {
         match registry(&kind) {
-            Ok(registry) => {
-                built.push(ConfiguredRegistry { name: name.into(), kind: kind.as_str(), priority, registry });
-            }
+            Ok(registry) => built.push(ConfiguredRegistry {
+                name: name.into(),
+                kind: kind.as_str(),
+                priority: entry.priority,
+                patience: entry.optional.then_some(entry.patience.into()),
+                registry,
+            }),
             Err(error) => problems.push(refused(loaded, name, &kind, &error)),
         }
     }
@@ -66,16 +73,24 @@ pub fn build(loaded: &Loaded) -> Result<Vec<ConfiguredRegistry>, Problems> {
 /// files.
 pub fn inspect(loaded: &Loaded) -> (Vec<Inspected>, Vec<Problem>, Vec<Source>) {
     let (mut found, mut problems, mut sources) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, priority, kind) in entries(loaded) {
+    for (name, entry, kind) in entries(loaded) {
         if let Err(error) = registry(&kind) {
             problems.push(refused(loaded, name, &kind, &error));
             continue;
         }
         let content = look(&kind);
+        let count = |count: fn(&Snapshot) -> usize| content.as_ref().map(|content| count(&content.snapshot));
+        found.push(Inspected {
+            registry: name.into(),
+            kind: kind.as_str(),
+            priority: entry.priority,
+            services: count(|snapshot| snapshot.services().len()),
+            endpoints: count(Snapshot::endpoint_count),
+        });
+        let Some(content) = content else { continue };
         problems.extend(content.problems);
-        let (services, endpoints) = (content.snapshot.services().len(), content.snapshot.endpoint_count());
-        sources.push(Source { registry: name.into(), priority, snapshot: Arc::new(content.snapshot) });
-        found.push(Inspected { registry: name.into(), kind: kind.as_str(), priority, services, endpoints });
+        let snapshot = Arc::new(content.snapshot);
+        sources.push(Source { registry: name.into(), priority: entry.priority, snapshot });
     }
     (found, problems, sources)
 }
@@ -89,12 +104,12 @@ pub fn services_schema() -> serde_json::Value {
     schema
 }
 
-fn entries(loaded: &Loaded) -> impl Iterator<Item = (&str, u32, Kind<'_>)> {
+fn entries(loaded: &Loaded) -> impl Iterator<Item = (&str, &RegistryEntry, Kind<'_>)> {
     loaded
         .config
         .registry
         .iter()
-        .flat_map(|(name, entry)| entry.kinds().into_iter().map(|kind| (name.as_str(), entry.priority, kind)))
+        .flat_map(|(name, entry)| entry.kinds().into_iter().map(move |kind| (name.as_str(), entry, kind)))
 }
 
 fn refused(loaded: &Loaded, name: &str, kind: &Kind<'_>, error: &ConfigError) -> Problem {
@@ -117,7 +132,8 @@ struct Content {
     problems: Vec<Problem>,
 }
 
-fn look(kind: &Kind<'_>) -> Content {
+/// `None` for a kind that would have to be asked over the network.
+fn look(kind: &Kind<'_>) -> Option<Content> {
     match kind {
         #[cfg(feature = "file")]
         Kind::File(config) => {
@@ -127,11 +143,11 @@ fn look(kind: &Kind<'_>) -> Content {
                 column: problem.column,
                 ..Problem::with_file(problem.file.display().to_string(), problem.message)
             };
-            Content {
+            Some(Content {
                 // The adapter has left out all but one of a host.
                 snapshot: Snapshot::new(loaded.services).unwrap_or_default(),
                 problems: loaded.problems.into_iter().map(problem).collect(),
-            }
+            })
         }
         #[cfg(not(feature = "file"))]
         Kind::Never(never, _) => match *never {},

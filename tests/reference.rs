@@ -64,8 +64,9 @@ fn reference_shows_the_defaults() {
     let mut expected = Config { registry: shipped.registry.clone(), ..Config::default() };
     assert_eq!(shipped, expected);
     let all = config(&uncommented());
-    // The one key whose default cannot be written.
+    // The keys whose defaults cannot be written.
     expected.router.http_listen = Some("127.0.0.1:15080".parse().unwrap());
+    expected.state.dir = Some("state".into());
     assert_eq!(all, expected);
 }
 

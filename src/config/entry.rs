@@ -1,9 +1,10 @@
 //! One registry of pilot.toml: `[registry.<name>]` and the one table that says its kind.
 
 use std::path::Path;
+use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `[registry.<name>]`. Exactly one of the kinds is given; the loader has checked it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -12,9 +13,35 @@ pub struct RegistryEntry {
     /// 0 is preferred: endpoints of priority 1 take over when those of priority 0 are unhealthy.
     #[schemars(range(min = 0, max = 127))]
     pub priority: u32,
+    /// Whether others are served without this one when it does not answer at the start.
+    pub optional: bool,
+    /// How long an optional one is waited for.
+    pub patience: Patience,
     /// Services from TOML, YAML or JSON files.
     #[cfg(feature = "file")]
     pub file: Option<pilot_registry_file::Config>,
+}
+
+/// How long an optional registry is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Patience(
+    #[serde(with = "super::duration")]
+    #[schemars(with = "String")]
+    Duration,
+);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(Duration::from_secs(10))
+    }
+}
+
+impl From<Patience> for Duration {
+    fn from(Patience(patience): Patience) -> Self {
+        patience
+    }
 }
 
 /// The kind of a registry, with its own configuration.
