@@ -32,5 +32,6 @@ mod e2e {
     mod registries;
     mod restart;
     mod routing;
+    mod state;
     mod verbs;
 }

@@ -38,16 +38,30 @@ fn router() -> Scope {
 }
 
 fn start(names: &[&str]) -> Fixture {
-    start_with(names, MeshOptions::default())
+    start_with(names.iter().map(|name| (*name, Policy::default())), MeshOptions::default())
 }
 
-fn start_with(names: &[&str], options: MeshOptions) -> Fixture {
+/// The same, with one registry, and proxies that prefer what is near to them.
+fn start_near(name: &str) -> Fixture {
+    let options = MeshOptions { prefer_near: true, ..MeshOptions::default() };
+    start_with([(name, Policy::default())].into_iter(), options)
+}
+
+/// The same, with registries that may be missing for ten seconds.
+fn start_optional<const N: usize>(registries: [(&'static str, bool); N]) -> Fixture {
+    let patience = |optional: bool| optional.then_some(Duration::from_secs(10));
+    let policy = |optional| Policy { patience: patience(optional), ..Policy::default() };
+    let registries = registries.into_iter().map(|(name, optional)| (name, policy(optional)));
+    start_with(registries, MeshOptions::default())
+}
+
+fn start_with<'a>(registries: impl Iterator<Item = (&'a str, Policy)>, options: MeshOptions) -> Fixture {
     let mut tasks = JoinSet::new();
     let (mut scripts, mut registered) = (Vec::new(), Vec::new());
-    for (priority, name) in (0..).zip(names) {
+    for (priority, (name, policy)) in (0..).zip(registries) {
         let (registry, script) = Scripted::new();
         let (sink, feed) = channel();
-        let east = Registered::new(*name, "scripted", priority, feed, Policy::default());
+        let east = Registered::new(name, "scripted", priority, feed, policy);
         registered.push(east.clone());
         tasks.spawn(async move { supervise(&east, &registry, &sink).await });
         scripts.push(script);
@@ -98,6 +112,63 @@ async fn nothing_is_served_before_every_registry_has_spoken() {
     let set = until(&mut sets, |_| true).await;
     assert_eq!(clusters(&set), ["outbound|80||a.local"]);
     assert!(world.waiting().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_registry_is_missing_after_a_while_and_joins_later() {
+    let Fixture { world, scripts, _tasks } = start_optional([("east", false), ("west", true)]);
+    let mut sets = world.subscribe(&router()).unwrap();
+    let started = Instant::now();
+    scripts[0].publish(snapshot([a()])).await;
+    let set = until(&mut sets, |_| true).await;
+    assert_eq!(started.elapsed().as_secs(), 10);
+    assert_eq!(clusters(&set), ["outbound|80||a.local"]);
+    let missing: Vec<_> = world.waiting().into_iter().map(|it| it.registry.to_string()).collect();
+    assert_eq!(missing, ["west"]);
+    scripts[1].publish(snapshot([b()])).await;
+    until(&mut sets, |set| clusters(set).len() == 2).await;
+    assert!(world.waiting().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_is_not_optional_is_waited_for_although_others_are() {
+    let Fixture { world, scripts, _tasks } = start_optional([("east", false), ("west", true)]);
+    let mut sets = world.subscribe(&router()).unwrap();
+    scripts[1].publish(snapshot([b()])).await;
+    let served = timeout(DEADLINE, sets.wait_for(Option::is_some)).await.is_ok();
+    assert!(!served && world.mesh().is_none());
+}
+
+/// L12, L18: that no optional registry answers does not mean that there are no services.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_served_while_nothing_is_known_of_any_registry() {
+    let Fixture { world, scripts, _tasks } = start_optional([("east", true), ("west", true)]);
+    let mut sets = world.subscribe(&router()).unwrap();
+    let served = timeout(DEADLINE, sets.wait_for(Option::is_some)).await.is_ok();
+    assert!(!served && world.mesh().is_none());
+    assert_eq!(world.waiting().len(), 2);
+    scripts[1].publish(snapshot([b()])).await;
+    let set = until(&mut sets, |_| true).await;
+    assert_eq!(clusters(&set), ["outbound|80||b.local"]);
+}
+
+/// L22: what disappears in a mass stays with the proxies, and what else changes reaches them.
+#[tokio::test(start_paused = true)]
+async fn what_is_held_stays_with_the_proxies() {
+    let Fixture { world, scripts, _tasks } = start(&["east", "west"]);
+    let mut sets = world.subscribe(&router()).unwrap();
+    let many = (0..20).fold(service("a.local").http(80), |a, n| a.endpoint(&format!("10.0.0.{n}"), 8080));
+    scripts[0].publish(snapshot([many.build()])).await;
+    scripts[1].publish(Snapshot::default()).await;
+    let first = until(&mut sets, |_| true).await;
+    scripts[0].publish(Snapshot::default()).await;
+    scripts[1].publish(snapshot([b()])).await;
+    let set = until(&mut sets, |set| clusters(set).len() == 2).await;
+    let changes = set.changes_since(&first);
+    let changed: Vec<_> = changes.of(ResourceType::Endpoint).iter().map(|change| &*change.name).collect();
+    assert_eq!(changed, ["outbound|80||b.local"]);
+    world.registries()[0].intake.release().unwrap();
+    until(&mut sets, |set| clusters(set) == ["outbound|80||b.local"]).await;
 }
 
 /// A registry that is known to be empty is served as such.
@@ -280,8 +351,7 @@ fn placed(zones: &[&str]) -> Arc<Service> {
 /// However many places clients think up, those count where endpoints are.
 #[tokio::test(start_paused = true)]
 async fn places_that_no_endpoint_has_make_no_scopes() {
-    let options = MeshOptions { prefer_near: true, ..MeshOptions::default() };
-    let Fixture { world, scripts, _tasks } = start_with(&["east"], options);
+    let Fixture { world, scripts, _tasks } = start_near("east");
     let scope = |proxy: &Proxy| world.scope(proxy, Transport::Ads);
     assert_eq!(scope(&proxy_at("eu", "a", "")), router(), "nothing is known yet");
     scripts[0].publish(snapshot([placed(&["a", "b"])])).await;
@@ -314,8 +384,7 @@ async fn where_nearness_is_not_asked_for_places_make_no_scopes() {
 /// Only endpoints differ from place to place: all else is there once.
 #[tokio::test(start_paused = true)]
 async fn proxies_of_different_places_share_all_but_endpoints() {
-    let options = MeshOptions { prefer_near: true, ..MeshOptions::default() };
-    let Fixture { world, scripts, _tasks } = start_with(&["east"], options);
+    let Fixture { world, scripts, _tasks } = start_near("east");
     scripts[0].publish(snapshot([placed(&["a", "b"]), b()])).await;
     until(&mut world.subscribe(&router()).unwrap(), |_| true).await;
     let scopes = ["a", "b"].map(|zone| world.scope(&proxy_at("eu", zone, ""), Transport::Ads));
