@@ -83,18 +83,18 @@ pub fn inspect(loaded: &Loaded) -> (Vec<Inspected>, Vec<Problem>, Vec<Source>) {
             continue;
         }
         let content = look(&kind);
+        let count = |count: fn(&Snapshot) -> usize| content.as_ref().map(|content| count(&content.snapshot));
         found.push(Inspected {
             registry: name.into(),
             kind: kind.as_str(),
             priority: entry.priority,
-            services: content.as_ref().map(|content| content.snapshot.services().len()),
-            endpoints: content.as_ref().map(|content| content.snapshot.endpoint_count()),
+            services: count(|snapshot| snapshot.services().len()),
+            endpoints: count(Snapshot::endpoint_count),
         });
-        if let Some(content) = content {
-            problems.extend(content.problems);
-            let snapshot = Arc::new(content.snapshot);
-            sources.push(Source { registry: name.into(), priority: entry.priority, snapshot });
-        }
+        let Some(content) = content else { continue };
+        problems.extend(content.problems);
+        let snapshot = Arc::new(content.snapshot);
+        sources.push(Source { registry: name.into(), priority: entry.priority, snapshot });
     }
     (found, problems, sources)
 }
