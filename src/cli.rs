@@ -10,10 +10,12 @@ pub mod completions;
 pub mod config_cmd;
 #[cfg(feature = "file")]
 pub mod demo;
+pub mod deregister;
 mod document;
 mod logging;
 mod output;
 pub mod proxies;
+pub mod register;
 pub mod registries;
 pub mod schema;
 pub mod serve;
@@ -76,6 +78,8 @@ enum Verb {
     Registries(registries::Args),
     Config(config_cmd::Args),
     Bootstrap(bootstrap::Args),
+    Register(Box<register::Args>),
+    Deregister(deregister::Args),
     Completions(completions::Args),
 }
 
@@ -98,6 +102,8 @@ impl Cli {
             Some(Verb::Registries(args)) => args.run(&global),
             Some(Verb::Config(args)) => args.run(&global),
             Some(Verb::Bootstrap(args)) => args.run(&global),
+            Some(Verb::Register(args)) => args.run(&global),
+            Some(Verb::Deregister(args)) => args.run(&global),
             Some(Verb::Completions(args)) => args.run(),
         }
     }

@@ -28,7 +28,6 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-#[cfg(feature = "file")]
 pub(crate) use duration::parse as parse_duration;
 pub use entry::{Kind, Patience, RegistryEntry};
 pub use load::{Loaded, load, parse};

@@ -32,6 +32,7 @@ pub mod mesh;
 pub mod metrics;
 pub mod proxies;
 pub mod proxy;
+pub mod register;
 pub mod registries;
 pub mod resources;
 pub mod rfc3339;

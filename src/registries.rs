@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{ConfigError, ServiceRegistry};
+use pilot_registry::{ConfigError, Registrar, ServiceRegistry};
 use serde::Serialize;
 
 use crate::config::{Kind, Loaded, Problem, Problems, RegistryEntry};
@@ -29,6 +29,23 @@ impl std::fmt::Debug for ConfiguredRegistry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { name, kind, priority, patience: _, registry: _ } = self;
         write!(f, "ConfiguredRegistry({name}, {kind}, {priority})")
+    }
+}
+
+/// A registry of pilot.toml that can be written to.
+pub struct ConfiguredRegistrar {
+    /// Its name in pilot.toml.
+    pub name: Arc<str>,
+    /// What kind it is: `etcd`.
+    pub kind: &'static str,
+    /// Its writing side.
+    pub registrar: Box<dyn Registrar>,
+}
+
+impl std::fmt::Debug for ConfiguredRegistrar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, kind, registrar: _ } = self;
+        write!(f, "ConfiguredRegistrar({name}, {kind})")
     }
 }
 
@@ -68,6 +85,47 @@ pub fn build(loaded: &Loaded) -> Result<Vec<ConfiguredRegistry>, Problems> {
     if problems.is_empty() { Ok(built) } else { Err(Problems(problems)) }
 }
 
+/// Makes the writing side of the registry of that name, or of the only one that can be written to. Does no
+/// IO.
+///
+/// # Errors
+/// There is none of that name, it cannot be written to, several can, or the adapter refuses its table.
+pub fn registrar(loaded: &Loaded, name: Option<&str>) -> Result<ConfiguredRegistrar, Problems> {
+    let fault = |message: String| Problems::from(Problem::with_setting("--registry", message));
+    let writers = || entries(loaded).filter(|(_, _, kind)| writer(kind).is_some());
+    let listed = |names: Vec<&str>| if names.is_empty() { "none".into() } else { names.join(", ") };
+    let can =
+        || format!("those that can be written to: {}", listed(writers().map(|(name, ..)| name).collect()));
+    let (name, kind) = match name {
+        Some(name) => {
+            let found = entries(loaded).find(|(known, ..)| *known == name);
+            let (name, _, kind) =
+                found.ok_or_else(|| fault(format!("there is no [registry.{name}]; {}", can())))?;
+            (name, kind)
+        }
+        None => {
+            let mut all = writers();
+            match (all.next(), all.next()) {
+                (Some((name, _, kind)), None) => (name, kind),
+                (None, _) => {
+                    let kinds = writable_kinds().join(" or ");
+                    return Err(fault(format!(
+                        "no registry of pilot.toml can be written to: expected one of kind {kinds}"
+                    )));
+                }
+                (Some(_), Some(_)) => return Err(fault(format!("several could be meant; {}", can()))),
+            }
+        }
+    };
+    match writer(&kind) {
+        None => {
+            Err(fault(format!("{name} is of kind {}, which cannot be written to; {}", kind.as_str(), can())))
+        }
+        Some(Err(error)) => Err(refused(loaded, name, &kind, &error).into()),
+        Some(Ok(registrar)) => Ok(ConfiguredRegistrar { name: name.into(), kind: kind.as_str(), registrar }),
+    }
+}
+
 /// Looks at all registries once: what they have, and all that is wrong with it. Reads files.
 pub fn inspect(loaded: &Loaded) -> (Vec<Inspected>, Vec<Problem>) {
     let (mut found, mut problems) = (Vec::new(), Vec::new());
@@ -99,6 +157,24 @@ pub fn services_schema() -> serde_json::Value {
     schema
 }
 
+/// The JSON schema (draft 2020-12) of a service's description in an etcd.
+#[cfg(feature = "etcd")]
+pub fn etcd_service_schema() -> serde_json::Value {
+    let mut schema = pilot_registry_etcd::service_schema().to_value();
+    schema["$id"] = "urn:pilot:schema:etcd-service".into();
+    schema["title"] = "a service of pilot in etcd".into();
+    schema
+}
+
+/// The JSON schema (draft 2020-12) of an instance of a service in an etcd.
+#[cfg(feature = "etcd")]
+pub fn etcd_instance_schema() -> serde_json::Value {
+    let mut schema = pilot_registry_etcd::instance_schema().to_value();
+    schema["$id"] = "urn:pilot:schema:etcd-instance".into();
+    schema["title"] = "an instance of a service of pilot in etcd".into();
+    schema
+}
+
 fn entries(loaded: &Loaded) -> impl Iterator<Item = (&str, &RegistryEntry, Kind<'_>)> {
     loaded
         .config
@@ -116,9 +192,36 @@ fn registry(kind: &Kind<'_>) -> Result<Box<dyn ServiceRegistry>, ConfigError> {
     match kind {
         #[cfg(feature = "file")]
         Kind::File(config) => Ok(Box::new(pilot_registry_file::registry((*config).clone())?)),
-        #[cfg(not(feature = "file"))]
+        #[cfg(feature = "etcd")]
+        Kind::Etcd(config) => Ok(Box::new(pilot_registry_etcd::registry((*config).clone())?)),
+        #[cfg(not(any(feature = "etcd", feature = "file")))]
         Kind::Never(never, _) => match *never {},
     }
+}
+
+/// The writing side, where the kind has one.
+fn writer(kind: &Kind<'_>) -> Option<Result<Box<dyn Registrar>, ConfigError>> {
+    match kind {
+        #[cfg(feature = "file")]
+        Kind::File(_) => None,
+        #[cfg(feature = "etcd")]
+        Kind::Etcd(config) => Some(match pilot_registry_etcd::registrar((*config).clone()) {
+            Ok(registrar) => Ok(Box::new(registrar)),
+            Err(error) => Err(error),
+        }),
+        #[cfg(not(any(feature = "etcd", feature = "file")))]
+        Kind::Never(never, _) => match *never {},
+    }
+}
+
+/// The kinds that have a writing side.
+fn writable_kinds() -> Vec<&'static str> {
+    vec![
+        #[cfg(feature = "consul")]
+        "consul",
+        #[cfg(feature = "etcd")]
+        "etcd",
+    ]
 }
 
 /// What one look at a registry shows.
@@ -145,7 +248,9 @@ fn look(kind: &Kind<'_>) -> Option<Content> {
                 problems: loaded.problems.into_iter().map(problem).collect(),
             })
         }
-        #[cfg(not(feature = "file"))]
+        #[cfg(feature = "etcd")]
+        Kind::Etcd(_) => None,
+        #[cfg(not(any(feature = "etcd", feature = "file")))]
         Kind::Never(never, _) => match *never {},
     }
 }

@@ -110,7 +110,8 @@ async fn attempt(registry: &dyn ServiceRegistry, sink: &SnapshotSink) -> Registr
     }
 }
 
-fn back_off(failures: u32, kind: ErrorKind) -> Duration {
+/// The longest wait after so many failures in a row, of which the last is of that kind.
+pub(crate) fn back_off(failures: u32, kind: ErrorKind) -> Duration {
     let most = match kind {
         ErrorKind::Unavailable | ErrorKind::Denied => BACK_OFF_MAX,
         ErrorKind::Malformed => BACK_OFF_MAX_MALFORMED,

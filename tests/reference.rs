@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pilot::config::{Config, parse, schema};
+use pilot::config::{Config, RegistryEntry, parse, schema};
 use serde_json::Value;
 
 const REFERENCE: &str = include_str!("../pilot.toml");
@@ -13,7 +13,8 @@ const REFERENCE: &str = include_str!("../pilot.toml");
 fn uncommented() -> String {
     let line = |line: &'static str| match line.strip_prefix("# ") {
         Some(rest) if is_assignment(rest) => rest,
-        _ => line,
+        // The table of a kind of registry, of which the file has another one.
+        _ => line.strip_prefix('#').filter(|rest| rest.starts_with('[')).unwrap_or(line),
     };
     REFERENCE.lines().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -58,6 +59,24 @@ fn schema_keys(root: &Value, shape: &Value, path: &str, found: &mut BTreeSet<Str
     }
 }
 
+/// The registry of etcd, with the keys whose defaults cannot be written.
+fn etcd() -> RegistryEntry {
+    let etcd = pilot_registry_etcd::Config {
+        user: Some("pilot".into()),
+        password: Some("a secret".to_owned().into()),
+        password_file: Some("etcd.password".into()),
+        password_env: Some("ETCD_PASSWORD".into()),
+        tls: Some(pilot_registry_etcd::Tls {
+            ca: "etcd-ca.pem".into(),
+            cert: Some("etcd.pem".into()),
+            key: Some("etcd.key".into()),
+            server_name: Some("etcd.example.com".into()),
+        }),
+        ..pilot_registry_etcd::Config::new(["http://127.0.0.1:2379"])
+    };
+    RegistryEntry { etcd: Some(etcd), ..RegistryEntry::default() }
+}
+
 #[test]
 fn reference_shows_the_defaults() {
     let shipped = config(REFERENCE);
@@ -67,6 +86,7 @@ fn reference_shows_the_defaults() {
     // The keys whose defaults cannot be written.
     expected.router.http_listen = Some("127.0.0.1:15080".parse().unwrap());
     expected.state.dir = Some("state".into());
+    expected.registry.insert("mesh".into(), etcd());
     assert_eq!(all, expected);
 }
 
@@ -74,6 +94,8 @@ fn reference_shows_the_defaults() {
 fn reference_has_every_key_and_no_other() {
     let (mut written, mut known) = (BTreeSet::new(), BTreeSet::new());
     keys(&uncommented().parse().unwrap(), "", &mut written);
+    let written: BTreeSet<_> =
+        written.into_iter().map(|key| key.replace("registry.mesh.", "registry.local.")).collect();
     let schema = schema();
     schema_keys(&schema, &schema, "", &mut known);
     assert_eq!(written, known);
@@ -84,6 +106,8 @@ fn every_key_has_a_variable() {
     let table: toml::Table = uncommented().parse().unwrap();
     let mut all = BTreeSet::new();
     keys(&table, "", &mut all);
+    // A list has no variable.
+    all.remove("registry.mesh.etcd.endpoints");
     let variable = |key: &String| format!("PILOT_{}", key.replace('.', "_").to_uppercase());
     let text = |key: &String| {
         let pointer = format!("/{}", key.replace('.', "/"));
@@ -92,7 +116,7 @@ fn every_key_has_a_variable() {
         value.as_str().map_or(value.to_string(), str::to_owned)
     };
     let environment = all.iter().map(|key| (variable(key), text(key))).collect();
-    let nothing = "[registry.local.file]\n";
+    let nothing = "[registry.local.file]\n[registry.mesh.etcd]\nendpoints = ['http://127.0.0.1:2379']";
     let loaded = parse("pilot.toml", nothing, &environment, &[]).unwrap();
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.config, config(&uncommented()));

@@ -20,6 +20,9 @@ pub struct RegistryEntry {
     /// Services from TOML, YAML or JSON files.
     #[cfg(feature = "file")]
     pub file: Option<pilot_registry_file::Config>,
+    /// Services that are registered in an etcd.
+    #[cfg(feature = "etcd")]
+    pub etcd: Option<pilot_registry_etcd::Config>,
 }
 
 /// How long an optional registry is waited for.
@@ -50,8 +53,11 @@ pub enum Kind<'a> {
     /// `[registry.<name>.file]`
     #[cfg(feature = "file")]
     File(&'a pilot_registry_file::Config),
+    /// `[registry.<name>.etcd]`
+    #[cfg(feature = "etcd")]
+    Etcd(&'a pilot_registry_etcd::Config),
     #[doc(hidden)]
-    #[cfg(not(feature = "file"))]
+    #[cfg(not(any(feature = "etcd", feature = "file")))]
     Never(std::convert::Infallible, std::marker::PhantomData<&'a ()>),
 }
 
@@ -61,7 +67,9 @@ impl Kind<'_> {
         match self {
             #[cfg(feature = "file")]
             Self::File(_) => "file",
-            #[cfg(not(feature = "file"))]
+            #[cfg(feature = "etcd")]
+            Self::Etcd(_) => "etcd",
+            #[cfg(not(any(feature = "etcd", feature = "file")))]
             Self::Never(never, _) => match *never {},
         }
     }
@@ -73,13 +81,18 @@ impl RegistryEntry {
         let kinds: &[Option<Kind<'_>>] = &[
             #[cfg(feature = "file")]
             self.file.as_ref().map(Kind::File),
+            #[cfg(feature = "etcd")]
+            self.etcd.as_ref().map(Kind::Etcd),
         ];
         kinds.iter().flatten().cloned().collect()
     }
 
     /// Makes paths that came from a file relative to that file's folder. `from_file` tells for a key of
     /// this entry (`file.path`) whether it did.
-    #[cfg_attr(not(feature = "file"), allow(unused_variables, reason = "no kind has a path"))]
+    #[cfg_attr(
+        not(any(feature = "etcd", feature = "file")),
+        allow(unused_variables, reason = "no kind has a path")
+    )]
     pub(super) fn resolve(&mut self, folder: &Path, from_file: impl Fn(&str) -> bool) {
         #[cfg(feature = "file")]
         if let Some(file) = &mut self.file
@@ -88,6 +101,12 @@ impl RegistryEntry {
             && !file.path.as_os_str().is_empty()
         {
             file.path = folder.join(&file.path);
+        }
+        #[cfg(feature = "etcd")]
+        for (key, path) in self.etcd.iter_mut().flat_map(pilot_registry_etcd::Config::paths_mut) {
+            if from_file(&format!("etcd.{key}")) {
+                *path = folder.join(&*path);
+            }
         }
     }
 }

@@ -64,9 +64,12 @@ fn build(
     Service::new(spec).ok()
 }
 
+/// Where an endpoint is reached.
+type At = (Address, BTreeMap<Port, Port>);
+
 /// Two instances at one place that say different things cannot both be meant: the first in order of ids is.
 fn leave_out_doubles(endpoints: &mut BTreeMap<&str, Endpoint>, left_out: &mut Vec<LeftOut>) {
-    let mut seen: BTreeMap<(Address, BTreeMap<Port, Port>), (&str, Endpoint)> = BTreeMap::new();
+    let mut seen: BTreeMap<At, (&str, Endpoint)> = BTreeMap::new();
     endpoints.retain(|id, endpoint| {
         let place = (endpoint.address.clone(), endpoint.ports.clone());
         match seen.get(&place) {

@@ -43,7 +43,6 @@ pub(crate) fn cancelled(endpoint: &str, reason: &str) -> RegistryError {
     RegistryError::new(kind, format!("etcd at {endpoint} cancelled the watch: {reason}"))
 }
 
-
 fn kind(error: &Error, cause: &str) -> ErrorKind {
     if is_denial(cause) {
         return ErrorKind::Denied;
