@@ -96,6 +96,11 @@ impl Client {
         })
     }
 
+    /// Namespace and partition as parameters, for what is no query.
+    pub(crate) fn place(&self) -> &str {
+        &self.common.place
+    }
+
     /// Whether requests have a token.
     pub(crate) fn has_token(&self) -> bool {
         self.token.is_some()

@@ -281,7 +281,10 @@ impl Config {
         let mut datacenters: Vec<_> = self.datacenters.iter().collect();
         datacenters.sort();
         if let Some(twice) = datacenters.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(ConfigError::new("datacenters", format!("{:?} is there twice", twice[0])));
+            return Err(ConfigError::new(
+                "datacenters",
+                format!("{:?} is there twice: expected each once", twice[0]),
+            ));
         }
         for (key, name) in [("namespace", &self.namespace), ("partition", &self.partition)] {
             if name.as_deref().is_some_and(|name| name.trim().is_empty()) {

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use crate::Config;
 use crate::config::Names;
 use entry::Entry;
-pub(crate) use instance::Instance;
+pub(crate) use instance::{Instance, Meta};
 pub(crate) use service::{Built, service};
 
 /// What one answer about one service says.

@@ -10,16 +10,16 @@
 mod client;
 mod config;
 mod convert;
-//mod register;
+mod register;
 pub mod source;
 
 pub use config::{
     CheckStatus, Config, Consistency, HostTemplate, Limits, Pattern, Secret, TaggedAddress, Tls,
 };
-//pub use register::ConsulRegistrar;
+pub use register::ConsulRegistrar;
 pub use source::ConsulRegistry;
 
-use pilot_registry::ConfigError;
+use pilot_registry::{ConfigError, Registrar};
 
 /// Makes a registry of the services that Consul's catalog has. Does no IO.
 ///
@@ -34,7 +34,6 @@ pub fn registry(config: Config) -> Result<ConsulRegistry, ConfigError> {
 ///
 /// # Errors
 /// A value of the configuration makes no sense.
-#[cfg(any())]
 pub fn registrar(config: Config) -> Result<impl Registrar, ConfigError> {
     config.check()?;
     Ok(ConsulRegistrar::new(config))

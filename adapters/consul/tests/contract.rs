@@ -5,6 +5,8 @@
 // A test's modules are looked for beside it, where they would be tests of their own.
 #[path = "contract/catalog.rs"]
 mod catalog;
+#[path = "contract/fake.rs"]
+mod fake;
 #[path = "contract/real.rs"]
 mod real;
 
@@ -16,4 +18,25 @@ mod on_a_real_consul {
     }
 
     pilot_registry_testkit::contract!(real);
+}
+
+mod on_a_fake_consul {
+    use crate::fake::FakeBackend;
+
+    async fn fake() -> anyhow::Result<FakeBackend> {
+        FakeBackend::new(100).await
+    }
+
+    pilot_registry_testkit::contract!(fake);
+}
+
+/// The same with nearly no long polls, so that services are read in turn.
+mod in_turn_on_a_fake_consul {
+    use crate::fake::FakeBackend;
+
+    async fn in_turn() -> anyhow::Result<FakeBackend> {
+        FakeBackend::new(1).await
+    }
+
+    pilot_registry_testkit::contract!(in_turn);
 }

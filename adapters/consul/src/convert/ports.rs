@@ -14,7 +14,7 @@ enum Group {
 }
 
 /// The service's ports, and which of them an instance's port serves.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ports {
     numbers: BTreeMap<Group, Port>,
     pub(super) service: Vec<ServicePort>,
@@ -30,42 +30,53 @@ impl Ports {
     /// Finds the ports. Depends only on what the instances say, not on their order.
     ///
     /// A port that instances declare has that number. One that none declares has the number that most
-    /// instances listen on, the lowest of several such; groups choose in their order, and a number that is
-    /// taken is not chosen again.
+    /// instances listen on, the lowest of several such, and is the declared port of that number where there
+    /// is one. Names choose in their order, and no two of them the same number.
     pub(super) fn of<'a>(instances: impl Iterator<Item = &'a Instance> + Clone) -> Self {
         let mut groups: BTreeMap<Group, Vec<&InstancePort>> = BTreeMap::new();
         for port in instances.flat_map(|instance| &instance.ports) {
             groups.entry(Group::of(port)).or_default().push(port);
         }
-        let mut ports = Self::default();
-        let (mut taken, mut names) = (BTreeSet::new(), BTreeSet::new());
-        for (group, members) in groups {
+        let (mut numbers, mut chosen) = (BTreeMap::new(), BTreeSet::new());
+        let mut members: BTreeMap<Port, Vec<&InstancePort>> = BTreeMap::new();
+        for (group, ports) in groups {
             let number = match group {
                 Group::Declared(number) => Some(number),
-                Group::Named(_) => most(members.iter().filter_map(|port| port.own), &taken),
+                Group::Named(_) => most(ports.iter().filter_map(|port| port.own), &chosen),
             };
             let Some(number) = number else { continue };
-            taken.insert(number);
-            let protocol = most(members.iter().filter_map(|port| port.protocol), &BTreeSet::new());
-            let protocol = protocol.unwrap_or(Protocol::Tcp);
-            let given = most(members.iter().filter_map(|port| port.name.clone()), &BTreeSet::new());
-            let own = format!("{protocol}-{number}");
-            // With its number, which no other has, a name that two ports have is told apart.
-            let name = given.map_or(own, |name| match names.contains(&name) {
-                true => format!("{name}-{number}"),
-                false => name,
-            });
-            names.insert(name.clone());
-            ports.service.push(ServicePort { number, name, protocol });
-            ports.numbers.insert(group, number);
+            if matches!(group, Group::Named(_)) {
+                chosen.insert(number);
+            }
+            members.entry(number).or_default().extend(ports);
+            numbers.insert(group, number);
         }
-        ports
+        Self { numbers, service: described(&members) }
     }
 
     /// The port of the service that this port of an instance serves.
     pub(super) fn number(&self, port: &InstancePort) -> Option<Port> {
         self.numbers.get(&Group::of(port)).copied()
     }
+}
+
+/// Name and protocol of each port: what most say, else its protocol and number.
+fn described(members: &BTreeMap<Port, Vec<&InstancePort>>) -> Vec<ServicePort> {
+    let mut names = BTreeSet::new();
+    let described = members.iter().map(|(number, ports)| {
+        let protocol = most(ports.iter().filter_map(|port| port.protocol), &BTreeSet::new());
+        let protocol = protocol.unwrap_or(Protocol::Tcp);
+        let given = most(ports.iter().filter_map(|port| port.name.clone()), &BTreeSet::new());
+        // With its number, which no other has, a name that two ports have is told apart.
+        let name = match given {
+            None => format!("{protocol}-{number}"),
+            Some(name) if names.contains(&name) => format!("{name}-{number}"),
+            Some(name) => name,
+        };
+        names.insert(name.clone());
+        ServicePort { number: *number, name, protocol }
+    });
+    described.collect()
 }
 
 /// What is there most often and not taken; of several such, the least.
