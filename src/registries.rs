@@ -3,6 +3,8 @@
 //! To add a kind of registry: a field and a variant in `config/entry.rs`, an arm in each function here,
 //! and the optional dependency in Cargo.toml.
 
+mod writing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use pilot_registry::{ConfigError, Registrar, ServiceRegistry};
 use serde::Serialize;
 
 use crate::config::{Kind, Loaded, Problem, Problems, RegistryEntry};
+
+pub use writing::{ConfiguredRegistrar, registrar};
 
 /// A registry of pilot.toml, ready to run.
 pub struct ConfiguredRegistry {
@@ -29,23 +33,6 @@ impl std::fmt::Debug for ConfiguredRegistry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { name, kind, priority, patience: _, registry: _ } = self;
         write!(f, "ConfiguredRegistry({name}, {kind}, {priority})")
-    }
-}
-
-/// A registry of pilot.toml that can be written to.
-pub struct ConfiguredRegistrar {
-    /// Its name in pilot.toml.
-    pub name: Arc<str>,
-    /// What kind it is: `etcd`.
-    pub kind: &'static str,
-    /// Its writing side.
-    pub registrar: Box<dyn Registrar>,
-}
-
-impl std::fmt::Debug for ConfiguredRegistrar {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, kind, registrar: _ } = self;
-        write!(f, "ConfiguredRegistrar({name}, {kind})")
     }
 }
 
@@ -83,47 +70,6 @@ pub fn build(loaded: &Loaded) -> Result<Vec<ConfiguredRegistry>, Problems> {
         }
     }
     if problems.is_empty() { Ok(built) } else { Err(Problems(problems)) }
-}
-
-/// Makes the writing side of the registry of that name, or of the only one that can be written to. Does no
-/// IO.
-///
-/// # Errors
-/// There is none of that name, it cannot be written to, several can, or the adapter refuses its table.
-pub fn registrar(loaded: &Loaded, name: Option<&str>) -> Result<ConfiguredRegistrar, Problems> {
-    let fault = |message: String| Problems::from(Problem::with_setting("--registry", message));
-    let writers = || entries(loaded).filter(|(_, _, kind)| writer(kind).is_some());
-    let listed = |names: Vec<&str>| if names.is_empty() { "none".into() } else { names.join(", ") };
-    let can =
-        || format!("those that can be written to: {}", listed(writers().map(|(name, ..)| name).collect()));
-    let (name, kind) = match name {
-        Some(name) => {
-            let found = entries(loaded).find(|(known, ..)| *known == name);
-            let (name, _, kind) =
-                found.ok_or_else(|| fault(format!("there is no [registry.{name}]; {}", can())))?;
-            (name, kind)
-        }
-        None => {
-            let mut all = writers();
-            match (all.next(), all.next()) {
-                (Some((name, _, kind)), None) => (name, kind),
-                (None, _) => {
-                    let kinds = writable_kinds().join(" or ");
-                    return Err(fault(format!(
-                        "no registry of pilot.toml can be written to: expected one of kind {kinds}"
-                    )));
-                }
-                (Some(_), Some(_)) => return Err(fault(format!("several could be meant; {}", can()))),
-            }
-        }
-    };
-    match writer(&kind) {
-        None => {
-            Err(fault(format!("{name} is of kind {}, which cannot be written to; {}", kind.as_str(), can())))
-        }
-        Some(Err(error)) => Err(refused(loaded, name, &kind, &error).into()),
-        Some(Ok(registrar)) => Ok(ConfiguredRegistrar { name: name.into(), kind: kind.as_str(), registrar }),
-    }
 }
 
 /// Looks at all registries once: what they have, and all that is wrong with it. Reads files.

@@ -139,3 +139,15 @@ fn adapters_have_no_retry_loop_of_their_own_and_spawn_no_stray_task() {
         }
     }
 }
+
+#[test]
+fn registering_knows_no_command_line_and_prints_nothing() {
+    let files = rust_files(&root().join("src/register"));
+    for file in files.into_iter().chain([root().join("src/register.rs")]) {
+        for (line, text) in code(&file) {
+            for word in ["clap", "crate::cli", "println!", "std::env::args"] {
+                assert!(!text.contains(word), "{}:{line} uses {word}: {text}", file.display());
+            }
+        }
+    }
+}

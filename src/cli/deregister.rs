@@ -12,6 +12,8 @@ use crate::{register, registries};
 /// For what `pilot register --once` has written, and for what was left behind. An instance whose `pilot
 /// register` still runs may come back: end that instead.
 ///
+/// In Consul an instance belongs to the agent with which it was registered: only that one removes it.
+///
 /// pilot.toml says where the registry is. The exit code is 0 when the instance was removed, 1 when it was not
 /// there or the registry did not answer within 10 seconds, 2 when the arguments or pilot.toml are wrong.
 ///

@@ -53,7 +53,8 @@ pub struct Args {
     instance: instance::Instance,
     #[command(flatten)]
     checks: checks::Checks,
-    /// After how long without a sign of life the registry takes the instance away: 1s to 1h.
+    /// After how long without a sign of life the registry gives the instance up: 1s to 1h. etcd removes it then.
+    /// Consul marks it as failing, so that it gets no traffic, and removes it a minute or more later.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = ttl)]
     ttl: Duration,
     /// How long the instance still serves after the registry knows that it drains. 0s removes it at once.

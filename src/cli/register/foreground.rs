@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::pin::Pin;
 use std::process::{ExitCode, ExitStatus};
 
 use anyhow::Context;
@@ -31,44 +32,84 @@ pub(super) async fn run(
         },
     };
     let (stage, stages) = watch::channel(Stage::Serving);
-    let mut registered = std::pin::pin!(register::register(registrar, plan, stages));
-    let mut asked: Option<Signal> = None;
-    let mut ended: Option<ExitStatus> = None;
-    let farewell = loop {
+    let registered = std::pin::pin!(register::register(registrar, plan, stages));
+    let left = until_left(registered, &stage, &mut command, &mut signals).await?;
+    match (left, command) {
+        (End::AtOnce, _) => {
+            tracing::warn!("ended at once: the registry takes the instance away after its ttl");
+            Ok(ExitCode::FAILURE)
+        }
+        (End::Left { ended: Some(status), .. }, _) => Ok(ExitCode::from(Command::exit_code(status))),
+        (End::Left { asked, .. }, Some(command)) => {
+            until_ended(command, asked.unwrap_or(Signal::Terminate), &mut signals).await
+        }
+        (End::Left { farewell, .. }, None) => Ok(verdict(&farewell)),
+    }
+}
+
+/// How the registration ended.
+enum End {
+    /// By a second signal.
+    AtOnce,
+    /// The instance is no longer registered.
+    Left {
+        farewell: Farewell,
+        /// The signal that asked for it.
+        asked: Option<Signal>,
+        /// How the command ended, if it did.
+        ended: Option<ExitStatus>,
+    },
+}
+
+/// Tells the registration what signals and the command say, until it has ended.
+async fn until_left(
+    mut registered: Pin<&mut impl Future<Output = Farewell>>,
+    stage: &watch::Sender<Stage>,
+    command: &mut Option<Command>,
+    signals: &mut Signals,
+) -> anyhow::Result<End> {
+    let (mut asked, mut ended) = (None, None);
+    // What is gone drains no more.
+    let reach = |next: Stage| stage.send_modify(|stage| *stage = next.max(*stage));
+    loop {
         tokio::select! {
-            farewell = &mut registered => break farewell,
+            farewell = &mut registered => return Ok(End::Left { farewell, asked, ended }),
             signal = signals.next() => {
                 if asked.replace(signal).is_some() {
-                    tracing::warn!("ended at once: the registry takes the instance away after its ttl");
-                    return Ok(ExitCode::FAILURE);
+                    return Ok(End::AtOnce);
                 }
                 tracing::info!("ending: a second signal ends at once");
-                stage.send_replace(Stage::Draining);
+                reach(Stage::Draining);
             }
-            status = end_of(&mut command), if ended.is_none() => {
+            status = end_of(command), if ended.is_none() => {
                 let status = status.context("nothing is known of the command's end")?;
                 tracing::info!(%status, "the command has ended");
                 ended = Some(status);
-                stage.send_replace(Stage::Gone);
+                reach(Stage::Gone);
             }
         }
-    };
-    let Some(running) = &mut command else { return Ok(verdict(&farewell)) };
-    let status = match ended {
-        Some(status) => status,
-        None => {
-            running.signal(asked.unwrap_or(Signal::Terminate));
-            tokio::select! {
-                status = running.ended() => status.context("nothing is known of the command's end")?,
-                // Killed when it is dropped, on the way out.
-                _second = signals.next() => {
-                    tracing::warn!("the command is killed");
-                    return Ok(ExitCode::FAILURE);
-                }
-            }
+    }
+}
+
+/// Passes the signal on and waits, for as long as it takes; one more signal kills the command.
+async fn until_ended(
+    mut command: Command,
+    signal: Signal,
+    signals: &mut Signals,
+) -> anyhow::Result<ExitCode> {
+    command.signal(signal);
+    tokio::select! {
+        status = command.ended() => {
+            let status = status.context("nothing is known of the command's end")?;
+            tracing::info!(%status, "the command has ended");
+            Ok(ExitCode::from(Command::exit_code(status)))
         }
-    };
-    Ok(ExitCode::from(Command::exit_code(status)))
+        // It is killed when it is dropped, on the way out.
+        _second = signals.next() => {
+            tracing::warn!("the command is killed");
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 /// Lasts for ever where there is no command.

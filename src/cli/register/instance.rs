@@ -15,7 +15,8 @@ use crate::register::identity::{host_name, instance_id};
 /// What is registered.
 #[derive(Debug, clap::Args)]
 pub(super) struct Instance {
-    /// The service, by the name that the registry's users give it: payments.mesh.
+    /// The service, by the name that the registry's users give it: payments.mesh. In Consul that is its name
+    /// (payments), or a host as the registry's template makes it (payments.service.consul).
     #[arg(long, value_name = "SERVICE", value_parser = NonEmptyStringValueParser::new())]
     service: String,
     /// A port that the instance listens on, with a name before it and a protocol behind it where they matter:
