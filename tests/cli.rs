@@ -235,3 +235,15 @@ fn what_cannot_be_registered_is_refused_with_what_can() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
     }
 }
+
+/// What cannot be kept is said before anything is served.
+#[test]
+fn a_state_folder_that_cannot_be_written_in_is_refused_with_its_key() {
+    let config = format!("[state]\ndir = \"services.toml\"\n{CONFIG}");
+    let folder = folder(&config, SERVICES);
+    let output = pilot(folder.path(), &[], &["serve"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = stderr(&output);
+    assert!(said.contains("pilot.toml:2:7: state.dir: services.toml cannot be written in ("), "{said}");
+    assert!(said.contains("expected a folder of pilot's own"), "{said}");
+}

@@ -37,5 +37,6 @@ mod e2e {
     mod routing;
     mod servers;
     mod several;
+    mod state;
     mod verbs;
 }

@@ -36,12 +36,23 @@ fn router() -> Scope {
 }
 
 fn start(names: &[&str]) -> Fixture {
+    start_with(names.iter().map(|name| (*name, Policy::default())))
+}
+
+/// The same, with registries that may be missing for ten seconds.
+fn start_optional<const N: usize>(registries: [(&'static str, bool); N]) -> Fixture {
+    let patience = |optional: bool| optional.then_some(Duration::from_secs(10));
+    let policy = |optional| Policy { patience: patience(optional), ..Policy::default() };
+    start_with(registries.into_iter().map(|(name, optional)| (name, policy(optional))))
+}
+
+fn start_with<'a>(registries: impl Iterator<Item = (&'a str, Policy)>) -> Fixture {
     let mut tasks = JoinSet::new();
     let (mut scripts, mut registered) = (Vec::new(), Vec::new());
-    for (priority, name) in (0..).zip(names) {
+    for (priority, (name, policy)) in (0..).zip(registries) {
         let (registry, script) = Scripted::new();
         let (sink, feed) = channel();
-        let east = Registered::new(*name, "scripted", priority, feed, Policy::default());
+        let east = Registered::new(name, "scripted", priority, feed, policy);
         registered.push(east.clone());
         tasks.spawn(async move { supervise(&east, &registry, &sink).await });
         scripts.push(script);
@@ -92,6 +103,63 @@ async fn nothing_is_served_before_every_registry_has_spoken() {
     let set = until(&mut sets, |_| true).await;
     assert_eq!(clusters(&set), ["outbound|80||a.local"]);
     assert!(world.waiting().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_registry_is_missing_after_a_while_and_joins_later() {
+    let Fixture { world, scripts, _tasks } = start_optional([("east", false), ("west", true)]);
+    let mut sets = world.subscribe(&router()).unwrap();
+    let started = Instant::now();
+    scripts[0].publish(snapshot([a()])).await;
+    let set = until(&mut sets, |_| true).await;
+    assert_eq!(started.elapsed().as_secs(), 10);
+    assert_eq!(clusters(&set), ["outbound|80||a.local"]);
+    let missing: Vec<_> = world.waiting().into_iter().map(|it| it.registry.to_string()).collect();
+    assert_eq!(missing, ["west"]);
+    scripts[1].publish(snapshot([b()])).await;
+    until(&mut sets, |set| clusters(set).len() == 2).await;
+    assert!(world.waiting().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_is_not_optional_is_waited_for_although_others_are() {
+    let Fixture { world, scripts, _tasks } = start_optional([("east", false), ("west", true)]);
+    let mut sets = world.subscribe(&router()).unwrap();
+    scripts[1].publish(snapshot([b()])).await;
+    let served = timeout(DEADLINE, sets.wait_for(Option::is_some)).await.is_ok();
+    assert!(!served && world.mesh().is_none());
+}
+
+/// L12, L18: that no optional registry answers does not mean that there are no services.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_served_while_nothing_is_known_of_any_registry() {
+    let Fixture { world, scripts, _tasks } = start_optional([("east", true), ("west", true)]);
+    let mut sets = world.subscribe(&router()).unwrap();
+    let served = timeout(DEADLINE, sets.wait_for(Option::is_some)).await.is_ok();
+    assert!(!served && world.mesh().is_none());
+    assert_eq!(world.waiting().len(), 2);
+    scripts[1].publish(snapshot([b()])).await;
+    let set = until(&mut sets, |_| true).await;
+    assert_eq!(clusters(&set), ["outbound|80||b.local"]);
+}
+
+/// L22: what disappears in a mass stays with the proxies, and what else changes reaches them.
+#[tokio::test(start_paused = true)]
+async fn what_is_held_stays_with_the_proxies() {
+    let Fixture { world, scripts, _tasks } = start(&["east", "west"]);
+    let mut sets = world.subscribe(&router()).unwrap();
+    let many = (0..20).fold(service("a.local").http(80), |a, n| a.endpoint(&format!("10.0.0.{n}"), 8080));
+    scripts[0].publish(snapshot([many.build()])).await;
+    scripts[1].publish(Snapshot::default()).await;
+    let first = until(&mut sets, |_| true).await;
+    scripts[0].publish(Snapshot::default()).await;
+    scripts[1].publish(snapshot([b()])).await;
+    let set = until(&mut sets, |set| clusters(set).len() == 2).await;
+    let changes = set.changes_since(&first);
+    let changed: Vec<_> = changes.of(ResourceType::Endpoint).iter().map(|change| &*change.name).collect();
+    assert_eq!(changed, ["outbound|80||b.local"]);
+    world.registries()[0].intake.release().unwrap();
+    until(&mut sets, |set| clusters(set) == ["outbound|80||b.local"]).await;
 }
 
 /// A registry that is known to be empty is served as such.

@@ -13,7 +13,7 @@
 //!
 //! - when a second complete read, a while later, lacks the same;
 //! - when it is back, or has been replaced;
-//! - when it has been held for the configured time, on live data;
+//! - when it has been held for the configured time, in which the registry was live throughout;
 //! - when a person says so.
 //!
 //! A disappearance that comes in pieces is one: a snapshot is compared with what was there a short while
@@ -22,16 +22,18 @@
 //!
 //! Time is a parameter. Nothing here has a clock or does IO.
 
+mod kept;
 mod lack;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{Content, Endpoint, Hostname, Service, Snapshot};
+use pilot_registry::{Content, Hostname, Service, Snapshot};
 use tokio::time::Instant;
 
-use lack::{Change, Difference};
+use kept::Kept;
+use lack::Difference;
 
 /// What disappears within this part of the hold time disappears at once.
 const WINDOW: u32 = 10;
@@ -107,20 +109,6 @@ struct Said {
     usable: usize,
 }
 
-/// A service of which something is held.
-#[derive(Debug)]
-struct Kept {
-    since: Instant,
-    /// When it began to lack just this, and which complete read said so.
-    seen: Instant,
-    read: u64,
-    /// What the registry says of it.
-    said: Option<Arc<Service>>,
-    missing: Vec<Endpoint>,
-    /// What counts of it.
-    whole: Arc<Service>,
-}
-
 impl Guard {
     /// A guard of a registry of which nothing is known. `None` = it never holds anything.
     pub fn new(settings: Option<GuardSettings>) -> Self {
@@ -140,10 +128,10 @@ impl Guard {
 
     /// What is held, if anything is.
     pub fn held(&self) -> Option<Held> {
-        let hold = self.settings?.hold;
         let since = self.held.values().map(|kept| kept.since).min()?;
+        let until = self.held.values().map(|kept| kept.until).min()?;
         let services = self.held.iter().map(|(host, kept)| (host.clone(), kept.missing.len())).collect();
-        Some(Held { since, until: since + hold, services })
+        Some(Held { since, until, services })
     }
 
     /// The registry says this. `read` counts its complete reads: it is the same for all that follows from one
@@ -175,8 +163,13 @@ impl Guard {
     /// Lets go of what has been held for long enough. Only for when the registry is live: what does not
     /// answer confirms nothing.
     pub fn lapse(&mut self, now: Instant) -> Option<Held> {
-        let settings = self.settings?;
-        self.let_go(now, |kept| kept.since + settings.hold <= now)
+        self.let_go(now, |kept| kept.until <= now)
+    }
+
+    /// The registry is live again after trouble: the time that things are held begins anew.
+    pub fn recover(&mut self, now: Instant) {
+        let Some(settings) = self.settings else { return };
+        self.held.values_mut().for_each(|kept| kept.until = now + settings.hold);
     }
 
     /// Lets go of everything.
@@ -186,7 +179,7 @@ impl Guard {
 
     /// When the next of what is held may [lapse](Self::lapse).
     pub fn deadline(&self) -> Option<Instant> {
-        self.held().map(|held| held.until)
+        self.held.values().map(|kept| kept.until).min()
     }
 
     /// When a complete read newer than `read` would confirm something.
@@ -224,7 +217,7 @@ impl Guard {
             if kept.is_none() && !all && !alone {
                 continue;
             }
-            let Some(mut kept) = Kept::of(change, kept, now, read) else { continue };
+            let Some(mut kept) = Kept::of(change, kept, settings.hold, now, read) else { continue };
             if kept.read < read {
                 if kept.seen + settings.hold / PAUSE <= now {
                     confirmed.push(old.host.clone());
@@ -287,26 +280,5 @@ impl Said {
         let usable = services.iter().map(|service| lack::usable(service)).sum();
         let snapshot = Snapshot::new(services).expect("of each host one service was taken");
         Self { snapshot: Arc::new(snapshot), usable }
-    }
-}
-
-impl Kept {
-    /// What is kept of a service that lacks something, after what was kept of it before.
-    fn of(change: &Change<'_>, before: Option<Self>, now: Instant, read: u64) -> Option<Self> {
-        let unchanged = |before: &Self| match (&before.said, change.new) {
-            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
-            (before, now) => before.is_none() && now.is_none(),
-        };
-        if let Some(before) = before.as_ref().filter(|before| !unchanged(before)) {
-            let (whole, missing) = change.whole()?;
-            let (seen, read) =
-                if missing == before.missing { (before.seen, before.read) } else { (now, read) };
-            return Some(Self { since: before.since, seen, read, said: change.new.cloned(), missing, whole });
-        }
-        if before.is_some() {
-            return before;
-        }
-        let (whole, missing) = change.whole()?;
-        Some(Self { since: now, seen: now, read, said: change.new.cloned(), missing, whole })
     }
 }

@@ -123,12 +123,13 @@ struct Course {
     guard: Guard,
     /// When the platform said what has been taken in last, and its revision.
     seen: Option<(Instant, u64)>,
+    was_live: bool,
 }
 
 impl Intake {
     /// Nothing is known yet.
     pub fn new(registry: Arc<str>, policy: Policy) -> Self {
-        let course = Course { guard: Guard::new(policy.guard), seen: None };
+        let course = Course { guard: Guard::new(policy.guard), seen: None, was_live: false };
         Self(Arc::new(Inner {
             registry,
             policy,

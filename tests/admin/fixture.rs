@@ -38,9 +38,14 @@ pub(crate) struct Pilot {
 
 /// A pilot with registries of these names, that know nothing yet.
 pub(crate) async fn pilot(names: &[&str]) -> Pilot {
+    pilot_with(names, &Policy::default()).await
+}
+
+/// The same, with registries that are treated so.
+pub(crate) async fn pilot_with(names: &[&str], policy: &Policy) -> Pilot {
     let (sinks, feeds): (Vec<_>, Vec<_>) = names.iter().map(|_| channel::<Snapshot>()).unzip();
     let registered = names.iter().zip(&feeds).zip(0..).map(|((name, feed), priority)| {
-        Registered::new(*name, "scripted", priority, feed.clone(), Policy::default())
+        Registered::new(*name, "scripted", priority, feed.clone(), policy.clone())
     });
     let world = World::new(registered.collect(), MeshOptions::default(), 16);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

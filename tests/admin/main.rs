@@ -4,4 +4,5 @@
 mod debug;
 mod fixture;
 mod metrics;
+mod registries;
 mod verbs;

@@ -178,3 +178,47 @@ async fn a_pilot_that_knows_nothing_yet_says_what_it_waits_for() {
     assert_eq!(ask(&pilot, &["services"]).await.stderr, expected);
     assert_eq!(ask(&pilot, &["config", "a", "--not-connected"]).await.stderr, expected);
 }
+
+#[tokio::test]
+async fn registries_are_shown_and_what_is_held_is_let_go() {
+    let pilot = pilot(&["east", "west"]).await;
+    let hosts: Vec<String> = (0..12).map(|n| format!("s{n}.local")).collect();
+    pilot.sinks[0].publish(snapshot(&hosts.iter().map(String::as_str).collect::<Vec<_>>()));
+    pilot.sinks[1].skipped("reviews", "port 0 is not a port");
+    pilot.sinks[1].publish(snapshot(&["a.local"]));
+    pilot.ready().await;
+    pilot.sinks[0].publish(snapshot(&["s0.local", "s1.local"]));
+    pilot.feeds[1].attempt_failed(pilot_registry::RegistryError::denied("the token was refused"));
+    pilot.get_until("/metrics", |it| it.body.contains("held_endpoints{registry=\"east\"} 10")).await;
+
+    let shown = ask(&pilot, &["registries"]).await.stdout;
+    let lines: Vec<_> = shown.lines().collect();
+    let cells = |line: usize| lines[line].split_whitespace().collect::<Vec<_>>();
+    let heads = cells(0);
+    assert_eq!(heads[..6], ["REGISTRY", "KIND", "PRIORITY", "HEALTH", "SOURCE", "REVISION"]);
+    assert_eq!(heads[6..], ["AGE", "SERVICES", "ENDPOINTS", "HELD", "SKIPPED"]);
+    let (east, west) = (cells(1), cells(2));
+    assert_eq!(east[..6], ["east", "scripted", "0", "live", "registry", "2"]);
+    assert_eq!(east[7..], ["12", "12", "10", "-"]);
+    assert_eq!(west[..6], ["west", "scripted", "1", "degraded", "registry", "1"]);
+    assert_eq!(west[7..], ["1", "1", "-", "1"]);
+    assert!(lines[4].starts_with("east: held since ") && lines[4].contains("s9.local (1)"), "{shown}");
+    assert!(
+        lines[5].starts_with("west: denied since ") && lines[5].ends_with("the token was refused"),
+        "{shown}"
+    );
+    assert_eq!(lines[6], "west: reviews is left out: port 0 is not a port");
+    let json = ask(&pilot, &["registries", "-o", "json"]).await;
+    let report: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(report["registries"][0]["held"]["endpoints"], 10);
+
+    let released = ask(&pilot, &["registries", "release", "east"]).await.stdout;
+    assert!(released.starts_with("let go of 10 endpoints of east\n\nSERVICE "), "{released}");
+    let again = ask(&pilot, &["registries", "release", "east"]).await.stdout;
+    assert_eq!(again, "nothing was held of east\n");
+    let unknown = ask(&pilot, &["registries", "release", "south"]).await;
+    assert_eq!(
+        (unknown.code, unknown.stderr.as_str()),
+        (Some(1), "error: no registry \"south\" (known: east, west)\n")
+    );
+}

@@ -112,16 +112,21 @@ impl Change<'_> {
         if old.resolution != new.resolution {
             return None;
         }
-        let missing: Vec<Endpoint> = missing(old, new).into_iter().cloned().collect();
-        let mut spec = Service::clone(new).into_spec();
-        for endpoint in &missing {
-            let mut kept = endpoint.clone();
-            kept.ports.retain(|port, _| new.port(*port).is_some());
-            if !kept.ports.is_empty() {
-                spec.endpoints.push(kept);
-            }
+        let mut kept: Vec<Endpoint> = missing(old, new).into_iter().cloned().collect();
+        kept.iter_mut().for_each(|endpoint| endpoint.ports.retain(|port, _| new.port(*port).is_some()));
+        // Without the ports that the service no longer has, it may be one that is there.
+        let is_there = |endpoint: &Endpoint| {
+            new.endpoints
+                .iter()
+                .any(|other| other.address == endpoint.address && other.ports == endpoint.ports)
+        };
+        kept.retain(|endpoint| !endpoint.ports.is_empty() && !is_there(endpoint));
+        if kept.is_empty() {
+            return None;
         }
-        Service::new(spec).ok().map(|service| (Arc::new(service), missing))
+        let mut spec = Service::clone(new).into_spec();
+        spec.endpoints.extend_from_slice(&kept);
+        Service::new(spec).ok().map(|service| (Arc::new(service), kept))
     }
 }
 

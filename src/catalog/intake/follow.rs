@@ -66,6 +66,10 @@ impl Intake {
             course.guard.publish(now, &value, read);
         }
         let live = matches!(health, RegistryHealth::Live);
+        let was_live = std::mem::replace(&mut course.was_live, live);
+        if live && !was_live {
+            course.guard.recover(now);
+        }
         let next = if live { self.watch_over(&mut course.guard, read, now) } else { None };
         let is_new = before.is_none_or(|(_, before)| before != revision);
         self.stand(&course.guard, if is_new { changed } else { now });
@@ -170,12 +174,16 @@ impl Intake {
     async fn save(&self, state: &StatePolicy, feed: &Feed<Snapshot>) {
         let mut saved = self.0.saved.lock().await;
         let Some(known) = self.standing().known.filter(savable) else { return };
-        let mut as_of = SystemTime::now();
-        if let RegistryHealth::Degraded(trouble) = feed.health() {
-            if saved.as_ref().is_some_and(|saved| Arc::ptr_eq(saved, &known.snapshot)) {
+        let as_of = match feed.health() {
+            RegistryHealth::Degraded(trouble) => SystemTime::now().checked_sub(trouble.since.elapsed()),
+            RegistryHealth::Live | RegistryHealth::Connecting => Some(SystemTime::now()),
+        };
+        let as_of = as_of.unwrap_or(SystemTime::UNIX_EPOCH);
+        if saved.as_ref().is_some_and(|saved| Arc::ptr_eq(saved, &known.snapshot)) {
+            let newest = lock(&self.0.disk).saved_at.map(|saved_at| saved_at + state.save_interval);
+            if newest.is_some_and(|newest| as_of < newest) {
                 return;
             }
-            as_of = as_of.checked_sub(trouble.since.elapsed()).unwrap_or(as_of);
         }
         let (store, snapshot) = (state.store.clone(), Arc::clone(&known.snapshot));
         let written = tokio::task::spawn_blocking(move || store.save(&snapshot, as_of)).await;

@@ -1,0 +1,54 @@
+//! What is kept of one service that lacks something.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilot_registry::{Endpoint, Service};
+use tokio::time::Instant;
+
+use super::lack::Change;
+
+/// A service of which something is held.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) since: Instant,
+    /// When its time is over, if the registry is live until then.
+    pub(super) until: Instant,
+    /// When it began to lack just this, and which complete read said so.
+    pub(super) seen: Instant,
+    pub(super) read: u64,
+    /// What the registry says of it.
+    pub(super) said: Option<Arc<Service>>,
+    pub(super) missing: Vec<Endpoint>,
+    /// What counts of it.
+    pub(super) whole: Arc<Service>,
+}
+
+impl Kept {
+    /// What is kept of a service that lacks something, after what was kept of it before.
+    pub(super) fn of(
+        change: &Change<'_>,
+        before: Option<Self>,
+        hold: Duration,
+        now: Instant,
+        read: u64,
+    ) -> Option<Self> {
+        let same = |before: &Self| match (&before.said, change.new) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        if before.as_ref().is_some_and(same) {
+            return before;
+        }
+        let (whole, missing) = change.whole()?;
+        let said = change.new.cloned();
+        let new = Self { since: now, until: now + hold, seen: now, read, said, missing, whole };
+        Some(match before {
+            None => new,
+            Some(before) if before.missing == new.missing => {
+                Self { said: new.said, whole: new.whole, ..before }
+            }
+            Some(before) => Self { since: before.since, until: before.until, ..new },
+        })
+    }
+}

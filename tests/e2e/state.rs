@@ -1,0 +1,112 @@
+//! The last known good on disk, and the guard, as proxies see them.
+
+use std::fs;
+
+use crate::support::backend::Backend;
+use crate::support::envoy::{Envoy, Kind};
+use crate::support::http;
+use crate::support::load::Load;
+use crate::support::pilot::Pilot;
+use crate::support::services::service;
+use crate::support::tools::envoy;
+use crate::support::wait::{holds, until};
+
+async fn readyz(pilot: &Pilot, expected: &str) {
+    let admin = pilot.admin_address();
+    until("/readyz", async || {
+        let body = http::body(admin, "localhost", "/readyz").await?;
+        holds(body.contains(expected), body)
+    })
+    .await;
+}
+
+/// L12: pilot restarts while its registry is down. Proxies that are there and proxies that come are served.
+#[tokio::test(flavor = "multi_thread")]
+async fn l12_pilot_that_starts_while_its_registry_is_down_serves_from_disk() {
+    let Some(binary) = envoy() else { return };
+    let (a, b) = (Backend::http("a").await, Backend::http("b").await);
+    let one = |backend: &Backend| service("stays.local", 9080, "http", &[backend.place()]);
+    let mut pilot = Pilot::prepare(&one(&a));
+    pilot.configure("[xds]", "[state]\ndir = \"state\"\n[xds]");
+    pilot.spawn();
+    pilot.ready().await;
+    let file = pilot.folder().join("state/local.snapshot");
+    until("it is on disk", async || fs::metadata(&file)).await;
+    let old = Envoy::start(&binary, &pilot, Kind::Delta).await;
+    old.answers("stays.local", "a").await;
+    let load = Load::start(old.http_address(), &["stays.local"], 2, &[]);
+
+    pilot.kill();
+    pilot.write_services("[[service");
+    pilot.spawn();
+    pilot.ready().await;
+    readyz(&pilot, "registry local: stale: from disk, as of ").await;
+    old.is_connected(true).await;
+    load.more(500).await;
+    load.finish().await.assert_no_failure();
+    drop(old);
+    let new = Envoy::start(&binary, &pilot, Kind::Sotw).await;
+    new.answers("stays.local", "a").await;
+
+    pilot.write_services(&one(&b));
+    new.answers("stays.local", "b").await;
+    readyz(&pilot, "ready\n").await;
+    new.assert_no_rejections().await;
+}
+
+/// L22: the platform says that everything is gone, and then that it is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn l22_a_mass_disappearance_costs_no_request_and_is_let_go_when_it_is_confirmed() {
+    let Some(binary) = envoy() else { return };
+    let mut backends = Vec::new();
+    for n in 0..12 {
+        backends.push(Backend::http(&format!("b{n}")).await);
+    }
+    let places: Vec<_> = backends.iter().map(Backend::place).collect();
+    let all = service("many.local", 9080, "http", &places);
+    let mut pilot = Pilot::prepare(&all);
+    pilot.configure("[xds]", "[guard]\nhold = \"1h\"\n[xds]");
+    pilot.spawn();
+    pilot.ready().await;
+    let envoy = Envoy::start(&binary, &pilot, Kind::Delta).await;
+    envoy.answers("many.local", "b7").await;
+    let load = Load::start(envoy.http_address(), &["many.local"], 2, &[]);
+    let held = async |expected: u64| {
+        until("held", async || {
+            let report = pilot.debug("/debug/registries").await?;
+            let held = report["registries"][0]["held"]["endpoints"].as_u64().unwrap_or(0);
+            holds(held == expected, report)
+        })
+        .await;
+    };
+    pilot.write_services("service = []");
+    held(12).await;
+    load.more(300).await;
+    pilot.write_services(&all);
+    held(0).await;
+    load.more(300).await;
+    load.finish().await.assert_no_failure();
+
+    pilot.write_services("service = []");
+    held(12).await;
+    let released =
+        pilot.command(&["registries", "release", "local", "--config"]).arg(pilot.config()).output();
+    let released = released.unwrap();
+    assert!(
+        String::from_utf8_lossy(&released.stdout).starts_with("let go of 12 endpoints of local"),
+        "{released:?}"
+    );
+    envoy.knows_nothing_of("many.local").await;
+
+    // What is confirmed by a second read, after a third of the time, is let go by itself.
+    pilot.configure("hold = \"1h\"", "hold = \"3s\"");
+    pilot.write_services(&all);
+    pilot.kill();
+    pilot.spawn();
+    pilot.ready().await;
+    envoy.answers("many.local", "b7").await;
+    pilot.write_services("service = []");
+    envoy.knows_nothing_of("many.local").await;
+    assert!(pilot.process().output().contains("reading everything again"));
+    envoy.assert_no_rejections().await;
+}

@@ -1,0 +1,346 @@
+//! The guard's rules, told as stories. No clock runs: a story says what time it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilot::catalog::{Guard, GuardSettings};
+use pilot_registry::{Content, Health, Resolution, Service, Snapshot};
+use pilot_registry_testkit::{service, snapshot, strategies};
+use proptest::prelude::*;
+use tokio::time::Instant;
+
+use crate::services::{counts, healthy_or, of, shared};
+
+struct Story {
+    guard: Guard,
+    start: Instant,
+    now: Instant,
+    said: Option<Arc<Snapshot>>,
+}
+
+impl Story {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { guard: Guard::new(Some(GuardSettings::default())), start: now, now, said: None }
+    }
+
+    /// It is so many seconds after the story began.
+    fn at(&mut self, seconds: u64) -> &mut Self {
+        self.now = self.start + Duration::from_secs(seconds);
+        self
+    }
+
+    /// The registry says this, as part of that read. What counts then.
+    fn says(&mut self, read: u64, services: impl IntoIterator<Item = Arc<Service>>) -> String {
+        let mut next = snapshot(services);
+        if let Some(said) = &self.said {
+            // As a sink does.
+            next = next.reusing(said);
+        }
+        let next = Arc::new(next);
+        self.said = Some(Arc::clone(&next));
+        self.guard.publish(self.now, &next, read);
+        self.counts()
+    }
+
+    fn counts(&self) -> String {
+        counts(self.guard.counts())
+    }
+
+    fn held(&self) -> usize {
+        self.guard.held().map_or(0, |held| held.endpoints())
+    }
+}
+
+#[test]
+fn a_mass_disappearance_is_held_until_its_time_is_over() {
+    let mut story = Story::new();
+    assert_eq!(story.says(1, [of("a.local", 0..20)]), "a.local=20");
+    assert_eq!(story.at(100).says(1, [of("a.local", 0..3)]), "a.local=20");
+    assert_eq!(story.held(), 17);
+    story.at(129);
+    assert!(story.guard.lapse(story.now).is_none());
+    story.at(130);
+    assert_eq!(story.guard.deadline(), Some(story.now));
+    assert_eq!(story.guard.lapse(story.now).unwrap().endpoints(), 17);
+    assert_eq!((story.counts(), story.held()), ("a.local=3".into(), 0));
+    assert_eq!(story.at(131).says(1, [of("a.local", 0..3)]), "a.local=3");
+}
+
+#[test]
+fn half_is_not_over_half_and_nine_are_not_ten() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20), of("b.local", 0..9), of("c.local", 0..21), of("d.local", 0..80)]);
+    let next = [of("a.local", 0..10), of("c.local", 0..10), of("d.local", 0..80)];
+    assert_eq!(story.at(100).says(1, next), "a.local=10 c.local=21 d.local=80");
+    assert_eq!(story.held(), 11);
+}
+
+#[test]
+fn ordinary_scale_down_is_not_slowed() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..200)]);
+    for (at, left) in [(100, 120), (110, 70), (120, 40), (130, 20), (140, 12), (150, 3), (160, 0)] {
+        assert_eq!(story.at(at).says(1, [of("a.local", 0..left)]), format!("a.local={left}"));
+    }
+}
+
+#[test]
+fn removing_one_service_of_many_is_not_slowed() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20), of("b.local", 20..60)]);
+    assert_eq!(story.at(100).says(1, [of("b.local", 20..60)]), "b.local=40");
+}
+
+#[test]
+fn a_registry_that_is_suddenly_empty_keeps_everything() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..6), of("b.local", 6..12), of("c.local", [])]);
+    assert_eq!(story.at(100).says(1, []), "a.local=6 b.local=6 c.local=0");
+    assert_eq!(story.guard.held().unwrap().services.len(), 3);
+}
+
+/// What is moved to new machines in one step is replaced, not gone: the old ones may well be dead.
+#[test]
+fn endpoints_that_are_replaced_are_not_held() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20)]);
+    assert_eq!(story.at(100).says(1, [of("a.local", 100..120)]), "a.local=20");
+    assert_eq!(story.held(), 0);
+    // Another port is another endpoint.
+    let moved = (100..120).fold(service("a.local").http(80), |a, n| a.endpoint(&format!("10.0.0.{n}"), 81));
+    assert_eq!(story.at(200).says(1, [moved.build()]), "a.local=20");
+    assert_eq!(story.held(), 0);
+}
+
+#[test]
+fn endpoints_are_not_replaced_by_ones_that_cannot_serve() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20)]);
+    let sick = healthy_or("a.local", 100..120, Health::Unhealthy);
+    assert_eq!(story.at(100).says(1, [sick]), "a.local=40");
+}
+
+#[test]
+fn endpoints_that_could_not_serve_are_not_missed() {
+    for health in [Health::Unhealthy, Health::Draining] {
+        let mut story = Story::new();
+        let others = of("b.local", 100..102);
+        story.says(1, [healthy_or("a.local", 0..20, health), others.clone()]);
+        assert_eq!(story.at(100).says(1, [of("a.local", []), others]), "a.local=0 b.local=2");
+    }
+}
+
+/// That an endpoint fails its checks is a fact about an endpoint that is there.
+#[test]
+fn health_is_never_held_back() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20)]);
+    story.at(100).says(1, [healthy_or("a.local", 0..20, Health::Unhealthy)]);
+    let service = story.guard.counts().get("a.local").unwrap();
+    assert!(service.endpoints.iter().all(|endpoint| endpoint.health == Health::Unhealthy));
+}
+
+#[test]
+fn while_one_service_is_held_all_else_counts_at_once() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20), of("b.local", 20..60), of("c.local", 60..64)]);
+    let next = [of("a.local", 200..203), of("b.local", 20..59), of("d.local", 1..2)];
+    assert_eq!(story.at(100).says(1, next), "a.local=23 b.local=39 d.local=1");
+    assert_eq!(story.held(), 20, "what is new stands beside what is held");
+}
+
+#[test]
+fn a_second_complete_read_confirms() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20)]);
+    let said = || [of("a.local", 0..3)];
+    assert_eq!(story.at(100).says(1, said()), "a.local=20");
+    assert_eq!(story.at(115).says(1, said()), "a.local=20", "the same read is no second one");
+    assert_eq!(story.guard.second_read_at(1), Some(story.start + Duration::from_secs(110)));
+    assert_eq!(story.at(116).says(2, said()), "a.local=3");
+    assert_eq!(story.held(), 0);
+}
+
+/// A platform that breaks off and comes back says the same wrong thing twice within a second.
+#[test]
+fn a_second_read_confirms_only_after_a_while() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20)]);
+    let said = || [of("a.local", 0..3)];
+    story.at(100).says(1, said());
+    assert_eq!(story.at(101).says(2, said()), "a.local=20");
+    assert_eq!(story.guard.second_read_at(2), Some(story.start + Duration::from_secs(110)));
+    assert_eq!(story.at(111).says(2, said()), "a.local=20", "read 2 was no confirmation when it was made");
+    assert_eq!(story.at(112).says(3, said()), "a.local=3");
+}
+
+/// A platform that is filling up again: what is back is no longer held, and what is not back is not confirmed.
+#[test]
+fn a_second_read_that_lacks_other_things_confirms_nothing() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20), of("b.local", 20..40)]);
+    story.at(100).says(1, []);
+    assert_eq!(story.held(), 40);
+    assert_eq!(story.at(111).says(2, [of("a.local", 0..7), of("b.local", 20..40)]), "a.local=20 b.local=20");
+    assert_eq!(story.held(), 13);
+    assert_eq!(story.at(112).says(2, [of("a.local", 0..15), of("b.local", 20..40)]), "a.local=20 b.local=20");
+    assert_eq!(story.held(), 5, "what is held stays held until it is back, however little it is");
+    assert_eq!(story.at(113).says(2, [of("a.local", 0..20), of("b.local", 20..40)]), "a.local=20 b.local=20");
+    assert_eq!(story.held(), 0);
+}
+
+#[test]
+fn a_disappearance_in_pieces_is_one() {
+    let mut story = Story::new();
+    let all = || (0..10u8).map(|n| of(&format!("s{n}.local"), n * 10..n * 10 + 10));
+    story.says(1, all());
+    story.at(100);
+    for left in (0..10).rev() {
+        story.says(1, all().take(left));
+    }
+    assert_eq!(story.guard.counts().endpoint_count(), 100);
+    assert_eq!(story.held(), 100);
+}
+
+#[test]
+fn each_service_is_held_for_its_own_time() {
+    let mut story = Story::new();
+    let others = || of("z.local", 0..200);
+    story.says(1, [of("a.local", 0..20), of("b.local", 0..20), others()]);
+    story.at(100).says(1, [of("a.local", []), of("b.local", 0..20), others()]);
+    story.at(120).says(1, [of("a.local", []), of("b.local", []), others()]);
+    assert_eq!(story.held(), 40);
+    story.at(130);
+    assert_eq!(story.guard.lapse(story.now).unwrap().services.len(), 1);
+    assert_eq!(story.counts(), "a.local=0 b.local=20 z.local=200");
+    story.at(140).says(1, [of("a.local", []), of("b.local", []), others()]);
+    assert_eq!(story.counts(), "a.local=0 b.local=20 z.local=200");
+    story.at(150);
+    story.guard.lapse(story.now).unwrap();
+    assert_eq!(story.counts(), "a.local=0 b.local=0 z.local=200");
+}
+
+#[test]
+fn people_let_go_at_once() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20)]);
+    assert!(story.guard.release(story.now).is_none());
+    story.at(100).says(1, []);
+    let released = story.guard.release(story.now).unwrap();
+    assert_eq!(
+        released.services.into_iter().map(|(host, n)| (host.to_string(), n)).next(),
+        Some(("a.local".into(), 20))
+    );
+    assert_eq!(story.counts(), "");
+    assert_eq!(story.at(101).says(1, []), "", "what was let go of is not held again");
+}
+
+#[test]
+fn a_guard_that_is_turned_off_holds_nothing() {
+    let mut story = Story::new();
+    story.guard = Guard::new(None);
+    story.says(1, [of("a.local", 0..200)]);
+    assert_eq!(story.at(100).says(1, []), "");
+}
+
+/// A service that was defined anew, so that its old endpoints make no sense in it.
+#[test]
+fn what_no_longer_fits_a_service_is_not_held() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20)]);
+    let dns = service("a.local").http(80).resolution(Resolution::Dns).build();
+    assert_eq!(story.at(100).says(1, [dns]), "a.local=0");
+
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20)]);
+    let other_port = service("a.local").http(81).endpoint("10.0.0.1", 8080).build();
+    assert_eq!(story.at(100).says(1, [other_port]), "a.local=1");
+}
+
+/// Equal services that were read anew, as after a restart, are no change, and cost no comparison for ever.
+#[test]
+fn what_was_read_from_disk_is_compared_by_value() {
+    let mut story = Story::new();
+    story.says(0, [of("a.local", 0..20), of("b.local", 0..20)]);
+    story.said = None;
+    assert_eq!(story.at(100).says(1, [of("a.local", 0..20), of("b.local", [])]), "a.local=20 b.local=20");
+    assert_eq!(story.held(), 20);
+    assert_eq!(story.at(101).says(1, [of("a.local", 0..20), of("b.local", 0..20)]), "a.local=20 b.local=20");
+    assert_eq!(story.held(), 0);
+}
+
+/// What did not change stays the same allocation: the rest of pilot compares pointers.
+#[test]
+fn what_is_held_stays_one_allocation() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20), of("b.local", 0..20)]);
+    story.at(100).says(1, [of("a.local", []), of("b.local", 0..20)]);
+    let before = Arc::clone(story.guard.counts());
+    story.at(101).says(1, [of("a.local", []), of("b.local", 0..21)]);
+    let after = story.guard.counts();
+    assert!(Arc::ptr_eq(before.get("a.local").unwrap(), after.get("a.local").unwrap()));
+    story.at(102).says(1, [of("a.local", []), of("b.local", 0..21)]);
+    story.at(102).says(2, [of("a.local", []), of("b.local", 0..21)]);
+}
+
+proptest! {
+    /// Whatever a registry says: in the end that is what counts, and until then nothing is lost that is
+    /// held, and nothing is missing that it says.
+    #[test]
+    fn in_the_end_what_the_registry_says_counts(said in prop::collection::vec(strategies::snapshot(), 1..8)) {
+        let settings = GuardSettings { min_endpoints: 1, ..GuardSettings::default() };
+        let mut guard = Guard::new(Some(settings));
+        let mut now = Instant::now();
+        let mut before: Option<Snapshot> = None;
+        for next in said {
+            let next = match &before { Some(before) => next.reusing(before), None => next };
+            now += Duration::from_secs(1);
+            guard.publish(now, &Arc::new(next.clone()), 1);
+            for service in next.services() {
+                let counts = guard.counts().get(service.host.as_str());
+                let has = |endpoint| counts.is_some_and(|counts| counts.endpoints.contains(endpoint));
+                prop_assert!(service.endpoints.iter().all(has), "{service:?} is not whole");
+            }
+            prop_assert_eq!(guard.held().is_none(), **guard.counts() == next);
+            before = Some(next);
+        }
+        now += settings.hold;
+        guard.lapse(now);
+        prop_assert_eq!(&**guard.counts(), &before.unwrap());
+        prop_assert_eq!(guard.held(), None);
+    }
+}
+
+#[test]
+fn a_first_snapshot_is_believed() {
+    let mut guard = Guard::new(Some(GuardSettings::default()));
+    guard.publish(Instant::now(), &shared([]), 1);
+    assert!(guard.held().is_none() && guard.counts().services().is_empty());
+}
+
+/// Time in which the registry did not answer is no time in which it confirmed anything.
+#[test]
+fn after_trouble_the_time_begins_anew() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20)]);
+    story.at(100).says(1, []);
+    let start = story.start;
+    let at = |seconds| start + Duration::from_secs(seconds);
+    story.guard.recover(at(3_600));
+    assert_eq!(story.guard.lapse(at(3_629)), None);
+    assert!(story.guard.lapse(at(3_630)).is_some());
+}
+
+/// An endpoint that is there with fewer ports, because the service has one less, is not missing.
+#[test]
+fn a_port_that_a_service_loses_takes_no_endpoint_along() {
+    let two = |service: pilot_registry_testkit::ServiceBuilder, n: u8| {
+        service.endpoint(&format!("10.0.0.{n}"), 8443).serving(80, 8080)
+    };
+    let mut story = Story::new();
+    story.says(1, [(0..20).fold(service("a.local").http(80).tls(443), two).build()]);
+    assert_eq!(story.at(100).says(1, [of("a.local", 0..3)]), "a.local=20");
+    let service = story.guard.counts().get("a.local").unwrap();
+    assert!(service.endpoints.iter().filter(|it| it.health == Health::Healthy).count() == 3);
+}

@@ -1,0 +1,9 @@
+//! What counts of a registry: the guard against mass disappearance, the last known good on disk, and when
+//! what happens, on the virtual clock.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod disk;
+mod follow;
+mod guard;
+mod services;
+mod state;
