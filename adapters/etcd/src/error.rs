@@ -31,6 +31,18 @@ pub(crate) fn failed(doing: &str, endpoint: &str, error: &Error) -> RegistryErro
     RegistryError::new(kind(error, &cause), format!("{doing} at {endpoint}: {cause}"))
 }
 
+/// The error of the first request over TLS. A server tells after the handshake that it does not accept the
+/// client's certificate (RFC 8446 §4.4.2.4), and what is seen of that is a connection that ends at once.
+pub(crate) fn of_tls(error: RegistryError) -> RegistryError {
+    let chain = error.chain();
+    let is_ended = ["connection closed", "broken pipe"].iter().any(|words| chain.contains(words));
+    if error.kind() != ErrorKind::Unavailable || !is_ended {
+        return error;
+    }
+    let why = "after the TLS handshake, as etcd ends one whose certificate it does not accept";
+    RegistryError::denied(format!("{chain} ({why})"))
+}
+
 /// The error of an endpoint that has not answered in time.
 pub(crate) fn late(doing: &str, endpoint: &str, time: std::time::Duration) -> RegistryError {
     RegistryError::unavailable(format!("{doing} at {endpoint}: no answer within {time:?}"))
