@@ -12,17 +12,18 @@ const DENIALS: [&str; 6] = [
     "authentication is not enabled",
     "permission denied",
     "invalid auth token",
-    // Alerts of TLS about certificates: BadCertificate, CertificateRequired, …
+    // An alert of TLS: BadCertificate, CertificateRequired, …
     "received fatal alert",
 ];
 /// What is said by a peer that is no etcd.
-const NONSENSE: [&str; 6] = [
+const NONSENSE: [&str; 7] = [
     "decoded message length too large",
     "failed to decode",
     "invalid compression flag",
     "detected:",
     "invalid content-type",
     "malformed",
+    "corrupt message",
 ];
 
 /// The error of doing that at an endpoint.

@@ -134,6 +134,8 @@ mod tests {
     use super::*;
     use crate::Secret;
 
+    type Change = fn(&mut Config);
+
     fn refused(change: impl FnOnce(&mut Config)) -> ConfigError {
         let mut config = Config::new(["https://etcd.example.com:2379", "https://[::1]:2379"]);
         config.tls = Some(Tls { ca: "ca.pem".into(), ..Tls::default() });
@@ -144,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused_with_its_key() {
-        let broken: [(&str, fn(&mut Config)); 17] = [
+        let broken: [(&str, Change); 17] = [
             ("endpoints", |c| c.endpoints.clear()),
             ("endpoints", |c| c.endpoints[0] = "etcd:2379".into()),
             ("endpoints", |c| c.endpoints[0] = "https://etcd:2379/path".into()),

@@ -106,3 +106,22 @@ async fn an_etcd_that_was_started_again_is_given_the_password_again() {
     put(&etcd, "2", &instance("10.0.0.2")).await;
     sees(&mut runner, &["10.0.0.1", "10.0.0.2"]).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_right_that_is_taken_from_a_watch_that_goes_on_is_noticed() {
+    let options = EtcdOptions { auth: true, ..EtcdOptions::default() };
+    let Some(etcd) = EtcdCluster::with(options).await.unwrap() else { return };
+    put(&etcd, "1", &instance("10.0.0.1")).await;
+    let mut config = Config::new(etcd.endpoints());
+    config.user = Some(USER.to_owned());
+    config.password = Some(PASSWORD.to_owned().into());
+    let mut runner = follow(config);
+    sees(&mut runner, &["10.0.0.1"]).await.unwrap();
+    etcd.revoke().await.unwrap();
+    let error = runner.degraded().await.unwrap().error;
+    assert_eq!(error.kind(), ErrorKind::Denied, "{}", error.chain());
+    assert_eq!(runner.revision(), 1);
+    etcd.restore().await.unwrap();
+    put(&etcd, "2", &instance("10.0.0.2")).await;
+    sees(&mut runner, &["10.0.0.1", "10.0.0.2"]).await.unwrap();
+}

@@ -127,7 +127,8 @@ async fn what_is_written_for_good_stays_until_it_is_removed() {
 async fn what_has_no_place_in_a_key_is_refused_by_its_field() {
     let registrar = registrar(Config::new(["http://127.0.0.1:1"])).unwrap();
     registrar.check(&registration()).unwrap();
-    let broken: [(&str, fn(&mut Registration)); 6] = [
+    type Change = fn(&mut Registration);
+    let broken: [(&str, Change); 6] = [
         ("service", |one| one.service = "a b".into()),
         ("id", |one| one.id.clear()),
         ("id", |one| one.id = "a/b".into()),
