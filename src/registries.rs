@@ -138,9 +138,11 @@ fn registry(kind: &Kind<'_>) -> Result<Box<dyn ServiceRegistry>, ConfigError> {
     match kind {
         #[cfg(feature = "file")]
         Kind::File(config) => Ok(Box::new(pilot_registry_file::registry((*config).clone())?)),
+        #[cfg(feature = "consul")]
+        Kind::Consul(config) => Ok(Box::new(pilot_registry_consul::registry((*config).clone())?)),
         #[cfg(feature = "etcd")]
         Kind::Etcd(config) => Ok(Box::new(pilot_registry_etcd::registry((*config).clone())?)),
-        #[cfg(not(any(feature = "etcd", feature = "file")))]
+        #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file")))]
         Kind::Never(never, _) => match *never {},
     }
 }
@@ -150,12 +152,17 @@ fn writer(kind: &Kind<'_>) -> Option<Result<Box<dyn Registrar>, ConfigError>> {
     match kind {
         #[cfg(feature = "file")]
         Kind::File(_) => None,
+        #[cfg(feature = "consul")]
+        Kind::Consul(config) => Some(match pilot_registry_consul::registrar((*config).clone()) {
+            Ok(registrar) => Ok(Box::new(registrar)),
+            Err(error) => Err(error),
+        }),
         #[cfg(feature = "etcd")]
         Kind::Etcd(config) => Some(match pilot_registry_etcd::registrar((*config).clone()) {
             Ok(registrar) => Ok(Box::new(registrar)),
             Err(error) => Err(error),
         }),
-        #[cfg(not(any(feature = "etcd", feature = "file")))]
+        #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file")))]
         Kind::Never(never, _) => match *never {},
     }
 }
@@ -194,9 +201,11 @@ fn look(kind: &Kind<'_>) -> Option<Content> {
                 problems: loaded.problems.into_iter().map(problem).collect(),
             })
         }
+        #[cfg(feature = "consul")]
+        Kind::Consul(_) => None,
         #[cfg(feature = "etcd")]
         Kind::Etcd(_) => None,
-        #[cfg(not(any(feature = "etcd", feature = "file")))]
+        #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file")))]
         Kind::Never(never, _) => match *never {},
     }
 }

@@ -127,7 +127,7 @@ impl TaggedAddress {
 }
 
 /// What is taken from the agent at most.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Services that are followed by a long poll each, and so, nearly, connections. With more services all
@@ -190,6 +190,17 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The paths that are given, by their keys, so that they can be made relative to another folder.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut PathBuf)> {
+        let paths = [
+            ("token_file", self.token_file.as_mut()),
+            ("tls.ca", self.tls.ca.as_mut()),
+            ("tls.cert", self.tls.cert.as_mut()),
+            ("tls.key", self.tls.key.as_mut()),
+        ];
+        paths.into_iter().filter_map(|(key, path)| Some((key, path?)))
+    }
+
     /// Whether a service of that name is followed.
     pub(crate) fn follows(&self, name: &str) -> bool {
         let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
