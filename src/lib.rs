@@ -108,6 +108,9 @@ const BACKLOG: u32 = 4096;
 /// How long a client that has connected has to begin HTTP/2, which all of them do at once.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long writing to disk may take at the end.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
     let bound = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -144,15 +147,7 @@ pub async fn run(
     tasks.spawn(async move {
         admin::serve(listeners.admin, admin, async move { admin_shutdown.begun().await }).await
     });
-    tasks.spawn({
-        let (shutdown, registered) = (shutdown.clone(), registered.clone());
-        async move {
-            // At once, for the drain may be cut short, and again when it is done.
-            shutdown.begun().await;
-            flush(&registered).await;
-            std::future::pending().await
-        }
-    });
+    tasks.spawn(flush_early(registered.clone(), shutdown.clone()));
     let context = xds::stream::Context {
         source: Arc::new(world),
         proxies,
@@ -163,12 +158,7 @@ pub async fn run(
         drain: config.xds.drain_timeout,
         shutdown: shutdown.clone(),
     };
-    let settings = server::Settings {
-        max_streams: config.xds.max_streams,
-        preface_timeout: PREFACE_TIMEOUT,
-        keepalive_interval: config.xds.keepalive_interval,
-        keepalive_timeout: config.xds.keepalive_timeout,
-    };
+    let settings = settings(config);
     let served = tokio::select! {
         served = server::serve(listeners.xds, context, &settings, shutdown) => served.map_err(RunError::from),
         ended = tasks.join_next() => Err(RunError::Task(ended.and_then(Result::err))),
@@ -177,6 +167,15 @@ pub async fn run(
     admin_ends.begin();
     flush(&registered).await;
     served
+}
+
+fn settings(config: &Config) -> server::Settings {
+    server::Settings {
+        max_streams: config.xds.max_streams,
+        preface_timeout: PREFACE_TIMEOUT,
+        keepalive_interval: config.xds.keepalive_interval,
+        keepalive_timeout: config.xds.keepalive_timeout,
+    }
 }
 
 fn supervise(configured: ConfiguredRegistry, config: &Config, tasks: &mut JoinSet<()>) -> Registered {
@@ -191,9 +190,17 @@ fn supervise(configured: ConfiguredRegistry, config: &Config, tasks: &mut JoinSe
     registered
 }
 
-/// Writes the last known good of all registries.
+/// Writes the last known good of all registries, as far as a disk allows.
 async fn flush(registered: &[Registered]) {
-    for registered in registered {
-        registered.intake.flush(&registered.feed).await;
+    let written = registered.iter().map(|registered| registered.intake.flush(&registered.feed));
+    if tokio::time::timeout(FLUSH_TIMEOUT, futures_util::future::join_all(written)).await.is_err() {
+        tracing::warn!("writing the last known good of all registries takes too long");
     }
+}
+
+/// At once when the end begins, for the drain may be cut short. What changes after that is written after it.
+async fn flush_early(registered: Vec<Registered>, shutdown: Shutdown) {
+    shutdown.begun().await;
+    flush(&registered).await;
+    std::future::pending().await
 }

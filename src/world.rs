@@ -94,12 +94,15 @@ impl World {
     /// were waited for long enough, and the first mesh is there ([`World::mesh`]).
     pub fn waiting(&self) -> Vec<Waiting> {
         let waits = |registered: &&Registered| registered.intake.standing().known.is_none();
-        let waiting = |registered: &Registered| Waiting {
-            registry: Arc::clone(&registered.name),
-            reason: match registered.feed.health() {
+        let waiting = |registered: &Registered| {
+            let mut reason = match registered.feed.health() {
                 RegistryHealth::Degraded(trouble) => trouble.error.chain(),
                 RegistryHealth::Connecting | RegistryHealth::Live => "has not answered yet".to_owned(),
-            },
+            };
+            if let Some(error) = registered.intake.disk().and_then(|disk| disk.error) {
+                reason.push_str(&format!("; last known good: {error}"));
+            }
+            Waiting { registry: Arc::clone(&registered.name), reason }
         };
         self.0.registries.iter().filter(waits).map(waiting).collect()
     }

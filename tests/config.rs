@@ -64,6 +64,14 @@ fn bad_configurations_are_refused_with_place_and_hint() {
             &["pilot.toml:2:19: mesh.connect_timeout: 0 makes no sense here: expected a longer time"],
         ),
         (
+            "[guard]\nshare_percent = 100\nhold = \"0s\"\n[state]\ndir = \"\"\n",
+            &[
+                "pilot.toml:2:17: guard.share_percent: 100 does not fit: expected a whole number from 1 to 99, like 50",
+                "pilot.toml:3:8: guard.hold: 0 makes no sense here: expected a longer time",
+                "pilot.toml:5:7: state.dir: is empty: expected the path of a folder, like \"state\"",
+            ],
+        ),
+        (
             "[admin]\nlisten = \"127.0.0.1:18000\"\n",
             &[
                 "pilot.toml:2:10: admin.listen: 127.0.0.1:18000 collides with xds.listen, which is 127.0.0.1:18000: expected another port",
@@ -183,13 +191,14 @@ fn registries_of_the_file_have_variables() {
 fn paths_are_relative_to_the_file_that_names_them() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pilot.toml");
-    std::fs::write(&file, "[registry.a]\nfile.path = \"a.toml\"\n[registry.b]\nfile.path = \"b.toml\"\n")
-        .unwrap();
+    let registries = "[registry.a]\nfile.path = \"a.toml\"\n[registry.b]\nfile.path = \"b.toml\"\n";
+    std::fs::write(&file, format!("[state]\ndir = \"state\"\n{registries}")).unwrap();
     let environment = BTreeMap::from([("PILOT_REGISTRY_B_FILE_PATH".to_owned(), "c.toml".to_owned())]);
     let loaded = load(&file, &environment, &[]).unwrap();
     let path = |name: &str| loaded.config.registry[name].file.as_ref().unwrap().path.clone();
     assert_eq!(path("a"), folder.path().join("a.toml"));
     assert_eq!(path("b"), Path::new("c.toml"));
+    assert_eq!(loaded.config.state.dir, Some(folder.path().join("state")));
 }
 
 #[test]

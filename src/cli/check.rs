@@ -111,3 +111,27 @@ fn table_of(heading: &str, problems: &[Problem]) -> String {
 fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_that_is_asked_over_the_network_is_not_looked_at() {
+        let found = |name: &str, count| Inspected {
+            registry: name.into(),
+            kind: "any",
+            priority: 0,
+            services: count,
+            endpoints: count,
+        };
+        let registries = vec![found("near", Some(2)), found("remote", None)];
+        let (config, problems, warnings) = ("pilot.toml".to_owned(), Vec::new(), Vec::new());
+        let shown = Report { ok: true, config, registries, problems, warnings }.table();
+        let expected = "REGISTRY  KIND  PRIORITY  SERVICES       ENDPOINTS\n\
+                        near      any   0         2              2\n\
+                        remote    any   0         not looked at  not looked at\n\n\
+                        pilot.toml is in order: 2 registries, 2 services, 2 endpoints";
+        assert_eq!(shown, expected);
+    }
+}

@@ -175,3 +175,20 @@ async fn what_cannot_be_saved_is_shown() {
     let metrics = pilot.get("/metrics").await.body;
     assert!(metrics.contains("pilot_registry_save_failing{registry=\"east\"} 1\n"), "{metrics}");
 }
+
+#[tokio::test]
+async fn a_file_that_is_not_believed_is_named_where_pilot_says_what_it_waits_for() {
+    let folder = TempDir::new().unwrap();
+    let policy = with_disk(&folder);
+    std::fs::write(policy.state.as_ref().unwrap().store.path(), "services = []").unwrap();
+    let pilot = pilot_with(&["east"], &policy).await;
+    pilot.feeds[0].attempt_failed(RegistryError::unavailable("nobody is there"));
+    let told = |answer: &Answer| answer.body.contains("nobody is there; last known good: ");
+    let answer = pilot.get_until("/readyz", told).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        answer.body.contains("east.snapshot is not used: it is no file of pilot's; set aside as "),
+        "{}",
+        answer.body
+    );
+}
