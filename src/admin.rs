@@ -40,7 +40,7 @@ pub use readiness::{Readiness, WaitingFor};
 pub use registries::{DiskReport, HeldReport, RegistryReport, RegistryTrouble, Released};
 pub use reply::{Failure, Reply};
 pub use resources::{ResourceReport, ResourcesReport};
-pub use services::{EndpointReport, ServiceReport, ServiceSummary, ServicesReport};
+pub use services::{ConflictReport, EndpointReport, ServiceReport, ServiceSummary, ServicesReport};
 
 /// More connections than this wait until others end.
 const CONNECTIONS_MAX: usize = 256;

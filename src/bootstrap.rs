@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use pilot_registry::{Address, Port};
+use pilot_registry::{Address, Locality, Port};
 use serde_json::{Value, json};
 
 use crate::proxy::DEFAULT_XDS_CLUSTER;
@@ -19,6 +19,8 @@ pub struct BootstrapOptions {
     /// The group of clients that it is in. Envoy does not start without one: an empty one is written as
     /// [`DEFAULT_NODE_CLUSTER`].
     pub node_cluster: String,
+    /// Where the client runs. Empty parts are not written.
+    pub locality: Locality,
     /// Where pilot serves xDS.
     pub xds: XdsAddress,
     /// Where Envoy serves its own admin pages, if at all.
@@ -133,7 +135,14 @@ fn node(options: &BootstrapOptions) -> Value {
         "" => DEFAULT_NODE_CLUSTER,
         cluster => cluster,
     };
-    json!({ "id": options.node_id, "cluster": cluster })
+    let mut node = json!({ "id": options.node_id, "cluster": cluster });
+    let Locality { region, zone, sub_zone } = &options.locality;
+    for (key, part) in [("region", region), ("zone", zone), ("sub_zone", sub_zone)] {
+        if !part.is_empty() {
+            node["locality"][key] = json!(part);
+        }
+    }
+    node
 }
 
 /// Clusters and listeners; what they refer to says itself where it comes from. Envoy waits for both

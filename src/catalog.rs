@@ -6,11 +6,14 @@
 //!  Feed ──► intake                                   ┘
 //! ```
 
+mod conflict;
 mod guard;
 mod intake;
+mod localities;
 mod merge;
 pub mod state;
 
+pub use conflict::{Conflict, Field, Opinion};
 pub use guard::{Guard, GuardSettings, Held};
 pub use intake::{DiskStatus, Intake, Known, Origin, Policy, Standing, StatePolicy};
 pub use merge::{Catalog, CatalogService, Part, Source};

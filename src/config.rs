@@ -164,12 +164,25 @@ pub struct Mesh {
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub connect_timeout: Duration,
+    /// Whether where a proxy runs (node.locality) decides which endpoints it uses first.
+    pub locality: LocalityPreference,
 }
 
 impl Default for Mesh {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(5) }
+        Self { connect_timeout: Duration::from_secs(5), locality: LocalityPreference::Ignore }
     }
+}
+
+/// What a proxy's own locality is to its choice of endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LocalityPreference {
+    /// Nothing: all endpoints share the load.
+    Ignore,
+    /// Endpoints in its sub-zone go before those in its zone, then its region, then all others; those that
+    /// are farther away take over when nearer ones are unhealthy.
+    Prefer,
 }
 
 /// `[router]`
@@ -226,6 +239,7 @@ impl From<&Config> for crate::mesh::MeshOptions {
             connect_timeout: config.mesh.connect_timeout,
             bind: config.router.bind,
             http_listen: config.router.http_listen,
+            prefer_near: config.mesh.locality == LocalityPreference::Prefer,
         }
     }
 }

@@ -27,6 +27,7 @@ use std::pin::pin;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use pilot_registry::Locality;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -175,6 +176,7 @@ fn bootstrap(config: &Config, envoy_admin: SocketAddr) -> serde_json::Value {
     bootstrap::envoy(&BootstrapOptions {
         node_id: "demo".into(),
         node_cluster: "demo".into(),
+        locality: Locality::default(),
         xds: config.xds.listen.into(),
         admin: Some(envoy_admin),
         streams: Streams::Aggregated,

@@ -23,10 +23,17 @@ pub struct MeshOptions {
     pub bind: IpAddr,
     /// Where routers serve every HTTP service by Host header. `[router] http_listen`.
     pub http_listen: Option<SocketAddr>,
+    /// Whether a proxy is told to use the endpoints near to it first. `[mesh] locality`.
+    pub prefer_near: bool,
 }
 
 impl Default for MeshOptions {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(5), bind: Ipv4Addr::LOCALHOST.into(), http_listen: None }
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            bind: Ipv4Addr::LOCALHOST.into(),
+            http_listen: None,
+            prefer_near: false,
+        }
     }
 }

@@ -40,6 +40,7 @@ struct Stream {
     delta: bool,
     peer: Option<SocketAddr>,
     connected_at: SystemTime,
+    scope: Mutex<Scope>,
     /// Boxed, because most streams of clients that do not aggregate have one type.
     types: Mutex<[Option<Box<TypeStatus>>; 4]>,
 }
@@ -76,6 +77,7 @@ impl Proxies {
             delta,
             peer,
             connected_at: SystemTime::now(),
+            scope: Mutex::new(proxy.scope(transport)),
             types: Mutex::default(),
         });
         let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
@@ -106,12 +108,12 @@ impl Proxies {
                 *wildcard |= status.as_ref().is_some_and(|status| status.wildcard);
             }
         }
-        Some(Subscriber { scope: newest.proxy.scope(newest.transport), wildcard })
+        Some(Subscriber { scope: lock(&newest.scope).clone(), wildcard })
     }
 
     /// The scopes of all streams.
     pub fn scopes(&self) -> BTreeSet<Scope> {
-        self.streams().iter().map(|stream| stream.proxy.scope(stream.transport)).collect()
+        self.streams().iter().map(|stream| lock(&stream.scope).clone()).collect()
     }
 
     /// How many proxies there are.
@@ -132,6 +134,11 @@ impl Proxies {
 }
 
 impl Connection {
+    /// Records what the proxy's configuration depends on now.
+    pub fn follows(&self, scope: Scope) {
+        *lock(&self.stream.scope) = scope;
+    }
+
     /// Records what became of a type on this stream.
     pub fn update(&self, kind: ResourceType, change: impl FnOnce(&mut TypeStatus)) {
         change(lock(&self.stream.types)[kind as usize].get_or_insert_default());
@@ -159,7 +166,7 @@ impl Stream {
             .to_owned(),
             delta: self.delta,
             peer: self.peer.map(|peer| peer.to_string()),
-            scope: self.proxy.scope(self.transport).to_string(),
+            scope: lock(&self.scope).to_string(),
             connected_at: crate::rfc3339::format(self.connected_at),
             types: reports.collect(),
         }

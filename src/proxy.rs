@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::google::protobuf::value::Kind;
+use pilot_registry::Locality;
 
 /// What a proxy is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +61,8 @@ pub struct Proxy {
     pub role: Role,
     /// The client's name and version as it tells them: `envoy 1.40.0`.
     pub user_agent: Arc<str>,
+    /// `node.locality`: where it runs. Empty parts are unknown.
+    pub locality: Locality,
     /// The cluster of its bootstrap that leads to pilot, for clients that do not use ADS:
     /// `node.metadata.XDS_CLUSTER`, or `pilot`.
     xds_cluster: Arc<str>,
@@ -73,6 +76,7 @@ const MAX_NODE_ID: usize = 1024;
 const MAX_NODE_CLUSTER: usize = 1024;
 const MAX_XDS_CLUSTER: usize = 256;
 const MAX_USER_AGENT: usize = 1024;
+const MAX_LOCALITY_PART: usize = 256;
 
 /// A node that cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -109,6 +113,7 @@ impl Proxy {
         fits("node.id", &node.id, MAX_NODE_ID)?;
         fits("node.cluster", &node.cluster, MAX_NODE_CLUSTER)?;
         fits("node.metadata.XDS_CLUSTER", xds_cluster, MAX_XDS_CLUSTER)?;
+        let locality = locality(node)?;
         let parts: Vec<&str> = node.id.split('~').collect();
         let role = match parts.as_slice() {
             [role, _ip, _name, _domain] => Role::from_word(role),
@@ -119,11 +124,13 @@ impl Proxy {
             cluster: node.cluster.as_str().into(),
             role: role.unwrap_or(Role::Router),
             user_agent: user_agent(node).into(),
+            locality,
             xds_cluster: xds_cluster.into(),
         })
     }
 
-    /// The key of everything that this proxy's configuration depends on, when it asks like that.
+    /// The key of everything that this proxy's configuration depends on when it asks like that, and where it
+    /// runs does not matter.
     pub fn scope(&self, transport: Transport) -> Scope {
         let config_source = match transport {
             Transport::Ads => ConfigSource::Ads,
@@ -131,7 +138,7 @@ impl Proxy {
                 ConfigSource::PerType { cluster: Arc::clone(&self.xds_cluster), delta }
             }
         };
-        Scope { role: self.role, config_source }
+        Scope { role: self.role, config_source, locality: Locality::default() }
     }
 }
 
@@ -154,9 +161,17 @@ pub struct Scope {
     pub role: Role,
     /// Where resources that others refer to come from.
     pub config_source: ConfigSource,
+    /// What its endpoints are near to or far from; empty where that makes no difference.
+    pub locality: Locality,
 }
 
 impl Scope {
+    /// The scope of proxies like this one to which nothing is near.
+    #[must_use]
+    pub fn anywhere(&self) -> Self {
+        Self { locality: Locality::default(), ..self.clone() }
+    }
+
     /// Whether there are as many scopes like this one as clients think up names: it is neither of ADS, nor
     /// has it the usual name.
     pub fn has_chosen_name(&self) -> bool {
@@ -175,8 +190,23 @@ impl fmt::Display for Scope {
             ConfigSource::PerType { cluster, delta } => {
                 write!(f, "/{}/{cluster}", if *delta { "delta" } else { "sotw" })
             }
+        }?;
+        if self.locality == Locality::default() {
+            return Ok(());
         }
+        let Locality { region, zone, sub_zone } = &self.locality;
+        let parts = [region, zone, sub_zone].map(String::as_str).join("/");
+        write!(f, " near {}", parts.trim_end_matches('/'))
     }
+}
+
+fn locality(node: &Node) -> Result<Locality, NodeError> {
+    let Some(locality) = &node.locality else { return Ok(Locality::default()) };
+    fits("node.locality.region", &locality.region, MAX_LOCALITY_PART)?;
+    fits("node.locality.zone", &locality.zone, MAX_LOCALITY_PART)?;
+    fits("node.locality.sub_zone", &locality.sub_zone, MAX_LOCALITY_PART)?;
+    let [region, zone, sub_zone] = [&locality.region, &locality.zone, &locality.sub_zone].map(String::clone);
+    Ok(Locality { region, zone, sub_zone })
 }
 
 fn fits(part: &'static str, text: &str, max: usize) -> Result<(), NodeError> {

@@ -8,9 +8,10 @@ mod writing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{ConfigError, Registrar, ServiceRegistry};
+use pilot_registry::{ConfigError, Registrar, ServiceRegistry, Snapshot};
 use serde::Serialize;
 
+use crate::catalog::Source;
 use crate::config::{Kind, Loaded, Problem, Problems, RegistryEntry};
 
 pub use writing::{ConfiguredRegistrar, registrar};
@@ -72,26 +73,30 @@ pub fn build(loaded: &Loaded) -> Result<Vec<ConfiguredRegistry>, Problems> {
     if problems.is_empty() { Ok(built) } else { Err(Problems(problems)) }
 }
 
-/// Looks at all registries once: what they have, and all that is wrong with it. Reads files.
-pub fn inspect(loaded: &Loaded) -> (Vec<Inspected>, Vec<Problem>) {
-    let (mut found, mut problems) = (Vec::new(), Vec::new());
+/// Looks at all registries once: what they have, all that is wrong with it, and what can be merged. Reads
+/// files.
+pub fn inspect(loaded: &Loaded) -> (Vec<Inspected>, Vec<Problem>, Vec<Source>) {
+    let (mut found, mut problems, mut sources) = (Vec::new(), Vec::new(), Vec::new());
     for (name, entry, kind) in entries(loaded) {
         if let Err(error) = registry(&kind) {
             problems.push(refused(loaded, name, &kind, &error));
             continue;
         }
         let content = look(&kind);
-        let count = |count: fn(&Content) -> usize| content.as_ref().map(count);
+        let count = |count: fn(&Snapshot) -> usize| content.as_ref().map(|content| count(&content.snapshot));
         found.push(Inspected {
             registry: name.into(),
             kind: kind.as_str(),
             priority: entry.priority,
-            services: count(|content| content.services),
-            endpoints: count(|content| content.endpoints),
+            services: count(|snapshot| snapshot.services().len()),
+            endpoints: count(Snapshot::endpoint_count),
         });
-        problems.extend(content.into_iter().flat_map(|content| content.problems));
+        let Some(content) = content else { continue };
+        problems.extend(content.problems);
+        let snapshot = Arc::new(content.snapshot);
+        sources.push(Source { registry: name.into(), priority: entry.priority, snapshot });
     }
-    (found, problems)
+    (found, problems, sources)
 }
 
 /// The JSON schema (draft 2020-12) of the files of a file registry.
@@ -179,8 +184,7 @@ fn writable_kinds() -> Vec<&'static str> {
 
 /// What one look at a registry shows.
 struct Content {
-    services: usize,
-    endpoints: usize,
+    snapshot: Snapshot,
     problems: Vec<Problem>,
 }
 
@@ -196,8 +200,8 @@ fn look(kind: &Kind<'_>) -> Option<Content> {
                 ..Problem::with_file(problem.file.display().to_string(), problem.message)
             };
             Some(Content {
-                services: loaded.services.len(),
-                endpoints: loaded.services.iter().map(|service| service.endpoints.len()).sum(),
+                // The adapter has left out all but one of a host.
+                snapshot: Snapshot::new(loaded.services).unwrap_or_default(),
                 problems: loaded.problems.into_iter().map(problem).collect(),
             })
         }

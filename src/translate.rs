@@ -5,8 +5,10 @@
 //!        │                                                                    │
 //!        ▼                                                                    ▼
 //!  clusters, endpoints                           listeners, virtual hosts, gRPC listeners
-//!        └──────────────► Translator: a fragment per service, patched into ◄──┘
+//!        └──────────────► Common: a fragment per service, patched into ◄──────┘
 //!                         one set per type; routes are put together from encoded virtual hosts
+//!                            │
+//!                         Nearby: other priorities of endpoints, by locality; all else is shared
 //! ```
 //!
 //! What a service gets, by protocol and resolution:
@@ -21,18 +23,21 @@
 
 mod claims;
 mod clusters;
+mod common;
 mod conflict;
 mod endpoints;
 mod fragment;
 mod listeners;
 mod names;
+mod nearby;
+mod proximity;
 mod routes;
 mod sockets;
 mod source;
 mod translator;
 
 pub use conflict::{Claim, Claimant, Conflict, Reason};
-pub use translator::Translator;
+pub use translator::{Memo, Translator};
 
 use crate::mesh::Mesh;
 use crate::proxy::Scope;

@@ -12,7 +12,7 @@
 
 mod debounce;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,12 +24,15 @@ use tokio::time::Instant;
 
 use crate::catalog::{Catalog, Source, Standing};
 use crate::mesh::{Mesh, MeshOptions};
-use crate::proxy::Scope;
+use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::ResourceSet;
 use crate::supervisor::Registered;
-use crate::translate::{Conflict, Translator};
+use crate::translate::{Conflict, Memo, Translator};
 
 pub use debounce::Debounce;
+
+/// How many new conflicts between registries are told one by one.
+const CONFLICTS_TOLD: usize = 20;
 
 /// What every proxy may be told, kept up to date by [`World::follow`].
 #[derive(Clone)]
@@ -46,6 +49,7 @@ struct Inner {
 
 struct ScopeState {
     translator: Arc<Mutex<Translator>>,
+    memo: Memo,
     resources: watch::Sender<Option<Arc<ResourceSet>>>,
     conflicts: Arc<[Conflict]>,
     /// Its translation has not been tried yet.
@@ -107,6 +111,18 @@ impl World {
         self.0.registries.iter().filter(waits).map(waiting).collect()
     }
 
+    /// The scope of a proxy as the mesh is now. Where it runs counts as far as some endpoint runs there, too:
+    /// there are no more scopes than places that registries know, whatever clients say.
+    pub fn scope(&self, proxy: &Proxy, transport: Transport) -> Scope {
+        let scope = proxy.scope(transport);
+        match &*self.0.mesh.borrow() {
+            Some(mesh) if mesh.options.prefer_near => {
+                Scope { locality: mesh.catalog.known_part(&proxy.locality), ..scope }
+            }
+            _ => scope,
+        }
+    }
+
     /// Follows the resources of a scope; `None` = not known yet.
     ///
     /// # Errors
@@ -121,14 +137,16 @@ impl World {
         }
         forget_unused(&mut scopes);
         let max = self.0.max_scopes;
-        if scope.has_chosen_name() && scopes.keys().filter(|it| it.has_chosen_name()).count() >= max {
+        if scope.has_chosen_name() && is_one_too_many(&scopes, scope, max) {
             return Err(TooManyScopes(max));
         }
         let resources = watch::Sender::new(None);
         let receiver = resources.subscribe();
-        let translator = Arc::new(Mutex::new(Translator::new(scope.clone())));
+        let alike = scopes.iter().find(|(known, _)| known.anywhere() == scope.anywhere());
+        let memo = alike.map_or_else(|| Memo::new(scope), |(_, state)| state.memo.clone());
+        let translator = Arc::new(Mutex::new(Translator::sharing(scope.clone(), memo.clone())));
         let conflicts = Arc::default();
-        scopes.insert(scope.clone(), ScopeState { translator, resources, conflicts, is_new: true });
+        scopes.insert(scope.clone(), ScopeState { translator, memo, resources, conflicts, is_new: true });
         self.0.scope_added.notify_one();
         Ok(receiver)
     }
@@ -228,6 +246,7 @@ impl World {
         });
         match merged.await {
             Ok(Some(mesh)) => {
+                tell_conflicts(&mesh.catalog, before.as_ref().map(|before| &before.catalog));
                 self.0.mesh.send_replace(Some(mesh));
                 self.translate(changed, translated).await;
             }
@@ -314,6 +333,25 @@ impl World {
     fn scopes(&self) -> MutexGuard<'_, BTreeMap<Scope, ScopeState>> {
         lock(&self.0.scopes)
     }
+}
+
+/// Says in the log what registries disagree about now and did not before.
+fn tell_conflicts(catalog: &Catalog, before: Option<&Catalog>) {
+    let nothing = Catalog::default();
+    let new: Vec<_> = catalog.conflicts_since(before.unwrap_or(&nothing)).collect();
+    for (host, conflict) in new.iter().take(CONFLICTS_TOLD) {
+        tracing::warn!(%host, %conflict, "registries disagree");
+    }
+    if let Some(more) = new.len().checked_sub(CONFLICTS_TOLD).filter(|more| *more > 0) {
+        tracing::warn!(more, "registries disagree about more: `pilot services` shows all");
+    }
+}
+
+/// Whether clients have chosen as many other names as are allowed. One name at several localities counts once.
+fn is_one_too_many(scopes: &BTreeMap<Scope, ScopeState>, scope: &Scope, max: usize) -> bool {
+    let chosen = scopes.keys().filter(|it| it.has_chosen_name()).map(Scope::anywhere);
+    let chosen: BTreeSet<Scope> = chosen.collect();
+    chosen.len() >= max && !chosen.contains(&scope.anywhere())
 }
 
 /// Scopes without a proxy are not kept up to date.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use pilot::bootstrap::{BootstrapOptions, Streams, envoy, grpc};
+use pilot_registry::Locality;
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -15,6 +16,7 @@ fn options() -> BootstrapOptions {
     BootstrapOptions {
         node_id: "router~127.0.0.1~laptop~local".into(),
         node_cluster: String::new(),
+        locality: Locality::default(),
         xds: "127.0.0.1:18000".parse().unwrap(),
         admin: Some("127.0.0.1:9901".parse().unwrap()),
         streams: Streams::Aggregated,
@@ -33,6 +35,8 @@ fn bootstraps() -> Vec<(&'static str, Value)> {
         ..options()
     };
     let ipv6 = BootstrapOptions { xds: "[::1]:18000".parse().unwrap(), ..options() };
+    let locality = Locality { region: "eu".into(), zone: "a".into(), sub_zone: String::new() };
+    let placed = BootstrapOptions { locality, ..options() };
     let per_type = BootstrapOptions { streams: Streams::PerType, ..options() };
     vec![
         ("ads-delta.yaml", envoy(&options())),
@@ -41,8 +45,10 @@ fn bootstraps() -> Vec<(&'static str, Value)> {
         ("per-type-sotw.yaml", envoy(&BootstrapOptions { delta: false, ..per_type })),
         ("remote.yaml", envoy(&remote)),
         ("ipv6.yaml", envoy(&ipv6)),
+        ("locality.yaml", envoy(&placed)),
         ("grpc.yaml", grpc(&options())),
         ("grpc-ipv6.yaml", grpc(&ipv6)),
+        ("grpc-locality.yaml", grpc(&placed)),
     ]
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use pilot::catalog::{Catalog, Source};
-use pilot_registry::{Protocol, Service};
+use pilot_registry::{Protocol, Resolution, Service};
 use pilot_registry_testkit::{service, snapshot, strategies};
 use proptest::prelude::*;
 
@@ -40,6 +40,66 @@ fn the_preferred_registry_decides_and_then_the_name() {
     let by_name = [source("b", 0, [Arc::clone(&http)]), source("a", 0, [Arc::clone(&tcp)])];
     assert_eq!(protocol(&by_name), Protocol::Tcp);
     assert_eq!(merge(&by_priority).get("a.local").unwrap().ports().len(), 2, "ports are united");
+}
+
+fn conflicts(catalog: &Catalog) -> Vec<String> {
+    catalog.conflicts().map(|(host, conflict)| format!("{host}: {conflict}")).collect()
+}
+
+#[test]
+fn what_registries_disagree_about_is_said_with_what_each_says_and_whose_word_is_taken() {
+    let east = service("a.local").http(80).named_port(90, "admin", Protocol::Http).build();
+    let west = service("a.local")
+        .tcp(80)
+        .named_port(91, "admin", Protocol::Http)
+        .resolution(Resolution::Dns)
+        .namespace("shop")
+        .build();
+    let sources = [source("west", 0, [west]), source("east", 0, [Arc::clone(&east)])];
+    let expected = [
+        "a.local: resolution: registry east says endpoints, registry west says dns, \
+         east decides: of equal priority, its name comes first",
+        "a.local: namespace: registry east says default, registry west says shop, \
+         east decides: of equal priority, its name comes first",
+        "a.local: protocol of port 80: registry east says http, registry west says tcp, \
+         east decides: of equal priority, its name comes first",
+        "a.local: number of port \"admin\": registry east says 90, registry west says 91, \
+         east decides: of equal priority, its name comes first; the service has all of these ports",
+    ];
+    assert_eq!(conflicts(&merge(&sources)), expected);
+
+    let catalog =
+        merge(&[source("east", 1, [east]), source("west", 0, [service("a.local").tcp(80).build()])]);
+    let conflict = &catalog.get("a.local").unwrap().conflicts()[0];
+    let said: Vec<_> =
+        conflict.said.iter().map(|it| (it.registry.as_str(), it.priority, it.value.as_str())).collect();
+    assert_eq!(said, [("west", 0, "tcp"), ("east", 1, "http")]);
+    assert_eq!((conflict.taken().registry.as_str(), conflict.reason()), ("west", "it is preferred"));
+}
+
+/// Unions are no conflicts: that is what several registries are for.
+#[test]
+fn registries_that_complete_each_other_do_not_disagree() {
+    let one = service("a.local").http(80).endpoint("10.0.0.1", 80).alias("a").build();
+    let other = service("a.local").http(80).http(81).endpoint("10.0.0.1", 80).zone("b").weight(7).alias("b");
+    let catalog = merge(&[source("east", 0, [one]), source("west", 1, [other.build()])]);
+    assert_eq!(conflicts(&catalog), Vec::<String>::new());
+}
+
+#[test]
+fn only_what_is_new_is_told() {
+    let http = |host| service(host).http(80).build();
+    let tcp = |host| service(host).tcp(80).build();
+    let sources = |east, west| [source("east", 0, east), source("west", 0, west)];
+    let new = |now: &Catalog, before: &Catalog| -> Vec<String> {
+        now.conflicts_since(before).map(|(host, _)| host.to_string()).collect()
+    };
+    let first = merge(&sources(vec![http("a.local"), http("b.local")], vec![tcp("a.local")]));
+    assert_eq!(new(&first, &Catalog::default()), ["a.local"]);
+    let both = sources(vec![http("a.local"), http("b.local")], vec![tcp("a.local"), tcp("b.local")]);
+    let second = Catalog::merge(&both, &first);
+    assert_eq!(new(&second, &first), ["b.local"]);
+    assert!(new(&first, &second).is_empty());
 }
 
 #[test]

@@ -100,6 +100,29 @@ fn check_looks_into_services_files() {
     assert_eq!(output.status.code(), Some(2));
 }
 
+/// What `serve` would decide is said, and is nothing to stop for.
+#[test]
+fn check_warns_of_what_services_and_registries_disagree_about() {
+    let config = format!("{CONFIG}[registry.other.file]\npath = \"other.toml\"\n");
+    let folder = folder(&config, SERVICES);
+    let other = SERVICES.replace("\"http\"", "\"tcp\"");
+    let clash =
+        other.replace("reviews.local", "ratings.local").replace("9181", "9183").replace("9182", "9184");
+    std::fs::write(folder.path().join("other.toml"), other + &clash).unwrap();
+    let output = pilot(folder.path(), &[], &["check", "-o", "json"]);
+    let report: Value = serde_json::from_str(stdout(&output)).unwrap();
+    let warnings = [
+        "reviews.local: protocol of port 9080: registry local says http, registry other says tcp, \
+         local decides: of equal priority, its name comes first",
+        "listener 127.0.0.1:9080: claimed by reviews.local:9080, goes to ratings.local:9080: \
+         its host comes first in the alphabet",
+    ];
+    assert_eq!(report["warnings"], json!(warnings.map(|message| json!({ "message": message }))));
+    assert_eq!((&report["ok"], output.status.code()), (&json!(true), Some(0)));
+    let output = pilot(folder.path(), &[], &["check"]);
+    assert!(warnings.iter().all(|warning| stdout(&output).contains(warning)), "{}", stdout(&output));
+}
+
 #[test]
 fn check_misses_what_is_not_there() {
     let folder = tempfile::tempdir().unwrap();

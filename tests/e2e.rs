@@ -29,6 +29,7 @@ mod e2e {
     mod grpc;
     mod isolation;
     mod lifecycle;
+    mod locality;
     mod mesh;
     mod outages;
     mod platform;

@@ -1,18 +1,20 @@
 //! From registries to resources: supervisor, catalog and world together, on the virtual clock.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pilot::catalog::Policy;
 use pilot::mesh::MeshOptions;
-use pilot::proxy::{ConfigSource, Role, Scope};
+use pilot::proxy::{ConfigSource, Proxy, Role, Scope, Transport};
 use pilot::resources::{ResourceSet, ResourceType};
 use pilot::supervisor::{Registered, supervise};
 use pilot::world::{Debounce, TooManyScopes, World};
-use pilot_registry::{RegistryError, RegistryHealth, Service, Snapshot, channel};
-use pilot_registry_testkit::{Script, Scripted, service, snapshot};
+use pilot_envoy_api::envoy::config::core::v3 as core;
+use pilot_registry::{Locality, RegistryError, RegistryHealth, Service, Snapshot, channel};
+use pilot_registry_testkit::{Script, Scripted, ServiceBuilder, service, snapshot};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -32,21 +34,28 @@ struct Fixture {
 type Sets = watch::Receiver<Option<Arc<ResourceSet>>>;
 
 fn router() -> Scope {
-    Scope { role: Role::Router, config_source: ConfigSource::Ads }
+    Scope { role: Role::Router, config_source: ConfigSource::Ads, locality: Locality::default() }
 }
 
 fn start(names: &[&str]) -> Fixture {
-    start_with(names.iter().map(|name| (*name, Policy::default())))
+    start_with(names.iter().map(|name| (*name, Policy::default())), MeshOptions::default())
+}
+
+/// The same, with one registry, and proxies that prefer what is near to them.
+fn start_near(name: &str) -> Fixture {
+    let options = MeshOptions { prefer_near: true, ..MeshOptions::default() };
+    start_with([(name, Policy::default())].into_iter(), options)
 }
 
 /// The same, with registries that may be missing for ten seconds.
 fn start_optional<const N: usize>(registries: [(&'static str, bool); N]) -> Fixture {
     let patience = |optional: bool| optional.then_some(Duration::from_secs(10));
     let policy = |optional| Policy { patience: patience(optional), ..Policy::default() };
-    start_with(registries.into_iter().map(|(name, optional)| (name, policy(optional))))
+    let registries = registries.into_iter().map(|(name, optional)| (name, policy(optional)));
+    start_with(registries, MeshOptions::default())
 }
 
-fn start_with<'a>(registries: impl Iterator<Item = (&'a str, Policy)>) -> Fixture {
+fn start_with<'a>(registries: impl Iterator<Item = (&'a str, Policy)>, options: MeshOptions) -> Fixture {
     let mut tasks = JoinSet::new();
     let (mut scripts, mut registered) = (Vec::new(), Vec::new());
     for (priority, (name, policy)) in (0..).zip(registries) {
@@ -57,7 +66,7 @@ fn start_with<'a>(registries: impl Iterator<Item = (&'a str, Policy)>) -> Fixtur
         tasks.spawn(async move { supervise(&east, &registry, &sink).await });
         scripts.push(script);
     }
-    let world = World::new(registered, MeshOptions::default(), MAX_SCOPES);
+    let world = World::new(registered, options, MAX_SCOPES);
     tasks.spawn({
         let world = world.clone();
         async move { world.follow(Debounce::new(QUIET, MAX_DELAY), |_| ()).await }
@@ -269,7 +278,8 @@ async fn proxies_of_one_scope_share_one_set() {
     let (mut one, mut other) = (world.subscribe(&router()).unwrap(), world.subscribe(&router()).unwrap());
     let (one, other) = (until(&mut one, |_| true).await, until(&mut other, |_| true).await);
     assert!(Arc::ptr_eq(&one, &other));
-    let sidecar = Scope { role: Role::Sidecar, config_source: ConfigSource::Ads };
+    let sidecar =
+        Scope { role: Role::Sidecar, config_source: ConfigSource::Ads, locality: Locality::default() };
     let other = until(&mut world.subscribe(&sidecar).unwrap(), |_| true).await;
     assert!(!Arc::ptr_eq(&one, &other));
 }
@@ -288,7 +298,11 @@ async fn another_pilot_with_the_same_services_has_the_same_versions() {
 }
 
 fn named(role: Role, cluster: &str) -> Scope {
-    Scope { role, config_source: ConfigSource::PerType { cluster: cluster.into(), delta: true } }
+    Scope {
+        role,
+        config_source: ConfigSource::PerType { cluster: cluster.into(), delta: true },
+        locality: Locality::default(),
+    }
 }
 
 /// P19: names that clients think up are limited, and cost neither the ADS proxies nor the usual name anything.
@@ -304,7 +318,8 @@ async fn a_flood_of_names_is_refused_and_ads_is_served() {
     assert_eq!(refused[0].as_ref().unwrap_err(), &TooManyScopes(MAX_SCOPES));
     assert!(TooManyScopes(MAX_SCOPES).to_string().contains("[xds] max_scopes"));
 
-    let sidecar = Scope { role: Role::Sidecar, config_source: ConfigSource::Ads };
+    let sidecar =
+        Scope { role: Role::Sidecar, config_source: ConfigSource::Ads, locality: Locality::default() };
     let mut late = world.subscribe(&sidecar).unwrap();
     let mut usual = world.subscribe(&named(Role::Ingress, "pilot")).unwrap();
     for sets in [&mut early, &mut late, &mut usual].into_iter().chain(followed.iter_mut().flatten()) {
@@ -318,6 +333,72 @@ async fn a_flood_of_names_is_refused_and_ads_is_served() {
     let mut next = world.subscribe(&named(Role::Router, "flood-99")).unwrap();
     until(&mut next, |set| clusters(set) == ["outbound|80||b.local"]).await;
     assert!(world.subscribe(&named(Role::Router, "flood-98")).is_err());
+}
+
+fn proxy_at(region: &str, zone: &str, sub_zone: &str) -> Proxy {
+    let locality = core::Locality { region: region.into(), zone: zone.into(), sub_zone: sub_zone.into() };
+    let node = core::Node { id: "envoy".into(), locality: Some(locality), ..Default::default() };
+    Proxy::from_node(Some(&node)).unwrap()
+}
+
+fn placed(zones: &[&str]) -> Arc<Service> {
+    let with = |builder: ServiceBuilder, (at, zone): (u32, &&str)| {
+        builder.endpoint(&format!("10.0.0.{at}"), 8080).region("eu").zone(zone)
+    };
+    (1..).zip(zones).fold(service("a.local").http(80), with).build()
+}
+
+/// However many places clients think up, those count where endpoints are.
+#[tokio::test(start_paused = true)]
+async fn places_that_no_endpoint_has_make_no_scopes() {
+    let Fixture { world, scripts, _tasks } = start_near("east");
+    let scope = |proxy: &Proxy| world.scope(proxy, Transport::Ads);
+    assert_eq!(scope(&proxy_at("eu", "a", "")), router(), "nothing is known yet");
+    scripts[0].publish(snapshot([placed(&["a", "b"])])).await;
+    until(&mut world.subscribe(&router()).unwrap(), |_| true).await;
+
+    let named = |proxy: &Proxy| scope(proxy).to_string();
+    assert_eq!(named(&proxy_at("eu", "a", "rack-1")), "router near eu/a");
+    let invented: BTreeSet<String> =
+        (0..1_000).map(|n| named(&proxy_at("eu", &format!("z{n}"), ""))).collect();
+    assert_eq!(invented, BTreeSet::from(["router near eu".to_owned()]));
+    let invented: BTreeSet<String> =
+        (0..1_000).map(|n| named(&proxy_at(&format!("r{n}"), "a", ""))).collect();
+    assert_eq!(invented, BTreeSet::from(["router".to_owned()]));
+
+    let mut sets = world.subscribe(&router()).unwrap();
+    let before = until(&mut sets, |_| true).await;
+    scripts[0].publish(snapshot([placed(&["b"])])).await;
+    until(&mut sets, |set| set.generation() > before.generation()).await;
+    assert_eq!(named(&proxy_at("eu", "a", "")), "router near eu", "nothing is there any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nearness_is_not_asked_for_places_make_no_scopes() {
+    let Fixture { world, scripts, _tasks } = start(&["east"]);
+    scripts[0].publish(snapshot([placed(&["a", "b"])])).await;
+    until(&mut world.subscribe(&router()).unwrap(), |_| true).await;
+    assert_eq!(world.scope(&proxy_at("eu", "a", ""), Transport::Ads), router());
+}
+
+/// Only endpoints differ from place to place: all else is there once.
+#[tokio::test(start_paused = true)]
+async fn proxies_of_different_places_share_all_but_endpoints() {
+    let Fixture { world, scripts, _tasks } = start_near("east");
+    scripts[0].publish(snapshot([placed(&["a", "b"]), b()])).await;
+    until(&mut world.subscribe(&router()).unwrap(), |_| true).await;
+    let scopes = ["a", "b"].map(|zone| world.scope(&proxy_at("eu", zone, ""), Transport::Ads));
+    let mut sets = scopes.map(|scope| world.subscribe(&scope).unwrap());
+    let one = until(&mut sets[0], |_| true).await;
+    let other = until(&mut sets[1], |_| true).await;
+    for kind in [ResourceType::Cluster, ResourceType::Listener, ResourceType::Route] {
+        assert!(Arc::ptr_eq(one.of(kind), other.of(kind)), "{kind}");
+    }
+    let endpoints =
+        |set: &ResourceSet, name: &str| Arc::clone(set.of(ResourceType::Endpoint).get(name).unwrap());
+    let (differs, same) = ("outbound|80||a.local", "outbound|80||b.local");
+    assert_ne!(endpoints(&one, differs), endpoints(&other, differs));
+    assert!(Arc::ptr_eq(&endpoints(&one, same), &endpoints(&other, same)));
 }
 
 /// A scope that is new is translated alone: who asks for one does not have all others translated again.

@@ -20,8 +20,8 @@ use pilot::catalog::{Catalog, Source};
 use pilot::mesh::{Mesh, MeshOptions};
 use pilot::proxy::{ConfigSource, Role, Scope};
 use pilot::resources::ResourceSet;
-use pilot::translate::{Translator, translate};
-use pilot_registry::{Service, Snapshot};
+use pilot::translate::{Memo, Translator, translate};
+use pilot_registry::{Locality, Service, Snapshot};
 use tokio::time::Instant;
 
 use machine::Process;
@@ -50,6 +50,8 @@ fn measure(count: usize, runs: usize, changes: usize) {
     let peak = process.peak().saturating_sub(before) >> 20;
     println!("{:<30} {peak:>10} MiB", "  most memory above the mesh's");
 
+    near(&mesh, &process);
+
     let mut world = World::new(services, mesh);
     let middle = count / 2;
     world.follow("one endpoint", changes, |services, step| {
@@ -66,6 +68,27 @@ fn measure(count: usize, runs: usize, changes: usize) {
         services.push(services::service(count + step as usize, ENDPOINTS, 0));
     });
     println!();
+}
+
+/// What each locality costs beside the scope that all share: two of three have endpoints of their own.
+fn near(mesh: &Mesh, process: &Process) {
+    let memo = Memo::new(&scope());
+    let mut common = Translator::sharing(scope(), memo.clone());
+    let kept = common.translate(mesh);
+    let before = process.resident();
+    let mut held = Vec::new();
+    let zones = ["a", "b", "c"]
+        .map(|zone| Scope { locality: Locality { zone: zone.into(), ..Locality::default() }, ..scope() });
+    let times = zones.map(|scope| {
+        let mut translator = Translator::sharing(scope, memo.clone());
+        let (translation, time) = timed(|| translator.translate(mesh));
+        held.push((translator, translation));
+        time
+    });
+    print("one more of 3 localities", &times.into_iter().collect());
+    let grown = process.resident().saturating_sub(before) >> 20;
+    println!("{:<30} {grown:>10} MiB", "  memory of all 3");
+    drop((common, kept, held));
 }
 
 /// A mesh that is followed from change to change, as pilot does it.
@@ -107,7 +130,7 @@ impl World {
 }
 
 fn scope() -> Scope {
-    Scope { role: Role::Router, config_source: ConfigSource::Ads }
+    Scope { role: Role::Router, config_source: ConfigSource::Ads, locality: Locality::default() }
 }
 
 fn mesh(services: &[Arc<Service>]) -> Mesh {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use pilot_registry::{Endpoint, Health, Labels, Locality, Resolution, ServicePort};
+use pilot_registry::{Address, Endpoint, Health, Labels, Locality, Port, Resolution, ServicePort};
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
 use super::reply::Failure;
-use crate::catalog::{CatalogService, Part};
+use crate::catalog::{CatalogService, Conflict, Opinion, Part};
 use crate::mesh::Mesh;
 
 /// How many names are offered for one that is not known.
@@ -33,10 +33,28 @@ pub struct ServiceSummary {
     pub ports: Vec<ServicePort>,
     /// The registries that know it, preferred first.
     pub registries: Vec<String>,
-    /// How many endpoints it has.
+    /// What they say differently of it.
+    #[serde(default)]
+    pub conflicts: Vec<ConflictReport>,
+    /// How many endpoints it has. One that several registries know counts once.
     pub endpoints: usize,
     /// How many of them are in which health, as the platform says.
     pub health: BTreeMap<Health, usize>,
+}
+
+/// Something that registries say differently of one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictReport {
+    /// What they disagree about: `protocol of port 80`.
+    pub field: String,
+    /// The registry whose word is taken.
+    pub taken: String,
+    /// Why it is.
+    pub reason: String,
+    /// What each says, preferred first.
+    pub said: Vec<Opinion>,
+    /// All of that in a sentence.
+    pub message: String,
 }
 
 /// One service with all that is known of it.
@@ -76,6 +94,9 @@ pub struct EndpointReport {
     pub registry: String,
     /// The registry's priority; 0 is preferred.
     pub priority: u32,
+    /// The registry whose word on this endpoint is taken instead, where a preferred one knows it, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadowed_by: Option<String>,
 }
 
 impl ServicesReport {
@@ -95,7 +116,8 @@ impl ServicesReport {
 impl ServiceSummary {
     fn of(service: &CatalogService) -> Self {
         let mut health: BTreeMap<Health, usize> = BTreeMap::new();
-        for (_, endpoint) in service.endpoints() {
+        let used = instances(service).filter(|(.., shadowed_by)| shadowed_by.is_none());
+        for (_, endpoint, _) in used {
             *health.entry(endpoint.health).or_default() += 1;
         }
         Self {
@@ -103,6 +125,7 @@ impl ServiceSummary {
             aliases: service.aliases().iter().map(ToString::to_string).collect(),
             ports: service.ports().to_vec(),
             registries: service.parts().iter().map(|part| part.registry.to_string()).collect(),
+            conflicts: service.conflicts().iter().map(ConflictReport::of).collect(),
             endpoints: health.values().sum(),
             health,
         }
@@ -127,16 +150,13 @@ impl ServiceReport {
             resolution: lead.resolution,
             virtual_addresses: service.virtual_addresses().iter().map(ToString::to_string).collect(),
             labels: lead.labels.clone(),
-            instances: service
-                .endpoints()
-                .map(|(part, endpoint)| EndpointReport::of(part, endpoint))
-                .collect(),
+            instances: instances(service).map(EndpointReport::of).collect(),
         })
     }
 }
 
 impl EndpointReport {
-    fn of(part: &Part, endpoint: &Endpoint) -> Self {
+    fn of((part, endpoint, shadowed_by): Instance<'_>) -> Self {
         Self {
             address: endpoint.address.to_string(),
             ports: endpoint.ports.iter().map(|(port, own)| (port.to_string(), own.get())).collect(),
@@ -146,8 +166,46 @@ impl EndpointReport {
             labels: endpoint.labels.clone(),
             registry: part.registry.to_string(),
             priority: part.priority,
+            shadowed_by: shadowed_by.map(|part| part.registry.to_string()),
         }
     }
+}
+
+impl ConflictReport {
+    fn of(conflict: &Conflict) -> Self {
+        Self {
+            field: conflict.field.to_string(),
+            taken: conflict.taken().registry.clone(),
+            reason: conflict.reason().into(),
+            said: conflict.said.clone(),
+            message: conflict.to_string(),
+        }
+    }
+}
+
+/// An endpoint, the part that it comes from, and the preferred part that has all of it, too.
+type Instance<'a> = (&'a Part, &'a Endpoint, Option<&'a Part>);
+
+/// All endpoints, preferred registries first.
+fn instances(service: &CatalogService) -> impl Iterator<Item = Instance<'_>> {
+    let mut seen: BTreeMap<(&Address, Port, Port), &Part> = BTreeMap::new();
+    let alone = service.parts().len() == 1;
+    service.endpoints().map(move |(part, endpoint)| {
+        if alone {
+            return (part, endpoint, None);
+        }
+        let mut shadowed_by = None;
+        for (port, own) in &endpoint.ports {
+            let first = *seen.entry((&endpoint.address, *port, *own)).or_insert(part);
+            if std::ptr::eq(first, part) {
+                // At least there it is used.
+                shadowed_by = Some(part);
+            } else {
+                shadowed_by = shadowed_by.or(Some(first));
+            }
+        }
+        (part, endpoint, shadowed_by.filter(|by| !std::ptr::eq(*by, part)))
+    })
 }
 
 /// The names that are most like the one that was asked for.

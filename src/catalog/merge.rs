@@ -1,13 +1,17 @@
 //! Many registries -> one catalog.
 //!
-//! A host that several registries know is one service: the union of its endpoints. What the registries
-//! disagree about (ports, protocols, resolution) is decided by the preferred registry: lowest priority
-//! number first, then the registry's name in alphabetical order.
+//! A host that several registries know is one service: the union of its endpoints, ports, aliases and
+//! virtual addresses. What the registries disagree about (a port's protocol, resolution, namespace) is
+//! decided by the preferred registry: lowest priority number first, then the registry's name in
+//! alphabetical order. That they disagree is a [`Conflict`] of the service.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use pilot_registry::{Endpoint, Hostname, Service, ServicePort, Snapshot};
+use pilot_registry::{Endpoint, Hostname, Locality, Service, ServicePort, Snapshot};
+
+use super::conflict::{self, Conflict};
+use super::localities::Localities;
 
 /// One registry's services, as input to the catalog.
 #[derive(Clone, Debug)]
@@ -24,6 +28,7 @@ pub struct Source {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
     services: Vec<Arc<CatalogService>>,
+    localities: Localities,
 }
 
 /// One service, out of one or more registries.
@@ -33,6 +38,7 @@ pub struct CatalogService {
     ports: Vec<ServicePort>,
     aliases: Vec<Hostname>,
     virtual_addresses: Vec<IpAddr>,
+    conflicts: Vec<Conflict>,
 }
 
 /// What one registry says of a service.
@@ -58,7 +64,8 @@ impl CatalogService {
         ports.sort();
         let aliases = union(parts.iter().flat_map(|part| &part.service.aliases));
         let virtual_addresses = union(parts.iter().flat_map(|part| &part.service.virtual_addresses));
-        Self { parts, ports, aliases, virtual_addresses }
+        let conflicts = conflict::between(&parts);
+        Self { parts, ports, aliases, virtual_addresses, conflicts }
     }
 
     /// What the preferred registry says; it decides where registries disagree.
@@ -89,6 +96,11 @@ impl CatalogService {
     /// All addresses that stand for the service as a whole, in order.
     pub fn virtual_addresses(&self) -> &[IpAddr] {
         &self.virtual_addresses
+    }
+
+    /// What the registries say differently of it, and whose word is taken.
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.conflicts
     }
 
     /// All endpoints with the part that they come from, preferred registries first.
@@ -158,19 +170,26 @@ impl Catalog {
         sources.sort_by_key(rank);
         let mut old = previous.services.iter().peekable();
         let mut services = Vec::with_capacity(previous.services.len());
+        let mut localities = previous.localities.clone();
         while let Some(host) = sources.iter().filter_map(Cursor::host).min() {
-            while old.next_if(|old| old.host() < host).is_some() {}
+            while let Some(gone) = old.next_if(|old| old.host() < host) {
+                localities.remove(gone);
+            }
             let known = old.next_if(|old| old.host() == host);
             services.push(match known.filter(|known| known.is_made_of(&sources, host)) {
                 Some(known) => Arc::clone(known),
                 None => {
                     let parts = sources.iter().filter_map(|source| source.part(host));
-                    Arc::new(CatalogService::new(parts.collect()))
+                    let service = Arc::new(CatalogService::new(parts.collect()));
+                    localities.add(&service);
+                    known.into_iter().for_each(|known| localities.remove(known));
+                    service
                 }
             });
             sources.iter_mut().for_each(|source| source.pass(host));
         }
-        Self { services }
+        old.for_each(|gone| localities.remove(gone));
+        Self { services, localities }
     }
 
     /// The services, ordered by host.
@@ -182,6 +201,26 @@ impl Catalog {
     pub fn get(&self, host: &str) -> Option<&Arc<CatalogService>> {
         let at = self.services.binary_search_by(|service| service.host().as_str().cmp(host));
         at.ok().map(|at| &self.services[at])
+    }
+
+    /// The part of a proxy's locality that tells endpoints from each other: some are there, too.
+    pub fn known_part(&self, locality: &Locality) -> Locality {
+        self.localities.known_part(locality)
+    }
+
+    /// Everything that registries disagree about, with the host that it is about.
+    pub fn conflicts(&self) -> impl Iterator<Item = (&Hostname, &Conflict)> {
+        self.services.iter().flat_map(|service| service.conflicts.iter().map(|it| (service.host(), it)))
+    }
+
+    /// What registries disagree about now and did not before, with the host that it is about.
+    pub fn conflicts_since<'a>(
+        &'a self,
+        earlier: &'a Self,
+    ) -> impl Iterator<Item = (&'a Hostname, &'a Conflict)> {
+        self.conflicts().filter(|(host, conflict)| {
+            earlier.get(host.as_str()).is_none_or(|before| !before.conflicts.contains(conflict))
+        })
     }
 
     /// Whether both hold the same allocations, which after [`Catalog::merge`] means: nothing changed.

@@ -2,16 +2,22 @@
 
 use std::process::ExitCode;
 
+use pilot_registry::Locality;
 use serde::Serialize;
 
 use super::{EXIT_INVALID, Global, Output, Table};
+use crate::catalog::{Catalog, Source};
 use crate::config::{Problem, Problems};
+use crate::mesh::{Mesh, MeshOptions};
+use crate::proxy::{ConfigSource, Role, Scope};
 use crate::registries::{self, Inspected};
+use crate::translate::translate;
 
 /// Check the configuration, and the files that it names, without serving
 ///
-/// Says everything that is wrong at once, each with file, line and column. The exit code is 0 when
-/// all is in order and 2 when it is not.
+/// Says everything that is wrong at once, each with file, line and column. What services claim against each
+/// other, and what registries say differently of one service, is a warning: `serve` decides it. The exit
+/// code is 0 when all is in order, warnings or not, and 2 when it is not.
 ///
 /// Example: pilot check --config pilot.toml
 ///
@@ -52,12 +58,24 @@ fn report(global: &Global) -> Report {
     let (registries, problems, warnings) = match global.load_quietly() {
         Err(Problems(problems)) => (Vec::new(), problems, Vec::new()),
         Ok(loaded) => {
-            let (inspected, problems) = registries::inspect(&loaded);
-            (inspected, problems, loaded.warnings)
+            let (inspected, problems, sources) = registries::inspect(&loaded);
+            let mut warnings = loaded.warnings;
+            warnings.extend(conflicts(&sources, (&loaded.config).into()));
+            (inspected, problems, warnings)
         }
     };
     let config = global.config.display().to_string();
     Report { ok: problems.is_empty(), config, registries, problems, warnings }
+}
+
+/// What a router would be served with, and some service would not get.
+fn conflicts(sources: &[Source], options: MeshOptions) -> Vec<Problem> {
+    let mesh = Mesh { catalog: Catalog::merge(sources, &Catalog::default()), options };
+    let (role, config_source) = (Role::Router, ConfigSource::Ads);
+    let scope = Scope { role, config_source, locality: Locality::default() };
+    let disputed = mesh.catalog.conflicts().map(|(host, conflict)| format!("{host}: {conflict}"));
+    let claims = translate(&mesh, &scope).conflicts.into_iter().map(|conflict| conflict.to_string());
+    disputed.chain(claims).map(|message| Problem { message, ..Problem::default() }).collect()
 }
 
 impl Report {

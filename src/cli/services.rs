@@ -48,14 +48,13 @@ impl Args {
 fn services(report: &ServicesReport) -> String {
     let mut table = Table::new(["host", "ports", "endpoints", "registries"]);
     for service in &report.services {
-        table.row([
-            service.host.clone(),
-            ports(&service.ports),
-            endpoints(service),
-            service.registries.join(","),
-        ]);
+        table.row([service.host.clone(), ports(&service.ports), endpoints(service), registries(service)]);
     }
     let mut text = table.to_string();
+    let disputed = report.services.iter().flat_map(|service| {
+        service.conflicts.iter().map(move |conflict| format!("{}: {}", service.host, conflict.message))
+    });
+    text.push_str(&listed("what registries disagree about", disputed));
     for (scope, conflicts) in &report.conflicts {
         text.push_str(&format!("\nconflicts for {scope}:\n"));
         conflicts.iter().for_each(|conflict| text.push_str(&format!("  {conflict}\n")));
@@ -72,11 +71,33 @@ fn service(report: &ServiceReport) -> String {
             word(&endpoint.health),
             endpoint.weight.to_string(),
             locality(endpoint),
-            endpoint.registry.clone(),
+            match &endpoint.shadowed_by {
+                Some(preferred) => format!("{} (not used: {preferred} has it)", endpoint.registry),
+                None => endpoint.registry.clone(),
+            },
         ]);
     }
     let summary = &report.summary;
-    format!("{} ({}), {}\n\n{table}", summary.host, word(&report.resolution), ports(&summary.ports))
+    let conflicts = summary.conflicts.iter().map(|conflict| conflict.message.clone());
+    let conflicts = listed("what registries disagree about", conflicts);
+    let head = format!("{} ({}), {}", summary.host, word(&report.resolution), ports(&summary.ports));
+    format!("{head}\n\n{table}{conflicts}")
+}
+
+/// `east,west`, or `east,west (1 conflict)`.
+fn registries(service: &ServiceSummary) -> String {
+    let names = service.registries.join(",");
+    match service.conflicts.len() {
+        0 => names,
+        1 => format!("{names} (1 conflict)"),
+        several => format!("{names} ({several} conflicts)"),
+    }
+}
+
+/// A heading and lines below it; nothing without lines.
+fn listed(heading: &str, lines: impl Iterator<Item = String>) -> String {
+    let lines: String = lines.map(|line| format!("  {line}\n")).collect();
+    if lines.is_empty() { lines } else { format!("\n{heading}:\n{lines}") }
 }
 
 fn ports(ports: &[ServicePort]) -> String {

@@ -42,6 +42,14 @@ pub(super) fn registry(world: &World, proxies: &Proxies) -> Registry {
     let services = mesh.as_ref().map_or(0, |mesh| mesh.catalog.services().len());
     single(&mut registry, "services", "Services of the mesh, of all registries together", services);
 
+    let conflicts = mesh.as_ref().map_or(0, |mesh| mesh.catalog.conflicts().count());
+    single(
+        &mut registry,
+        "service_conflicts",
+        "Things that registries say differently of one service",
+        conflicts,
+    );
+
     let (gauges, served) = (Gauges::default(), Served::default());
     for registered in world.registries() {
         gauges.read(registered);

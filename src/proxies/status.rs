@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use pilot_registry::Locality;
 use serde::{Deserialize, Serialize};
 
 use crate::proxy::Proxy;
@@ -144,6 +145,9 @@ pub struct ProxyStatus {
     pub role: String,
     /// The client's name and version.
     pub user_agent: String,
+    /// `node.locality`: where it runs.
+    #[serde(default)]
+    pub locality: Locality,
     /// Its streams, oldest first.
     pub streams: Vec<StreamStatus>,
 }
@@ -211,6 +215,7 @@ impl ProxyStatus {
             cluster: proxy.cluster.as_ref().into(),
             role: proxy.role.as_str().into(),
             user_agent: proxy.user_agent.as_ref().into(),
+            locality: proxy.locality.clone(),
             streams: Vec::new(),
         }
     }

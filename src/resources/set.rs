@@ -162,14 +162,20 @@ pub struct ResourceSet {
     generation: u64,
     changed: Instant,
     types: Types,
+    /// The same for all sets that follow from one first set.
+    lineage: Arc<Lineage>,
     /// The last element led from `generation - 1` to `generation`.
     history: VecDeque<Arc<Changes>>,
 }
 
+/// Compared by its address.
+#[derive(Debug)]
+struct Lineage;
+
 impl ResourceSet {
     /// The first set of a scope. `changed` is when the change that led to it was published by a registry.
     pub fn first(types: Types, changed: Instant) -> Self {
-        Self { generation: 1, changed, types, history: VecDeque::new() }
+        Self { generation: 1, changed, types, lineage: Arc::new(Lineage), history: VecDeque::new() }
     }
 
     /// The set that follows this one, or `None` when nothing a client could see is different.
@@ -188,7 +194,8 @@ impl ResourceSet {
         if history.len() > HISTORY {
             history.pop_front();
         }
-        Some(Self { generation: self.generation + 1, changed, types, history })
+        let lineage = Arc::clone(&self.lineage);
+        Some(Self { generation: self.generation + 1, changed, types, lineage, history })
     }
 
     /// Counts the sets of a scope, from 1, in this process only.
@@ -206,9 +213,12 @@ impl ResourceSet {
         &self.types[kind as usize]
     }
 
-    /// What changed since an earlier set of the same scope: merged, the latest state of each name. Costs
-    /// no more than the changes themselves, unless `earlier` is many generations back.
+    /// What changed since an earlier set: merged, the latest state of each name. Costs no more than the
+    /// changes themselves, unless `earlier` is many generations back, or was made for another scope.
     pub fn changes_since(&self, earlier: &Self) -> Arc<Changes> {
+        if !Arc::ptr_eq(&self.lineage, &earlier.lineage) {
+            return Arc::new(Changes::between(&earlier.types, &self.types));
+        }
         let behind = self.generation.saturating_sub(earlier.generation);
         match usize::try_from(behind) {
             Ok(0) => Arc::default(),
@@ -273,6 +283,17 @@ mod tests {
             last = last.successor(types(&[("a", &step.to_string())]), Instant::now()).unwrap();
         }
         assert_eq!(names(&last.changes_since(&first)), [("a".to_owned(), true)]);
+    }
+
+    #[tokio::test]
+    async fn sets_of_different_scopes_are_compared_whole() {
+        let one = ResourceSet::first(types(&[("a", "")]), Instant::now());
+        let other = ResourceSet::first(types(&[("b", "")]), Instant::now());
+        let expected = [("a".to_owned(), false), ("b".to_owned(), true)];
+        assert_eq!(names(&other.changes_since(&one)), expected);
+        let other = other.successor(types(&[("c", "")]), Instant::now()).unwrap();
+        let expected = [("a".to_owned(), false), ("c".to_owned(), true)];
+        assert_eq!(names(&other.changes_since(&one)), expected);
     }
 
     #[test]

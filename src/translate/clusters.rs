@@ -40,7 +40,7 @@ pub(super) fn cluster(service: &CatalogService, port: &ServicePort, context: &Co
             ..common
         },
         Resolution::Dns => {
-            let mut assignment = endpoints::load_assignment(&name, service, port, context.http_listen);
+            let mut assignment = endpoints::load_assignment(&name, service, port, context);
             if service.endpoints().next().is_none() {
                 assignment = endpoints::own_host(&name, service, port.number);
             }

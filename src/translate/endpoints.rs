@@ -1,6 +1,7 @@
 //! Endpoints of one port of a service: grouped by priority and locality, in canonical order.
 //!
-//! - Priorities are the registries', made dense: Envoy and gRPC want 0, 1, 2 … without gaps.
+//! - Priorities are the registries', and among endpoints of one registry priority their proximity to the
+//!   proxy, where that is known; made dense: Envoy and gRPC want 0, 1, 2 … without gaps.
 //! - An address that several registries know counts once, as the preferred one says: gRPC refuses
 //!   duplicates.
 //! - A locality weighs what its endpoints weigh together, so that clients which choose the locality first
@@ -18,6 +19,8 @@ use pilot_envoy_api::google::protobuf as wkt;
 use pilot_registry::{Address, Endpoint, Health, Locality, Port, Protocol, Resolution, ServicePort};
 
 use super::conflict::{Claim, Claimant, Conflict, Reason};
+use super::fragment::Context;
+use super::proximity::Proximity;
 use super::sockets;
 use super::source::{socket_address, uint32};
 use crate::catalog::{CatalogService, Part};
@@ -31,14 +34,15 @@ const MAX_TOTAL_WEIGHT: u64 = (u32::MAX / 2) as u64;
 
 type Groups<'a> = BTreeMap<(u32, &'a Locality), Vec<(&'a Endpoint, Port)>>;
 
-/// The load assignment of one port. An endpoint that is `http_listen` is left out. Without endpoints it is empty, which says: known to be empty.
+/// The load assignment of one port. An endpoint that is `http_listen` is left out. Without endpoints it is
+/// empty, which says: known to be empty.
 pub(super) fn load_assignment(
     cluster: &str,
     service: &CatalogService,
     port: &ServicePort,
-    http_listen: Option<SocketAddr>,
+    context: &Context<'_>,
 ) -> endpoint::ClusterLoadAssignment {
-    let mut groups = groups(service, port, http_listen);
+    let mut groups = groups(service, port, context);
     let scales = scales(&groups);
     let localities = groups.iter_mut().map(|((priority, locality), members)| {
         let scale = scales.get(priority).copied().unwrap_or(1);
@@ -119,27 +123,24 @@ pub(super) fn fits(service: &CatalogService, endpoint: &Endpoint) -> bool {
     }
 }
 
-fn groups<'a>(
-    service: &'a CatalogService,
-    port: &ServicePort,
-    http_listen: Option<SocketAddr>,
-) -> Groups<'a> {
+fn groups<'a>(service: &'a CatalogService, port: &ServicePort, context: &Context<'_>) -> Groups<'a> {
     let mut seen = BTreeSet::new();
     let serving = |(part, endpoint): (&Part, &'a Endpoint)| {
         let own = endpoint.ports.get(&port.number).copied().filter(|_| fits(service, endpoint))?;
-        if refusal(port, endpoint, own, http_listen).is_some() {
+        if refusal(port, endpoint, own, context.http_listen).is_some() {
             return None;
         }
-        seen.insert((&endpoint.address, own)).then_some((part.priority, endpoint, own))
+        let rank = (part.priority, Proximity::of(context.locality, &endpoint.locality));
+        seen.insert((&endpoint.address, own)).then_some((rank, endpoint, own))
     };
     let found: Vec<_> = service.endpoints().filter_map(serving).collect();
     // Only of what is left: a registry whose endpoints are all another's, too, would leave a gap.
-    let priorities: BTreeSet<u32> = found.iter().map(|(priority, ..)| *priority).collect();
-    let dense: BTreeMap<u32, u32> =
-        priorities.into_iter().zip((0..=MAX_PRIORITY).chain(std::iter::repeat(MAX_PRIORITY))).collect();
+    let ranks: BTreeSet<(u32, Proximity)> = found.iter().map(|(rank, ..)| *rank).collect();
+    let dense: BTreeMap<(u32, Proximity), u32> =
+        ranks.into_iter().zip((0..=MAX_PRIORITY).chain(std::iter::repeat(MAX_PRIORITY))).collect();
     let mut groups = Groups::new();
-    for (priority, endpoint, own) in found {
-        groups.entry((dense[&priority], &endpoint.locality)).or_default().push((endpoint, own));
+    for (rank, endpoint, own) in found {
+        groups.entry((dense[&rank], &endpoint.locality)).or_default().push((endpoint, own));
     }
     groups
 }

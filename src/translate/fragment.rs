@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_envoy_api::envoy::config::listener::v3::Listener;
-use pilot_registry::{Port, Protocol, Resolution, ServicePort};
+use pilot_registry::{Locality, Port, Protocol, Resolution, ServicePort};
 
 use super::claims::Grants;
 use super::conflict::{Claim, Claimant, Conflict, Reason};
@@ -22,6 +22,8 @@ pub(super) struct Context<'a> {
     pub(super) config_source: &'a core::ConfigSource,
     /// Where the listener to every HTTP service by Host header is, if there is one.
     pub(super) http_listen: Option<SocketAddr>,
+    /// What endpoints are near to.
+    pub(super) locality: &'a Locality,
 }
 
 /// The key of a route configuration: that of an HTTP port, or the one of `http_listen`.
@@ -60,16 +62,10 @@ impl Backends {
         let mut backends =
             Self { conflicts: endpoints::misfits(service, context.http_listen), ..Self::default() };
         for port in service.ports() {
-            let cluster = clusters::cluster(service, port, context);
-            let name: Arc<str> = cluster.name.as_str().into();
-            let mut references = Vec::new();
+            backends.clusters.push(Arc::new(cluster(service, port, context)));
             if service.lead().resolution == Resolution::Endpoints {
-                let assignment = endpoints::load_assignment(&name, service, port, context.http_listen);
-                let endpoints = Resource::new(Arc::clone(&name), &assignment, Vec::new(), false);
-                backends.endpoints.push(Arc::new(endpoints));
-                references.push((ResourceType::Endpoint, Arc::clone(&name)));
+                backends.endpoints.push(Arc::new(endpoints(service, port, context)));
             }
-            backends.clusters.push(Arc::new(Resource::new(name, &cluster, references, false)));
         }
         backends
     }
@@ -82,6 +78,22 @@ impl Backends {
         }
         self
     }
+}
+
+/// The cluster of a port.
+pub(super) fn cluster(service: &CatalogService, port: &ServicePort, context: &Context<'_>) -> Resource {
+    let cluster = clusters::cluster(service, port, context);
+    let name: Arc<str> = cluster.name.as_str().into();
+    let by_registry = service.lead().resolution == Resolution::Endpoints;
+    let references = by_registry.then(|| (ResourceType::Endpoint, Arc::clone(&name)));
+    Resource::new(name, &cluster, references.into_iter().collect(), false)
+}
+
+/// The endpoints of a port.
+pub(super) fn endpoints(service: &CatalogService, port: &ServicePort, context: &Context<'_>) -> Resource {
+    let name = names::cluster(port.number, "", service.host());
+    let assignment = endpoints::load_assignment(&name, service, port, context);
+    Resource::new(name.into(), &assignment, Vec::new(), false)
 }
 
 impl Entrances {

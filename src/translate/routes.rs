@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use pilot_envoy_api::envoy::config::route::v3 as route;
 use pilot_envoy_api::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
+use pilot_envoy_api::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
 use pilot_envoy_api::google::protobuf::BoolValue;
 use pilot_envoy_api::to_any;
 use prost::Message;
@@ -79,14 +80,22 @@ fn to_one_cluster(
 }
 
 /// Retries that cannot repeat what a server has done already, each on an endpoint that was not tried yet:
-/// so an endpoint that goes away takes no request with it.
+/// so an endpoint that goes away takes no request with it. After two in one priority, the next priority: its
+/// endpoints answer although no registry has noticed yet that all of the preferred ones are gone.
 fn envoy_retries() -> route::RetryPolicy {
-    use route::retry_policy::{RetryHostPredicate, retry_host_predicate::ConfigType};
+    use route::retry_policy::retry_priority::ConfigType as PriorityConfig;
+    use route::retry_policy::{RetryHostPredicate, RetryPriority, retry_host_predicate::ConfigType};
     let previous_hosts = RetryHostPredicate {
         name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
         config_type: Some(ConfigType::TypedConfig(to_any(&PreviousHostsPredicate::default()))),
     };
+    let after_two = PreviousPrioritiesConfig { update_frequency: 2 };
+    let previous_priorities = RetryPriority {
+        name: "envoy.retry_priorities.previous_priorities".to_owned(),
+        config_type: Some(PriorityConfig::TypedConfig(to_any(&after_two))),
+    };
     route::RetryPolicy {
+        retry_priority: Some(previous_priorities),
         retry_host_predicate: vec![previous_hosts],
         host_selection_retry_max_attempts: 5,
         ..retries("connect-failure,refused-stream,unavailable,reset-before-request")

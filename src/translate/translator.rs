@@ -1,72 +1,56 @@
-//! Keeps what each service was translated to, so that a change costs what changed.
+//! One scope's translation, kept up to date.
+//!
+//! ```text
+//!  Common    clusters, endpoints, listeners, routes     once for all localities (a Memo)
+//!     └──► Nearby   endpoints that are nearer or farther    once for each locality, where they differ
+//! ```
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pilot_envoy_api::envoy::config::core::v3 as core;
-use pilot_envoy_api::envoy::config::listener::v3::Listener;
-use pilot_registry::{Hostname, Port};
-
-use super::claims::Ledger;
-use super::conflict::Conflict;
-use super::fragment::{Backends, Context, Entrances, RouteKey, VirtualHost};
-use super::{Translation, listeners, names, routes, source};
-use crate::catalog::CatalogService;
-use crate::mesh::{Mesh, MeshOptions};
-use crate::proxy::{Role, Scope};
-use crate::resources::{Patch, Resource, ResourceType, TypeSet, Types};
+use super::Translation;
+use super::common::Common;
+use super::nearby::Nearby;
+use crate::mesh::Mesh;
+use crate::proxy::Scope;
 
 /// Translates one mesh after another for one scope. The result is that of [`super::translate`], and a
 /// resource that did not change is the same allocation as before.
 #[derive(Debug)]
 pub struct Translator {
     scope: Scope,
-    config_source: core::ConfigSource,
-    world: Option<World>,
+    memo: Memo,
+    nearby: Option<Nearby>,
 }
 
-/// What is known of the last mesh.
-#[derive(Debug)]
-struct World {
-    options: MeshOptions,
-    http_listen: Option<SocketAddr>,
-    services: Vec<Arc<CatalogService>>,
-    ledger: Ledger,
-    fragments: BTreeMap<Hostname, Fragment>,
-    routes: BTreeMap<RouteKey, BTreeMap<(Hostname, Port), VirtualHost>>,
-    /// The hosts whose fragments report conflicts.
-    conflicted: BTreeSet<Hostname>,
-    types: Types,
-    conflicts: Vec<Conflict>,
-}
+/// What translators of scopes that differ only in their locality share.
+#[derive(Clone, Debug)]
+pub struct Memo(Arc<Mutex<Common>>);
 
-#[derive(Debug)]
-struct Fragment {
-    service: Arc<CatalogService>,
-    backends: Arc<Backends>,
-    entrances: Arc<Entrances>,
-}
+impl Memo {
+    /// What translators of this scope, at any locality, share. It knows nothing yet.
+    pub fn new(scope: &Scope) -> Self {
+        Self(Arc::new(Mutex::new(Common::new(scope))))
+    }
 
-/// What one translation changes.
-#[derive(Default)]
-struct Work {
-    patches: [Patch; 4],
-    routes: BTreeSet<RouteKey>,
-    conflicts: bool,
-}
-
-/// A service before and after; at least one of both is there.
-struct Change {
-    old: Option<Arc<CatalogService>>,
-    new: Option<Arc<CatalogService>>,
+    /// A panic while translating is a bug, after which what is kept may be of two meshes: better than
+    /// nothing for ever.
+    fn lock(&self) -> MutexGuard<'_, Common> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Translator {
     /// A translator that knows nothing yet.
     pub fn new(scope: Scope) -> Self {
-        let config_source = source::config_source(&scope.config_source);
-        Self { scope, config_source, world: None }
+        let memo = Memo::new(&scope);
+        Self::sharing(scope, memo)
+    }
+
+    /// A translator that shares what is equal with those of other localities: all resources but endpoints
+    /// whose distance matters. The memo is one of a scope that differs from this one in its locality only.
+    pub fn sharing(scope: Scope, memo: Memo) -> Self {
+        let nearby = (scope.anywhere() != scope).then(|| Nearby::new(&scope));
+        Self { scope, memo, nearby }
     }
 
     /// The scope that it translates for.
@@ -76,260 +60,11 @@ impl Translator {
 
     /// Translates a mesh.
     pub fn translate(&mut self, mesh: &Mesh) -> Translation {
-        let mut work = Work::default();
-        let world = match self.world.take() {
-            Some(world) if world.options == mesh.options => self.world.insert(world),
-            _ => {
-                // These are written even if no service is in them.
-                work.routes.insert(RouteKey::HttpListen);
-                work.conflicts = true;
-                self.world.insert(World::new(&self.scope, &mesh.options))
-            }
-        };
-        let changes = changes(&world.services, mesh.catalog.services());
-        if !changes.is_empty() {
-            world.update_services(&changes, &self.config_source, &mut work);
-            world.remember(changes, mesh.catalog.services());
-        }
-        world.update_routes(&self.config_source, &mut work);
-        world.apply(&work);
-        Translation { types: world.types.clone(), conflicts: world.conflicts.clone() }
-    }
-}
-
-impl World {
-    fn new(scope: &Scope, options: &MeshOptions) -> Self {
-        let http_listen = options.http_listen.filter(|_| scope.role == Role::Router);
-        Self {
-            options: options.clone(),
-            http_listen,
-            services: Vec::new(),
-            ledger: Ledger::new(http_listen),
-            fragments: BTreeMap::new(),
-            routes: BTreeMap::new(),
-            conflicted: BTreeSet::new(),
-            types: std::array::from_fn(|_| Arc::new(TypeSet::new([]))),
-            conflicts: Vec::new(),
+        let mut common = self.memo.lock();
+        let translation = common.translate(mesh);
+        match &mut self.nearby {
+            Some(nearby) => nearby.translate(mesh, common.config_source(), translation),
+            None => translation,
         }
     }
-
-    fn update_services(&mut self, changes: &[Change], config_source: &core::ConfigSource, work: &mut Work) {
-        let mut next: BTreeMap<Hostname, Option<Arc<CatalogService>>> = BTreeMap::new();
-        let mut affected = BTreeSet::new();
-        for Change { old, new } in changes {
-            next.extend(old.iter().chain(new).next().map(|any| (any.host().clone(), new.clone())));
-            let (old, new) = (old.as_deref(), new.as_deref());
-            work.conflicts |= self.ledger.replace_endpoints(old, new, &mut affected);
-            if !old.zip(new).is_some_and(|(old, new)| same_claims(old, new)) {
-                self.ledger.replace(old, new, &self.options, &mut affected);
-                work.conflicts = true;
-            }
-        }
-        for host in affected {
-            let known = self.fragments.get(&host).map(|fragment| Arc::clone(&fragment.service));
-            next.entry(host).or_insert(known);
-        }
-        // First all that goes, then all that comes: what one service lets go of, another may take.
-        let mut added = Vec::new();
-        for (host, service) in next {
-            let old = self.fragments.remove(&host);
-            let new = service.map(|service| self.fragment(service, old.as_ref(), config_source));
-            self.withdraw(&host, old.as_ref(), new.as_ref(), work);
-            added.extend(new.map(|new| (host, old, new)));
-        }
-        for (host, old, new) in added {
-            self.enter(&host, old.as_ref(), &new, work);
-            self.fragments.insert(host, new);
-        }
-    }
-
-    /// Translates a service, as far as it is not the same as before.
-    fn fragment(
-        &self,
-        service: Arc<CatalogService>,
-        old: Option<&Fragment>,
-        config_source: &core::ConfigSource,
-    ) -> Fragment {
-        let context = Context { options: &self.options, config_source, http_listen: self.http_listen };
-        let backends = match old.filter(|old| Arc::ptr_eq(&old.service, &service)) {
-            Some(old) => Arc::clone(&old.backends),
-            None => {
-                let old = old.map(|old| &*old.backends);
-                Arc::new(Backends::new(&service, &context).reusing(old))
-            }
-        };
-        let grants = self.ledger.grants(&service, &self.options);
-        let same = |old: &&Fragment| old.entrances.grants == grants && same_claims(&old.service, &service);
-        let entrances = match old.filter(same) {
-            Some(old) => Arc::clone(&old.entrances),
-            None => {
-                let old = old.map(|old| &*old.entrances);
-                Arc::new(Entrances::new(&service, grants, &context).reusing(old))
-            }
-        };
-        Fragment { service, backends, entrances }
-    }
-
-    fn withdraw(&mut self, host: &Hostname, old: Option<&Fragment>, new: Option<&Fragment>, work: &mut Work) {
-        for (kind, old) in old.into_iter().flat_map(Fragment::resources) {
-            let stays = new.into_iter().flat_map(Fragment::resources);
-            if !stays.into_iter().any(|(other, new)| other == kind && new.name() == old.name()) {
-                work.patches[kind as usize].insert(Arc::clone(old.name()), None);
-            }
-        }
-        for (key, port) in old.into_iter().flat_map(|old| old.entrances.virtual_hosts.keys()) {
-            if new.is_none_or(|new| !new.entrances.virtual_hosts.contains_key(&(*key, *port))) {
-                work.routes.insert(*key);
-                self.routes.entry(*key).or_default().remove(&(host.clone(), *port));
-            }
-        }
-        if new.is_none_or(|new| new.conflicts().next().is_none()) {
-            work.conflicts |= self.conflicted.remove(host);
-        }
-    }
-
-    fn enter(&mut self, host: &Hostname, old: Option<&Fragment>, new: &Fragment, work: &mut Work) {
-        for (kind, new) in new.resources() {
-            let known = old.into_iter().flat_map(Fragment::resources);
-            if !known.into_iter().any(|(other, old)| other == kind && Arc::ptr_eq(old, new)) {
-                work.patches[kind as usize].insert(Arc::clone(new.name()), Some(Arc::clone(new)));
-            }
-        }
-        for (at @ (key, port), virtual_host) in &new.entrances.virtual_hosts {
-            if old.and_then(|old| old.entrances.virtual_hosts.get(at)) != Some(virtual_host) {
-                work.routes.insert(*key);
-                self.routes.entry(*key).or_default().insert((host.clone(), *port), virtual_host.clone());
-            }
-        }
-        if new.conflicts().next().is_some() {
-            self.conflicted.insert(host.clone());
-            work.conflicts |= old.is_none_or(|old| !old.conflicts().eq(new.conflicts()));
-        }
-    }
-
-    fn remember(&mut self, changes: Vec<Change>, services: &[Arc<CatalogService>]) {
-        for change in changes {
-            let Change { old: Some(_), new: Some(new) } = change else {
-                self.services = services.to_vec();
-                return;
-            };
-            if let Ok(at) = self.services.binary_search_by(|known| known.host().cmp(new.host())) {
-                self.services[at] = new;
-            }
-        }
-    }
-
-    /// Puts the routes together in which a virtual host changed, and their listeners.
-    fn update_routes(&mut self, config_source: &core::ConfigSource, work: &mut Work) {
-        for key in std::mem::take(&mut work.routes) {
-            let (name, listener, at) = match key {
-                RouteKey::Port(port) => {
-                    let at = SocketAddr::new(self.options.bind, port.get());
-                    (port.to_string(), names::listener(at), Some(at))
-                }
-                RouteKey::HttpListen => {
-                    (names::HTTP_LISTEN.to_owned(), names::HTTP_LISTEN.to_owned(), self.http_listen)
-                }
-            };
-            let hosts = self.routes.get(&key).filter(|hosts| !hosts.is_empty());
-            match at.filter(|_| hosts.is_some() || key == RouteKey::HttpListen) {
-                Some(at) => {
-                    let hosts = hosts.into_iter().flat_map(BTreeMap::values);
-                    let listener = listeners::http(&listener, at, &name, config_source);
-                    self.put(ResourceType::Listener, http_listener(&listener, &name), work);
-                    self.put(ResourceType::Route, route_configuration(&name, hosts), work);
-                }
-                None => {
-                    self.routes.remove(&key);
-                    self.drop_unless_taken(ResourceType::Listener, &listener, work);
-                    self.drop_unless_taken(ResourceType::Route, &name, work);
-                }
-            }
-        }
-    }
-
-    fn put(&self, kind: ResourceType, resource: Resource, work: &mut Work) {
-        let known = self.types[kind as usize].get(resource.name()).filter(|known| ***known == resource);
-        let resource = known.map_or_else(|| Arc::new(resource), Arc::clone);
-        work.patches[kind as usize].insert(Arc::clone(resource.name()), Some(resource));
-    }
-
-    /// A service may have taken the name over.
-    fn drop_unless_taken(&self, kind: ResourceType, name: &str, work: &mut Work) {
-        if self.types[kind as usize].get(name).is_some() {
-            work.patches[kind as usize].entry(name.into()).or_insert(None);
-        }
-    }
-
-    fn apply(&mut self, work: &Work) {
-        for (set, patch) in self.types.iter_mut().zip(&work.patches) {
-            if patch.iter().any(|(name, new)| !set.get(name).map_or(new.is_none(), |old| is(new, old))) {
-                *set = Arc::new(set.patched(patch));
-            }
-        }
-        if work.conflicts {
-            let fragments = self.conflicted.iter().filter_map(|host| self.fragments.get(host));
-            let own = fragments.flat_map(Fragment::conflicts).cloned();
-            self.conflicts = self.ledger.conflicts().chain(own).collect();
-            self.conflicts.sort();
-            self.conflicts.dedup();
-        }
-    }
-}
-
-impl Fragment {
-    fn resources(&self) -> impl Iterator<Item = (ResourceType, &Arc<Resource>)> {
-        let clusters = self.backends.clusters.iter().map(|resource| (ResourceType::Cluster, resource));
-        let endpoints = self.backends.endpoints.iter().map(|resource| (ResourceType::Endpoint, resource));
-        let listeners = self.entrances.listeners.iter().map(|resource| (ResourceType::Listener, resource));
-        clusters.chain(endpoints).chain(listeners)
-    }
-
-    fn conflicts(&self) -> impl Iterator<Item = &Conflict> {
-        self.backends.conflicts.iter().chain(&self.entrances.conflicts)
-    }
-}
-
-fn is(new: &Option<Arc<Resource>>, old: &Arc<Resource>) -> bool {
-    new.as_ref().is_some_and(|new| Arc::ptr_eq(new, old))
-}
-
-/// Whether two states of a service claim the same, and are entered in the same way.
-fn same_claims(a: &CatalogService, b: &CatalogService) -> bool {
-    a.parts()[0].priority == b.parts()[0].priority
-        && a.lead().resolution == b.lead().resolution
-        && a.ports() == b.ports()
-        && a.aliases() == b.aliases()
-        && a.virtual_addresses() == b.virtual_addresses()
-}
-
-/// What differs between two lists that are ordered by host. Pointers are compared, not services.
-fn changes(old: &[Arc<CatalogService>], new: &[Arc<CatalogService>]) -> Vec<Change> {
-    let mut changes = Vec::new();
-    let mut old = old.iter().peekable();
-    for service in new {
-        if old.next_if(|old| Arc::ptr_eq(old, service)).is_some() {
-            continue;
-        }
-        while let Some(gone) = old.next_if(|old| old.host() < service.host()) {
-            changes.push(Change { old: Some(Arc::clone(gone)), new: None });
-        }
-        let known = old.next_if(|old| old.host() == service.host());
-        if known.is_none_or(|known| !Arc::ptr_eq(known, service)) {
-            changes.push(Change { old: known.map(Arc::clone), new: Some(Arc::clone(service)) });
-        }
-    }
-    changes.extend(old.map(|gone| Change { old: Some(Arc::clone(gone)), new: None }));
-    changes
-}
-
-fn http_listener(listener: &Listener, routes: &str) -> Resource {
-    let references = vec![(ResourceType::Route, routes.into())];
-    Resource::new(listener.name.as_str().into(), listener, references, false)
-}
-
-fn route_configuration<'a>(name: &str, hosts: impl Iterator<Item = &'a VirtualHost>) -> Resource {
-    let (hosts, references): (Vec<_>, Vec<_>) =
-        hosts.map(|host| (host.bytes.clone(), (ResourceType::Cluster, Arc::clone(&host.cluster)))).unzip();
-    Resource::new(name.into(), &routes::RouteConfiguration::new(name, hosts), references, false)
 }

@@ -38,9 +38,18 @@ pub trait ResourceSource: Send + Sync {
     /// # Errors
     /// There are too many scopes already.
     fn subscribe(&self, scope: &Scope) -> Result<Resources, TooManyScopes>;
+
+    /// The scope of a proxy as things are now. It can be another one when resources have changed.
+    fn scope(&self, proxy: &Proxy, transport: Transport) -> Scope {
+        proxy.scope(transport)
+    }
 }
 
 impl ResourceSource for World {
+    fn scope(&self, proxy: &Proxy, transport: Transport) -> Scope {
+        Self::scope(self, proxy, transport)
+    }
+
     fn subscribe(&self, scope: &Scope) -> Result<Resources, TooManyScopes> {
         Self::subscribe(self, scope)
     }
@@ -105,6 +114,8 @@ struct Session<V: Variant, S> {
 /// What is known once a stream has said who it is.
 struct Client {
     proxy: Proxy,
+    transport: Transport,
+    scope: Scope,
     connection: Connection,
     resources: Resources,
     /// When the change behind the last response of each type was published.
@@ -159,7 +170,10 @@ where
                 Event::Request(None) => return Ok(None),
                 Event::Request(Some(Ok(request))) => self.take_request(request)?,
                 Event::Request(Some(Err(status))) => return self.broken(status),
-                Event::Resources => self.take_resources(),
+                Event::Resources => {
+                    self.follow_scope()?;
+                    self.take_resources();
+                }
                 Event::PatienceOver => self.machine.end_patience(),
                 Event::ShutdownBegun => {
                     self.ending = true;
@@ -229,12 +243,17 @@ where
             None => Transport::Ads,
             Some(_) => Transport::PerType { delta },
         };
-        let resources = self.resources(&proxy, transport)?;
+        let scope = self.context.source.scope(&proxy, transport);
+        let resources = self.resources(&proxy, &scope)?;
+        let connection = self.context.proxies.connect(&proxy, transport, delta, self.peer);
+        connection.follows(scope.clone());
         let peer = self.peer.map(display);
         tracing::info!(proxy = &*proxy.id, peer, variant = V::NAME, "stream opened");
         Ok(Client {
-            connection: self.context.proxies.connect(&proxy, transport, delta, self.peer),
+            connection,
             proxy,
+            transport,
+            scope,
             resources,
             changed: [None; 4],
             news: [None; 4],
@@ -243,12 +262,28 @@ where
         })
     }
 
-    fn resources(&self, proxy: &Proxy, transport: Transport) -> Step<Resources> {
-        self.context.source.subscribe(&proxy.scope(transport)).map_err(|error| {
+    fn resources(&self, proxy: &Proxy, scope: &Scope) -> Step<Resources> {
+        self.context.source.subscribe(scope).map_err(|error| {
             self.context.metrics.refused("scopes");
             tracing::warn!(proxy = &*proxy.id, peer = self.peer.map(display), %error, "stream refused");
             Box::new(Status::resource_exhausted(error.to_string()))
         })
+    }
+
+    /// Follows another scope, if this client's is another one since resources have changed. What it was told
+    /// stays in force until the resources of that scope are known.
+    fn follow_scope(&mut self) -> Step<()> {
+        let Some(client) = &self.client else { return Ok(()) };
+        let scope = self.context.source.scope(&client.proxy, client.transport);
+        if scope == client.scope {
+            return Ok(());
+        }
+        let resources = self.resources(&client.proxy, &scope)?;
+        if let Some(client) = &mut self.client {
+            client.connection.follows(scope.clone());
+            (client.scope, client.resources) = (scope, resources);
+        }
+        Ok(())
     }
 
     fn take_resources(&mut self) {

@@ -108,6 +108,28 @@ async fn services_are_listed_and_one_is_shown_with_its_endpoints() {
     assert_eq!(answer.json::<Failure>().known, ["a.local", "b.local"]);
 }
 
+#[tokio::test]
+async fn what_registries_say_differently_is_shown_with_the_service() {
+    let pilot = pilot(&["east", "west"]).await;
+    pilot.sinks[0].publish(speaking(Protocol::Http, &["a.local", "b.local"]));
+    pilot.sinks[1].publish(speaking(Protocol::Tcp, &["a.local"]));
+    pilot.ready().await;
+    let all: Value = pilot.get("/debug/services").await.json();
+    let conflict = &all["services"][0]["conflicts"][0];
+    assert_eq!((&conflict["field"], &conflict["taken"]), (&"protocol of port 80".into(), &"east".into()));
+    assert_eq!(conflict["said"][1], serde_json::json!({ "registry": "west", "priority": 1, "value": "tcp" }));
+    assert_eq!(all["services"][1]["conflicts"], serde_json::json!([]));
+
+    // The one endpoint that both know is one, as the preferred registry says.
+    assert_eq!(all["services"][0]["endpoints"], 1);
+    let one: Value = pilot.get("/debug/services?host=a.local").await.json();
+    assert_eq!(one["conflicts"].as_array().unwrap().len(), 1);
+    let shadowed: Vec<_> = one["instances"].as_array().unwrap().iter().map(|it| &it["shadowed_by"]).collect();
+    assert_eq!(shadowed, [&Value::Null, &"east".into()]);
+    let metrics = pilot.get("/metrics").await.body;
+    assert!(metrics.lines().any(|line| line == "pilot_service_conflicts 1"), "{metrics}");
+}
+
 /// L14: elsewhere, what a proxy refused was seen by nobody.
 #[tokio::test]
 async fn a_refusal_is_shown_in_the_proxys_own_words() {

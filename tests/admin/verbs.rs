@@ -5,10 +5,11 @@ use std::process::Stdio;
 use pilot::proxy::{Proxy, Transport};
 use pilot::resources::ResourceType;
 use pilot_envoy_api::envoy::config::core::v3::Node;
+use pilot_registry::Protocol;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::fixture::{Pilot, pilot, proxy, snapshot};
+use crate::fixture::{Pilot, pilot, proxy, snapshot, speaking};
 
 struct Ended {
     code: Option<i32>,
@@ -59,6 +60,33 @@ async fn services_are_shown_as_a_table_and_as_json() {
     let json = ask(&pilot, &["services", "-o", "json"]).await;
     let report: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(report["services"][1]["host"], "b.local");
+}
+
+#[tokio::test]
+async fn services_that_registries_disagree_about_are_marked() {
+    let pilot = pilot(&["east", "west"]).await;
+    pilot.sinks[0].publish(snapshot(&["a.local", "b.local"]));
+    pilot.sinks[1].publish(speaking(Protocol::Tcp, &["a.local"]));
+    pilot.ready().await;
+    let told = "protocol of port 80: registry east says http, registry west says tcp, \
+                east decides: it is preferred\n";
+    let table = ask(&pilot, &["services"]).await;
+    assert_eq!(
+        table.stdout,
+        format!(
+            "HOST     PORTS    ENDPOINTS  REGISTRIES\n\
+             a.local  80/http  1          east,west (1 conflict)\n\
+             b.local  80/http  1          east\n\n\
+             what registries disagree about:\n  a.local: {told}"
+        )
+    );
+    let one = ask(&pilot, &["services", "a.local"]).await;
+    assert!(
+        one.stdout.ends_with(&format!("\n\nwhat registries disagree about:\n  {told}")),
+        "{}",
+        one.stdout
+    );
+    assert!(one.stdout.contains("west (not used: east has it)"), "{}", one.stdout);
 }
 
 #[tokio::test]

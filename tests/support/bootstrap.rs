@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::envoy::Kind;
 use super::pilot::Pilot;
 
-/// The bootstrap of an Envoy that asks in this way.
-pub(crate) fn envoy(pilot: &Pilot, kind: Kind) -> Value {
+/// The bootstrap of an Envoy that asks in this way. `more`: further arguments, for example where it runs.
+pub(crate) fn envoy(pilot: &Pilot, kind: Kind, more: &[&str]) -> Value {
     let admin = format!("{}:15000", pilot.address());
     let mut arguments = vec!["bootstrap", "-o", "json", "--admin-address", &admin];
     arguments.extend(match kind {
@@ -15,6 +15,7 @@ pub(crate) fn envoy(pilot: &Pilot, kind: Kind) -> Value {
         Kind::PerTypeDelta => &["--per-type"],
         Kind::PerTypeSotw => &["--per-type", "--sotw"],
     });
+    arguments.extend(more);
     let mut bootstrap = print(pilot, &arguments);
     for config in ["ads_config", "cds_config", "lds_config"] {
         let source = &mut bootstrap["dynamic_resources"][config];
@@ -28,9 +29,9 @@ pub(crate) fn envoy(pilot: &Pilot, kind: Kind) -> Value {
     bootstrap
 }
 
-/// The bootstrap of a gRPC client.
-pub(crate) fn grpc(pilot: &Pilot) -> Value {
-    print(pilot, &["bootstrap", "--grpc"])
+/// The bootstrap of a gRPC client. `more`: further arguments, for example where it runs.
+pub(crate) fn grpc(pilot: &Pilot, more: &[&str]) -> Value {
+    print(pilot, &[&["bootstrap", "--grpc"], more].concat())
 }
 
 fn print(pilot: &Pilot, arguments: &[&str]) -> Value {

@@ -41,16 +41,25 @@ pub(crate) struct Envoy {
 impl Envoy {
     /// Starts an Envoy that gets its configuration from pilot, and waits until it has it.
     pub(crate) async fn start(binary: &Path, pilot: &Pilot, kind: Kind) -> Self {
-        let mut envoy = Self::spawn(binary, pilot, kind);
+        Self::start_with(binary, pilot, kind, &[]).await
+    }
+
+    /// The same, with further arguments for `pilot bootstrap`.
+    pub(crate) async fn start_with(binary: &Path, pilot: &Pilot, kind: Kind, more: &[&str]) -> Self {
+        let mut envoy = Self::spawn_with(binary, pilot, kind, more);
         envoy.configured().await;
         envoy
     }
 
     /// Starts an Envoy and does not wait for anything.
     pub(crate) fn spawn(binary: &Path, pilot: &Pilot, kind: Kind) -> Self {
+        Self::spawn_with(binary, pilot, kind, &[])
+    }
+
+    fn spawn_with(binary: &Path, pilot: &Pilot, kind: Kind, more: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let config = folder.path().join("envoy.json");
-        fs::write(&config, bootstrap::envoy(pilot, kind).to_string()).unwrap();
+        fs::write(&config, bootstrap::envoy(pilot, kind, more).to_string()).unwrap();
         let mut command = Command::new(binary);
         command.arg("--config-path").arg(config).current_dir(folder.path());
         // Without its shared memory, which a killed Envoy would leave behind.

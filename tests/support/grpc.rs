@@ -69,8 +69,13 @@ pub(crate) struct GrpcClient(Peer);
 impl GrpcClient {
     /// `target`: for example `xds:///echo.local:50051`.
     pub(crate) fn start(python: &Path, pilot: &Pilot, target: &str) -> Self {
+        Self::start_with(python, pilot, target, &[])
+    }
+
+    /// The same, with further arguments for `pilot bootstrap`.
+    pub(crate) fn start_with(python: &Path, pilot: &Pilot, target: &str, more: &[&str]) -> Self {
         let file = pilot.folder().join("grpc.json");
-        fs::write(&file, bootstrap::grpc(pilot).to_string()).unwrap();
+        fs::write(&file, bootstrap::grpc(pilot, more).to_string()).unwrap();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/grpc_client.py");
         let mut command = Command::new(python);
         command.args([script, target]).env("GRPC_XDS_BOOTSTRAP", file);

@@ -17,6 +17,11 @@ impl Place {
         Self(format!("{}, weight = {weight}", self.0))
     }
 
+    /// In a region.
+    pub(crate) fn region(self, region: &str) -> Self {
+        Self(format!("{}, region = \"{region}\"", self.0))
+    }
+
     /// In a zone.
     pub(crate) fn zone(self, zone: &str) -> Self {
         Self(format!("{}, zone = \"{zone}\"", self.0))

@@ -7,7 +7,7 @@ use pilot::mesh::{Mesh, MeshOptions};
 use pilot::proxy::{ConfigSource, Role, Scope};
 use pilot::resources::{ResourceType, dangling, to_json};
 use pilot::translate::{Translation, translate};
-use pilot_registry::{Health, Locality, Resolution};
+use pilot_registry::{Health, Locality, Resolution, ServiceSpec};
 use serde_json::{Value, json};
 
 use crate::world::{empty, mesh, mesh_after, port, resolved, router, source, spec};
@@ -30,6 +30,7 @@ fn cases() -> Vec<(&'static str, Mesh, Scope)> {
         ("tcp_and_udp", tcp_and_udp(), router()),
         ("dns_and_passthrough", dns_and_passthrough(), router()),
         ("localities_and_priorities", localities_and_priorities(), router()),
+        ("nearby", nearby(), near()),
         ("ipv6", ipv6(), router()),
         ("conflicts", conflicts(), router()),
     ]
@@ -89,6 +90,46 @@ fn localities_and_priorities() -> Mesh {
     // The second registry knows an endpoint of the first, too: it counts once.
     let far = spec("a.local", &["80/http"], &["10.0.0.1:80", "10.9.0.1:80"]);
     mesh_after(&empty(), &[source("near", 3, vec![near]), source("far", 7, vec![far])])
+}
+
+/// A router in a rack of a zone.
+fn near() -> Scope {
+    Scope { locality: locality("eu/a/r1"), ..router() }
+}
+
+fn locality(text: &str) -> Locality {
+    let mut parts = text.split('/').map(str::to_owned);
+    let mut next = || parts.next().unwrap_or_default();
+    Locality { region: next(), zone: next(), sub_zone: next() }
+}
+
+/// Registries go before places, and there is no gap where a place has no endpoint.
+fn nearby() -> Mesh {
+    let placed = |mut service: ServiceSpec, places: &[&str]| {
+        for (endpoint, place) in service.endpoints.iter_mut().zip(places) {
+            endpoint.locality = locality(place);
+        }
+        service
+    };
+    let preferred = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80"];
+    let preferred = spec("a.local", &["80/http"], &preferred);
+    let backup = spec("a.local", &["80/http"], &["10.1.0.1:80", "10.1.0.2:80", "10.1.0.3:80"]);
+    let names = ["one.example.com:80", "two.example.com:80"];
+    let by_name = resolved(spec("dns.local", &["82/tcp"], &names), Resolution::Dns);
+    let same_zone = spec("same.local", &["81/grpc"], &["10.2.0.1:81", "10.2.0.2:81"]);
+    let sources = [
+        source(
+            "near",
+            0,
+            vec![
+                placed(preferred, &["us/a", "eu/b", "eu/a/r2", "eu/c"]),
+                placed(by_name, &["eu/b", "eu/a"]),
+                placed(same_zone, &["eu/b", "eu/b"]),
+            ],
+        ),
+        source("far", 1, vec![placed(backup, &["eu/a/r1", "eu/a", ""])]),
+    ];
+    mesh_after(&empty(), &sources)
 }
 
 fn ipv6() -> Mesh {

@@ -6,16 +6,29 @@ use std::sync::Arc;
 use pilot::mesh::Mesh;
 use pilot::proxy::{Role, Scope};
 use pilot::resources::{Resource, ResourceType, dangling};
-use pilot::translate::{Translation, Translator, translate};
+use pilot::translate::{Memo, Translation, Translator, translate};
+use pilot_envoy_api::envoy::config::cluster::v3::Cluster;
 use pilot_envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use pilot_envoy_api::envoy::config::route::v3::RouteConfiguration;
 use pilot_envoy_api::google::protobuf::Any;
-use pilot_registry::{Resolution, ServiceSpec};
+use pilot_registry::{Locality, Resolution, ServiceSpec};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use prost::Message;
 
 use crate::world::{empty, mesh_after, resolved, router, source, spec};
+
+/// Few places, so that endpoints share them, and a proxy can be near.
+fn locality() -> impl Strategy<Value = Locality> {
+    let part = |words: &[&'static str]| prop::sample::select(words.to_vec());
+    (part(&["", "eu", "us"]), part(&["", "a", "b"]), part(&["", "r1"])).prop_map(
+        |(region, zone, sub_zone)| Locality {
+            region: region.into(),
+            zone: zone.into(),
+            sub_zone: sub_zone.into(),
+        },
+    )
+}
 
 /// Few names, ports and addresses, so that services collide.
 fn service(host: String) -> impl Strategy<Value = ServiceSpec> {
@@ -34,19 +47,23 @@ fn service(host: String) -> impl Strategy<Value = ServiceSpec> {
         ]),
         0..4,
     );
+    let localities = vec(locality(), 4);
     let resolution = prop::sample::select(vec![
         Resolution::Endpoints,
         Resolution::Endpoints,
         Resolution::Dns,
         Resolution::Passthrough,
     ]);
-    (ports, aliases, addresses, endpoints, resolution).prop_map(
-        move |(ports, aliases, addresses, endpoints, resolution)| {
+    (ports, aliases, addresses, endpoints, localities, resolution).prop_map(
+        move |(ports, aliases, addresses, endpoints, localities, resolution)| {
             let ports: Vec<String> =
                 ports.iter().map(|(port, protocol)| format!("{port}/{protocol}")).collect();
             let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
             let endpoints = if resolution == Resolution::Passthrough { Vec::new() } else { endpoints };
             let mut spec = resolved(spec(&host, &ports, &endpoints), resolution);
+            for (endpoint, locality) in spec.endpoints.iter_mut().zip(localities) {
+                endpoint.locality = locality;
+            }
             spec.aliases = aliases.iter().map(|alias| alias.parse().unwrap()).collect();
             spec.virtual_addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
             spec
@@ -91,6 +108,25 @@ fn twice(translation: &Translation) -> Vec<String> {
     found
 }
 
+/// The addresses of all endpoints that clusters are told of by name or inline, with their clusters.
+fn addresses(translation: &Translation) -> BTreeSet<String> {
+    let decoded = |kind: ResourceType| {
+        let resources = translation.types[kind as usize].resources().iter();
+        resources.map(|resource| Any::decode(resource.any_bytes().clone()).unwrap().value)
+    };
+    let named = decoded(ResourceType::Endpoint).map(|value| ClusterLoadAssignment::decode(value).unwrap());
+    let inline =
+        decoded(ResourceType::Cluster).filter_map(|value| Cluster::decode(value).unwrap().load_assignment);
+    let assignments = named.chain(inline);
+    assignments
+        .flat_map(|assignment| {
+            let name = assignment.cluster_name;
+            let endpoints = assignment.endpoints.into_iter().flat_map(|locality| locality.lb_endpoints);
+            endpoints.map(move |endpoint| format!("{name} {:?}", endpoint.host_identifier))
+        })
+        .collect()
+}
+
 /// The priorities of each load assignment: Envoy and gRPC want 0, 1, 2 … without gaps.
 fn priorities(translation: &Translation) -> Vec<Vec<u32>> {
     let assignments = translation.types[ResourceType::Endpoint as usize].resources().iter();
@@ -114,6 +150,67 @@ proptest! {
         let sources = [source("a", at[0], one), source("b", at[1], two), source("c", at[2], three)];
         for found in priorities(&translate(&mesh_after(&empty(), &sources), &router())) {
             prop_assert_eq!(&found, &(0..).take(found.len()).collect::<Vec<u32>>());
+        }
+    }
+
+    #[test]
+    fn nearness_leaves_no_gap_loses_no_endpoint_and_touches_nothing_else(
+        world in world(),
+        locality in locality(),
+    ) {
+        let mesh = after(&empty(), &world);
+        let common = translate(&mesh, &router());
+        let near = translate(&mesh, &Scope { locality, ..router() });
+        for found in priorities(&near) {
+            prop_assert_eq!(&found, &(0..).take(found.len()).collect::<Vec<u32>>());
+        }
+        prop_assert_eq!(addresses(&near), addresses(&common));
+        for kind in [ResourceType::Listener, ResourceType::Route] {
+            prop_assert_eq!(&near.types[kind as usize], &common.types[kind as usize]);
+        }
+        prop_assert_eq!(dangling(&near.types), vec![]);
+        prop_assert_eq!(near.conflicts, common.conflicts);
+    }
+
+    /// A proxy in a place of which no endpoint is shares what those in the next larger place are told.
+    #[test]
+    fn of_a_locality_only_what_endpoints_share_matters(world in world(), locality in locality()) {
+        let mesh = after(&empty(), &world);
+        let known = mesh.catalog.known_part(&locality);
+        let at = |locality| translate(&mesh, &Scope { locality, ..router() });
+        prop_assert!(same(&at(known), &at(locality)));
+    }
+
+    #[test]
+    fn translators_that_share_give_what_one_from_scratch_gives(
+        worlds in vec(world(), 1..6),
+        locality in locality(),
+    ) {
+        let scope = Scope { locality, ..router() };
+        let memo = Memo::new(&scope);
+        let mut common = Translator::sharing(router(), memo.clone());
+        let mut near = Translator::sharing(scope.clone(), memo);
+        let (mut last, mut last_mesh) = (near.translate(&empty()), empty());
+        for (world, step) in worlds.into_iter().zip(0..) {
+            let mesh = after(&last_mesh, &world);
+            // One may be ahead of the other.
+            let found = (step % 2 == 0).then(|| common.translate(&mesh));
+            let translation = near.translate(&mesh);
+            let shared = found.unwrap_or_else(|| common.translate(&mesh));
+            prop_assert!(same(&translation, &translate(&mesh, &scope)));
+            prop_assert!(same(&shared, &translate(&mesh, &router())));
+            for kind in ResourceType::ALL {
+                let types = [&last.types, &shared.types].map(|types| &types[kind as usize]);
+                for resource in translation.types[kind as usize].resources() {
+                    let equal: Vec<_> = types
+                        .into_iter()
+                        .filter_map(|set| set.get(resource.name()).filter(|other| *other == resource))
+                        .collect();
+                    let kept = equal.is_empty() || equal.iter().any(|other| Arc::ptr_eq(other, resource));
+                    prop_assert!(kept, "{resource:?} was encoded again");
+                }
+            }
+            (last, last_mesh) = (translation, mesh);
         }
     }
 

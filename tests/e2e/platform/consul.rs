@@ -56,9 +56,7 @@ impl Platform for Consul {
 
     fn tables(&self, name: &str) -> String {
         let address = self.relays[0].address();
-        format!(
-            "[registry.{name}.consul]\naddress = \"http://{address}\"\ntoken = \"{TOKEN}\"\n"
-        )
+        format!("[registry.{name}.consul]\naddress = \"http://{address}\"\ntoken = \"{TOKEN}\"\n")
     }
 
     fn host(service: &str) -> String {

@@ -1,0 +1,119 @@
+//! What registries say differently of one service, and whose word is taken.
+//!
+//! Ports, aliases, addresses and endpoints are united and never in conflict; of what only one can be true,
+//! the preferred registry's word is taken.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use pilot_registry::{Port, Resolution, Service};
+use serde::{Deserialize, Serialize};
+
+use super::merge::Part;
+
+/// Something that registries say differently of one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// What they disagree about.
+    pub field: Field,
+    /// What each says that says anything, preferred first: the first one's word is taken.
+    pub said: Vec<Opinion>,
+}
+
+/// What registries disagree about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Field {
+    /// How the service's addresses are found.
+    Resolution,
+    /// The service's place among others.
+    Namespace,
+    /// The protocol of a port.
+    Protocol(Port),
+    /// The number of a port, by its name. All numbers stay ports of the service.
+    PortName(String),
+}
+
+/// What one registry says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opinion {
+    /// The registry's name in pilot.toml.
+    pub registry: String,
+    /// The registry's priority; 0 is preferred.
+    pub priority: u32,
+    /// What it says.
+    pub value: String,
+}
+
+/// All conflicts between what registries say, preferred first.
+pub(super) fn between(parts: &[Part]) -> Vec<Conflict> {
+    if parts.len() < 2 {
+        return Vec::new();
+    }
+    let mut said: BTreeMap<Field, Vec<Opinion>> = BTreeMap::new();
+    for part in parts {
+        for (field, value) in statements(&part.service) {
+            let (registry, priority) = (part.registry.to_string(), part.priority);
+            said.entry(field).or_default().push(Opinion { registry, priority, value });
+        }
+    }
+    let disputed = said.into_iter().filter(|(_, said)| said.iter().any(|it| it.value != said[0].value));
+    disputed.map(|(field, said)| Conflict { field, said }).collect()
+}
+
+/// What a registry says of which another one might say something else.
+fn statements(service: &Service) -> impl Iterator<Item = (Field, String)> {
+    let resolution = match service.resolution {
+        Resolution::Endpoints => "endpoints",
+        Resolution::Dns => "dns",
+        Resolution::Passthrough => "passthrough",
+    };
+    let whole =
+        [(Field::Resolution, resolution.to_owned()), (Field::Namespace, service.namespace.to_string())];
+    let ports = service.ports.iter().flat_map(|port| {
+        let protocol = (Field::Protocol(port.number), port.protocol.to_string());
+        [protocol, (Field::PortName(port.name.clone()), port.number.to_string())]
+    });
+    whole.into_iter().chain(ports)
+}
+
+impl Conflict {
+    /// Whose word is taken.
+    pub fn taken(&self) -> &Opinion {
+        &self.said[0]
+    }
+
+    /// The rule that decided it.
+    pub fn reason(&self) -> &'static str {
+        let lead = self.taken();
+        let rival = self.said.iter().find(|opinion| opinion.value != lead.value);
+        match rival.is_some_and(|rival| rival.priority == lead.priority) {
+            true => "of equal priority, its name comes first",
+            false => "it is preferred",
+        }
+    }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.field)?;
+        for Opinion { registry, value, .. } in &self.said {
+            write!(f, "registry {registry} says {value}, ")?;
+        }
+        write!(f, "{} decides: {}", self.taken().registry, self.reason())?;
+        match self.field {
+            Field::PortName(_) => f.write_str("; the service has all of these ports"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolution => f.write_str("resolution"),
+            Self::Namespace => f.write_str("namespace"),
+            Self::Protocol(port) => write!(f, "protocol of port {port}"),
+            Self::PortName(name) => write!(f, "number of port {name:?}"),
+        }
+    }
+}
