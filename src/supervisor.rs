@@ -2,7 +2,8 @@
 //!
 //! A registry's `run` is one attempt. When it ends, its last value stays in force, its health says why,
 //! and it is tried again after a while: 250 ms doubling to 3 s, or to 30 s where the platform answers
-//! nonsense, with full jitter. An attempt that published something starts the doubling anew. An attempt ends
+//! nonsense, with full jitter. An attempt that published something starts the doubling anew; of the wait
+//! after one that did not, the time is taken off that it has waited for the platform itself. An attempt ends
 //! before its time when another complete read of the registry is wanted; that is no failure, and the next one
 //! begins at once.
 
@@ -89,7 +90,8 @@ async fn attempts(
         let Some(error) = ended else { continue };
         let progress = feed.published().is_some_and(|published| published.checked >= started);
         failures = if progress { 0 } else { failures + 1 };
-        let wait = jittered(back_off(failures, error.kind()));
+        let waited = if progress { Duration::ZERO } else { waited(started.elapsed(), error.kind()) };
+        let wait = jittered(back_off(failures, error.kind())).saturating_sub(waited);
         tracing::warn!(
             registry = name,
             error = error.chain(),
@@ -119,6 +121,15 @@ pub(crate) fn back_off(failures: u32, kind: ErrorKind) -> Duration {
     BACK_OFF_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(most)
 }
 
+/// How much of the time that an attempt took, which brought nothing, was waiting already: all of it, unless
+/// there was an answer, to which the platform may have to do as much again.
+fn waited(took: Duration, kind: ErrorKind) -> Duration {
+    match kind {
+        ErrorKind::Unavailable | ErrorKind::Denied => took,
+        ErrorKind::Malformed => Duration::ZERO,
+    }
+}
+
 /// A random duration from zero to `most`, so that many do not return at once.
 pub fn jittered(most: Duration) -> Duration {
     // A fresh RandomState is seeded by the operating system; no cryptographic quality is needed.
@@ -146,6 +157,13 @@ mod tests {
         for kind in [ErrorKind::Unavailable, ErrorKind::Denied] {
             assert_eq!(back_off(u32::MAX, kind), Duration::from_secs(3));
         }
+    }
+
+    #[test]
+    fn waiting_in_vain_for_an_answer_counts_as_waiting() {
+        let took = Duration::from_secs(4);
+        assert_eq!(waited(took, ErrorKind::Unavailable), took);
+        assert_eq!(waited(took, ErrorKind::Malformed), Duration::ZERO);
     }
 
     #[test]

@@ -140,7 +140,7 @@ fn every_key_has_a_variable() {
         value.as_str().map_or(value.to_string(), str::to_owned)
     };
     let environment = all.iter().map(|key| (variable(key), text(key))).collect();
-    let nothing = "[registry.local.file]\n[registry.mesh.etcd]\nendpoints = ['http://127.0.0.1:2379']";
+    let nothing = "[registry.local.file]\n[registry.dc1.consul]\n[registry.mesh.etcd]\nendpoints = ['http://127.0.0.1:2379']";
     let loaded = parse("pilot.toml", nothing, &environment, &[]).unwrap();
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.config, config(&uncommented()));

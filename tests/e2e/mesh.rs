@@ -81,6 +81,15 @@ impl<P: Platform> Mesh<P> {
         .await;
     }
 
+    /// Waits until so many attempts to follow the registry have failed.
+    pub(super) async fn has_failed(&mut self, times: usize) {
+        until(&format!("{times} attempts have failed"), async || {
+            let failed = self.pilot.process().output().matches("retry_in_ms=").count();
+            holds(failed >= times, format!("{failed} have"))
+        })
+        .await;
+    }
+
     /// A service gets another instance and loses its first, one comes, one goes.
     pub(super) async fn change(&self) {
         self.platform.put("moves", "b", self.b.socket()).await;
@@ -97,6 +106,7 @@ impl<P: Platform> Mesh<P> {
             self.envoy.knows_nothing_of(&P::host("goes")).await;
         })
         .await;
+        eprintln!("SEEN_AFTER {} {:?}", std::thread::current().name().unwrap_or_default(), healed.elapsed());
     }
 
     /// Ends the load: not one request failed, and nothing was taken away but what was to go.

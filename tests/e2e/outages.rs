@@ -15,9 +15,10 @@ enum Writes {
     Afterwards,
 }
 
-/// The server is lost, and pilot knows it, until it is healed.
+/// The server is lost until it is healed, which is after pilot has failed so many times to reach it.
 async fn outage<P: Platform>(
     platform: Option<P>,
+    failures: usize,
     writes: Writes,
     begin: impl AsyncFnOnce(&mut P),
     heal: impl AsyncFnOnce(&mut P),
@@ -27,6 +28,7 @@ async fn outage<P: Platform>(
     let before = mesh.endpoints().await;
     begin(&mut mesh.platform).await;
     mesh.registry_is("degraded").await;
+    mesh.has_failed(failures).await;
     mesh.goes_on(500).await;
     if writes == Writes::Meanwhile {
         mesh.change().await;
@@ -44,19 +46,20 @@ async fn outage<P: Platform>(
 
 /// It is killed (-9) and started again.
 async fn kill<P: Platform>() {
-    outage(P::start().await, Writes::Afterwards, async |it| it.kill(), async |it| it.restart().await).await;
+    outage(P::start().await, 3, Writes::Afterwards, async |it| it.kill(), async |it| it.restart().await)
+        .await;
 }
 
-/// Its machine is there, but nobody listens.
+/// Its machine is there, but nobody listens; so long that pilot waits its longest between two attempts.
 async fn refusal<P: Platform>() {
     let cut = async |it: &mut P| it.relays().iter().for_each(|relay| relay.refuse());
-    outage(P::start().await, Writes::Meanwhile, cut, open).await;
+    outage(P::start().await, 8, Writes::Meanwhile, cut, open).await;
 }
 
 /// Nothing arrives any more, and nobody is told.
 async fn partition<P: Platform>() {
     let cut = async |it: &mut P| it.relays().iter().for_each(|relay| relay.silence());
-    outage(P::start().await, Writes::Meanwhile, cut, open).await;
+    outage(P::start().await, 3, Writes::Meanwhile, cut, open).await;
 }
 
 async fn open<P: Platform>(platform: &mut P) {
@@ -66,7 +69,7 @@ async fn open<P: Platform>(platform: &mut P) {
 /// pilot's user may no longer read.
 async fn revocation<P: Platform>(platform: Option<P>) {
     let revoke = async |it: &mut P| it.revoke().await;
-    outage(platform, Writes::Meanwhile, revoke, async |it| it.restore().await).await;
+    outage(platform, 3, Writes::Meanwhile, revoke, async |it| it.restore().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +125,7 @@ async fn etcd_is_compacted_during_an_outage() {
         it.cluster.compact().await.unwrap();
         it.relays()[0].open();
     };
-    outage(Etcd::start().await, Writes::Meanwhile, cut, heal).await;
+    outage(Etcd::start().await, 3, Writes::Meanwhile, cut, heal).await;
 }
 
 /// Two of three nodes go on: for pilot hardly anything has happened, whichever of them it was connected to.

@@ -22,7 +22,8 @@
 //!   it), which are read at once.
 //! - An instance that comes, goes or moves wakes `catalog/services`. That list names a service that is new,
 //!   gone or tagged anew, which is read at once. Else every service is *probed*: a read with a filter that
-//!   fits nothing has an empty body and the index of the service. Those whose index is another are read.
+//!   fits nothing has an empty body and the index of the service. Those whose index is another are read. Those
+//!   that changed last are probed first: who changes is likely to change again.
 //! - Each `limits.wait_seconds` all are probed in any case, so no service waits for ever.
 //!
 //! Between two rounds of probes is a rest as long as the round took: Consul has half of the time for others.

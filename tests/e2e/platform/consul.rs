@@ -56,10 +56,7 @@ impl Platform for Consul {
 
     fn tables(&self, name: &str) -> String {
         let address = self.relays[0].address();
-        format!(
-            "[registry.{name}.consul]\naddress = \"http://{address}\"\ntoken = \"{TOKEN}\"\n\
-             limits = {{ wait_seconds = 2, timeout_seconds = 1 }}\n"
-        )
+        format!("[registry.{name}.consul]\naddress = \"http://{address}\"\ntoken = \"{TOKEN}\"\n")
     }
 
     fn host(service: &str) -> String {

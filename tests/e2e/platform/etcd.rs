@@ -70,7 +70,7 @@ impl Platform for Etcd {
     fn tables(&self, name: &str) -> String {
         let endpoints: Vec<_> = self.relays.iter().map(|relay| self.cluster.url(relay.address())).collect();
         let credentials = self.credentials();
-        format!("[registry.{name}.etcd]\nendpoints = {endpoints:?}\ntimeout = \"1s\"\n{credentials}")
+        format!("[registry.{name}.etcd]\nendpoints = {endpoints:?}\n{credentials}")
     }
 
     fn host(service: &str) -> String {

@@ -367,7 +367,7 @@ impl Follower<'_> {
             return;
         }
         self.round.began = Some(Instant::now());
-        self.round.left = self.services.keys().cloned().collect();
+        self.round.left = self.services.latest_first().into();
     }
 
     /// Once every service has been asked, what they say is confirmed; then comes the rest.

@@ -1,5 +1,6 @@
 //! The services that are followed, and the hosts that come of them.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub(super) struct Tracked {
     pub(super) open: Option<Ask>,
     /// Whether to ask again when the open question is answered.
     pub(super) again: bool,
+    /// When it changed last, counted in changes.
+    changed: u64,
     /// `None` until it has been read.
     content: Option<(u64, Content)>,
 }
@@ -31,6 +34,7 @@ pub(super) struct Services {
     hosts: BTreeMap<Hostname, BTreeSet<Key>>,
     built: BTreeMap<Hostname, Result<Built, String>>,
     generations: u64,
+    changes: u64,
     unread: usize,
 }
 
@@ -48,6 +52,13 @@ impl Services {
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
         self.tracked.keys()
+    }
+
+    /// All, the one that changed last first: what has just changed is likely to change again.
+    pub(super) fn latest_first(&self) -> Vec<Key> {
+        let mut all: Vec<_> = self.tracked.iter().collect();
+        all.sort_by_key(|(_, one)| Reverse(one.changed));
+        all.into_iter().map(|(key, _)| key.clone()).collect()
     }
 
     /// Whether each has been read.
@@ -74,7 +85,8 @@ impl Services {
         self.unread += 1;
         let generation = self.generations;
         let index = Index::default();
-        self.tracked.insert(key, Tracked { generation, index, open: None, again: false, content: None });
+        let tracked = Tracked { generation, index, open: None, again: false, changed: 0, content: None };
+        self.tracked.insert(key, tracked);
     }
 
     /// Follows one no longer.
@@ -108,6 +120,8 @@ impl Services {
         if same {
             return false;
         }
+        self.changes += 1;
+        tracked.changed = self.changes;
         if before.host != host {
             self.leave(key, before.host.as_ref());
         }
