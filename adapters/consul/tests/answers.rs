@@ -3,16 +3,16 @@
 
 // A test's modules are looked for beside it, where they would be tests of their own.
 #[allow(dead_code, reason = "shared with tests that need more of it")]
-#[path = "support.rs"]
-mod support;
+#[path = "support/cluster.rs"]
+mod cluster;
 
 use std::time::Duration;
 
+use cluster::follow;
 use pilot_registry::{Endpoint, ErrorKind, Locality, Service, Snapshot, State};
 use pilot_registry_consul::{Config, Limits};
 use pilot_registry_testkit::Runner;
 use serde_json::{Value, json};
-use support::follow;
 use wiremock::matchers::{method, path, query_param, query_param_is_missing};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
