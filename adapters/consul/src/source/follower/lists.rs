@@ -61,8 +61,8 @@ impl<'a> Follower<'a> {
             }
             self.datacenters[at].names = Some(now);
             self.news = true;
-            // Something about some instance has changed: the list does not say which.
-            if self.in_turn && held.is_some_and(|held| held != answer.index) {
+            // Something about some instance has changed, or the history is another: the list does not say which.
+            if self.in_turn && held != Some(answer.index) {
                 self.probe_all();
             }
         }

@@ -63,8 +63,8 @@ impl<'a> Follower<'a> {
     fn ask(&mut self, key: Key, ask: Ask) {
         let Some(tracked) = self.services.get_mut(&key) else { return };
         if tracked.open.is_some() {
-            // A long poll will tell by itself.
-            tracked.again |= tracked.open != Some(Ask::Poll) && ask != Ask::Probe;
+            // A long poll will tell by itself. A read may have been answered before what this is about.
+            tracked.again |= tracked.open != Some(Ask::Poll);
             return;
         }
         let ask = if tracked.index.held().is_none() && ask == Ask::Probe { Ask::Read } else { ask };
