@@ -170,6 +170,12 @@ fn schemas_are_printed() {
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert!(schema["$id"].is_string() && schema["title"].is_string(), "{schema}");
     assert!(schema.to_string().contains("\"endpoints\""));
+    for (value, field) in [("etcd-service", "virtual_addresses"), ("etcd-instance", "locality")] {
+        let output = pilot(folder.path(), &[], &["schema", value]);
+        let schema: Value = serde_json::from_str(stdout(&output)).unwrap();
+        assert_eq!(schema["additionalProperties"], false);
+        assert!(schema["properties"][field].is_object() && schema["title"].is_string(), "{schema}");
+    }
 }
 
 #[test]

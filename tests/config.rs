@@ -127,6 +127,16 @@ fn bad_registries_are_refused_with_place_and_hint() {
             ],
         ),
         (
+            "[registry.a.etcd]\nendpoint = [\"http://a:1\"]\n",
+            &["pilot.toml:2:1: registry.a.etcd.endpoint: unknown key: did you mean \"endpoints\"?"],
+        ),
+        (
+            "[registry.a.etcd]\nendpoints = [\"http://a:1\"]\nprogress_interval = \"1\"\n",
+            &[
+                "pilot.toml:3:21: registry.a.etcd.progress_interval: \"1\" is not a duration: expected a whole number and a unit (ms, s, m or h), like \"5s\"",
+            ],
+        ),
+        (
             "[registry.Local_1.file]\npath = \"x\"\n",
             &[
                 "pilot.toml:1:11: registry.Local_1: \"Local_1\" is not a name for a registry: expected 1 to 63 of a-z, 0-9 and '-'",
@@ -199,6 +209,14 @@ fn paths_are_relative_to_the_file_that_names_them() {
     assert_eq!(path("a"), folder.path().join("a.toml"));
     assert_eq!(path("b"), Path::new("c.toml"));
     assert_eq!(loaded.config.state.dir, Some(folder.path().join("state")));
+
+    let etcd = "[registry.a.etcd]\nendpoints = [\"https://a:1\"]\ntls = { ca = \"ca.pem\" }\n";
+    std::fs::write(&file, etcd).unwrap();
+    let environment = BTreeMap::from([("PILOT_REGISTRY_A_ETCD_TLS_CERT".to_owned(), "a.pem".to_owned())]);
+    let loaded = load(&file, &environment, &[]).unwrap();
+    let tls = loaded.config.registry["a"].etcd.clone().unwrap().tls.unwrap();
+    assert_eq!(tls.ca, folder.path().join("ca.pem"));
+    assert_eq!(tls.cert.unwrap(), Path::new("a.pem"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::config;
 
-/// Print the JSON schema of pilot.toml, or of what registries hold
+/// Print the JSON schema of pilot.toml, services files or values in etcd
 ///
 /// Editors complete and check files with it. It is a JSON schema of the draft 2020-12.
 ///
