@@ -3,17 +3,17 @@
 
 // A test's modules are looked for beside it, where they would be tests of their own.
 #[allow(dead_code, reason = "shared with tests that need more of it")]
-#[path = "support.rs"]
-mod support;
+#[path = "support/cluster.rs"]
+mod cluster;
 
 use std::time::Duration;
 
+use cluster::follow;
 use pilot_registry::{Endpoint, ErrorKind, Locality, Service, Snapshot, State};
 use pilot_registry_consul::{Config, Limits};
 use pilot_registry_testkit::Runner;
 use serde_json::{Value, json};
-use support::follow;
-use wiremock::matchers::{method, path, query_param, query_param_is_missing};
+use wiremock::matchers::{header, method, path, query_param, query_param_is_missing};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 const NAMES: &str = "/v1/catalog/services";
@@ -276,4 +276,55 @@ async fn answers_of_newer_servers_are_understood() {
     assert_eq!(inet.ports.len(), 2);
     assert_eq!(socket.address.to_string(), "unix:/run/web.sock");
     assert_eq!(socket.locality.region, "us-west-1", "the node's");
+}
+
+/// A token from a file is read again with each attempt, so that a new one is taken without a restart.
+#[tokio::test]
+async fn a_token_is_read_again_when_it_was_refused() {
+    let server = server().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "old-token\n").unwrap();
+    let new = Mock::given(path(NAMES)).and(header("x-consul-token", "new-token"));
+    new.respond_with(answer(9, &json!({ "consul": [] }))).with_priority(1).mount(&server).await;
+    let refused = ResponseTemplate::new(403).set_body_string("ACL not found: old-token");
+    Mock::given(path(NAMES)).respond_with(refused).mount(&server).await;
+    let mut runner = follow(*server.address(), |config| config.token_file = Some(file.path().into()));
+    let error = runner.degraded().await.unwrap().error;
+    assert_eq!(error.kind(), ErrorKind::Denied);
+    assert!(!error.chain().contains("old-token"), "what a server repeats is a secret all the same");
+    std::fs::write(file.path(), "new-token\n").unwrap();
+    let live = |state: &State<Snapshot>| state.published.as_ref().map(drop);
+    runner.until("the new token to be used", live).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_there_is_a_refusal() {
+    let server = server().await;
+    let unset = |config: &mut Config| config.token_env = Some("PILOT_TEST_UNSET_TOKEN".into());
+    fails(&mut follow(*server.address(), unset), ErrorKind::Denied, "PILOT_TEST_UNSET_TOKEN").await;
+    let missing = |config: &mut Config| config.token_file = Some("/nonexistent/token".into());
+    fails(&mut follow(*server.address(), missing), ErrorKind::Denied, "/nonexistent/token").await;
+}
+
+/// An agent may listen on a Unix socket only.
+#[tokio::test]
+async fn an_agent_behind_a_unix_socket_is_followed() {
+    let server = server().await;
+    always(&server, NAMES, 9, &names()).await;
+    always(&server, WEB, 5, &web("10.0.0.1")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("consul.sock");
+    let (listener, target) = (tokio::net::UnixListener::bind(&socket).unwrap(), *server.address());
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move {
+        let mut passing = tokio::task::JoinSet::new();
+        while let Ok((mut client, _)) = listener.accept().await {
+            passing.spawn(async move {
+                let mut agent = tokio::net::TcpStream::connect(target).await.unwrap();
+                _ = tokio::io::copy_bidirectional(&mut client, &mut agent).await;
+            });
+        }
+    });
+    let at_socket = |config: &mut Config| config.address = format!("unix://{}", socket.display());
+    address(&mut follow(target, at_socket), "10.0.0.1").await;
 }

@@ -2,18 +2,18 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 // A test's modules are looked for beside it, where they would be tests of their own.
-#[path = "support.rs"]
-mod support;
+#[path = "support/cluster.rs"]
+mod cluster;
 
 use std::time::Duration;
 
+use cluster::{SOON, endpoints, entry, follow, in_turn};
 use pilot_registry::{Health, RegistryHealth, Snapshot, State};
 use pilot_registry_consul::{CheckStatus, Config};
 use pilot_registry_testkit::Runner;
 use pilot_registry_testkit::server::Relay;
 use pilot_registry_testkit::server::consul::{Consul, Options};
 use serde_json::json;
-use support::{SOON, endpoints, entry, follow, in_turn};
 use tokio::time::Instant;
 
 async fn consul() -> Option<Consul> {

@@ -48,7 +48,8 @@ fn address(service: &Service) -> String {
 
 #[test]
 fn l01_the_worst_check_decides() {
-    let cases: [(&[(&str, &str)], Health, Health); 7] = [
+    type Checks = &'static [(&'static str, &'static str)];
+    let cases: [(Checks, Health, Health); 7] = [
         (&[], Health::Unknown, Health::Unknown),
         (&[("a", "passing"), ("b", "passing")], Health::Healthy, Health::Healthy),
         (&[("a", "passing"), ("b", "warning")], Health::Unhealthy, Health::Healthy),

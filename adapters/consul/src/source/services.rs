@@ -164,7 +164,7 @@ impl Services {
             content.skipped.iter().for_each(|(entry, why)| sink.skipped(entry, why));
         }
         for (host, built) in &self.built {
-            let why = built.as_ref().map_or_else(|why| Some(why), |built| built.left_out.as_ref());
+            let why = built.as_ref().map_or_else(Some, |built| built.left_out.as_ref());
             why.into_iter().for_each(|why| sink.skipped(host.as_str(), why));
         }
         let services = self.built.values().filter_map(|built| built.as_ref().ok());
