@@ -33,7 +33,7 @@ use pilot_registry::{Content, Hostname, Service, Snapshot};
 use tokio::time::Instant;
 
 use kept::Kept;
-use lack::Difference;
+use lack::{Difference, Findings};
 
 /// What disappears within this part of the hold time disappears at once.
 const WINDOW: u32 = 10;
@@ -100,6 +100,8 @@ pub struct Guard {
 struct Baseline {
     said: Said,
     since: Instant,
+    /// What comparing with it has shown.
+    findings: Findings,
 }
 
 /// A snapshot, and how many endpoints of it can serve.
@@ -144,12 +146,12 @@ impl Guard {
         let Some(baseline) = self.baseline_at(now, settings) else {
             let usable = snapshot.services().iter().map(|service| lack::usable(service)).sum();
             self.said = Said { snapshot: Arc::clone(snapshot), usable };
-            self.baseline = Some(Baseline { said: self.said.clone(), since: now });
+            self.baseline = Some(Baseline::new(&self.said, now));
             self.counts = Arc::clone(snapshot);
             return;
         };
         let old = baseline.said.clone();
-        let difference = Difference::between(&old.snapshot, snapshot);
+        let difference = Difference::between(&old.snapshot, snapshot, &mut baseline.findings);
         self.said = Said { snapshot: Arc::clone(snapshot), usable: difference.usable(old.usable) };
         let confirmed = self.judge(settings, now, read, &difference, old.usable);
         if let Some(baseline) = self.baseline.as_mut().filter(|_| difference.reallocated) {
@@ -189,10 +191,10 @@ impl Guard {
     }
 
     /// The baseline, after it has been moved on when it is old. While something is held, it stays.
-    fn baseline_at(&mut self, now: Instant, settings: GuardSettings) -> Option<&Baseline> {
+    fn baseline_at(&mut self, now: Instant, settings: GuardSettings) -> Option<&mut Baseline> {
         let baseline = self.baseline.as_mut()?;
         if self.held.is_empty() && baseline.since + settings.hold / WINDOW <= now {
-            *baseline = Baseline { said: self.said.clone(), since: now };
+            *baseline = Baseline::new(&self.said, now);
         }
         Some(baseline)
     }
@@ -248,7 +250,7 @@ impl Guard {
     fn accept(&mut self, now: Instant, hosts: &[Hostname]) {
         let Some(baseline) = self.baseline.as_mut().filter(|_| !hosts.is_empty()) else { return };
         if self.held.is_empty() {
-            *baseline = Baseline { said: self.said.clone(), since: now };
+            *baseline = Baseline::new(&self.said, now);
             return;
         }
         let accepted = |service: &&Arc<Service>| hosts.binary_search(&service.host).is_ok();
@@ -256,7 +258,7 @@ impl Guard {
         let new = self.said.snapshot.services().iter();
         let services: Vec<_> =
             old.filter(|service| !accepted(service)).chain(new.filter(accepted)).cloned().collect();
-        baseline.said = Said::of(services);
+        *baseline = Baseline::new(&Said::of(services), baseline.since);
     }
 
     /// What counts, after a change. What did not change stays the same allocation.
@@ -272,6 +274,12 @@ impl Guard {
         if !next.same(&self.counts) {
             self.counts = next;
         }
+    }
+}
+
+impl Baseline {
+    fn new(said: &Said, since: Instant) -> Self {
+        Self { said: said.clone(), since, findings: Findings::default() }
     }
 }
 

@@ -117,7 +117,7 @@ fn table(registries: &[RegistryReport]) -> String {
 fn notes_on(registry: &RegistryReport) -> Vec<String> {
     let mut notes = Vec::new();
     if registry.origin.is_none() && registry.optional {
-        notes.push("nothing is known of it; it is optional, and not waited for for ever".to_owned());
+        notes.push("nothing is known of it; it is optional: others are served without it".to_owned());
     }
     if let Some(trouble) = &registry.trouble {
         notes.push(format!("{} since {}: {}", trouble.kind, trouble.since, trouble.error));
@@ -134,7 +134,7 @@ fn notes_on(registry: &RegistryReport) -> Vec<String> {
     notes
 }
 
-/// `950ms` is `0s`, `3720 s` is `62m`: the age in its largest whole unit that says enough.
+/// An age in the largest unit in which it is at least two, cut off: `119s`, `2m`.
 fn age(seconds: f64) -> String {
     match seconds {
         ..120.0 => format!("{}s", seconds.trunc()),

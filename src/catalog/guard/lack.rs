@@ -5,9 +5,10 @@
 //! deployment that exchanges all endpoints in one step lacks nothing.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilot_registry::{Endpoint, Health, Resolution, Service, Snapshot};
+use pilot_registry::{Endpoint, Health, Hostname, Resolution, Service, Snapshot};
 
 /// A service that two snapshots differ in.
 #[derive(Debug)]
@@ -31,9 +32,22 @@ pub(super) struct Difference<'a> {
     pub(super) reallocated: bool,
 }
 
+/// What has been found out of services by comparing snapshots with one older one, so that each is looked into
+/// once.
+#[derive(Debug, Default)]
+pub(super) struct Findings(BTreeMap<Hostname, Finding>);
+
+#[derive(Debug)]
+struct Finding {
+    of: Arc<Service>,
+    missing: usize,
+    gained: usize,
+}
+
 impl<'a> Difference<'a> {
-    /// Looks into those services only that are not the same allocation.
-    pub(super) fn between(old: &'a Snapshot, new: &'a Snapshot) -> Self {
+    /// Looks into those services only that are not the same allocation, and of which nothing has been found
+    /// out by comparing with `old` before.
+    pub(super) fn between(old: &'a Snapshot, new: &'a Snapshot, findings: &mut Findings) -> Self {
         let (mut old, mut new) = (old.services(), new.services());
         let mut difference = Self::default();
         loop {
@@ -41,7 +55,7 @@ impl<'a> Difference<'a> {
                 ([], []) => return difference,
                 ([was, olds @ ..], [is, news @ ..]) if Arc::ptr_eq(was, is) => (old, new) = (olds, news),
                 ([was, olds @ ..], [is, news @ ..]) if was.host == is.host => {
-                    difference.changed(was, is);
+                    difference.changed(was, is, findings);
                     (old, new) = (olds, news);
                 }
                 ([was, olds @ ..], news) if news.first().is_none_or(|is| was.host < is.host) => {
@@ -68,13 +82,21 @@ impl<'a> Difference<'a> {
         }
     }
 
-    fn changed(&mut self, was: &'a Arc<Service>, is: &'a Arc<Service>) {
-        if was == is {
-            self.reallocated = true;
-            return;
-        }
-        let usable = |endpoints: Vec<&Endpoint>| endpoints.into_iter().filter(|it| serves(it)).count();
-        let (missing, gained) = (usable(missing(was, is)), usable(missing(is, was)));
+    fn changed(&mut self, was: &'a Arc<Service>, is: &'a Arc<Service>, findings: &mut Findings) {
+        let known = findings.0.get(&is.host).filter(|known| Arc::ptr_eq(&known.of, is));
+        let (missing, gained) = match known {
+            Some(known) => (known.missing, known.gained),
+            None if was == is => {
+                self.reallocated = true;
+                return;
+            }
+            None => {
+                let usable = |of: Vec<&Endpoint>| of.into_iter().filter(|it| serves(it)).count();
+                let (missing, gained) = (usable(missing(was, is)), usable(missing(is, was)));
+                findings.0.insert(is.host.clone(), Finding { of: Arc::clone(is), missing, gained });
+                (missing, gained)
+            }
+        };
         self.changes.push(Change { old: Some(was), new: Some(is), missing, gained });
     }
 
