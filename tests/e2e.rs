@@ -1,4 +1,5 @@
-//! End-to-end tests: the real `pilot`, real Envoys, gRPC's own xDS client, real backends, on loopback.
+//! End-to-end tests: the real `pilot`, real Envoys, gRPC's own xDS client, real Consul and etcd, real
+//! backends, on loopback.
 //!
 //! `tests/run` installs what they need. Without it they say what is missing, and are counted as skipped.
 

@@ -106,7 +106,6 @@ impl<P: Platform> Mesh<P> {
             self.envoy.knows_nothing_of(&P::host("goes")).await;
         })
         .await;
-        eprintln!("SEEN_AFTER {} {:?}", std::thread::current().name().unwrap_or_default(), healed.elapsed());
     }
 
     /// Ends the load: not one request failed, and nothing was taken away but what was to go.
