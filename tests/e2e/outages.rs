@@ -92,6 +92,14 @@ async fn consul_revokes_the_token() {
     revocation(Consul::start().await).await;
 }
 
+/// Consul does not refuse a token without rights: it answers that there is nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn consul_takes_from_the_token_what_it_may_read() {
+    let cut = async |it: &mut Consul| it.set_readable(false).await;
+    let heal = async |it: &mut Consul| it.set_readable(true).await;
+    outage(Consul::start_impatient().await, 3, Writes::Meanwhile, cut, heal).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn etcd_is_killed_and_started_again() {
     kill::<Etcd>().await;
@@ -149,22 +157,12 @@ async fn etcd_loses_its_leader() {
 /// One node of three cannot decide anything. Reads that it would answer are old: none may be believed.
 #[tokio::test(flavor = "multi_thread")]
 async fn etcd_loses_its_majority() {
-    let Some(platform) = Etcd::of(3).await else { return };
-    let Some(mut mesh) = Mesh::of(platform).await else { return };
-    let before = mesh.endpoints().await;
-    for node in [0, 1] {
-        mesh.platform.cluster.kill(node);
-    }
-    mesh.registry_is("degraded").await;
-    mesh.goes_on(500).await;
-    assert_eq!(mesh.endpoints().await, before, "something was taken away during the outage");
-    for node in [0, 1] {
-        mesh.platform.cluster.restart(node).await.unwrap();
-    }
-    mesh.platform.cluster.ready().await.unwrap();
-    let healed = Instant::now();
-    mesh.change().await;
-    mesh.changed(healed).await;
-    mesh.registry_is("live").await;
-    mesh.assert_unharmed(before).await;
+    let cut = async |it: &mut Etcd| [0, 1].into_iter().for_each(|node| it.cluster.kill(node));
+    let heal = async |it: &mut Etcd| {
+        for node in [0, 1] {
+            it.cluster.restart(node).await.unwrap();
+        }
+        it.cluster.ready().await.unwrap();
+    };
+    outage(Etcd::of(3).await, 3, Writes::Afterwards, cut, heal).await;
 }

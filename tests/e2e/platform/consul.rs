@@ -11,10 +11,16 @@ use super::Platform;
 /// The secret of pilot's token.
 const TOKEN: &str = "b4b1c2c1-2f5c-4f4e-8f7a-0d7c8b1f9e21";
 
+/// What the token may do.
+const RULES: &str = "service_prefix \"\" { policy = \"read\" } node_prefix \"\" { policy = \"read\" }";
+
 /// A Consul agent, a relay in front of it, and a token for pilot.
 pub(in super::super) struct Consul {
     server: consul::Consul,
     relays: [Relay; 1],
+    /// How many seconds pilot lets an answer wait for a change; Consul does not tell earlier that the token
+    /// may read less.
+    wait: Option<u32>,
 }
 
 impl Consul {
@@ -22,6 +28,22 @@ impl Consul {
     pub(in super::super) async fn put_checked(&self, service: &str, id: &str, at: SocketAddr) {
         let url = format!("http://{at}/");
         self.register(service, id, at, json!({ "HTTP": url, "Interval": "500ms", "Timeout": "1s" })).await;
+    }
+
+    /// The same, asked anew every two seconds.
+    pub(in super::super) async fn start_impatient() -> Option<Self> {
+        Some(Self { wait: Some(2), ..Self::start().await? })
+    }
+
+    /// Leaves pilot its token, and takes from that what it may do, or gives it back. Consul then answers as if
+    /// it had nothing.
+    pub(in super::super) async fn set_readable(&mut self, readable: bool) {
+        let policies = self.server.admin().get("/v1/acl/policies").await.unwrap();
+        let own = policies.as_array().unwrap().iter().find(|it| it["Name"] == "pilot").unwrap();
+        let id = own["ID"].as_str().unwrap();
+        let rules = if readable { RULES } else { "" };
+        self.write(&format!("/v1/acl/policy/{id}"), json!({ "ID": id, "Name": "pilot", "Rules": rules }))
+            .await;
     }
 
     /// Takes an instance into maintenance, or out of it.
@@ -47,16 +69,17 @@ impl Platform for Consul {
     async fn start() -> Option<Self> {
         let server = consul::Consul::start(Options { acl: true, ..Options::default() }).await.unwrap()?;
         let relays = [Relay::to(server.address()).await.unwrap()];
-        let mut consul = Self { server, relays };
-        let rules = "service_prefix \"\" { policy = \"read\" } node_prefix \"\" { policy = \"read\" }";
-        consul.write("/v1/acl/policy", json!({ "Name": "pilot", "Rules": rules })).await;
+        let mut consul = Self { server, relays, wait: None };
+        consul.write("/v1/acl/policy", json!({ "Name": "pilot", "Rules": RULES })).await;
         consul.restore().await;
         Some(consul)
     }
 
     fn tables(&self, name: &str) -> String {
         let address = self.relays[0].address();
-        format!("[registry.{name}.consul]\naddress = \"http://{address}\"\ntoken = \"{TOKEN}\"\n")
+        let wait =
+            self.wait.map(|wait| format!("limits = {{ wait_seconds = {wait} }}\n")).unwrap_or_default();
+        format!("[registry.{name}.consul]\naddress = \"http://{address}\"\ntoken = \"{TOKEN}\"\n{wait}")
     }
 
     fn host(service: &str) -> String {

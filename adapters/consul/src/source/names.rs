@@ -28,6 +28,16 @@ pub(super) async fn ask(
     Ok(answer)
 }
 
+/// Makes sure that a service without instances is not a refusal: what was open when the right to read was
+/// taken away is answered with nothing, before the list of services is.
+pub(super) async fn make_sure_of_rights(
+    client: &Client,
+    datacenter: Option<&str>,
+    has_own_service: bool,
+) -> Result<(), RegistryError> {
+    ask(client, Query::new(NAMES, datacenter), has_own_service).await.map(drop)
+}
+
 /// Consul answers who may read nothing with an empty list. But no cluster is empty: its servers are the
 /// service `consul`. So an empty list is believed where there is no access control at all, or where a newer
 /// server does not say that it has left something out.

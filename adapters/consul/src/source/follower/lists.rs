@@ -17,14 +17,18 @@ use crate::source::reply::{Key, Reply};
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl<'a> Follower<'a> {
+    /// Whether the servers are a service of what is followed: they are of the default namespace and partition.
+    pub(super) fn has_own_service(&self) -> bool {
+        let is_default = |name: &Option<String>| name.as_deref().is_none_or(|name| name == "default");
+        is_default(&self.config.namespace) && is_default(&self.config.partition)
+    }
+
     pub(super) fn ask_names(&mut self, at: usize) {
         let datacenter = &self.datacenters[at];
         let (index, name, wait) =
             (datacenter.names_index, datacenter.name.clone(), self.config.limits.wait());
         let sure = index.held().is_none();
-        // Only there the servers are a service.
-        let is_default = |name: &Option<String>| name.as_deref().is_none_or(|name| name == "default");
-        let has_own = is_default(&self.config.namespace) && is_default(&self.config.partition);
+        let has_own = self.has_own_service();
         let pause = if self.in_turn && !sure { PAUSE } else { Duration::ZERO };
         let client = self.client;
         let ask = async move {

@@ -4,9 +4,10 @@ use futures_util::FutureExt;
 use pilot_registry::RegistryError;
 
 use super::{Follower, Round};
-use crate::client::{Answer, Query, Wait, encoded};
+use crate::client::{Answer, Client, Query, Wait, encoded};
 use crate::convert;
 use crate::source::datacenter::Trouble;
+use crate::source::names::make_sure_of_rights;
 use crate::source::reply::{Ask, Key, Reply};
 use crate::source::services::hash;
 
@@ -72,13 +73,19 @@ impl<'a> Follower<'a> {
         let (index, generation, wait) = (tracked.index, tracked.generation, self.config.limits.wait());
         let (name, client) = (self.datacenters[key.datacenter].name.clone(), self.client);
         self.reading += usize::from(ask != Ask::Poll);
+        let has_own = self.has_own_service();
         let question = async move {
             let path = format!("/v1/health/service/{}", encoded(&key.name));
             let wait = index.held().filter(|_| ask == Ask::Poll).map(|held| Wait::new(held, wait));
             let filter = (ask == Ask::Probe).then_some(NOTHING);
             let sure = index.doubted();
             let query = Query { wait, filter, consistent: sure, ..Query::new(&path, name.as_deref()) };
-            let answer = client.query(&query).await;
+            let answer = match client.query(&query).await {
+                Ok(answer) if ask != Ask::Probe && answer.body.trim_ascii() == b"[]" => {
+                    really_empty(client, &path, name.as_deref(), has_own).await
+                }
+                answer => answer,
+            };
             Reply::Service { key, generation, ask, sure, answer }
         };
         self.open.push(question.boxed());
@@ -126,4 +133,16 @@ impl<'a> Follower<'a> {
             self.urgent.push_back(key);
         }
     }
+}
+
+/// Reads a service again that has no instances, once it is clear that the token may still read: in between,
+/// the right may have come back.
+async fn really_empty(
+    client: &Client,
+    path: &str,
+    datacenter: Option<&str>,
+    has_own_service: bool,
+) -> Result<Answer, RegistryError> {
+    make_sure_of_rights(client, datacenter, has_own_service).await?;
+    client.query(&Query { consistent: true, ..Query::new(path, datacenter) }).await
 }
