@@ -1,6 +1,7 @@
 //! Real servers that tests start: found by `tests/run`, on loopback, on ports of their own, ended with the
 //! test however it ends.
 
+mod kubernetes;
 mod process;
 mod relay;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+pub use kubernetes::KubernetesServer;
 pub use process::Process;
 pub use relay::Relay;
 
