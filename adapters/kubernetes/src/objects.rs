@@ -14,12 +14,6 @@ pub(crate) struct Key {
     pub(crate) name: Arc<str>,
 }
 
-impl Key {
-    pub(crate) fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
-    }
-}
-
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.namespace.is_empty() {
@@ -43,12 +37,6 @@ pub(crate) struct Meta {
     pub(crate) labels: Option<Labels>,
     #[serde(default)]
     pub(crate) annotations: Option<BTreeMap<String, String>>,
-}
-
-impl Meta {
-    pub(crate) fn key(&self) -> Key {
-        Key::new(&self.namespace, &self.name)
-    }
 }
 
 /// Any object: what can be read of one that makes no sense otherwise, too.
