@@ -90,7 +90,8 @@ async fn main() -> anyhow::Result<()> {
     }
     pilot::cli::init_logging(&config.log)?;
     let registry = Box::new(LineRegistry { platform });
-    let lines = ConfiguredRegistry { name: "lines".into(), kind: "lines", priority: 0, registry };
+    let (name, kind) = ("lines".into(), "lines");
+    let lines = ConfiguredRegistry { name, kind, priority: 0, patience: None, registry };
     let listeners = Listeners::bind(&config).await?;
     let (trigger, shutdown) = shutdown::shutdown();
     let mut run = std::pin::pin!(pilot::run(&config, vec![lines], listeners, shutdown));

@@ -1,7 +1,8 @@
 //! The admin server: health, metrics, and what pilot knows, over HTTP/1.
 //!
-//! It only reads. It listens on loopback unless told otherwise, and there it answers only to requests
-//! that name a local host, so that no web page reaches it through a name of its own.
+//! It reads, and on request lets go of what a guard holds. It listens on loopback unless told otherwise, and
+//! there it answers only to requests that name a local host, so that no web page reaches it through a name of
+//! its own. To requests that change something it answers only where they come from no other page.
 
 mod query;
 mod readiness;
@@ -36,7 +37,7 @@ use crate::world::World;
 
 pub(crate) use query::encode;
 pub use readiness::{Readiness, WaitingFor};
-pub use registries::{RegistryReport, RegistryTrouble};
+pub use registries::{DiskReport, HeldReport, RegistryReport, RegistryTrouble, Released};
 pub use reply::{Failure, Reply};
 pub use resources::{ResourceReport, ResourcesReport};
 pub use services::{EndpointReport, ServiceReport, ServiceSummary, ServicesReport};

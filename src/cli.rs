@@ -10,10 +10,13 @@ pub mod completions;
 pub mod config_cmd;
 #[cfg(feature = "file")]
 pub mod demo;
+pub mod deregister;
 mod document;
 mod logging;
 mod output;
 pub mod proxies;
+pub mod register;
+pub mod registries;
 pub mod schema;
 pub mod serve;
 pub mod services;
@@ -72,8 +75,11 @@ enum Verb {
     Schema(schema::Args),
     Services(services::Args),
     Proxies(proxies::Args),
+    Registries(registries::Args),
     Config(config_cmd::Args),
     Bootstrap(bootstrap::Args),
+    Register(Box<register::Args>),
+    Deregister(deregister::Args),
     Completions(completions::Args),
 }
 
@@ -93,8 +99,11 @@ impl Cli {
             Some(Verb::Schema(args)) => args.run(),
             Some(Verb::Services(args)) => args.run(&global),
             Some(Verb::Proxies(args)) => args.run(&global),
+            Some(Verb::Registries(args)) => args.run(&global),
             Some(Verb::Config(args)) => args.run(&global),
             Some(Verb::Bootstrap(args)) => args.run(&global),
+            Some(Verb::Register(args)) => args.run(&global),
+            Some(Verb::Deregister(args)) => args.run(&global),
             Some(Verb::Completions(args)) => args.run(),
         }
     }

@@ -18,6 +18,7 @@ mod origin;
 mod problem;
 mod schema;
 mod settings;
+mod state;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -27,14 +28,14 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-#[cfg(feature = "file")]
 pub(crate) use duration::parse as parse_duration;
-pub use entry::{Kind, RegistryEntry};
+pub use entry::{Kind, Patience, RegistryEntry};
 pub use load::{Loaded, load, parse};
 pub use origin::Origins;
 pub use problem::{Problem, Problems};
 pub use schema::schema;
 pub use settings::Setting;
+pub use state::{Guard, State};
 
 /// All of pilot.toml.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -50,6 +51,10 @@ pub struct Config {
     pub mesh: Mesh,
     /// The listeners of proxies that run beside no workload.
     pub router: Router,
+    /// What pilot keeps on disk, to start with when a registry does not answer.
+    pub state: State,
+    /// When a mass disappearance is held back.
+    pub guard: Guard,
     /// What pilot writes to standard error.
     pub log: Log,
     /// Where services come from, by a name of your choice (a-z, 0-9 and '-'); at least one, all active

@@ -167,9 +167,8 @@ fn local(key: &'static str, listener: &TcpListener, address: SocketAddr) -> Resu
 }
 
 fn backed(registry: ConfiguredRegistry) -> (ConfiguredRegistry, watch::Receiver<Scene>) {
-    let ConfiguredRegistry { name, kind, priority, registry } = registry;
-    let (backed, scene) = BackedRegistry::new(registry);
-    (ConfiguredRegistry { name, kind, priority, registry: Box::new(backed) }, scene)
+    let (backed, scene) = BackedRegistry::new(registry.registry);
+    (ConfiguredRegistry { registry: Box::new(backed), ..registry }, scene)
 }
 
 fn bootstrap(config: &Config, envoy_admin: SocketAddr) -> serde_json::Value {

@@ -6,7 +6,7 @@
 //!      ▼
 //!  supervisor                     the only retry loop: attempt, back off, health
 //!      ▼
-//!  catalog                        many registries -> one
+//!  catalog                        guard, last known good on disk; many registries -> one
 //!      ▼
 //!  world ─► mesh                  debounce; one immutable world
 //!      ▼
@@ -32,6 +32,7 @@ pub mod mesh;
 pub mod metrics;
 pub mod proxies;
 pub mod proxy;
+pub mod register;
 pub mod registries;
 pub mod resources;
 pub mod rfc3339;
@@ -129,10 +130,10 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let mut tasks = JoinSet::new();
-    let registered = registries.into_iter().map(|it| supervise(it, &mut tasks)).collect();
+    let registered: Vec<_> = registries.into_iter().map(|it| supervise(it, config, &mut tasks)).collect();
     let metrics = metrics::Metrics::new();
     let proxies = proxies::Proxies::default();
-    let world = World::new(registered, config.into(), config.xds.max_scopes);
+    let world = World::new(registered.clone(), config.into(), config.xds.max_scopes);
     let debounce = Debounce::new(config.push.quiet, config.push.max_delay);
     tasks.spawn({
         let (world, metrics) = (world.clone(), metrics.clone());
@@ -142,6 +143,15 @@ pub async fn run(
     let (admin_ends, admin_shutdown) = shutdown::shutdown();
     tasks.spawn(async move {
         admin::serve(listeners.admin, admin, async move { admin_shutdown.begun().await }).await
+    });
+    tasks.spawn({
+        let (shutdown, registered) = (shutdown.clone(), registered.clone());
+        async move {
+            // At once, for the drain may be cut short, and again when it is done.
+            shutdown.begun().await;
+            flush(&registered).await;
+            std::future::pending().await
+        }
     });
     let context = xds::stream::Context {
         source: Arc::new(world),
@@ -165,13 +175,25 @@ pub async fn run(
     };
     // People and probes are answered until the last proxy has been served.
     admin_ends.begin();
+    flush(&registered).await;
     served
 }
 
-fn supervise(configured: ConfiguredRegistry, tasks: &mut JoinSet<()>) -> Registered {
-    let ConfiguredRegistry { name, kind, priority, registry } = configured;
+fn supervise(configured: ConfiguredRegistry, config: &Config, tasks: &mut JoinSet<()>) -> Registered {
+    let ConfiguredRegistry { name, kind, priority, patience, registry } = configured;
     let (sink, feed) = pilot_registry::channel();
-    let registered = Registered { name: Arc::clone(&name), kind, priority, feed: feed.clone() };
-    tasks.spawn(async move { supervisor::supervise(&name, &*registry, &sink, &feed).await });
+    let policy = config.policy(&name, kind, patience);
+    let registered = Registered::new(name, kind, priority, feed, policy);
+    tasks.spawn({
+        let registered = registered.clone();
+        async move { supervisor::supervise(&registered, &*registry, &sink).await }
+    });
     registered
+}
+
+/// Writes the last known good of all registries.
+async fn flush(registered: &[Registered]) {
+    for registered in registered {
+        registered.intake.flush(&registered.feed).await;
+    }
 }

@@ -3,6 +3,7 @@
 //! Streams count as they go; what is known of registries is read when somebody scrapes.
 
 mod scrape;
+mod served;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,11 +4,12 @@
 //! and the optional dependency in Cargo.toml.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use pilot_registry::{ConfigError, ServiceRegistry};
+use pilot_registry::{ConfigError, Registrar, ServiceRegistry};
 use serde::Serialize;
 
-use crate::config::{Kind, Loaded, Problem, Problems};
+use crate::config::{Kind, Loaded, Problem, Problems, RegistryEntry};
 
 /// A registry of pilot.toml, ready to run.
 pub struct ConfiguredRegistry {
@@ -18,14 +19,33 @@ pub struct ConfiguredRegistry {
     pub kind: &'static str,
     /// 0 is preferred.
     pub priority: u32,
+    /// Others are served without this one when it has not answered for so long; `None` = it is not optional.
+    pub patience: Option<Duration>,
     /// The registry itself.
     pub registry: Box<dyn ServiceRegistry>,
 }
 
 impl std::fmt::Debug for ConfiguredRegistry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, kind, priority, registry: _ } = self;
+        let Self { name, kind, priority, patience: _, registry: _ } = self;
         write!(f, "ConfiguredRegistry({name}, {kind}, {priority})")
+    }
+}
+
+/// A registry of pilot.toml that can be written to.
+pub struct ConfiguredRegistrar {
+    /// Its name in pilot.toml.
+    pub name: Arc<str>,
+    /// What kind it is: `etcd`.
+    pub kind: &'static str,
+    /// Its writing side.
+    pub registrar: Box<dyn Registrar>,
+}
+
+impl std::fmt::Debug for ConfiguredRegistrar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, kind, registrar: _ } = self;
+        write!(f, "ConfiguredRegistrar({name}, {kind})")
     }
 }
 
@@ -38,10 +58,10 @@ pub struct Inspected {
     pub kind: &'static str,
     /// 0 is preferred.
     pub priority: u32,
-    /// The services that it has.
-    pub services: usize,
+    /// The services that it has; `None` = it was not looked at, because that needs the network.
+    pub services: Option<usize>,
     /// The endpoints of all of them.
-    pub endpoints: usize,
+    pub endpoints: Option<usize>,
 }
 
 /// Makes all registries of the configuration, in the order of their names. Does no IO.
@@ -50,34 +70,80 @@ pub struct Inspected {
 /// What adapters refuse in their tables, with the places of the keys.
 pub fn build(loaded: &Loaded) -> Result<Vec<ConfiguredRegistry>, Problems> {
     let (mut built, mut problems) = (Vec::new(), Vec::new());
-    for (name, priority, kind) in entries(loaded) {
+    for (name, entry, kind) in entries(loaded) {
         match registry(&kind) {
-            Ok(registry) => {
-                built.push(ConfiguredRegistry { name: name.into(), kind: kind.as_str(), priority, registry });
-            }
+            Ok(registry) => built.push(ConfiguredRegistry {
+                name: name.into(),
+                kind: kind.as_str(),
+                priority: entry.priority,
+                patience: entry.optional.then_some(entry.patience.into()),
+                registry,
+            }),
             Err(error) => problems.push(refused(loaded, name, &kind, &error)),
         }
     }
     if problems.is_empty() { Ok(built) } else { Err(Problems(problems)) }
 }
 
+/// Makes the writing side of the registry of that name, or of the only one that can be written to. Does no
+/// IO.
+///
+/// # Errors
+/// There is none of that name, it cannot be written to, several can, or the adapter refuses its table.
+pub fn registrar(loaded: &Loaded, name: Option<&str>) -> Result<ConfiguredRegistrar, Problems> {
+    let fault = |message: String| Problems::from(Problem::with_setting("--registry", message));
+    let writers = || entries(loaded).filter(|(_, _, kind)| writer(kind).is_some());
+    let listed = |names: Vec<&str>| if names.is_empty() { "none".into() } else { names.join(", ") };
+    let can =
+        || format!("those that can be written to: {}", listed(writers().map(|(name, ..)| name).collect()));
+    let (name, kind) = match name {
+        Some(name) => {
+            let found = entries(loaded).find(|(known, ..)| *known == name);
+            let (name, _, kind) =
+                found.ok_or_else(|| fault(format!("there is no [registry.{name}]; {}", can())))?;
+            (name, kind)
+        }
+        None => {
+            let mut all = writers();
+            match (all.next(), all.next()) {
+                (Some((name, _, kind)), None) => (name, kind),
+                (None, _) => {
+                    let kinds = writable_kinds().join(" or ");
+                    return Err(fault(format!(
+                        "no registry of pilot.toml can be written to: expected one of kind {kinds}"
+                    )));
+                }
+                (Some(_), Some(_)) => return Err(fault(format!("several could be meant; {}", can()))),
+            }
+        }
+    };
+    match writer(&kind) {
+        None => {
+            Err(fault(format!("{name} is of kind {}, which cannot be written to; {}", kind.as_str(), can())))
+        }
+        Some(Err(error)) => Err(refused(loaded, name, &kind, &error).into()),
+        Some(Ok(registrar)) => Ok(ConfiguredRegistrar { name: name.into(), kind: kind.as_str(), registrar }),
+    }
+}
+
 /// Looks at all registries once: what they have, and all that is wrong with it. Reads files.
 pub fn inspect(loaded: &Loaded) -> (Vec<Inspected>, Vec<Problem>) {
     let (mut found, mut problems) = (Vec::new(), Vec::new());
-    for (name, priority, kind) in entries(loaded) {
+    for (name, entry, kind) in entries(loaded) {
         if let Err(error) = registry(&kind) {
             problems.push(refused(loaded, name, &kind, &error));
             continue;
         }
         let content = look(&kind);
-        problems.extend(content.problems);
+        let count = |count: fn(&Content) -> usize| content.as_ref().map(count);
         found.push(Inspected {
             registry: name.into(),
             kind: kind.as_str(),
-            priority,
-            services: content.services,
-            endpoints: content.endpoints,
+            priority: entry.priority,
+            services: count(|content| content.services),
+            endpoints: count(|content| content.endpoints),
         });
+        problems.extend(content.into_iter().flat_map(|content| content.problems));
     }
     (found, problems)
 }
@@ -91,12 +157,30 @@ pub fn services_schema() -> serde_json::Value {
     schema
 }
 
-fn entries(loaded: &Loaded) -> impl Iterator<Item = (&str, u32, Kind<'_>)> {
+/// The JSON schema (draft 2020-12) of a service's description in an etcd.
+#[cfg(feature = "etcd")]
+pub fn etcd_service_schema() -> serde_json::Value {
+    let mut schema = pilot_registry_etcd::service_schema().to_value();
+    schema["$id"] = "urn:pilot:schema:etcd-service".into();
+    schema["title"] = "a service of pilot in etcd".into();
+    schema
+}
+
+/// The JSON schema (draft 2020-12) of an instance of a service in an etcd.
+#[cfg(feature = "etcd")]
+pub fn etcd_instance_schema() -> serde_json::Value {
+    let mut schema = pilot_registry_etcd::instance_schema().to_value();
+    schema["$id"] = "urn:pilot:schema:etcd-instance".into();
+    schema["title"] = "an instance of a service of pilot in etcd".into();
+    schema
+}
+
+fn entries(loaded: &Loaded) -> impl Iterator<Item = (&str, &RegistryEntry, Kind<'_>)> {
     loaded
         .config
         .registry
         .iter()
-        .flat_map(|(name, entry)| entry.kinds().into_iter().map(|kind| (name.as_str(), entry.priority, kind)))
+        .flat_map(|(name, entry)| entry.kinds().into_iter().map(move |kind| (name.as_str(), entry, kind)))
 }
 
 fn refused(loaded: &Loaded, name: &str, kind: &Kind<'_>, error: &ConfigError) -> Problem {
@@ -108,9 +192,40 @@ fn registry(kind: &Kind<'_>) -> Result<Box<dyn ServiceRegistry>, ConfigError> {
     match kind {
         #[cfg(feature = "file")]
         Kind::File(config) => Ok(Box::new(pilot_registry_file::registry((*config).clone())?)),
-        #[cfg(not(feature = "file"))]
+        #[cfg(feature = "etcd")]
+        Kind::Etcd(config) => Ok(Box::new(pilot_registry_etcd::registry((*config).clone())?)),
+        #[cfg(feature = "kubernetes")]
+        Kind::Kubernetes(config) => Ok(Box::new(pilot_registry_kubernetes::registry((*config).clone())?)),
+        #[cfg(not(any(feature = "etcd", feature = "file", feature = "kubernetes")))]
         Kind::Never(never, _) => match *never {},
     }
+}
+
+/// The writing side, where the kind has one.
+fn writer(kind: &Kind<'_>) -> Option<Result<Box<dyn Registrar>, ConfigError>> {
+    match kind {
+        #[cfg(feature = "file")]
+        Kind::File(_) => None,
+        #[cfg(feature = "kubernetes")]
+        Kind::Kubernetes(_) => None,
+        #[cfg(feature = "etcd")]
+        Kind::Etcd(config) => Some(match pilot_registry_etcd::registrar((*config).clone()) {
+            Ok(registrar) => Ok(Box::new(registrar)),
+            Err(error) => Err(error),
+        }),
+        #[cfg(not(any(feature = "etcd", feature = "file", feature = "kubernetes")))]
+        Kind::Never(never, _) => match *never {},
+    }
+}
+
+/// The kinds that have a writing side.
+fn writable_kinds() -> Vec<&'static str> {
+    vec![
+        #[cfg(feature = "consul")]
+        "consul",
+        #[cfg(feature = "etcd")]
+        "etcd",
+    ]
 }
 
 /// What one look at a registry shows.
@@ -120,7 +235,8 @@ struct Content {
     problems: Vec<Problem>,
 }
 
-fn look(kind: &Kind<'_>) -> Content {
+/// `None` for a kind that would have to be asked over the network.
+fn look(kind: &Kind<'_>) -> Option<Content> {
     match kind {
         #[cfg(feature = "file")]
         Kind::File(config) => {
@@ -130,13 +246,17 @@ fn look(kind: &Kind<'_>) -> Content {
                 column: problem.column,
                 ..Problem::with_file(problem.file.display().to_string(), problem.message)
             };
-            Content {
+            Some(Content {
                 services: loaded.services.len(),
                 endpoints: loaded.services.iter().map(|service| service.endpoints.len()).sum(),
                 problems: loaded.problems.into_iter().map(problem).collect(),
-            }
+            })
         }
-        #[cfg(not(feature = "file"))]
+        #[cfg(feature = "etcd")]
+        Kind::Etcd(_) => None,
+        #[cfg(feature = "kubernetes")]
+        Kind::Kubernetes(_) => None,
+        #[cfg(not(any(feature = "etcd", feature = "file", feature = "kubernetes")))]
         Kind::Never(never, _) => match *never {},
     }
 }

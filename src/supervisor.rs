@@ -2,7 +2,8 @@
 //!
 //! A registry's `run` is one attempt. When it ends, its last value stays in force, its health says why,
 //! and it is tried again after a while: 250 ms doubling to 30 s, with full jitter. An attempt that
-//! published something starts the doubling anew.
+//! published something starts the doubling anew. An attempt ends before its time when another complete read
+//! of the registry is wanted; that is no failure, and the next one begins at once.
 
 mod journal;
 
@@ -15,6 +16,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use pilot_registry::{Feed, RegistryError, ServiceRegistry, Snapshot, SnapshotSink};
 use tokio::time::Instant;
+
+use crate::catalog::{Intake, Origin, Policy};
 
 /// The longest wait after a first failure.
 const BACK_OFF_MIN: Duration = Duration::from_millis(250);
@@ -32,28 +35,53 @@ pub struct Registered {
     pub priority: u32,
     /// Its last value and its health.
     pub feed: Feed<Snapshot>,
+    /// What of its value counts.
+    pub intake: Intake,
+}
+
+impl Registered {
+    /// A registry of which nothing is known yet.
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        kind: &'static str,
+        priority: u32,
+        feed: Feed<Snapshot>,
+        policy: Policy,
+    ) -> Self {
+        let name = name.into();
+        let intake = Intake::new(Arc::clone(&name), policy);
+        Self { name, kind, priority, feed, intake }
+    }
+
+    /// Time since the platform last said that this is its value, also when it said so to an earlier pilot.
+    pub fn data_age(&self) -> Option<Duration> {
+        match self.intake.standing().known.map(|known| known.origin) {
+            Some(Origin::Disk { saved_at }) => Some(saved_at.elapsed().unwrap_or_default()),
+            _ => self.feed.published().map(|published| published.checked.elapsed()),
+        }
+    }
 }
 
 /// Attempts for ever, and tells the log. Dropping the future ends the registry's attempt with it.
-pub async fn supervise(
-    name: &str,
-    registry: &dyn ServiceRegistry,
-    sink: &SnapshotSink,
-    feed: &Feed<Snapshot>,
-) {
-    tokio::join!(attempts(name, registry, sink, feed), journal::follow(name, feed));
+pub async fn supervise(registered: &Registered, registry: &dyn ServiceRegistry, sink: &SnapshotSink) {
+    let journal = journal::follow(&registered.name, &registered.feed);
+    tokio::join!(attempts(registered, registry, sink), journal);
 }
 
 async fn attempts(
-    name: &str,
+    registered: &Registered,
     registry: &dyn ServiceRegistry,
     sink: &SnapshotSink,
-    feed: &Feed<Snapshot>,
 ) -> Infallible {
+    let (name, feed, reads) = (&*registered.name, &registered.feed, registered.intake.reads());
     let mut failures = 0;
     loop {
-        let started = Instant::now();
-        let error = attempt(registry, sink).await;
+        let (started, read) = (Instant::now(), reads.begin());
+        let ended = tokio::select! {
+            error = attempt(registry, sink) => Some(error),
+            () = reads.newer_wanted_than(read) => None,
+        };
+        let Some(error) = ended else { continue };
         let progress = feed.published().is_some_and(|published| published.checked >= started);
         failures = if progress { 0 } else { failures + 1 };
         let wait = jittered(back_off(failures));
@@ -77,7 +105,8 @@ async fn attempt(registry: &dyn ServiceRegistry, sink: &SnapshotSink) -> Registr
     }
 }
 
-fn back_off(failures: u32) -> Duration {
+/// The longest wait after so many failures in a row.
+pub(crate) fn back_off(failures: u32) -> Duration {
     BACK_OFF_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACK_OFF_MAX)
 }
 

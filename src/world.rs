@@ -1,12 +1,14 @@
 //! From registries' changes to the resources of each scope: merge, debounce, translate, publish.
 //!
 //! ```text
-//!  Feed ─┐ changed                                          ┌─ watch ─► streams of scope A
-//!  Feed ─┼────────► debounce ─► merge ─► translate (memo) ──┼─ watch ─► streams of scope B
-//!  Feed ─┘                                                  └─ new scopes are translated on demand
+//!  Intake ─┐ changed                                          ┌─ watch ─► streams of scope A
+//!  Intake ─┼────────► debounce ─► merge ─► translate (memo) ──┼─ watch ─► streams of scope B
+//!  Intake ─┘                                                  └─ new scopes are translated on demand
 //! ```
 //!
-//! Nothing is published before every registry has said what it has.
+//! Nothing is published before every registry is settled: before it has said what it has, or its last known
+//! good was loaded, or it is optional and was waited for long enough. Of at least one registry something is
+//! known then. Where all are optional and none answers, nobody knows that there are no services.
 
 mod debounce;
 
@@ -16,11 +18,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use pilot_registry::{Published, RegistryHealth, Snapshot};
+use pilot_registry::RegistryHealth;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::catalog::{Catalog, Source};
+use crate::catalog::{Catalog, Source, Standing};
 use crate::mesh::{Mesh, MeshOptions};
 use crate::proxy::Scope;
 use crate::resources::ResourceSet;
@@ -50,7 +52,7 @@ struct ScopeState {
     is_new: bool,
 }
 
-/// A registry that has not said what it has.
+/// A registry of which nothing is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// The registry's name in pilot.toml.
@@ -88,21 +90,18 @@ impl World {
         self.0.mesh.borrow().clone()
     }
 
-    /// The registries that have not said what they have. Nothing is served before none is left and their
-    /// first mesh is there ([`World::mesh`]).
+    /// The registries of which nothing is known. Nothing is served before none is left but optional ones that
+    /// were waited for long enough, and the first mesh is there ([`World::mesh`]).
     pub fn waiting(&self) -> Vec<Waiting> {
-        if self.0.mesh.borrow().is_some() {
-            return Vec::new();
-        }
-        let waits = |registered: &Registered| {
-            let unknown = registered.feed.published().is_none();
-            let reason = || match registered.feed.health() {
+        let waits = |registered: &&Registered| registered.intake.standing().known.is_none();
+        let waiting = |registered: &Registered| Waiting {
+            registry: Arc::clone(&registered.name),
+            reason: match registered.feed.health() {
                 RegistryHealth::Degraded(trouble) => trouble.error.chain(),
                 RegistryHealth::Connecting | RegistryHealth::Live => "has not answered yet".to_owned(),
-            };
-            unknown.then(|| Waiting { registry: Arc::clone(&registered.name), reason: reason() })
+            },
         };
-        self.0.registries.iter().filter_map(waits).collect()
+        self.0.registries.iter().filter(waits).map(waiting).collect()
     }
 
     /// Follows the resources of a scope; `None` = not known yet.
@@ -145,11 +144,20 @@ impl World {
         self.scopes().get(scope).map(|state| Arc::clone(&state.conflicts)).unwrap_or_default()
     }
 
-    /// Keeps the world up to date, for ever. `translated` is told how long each translation took.
-    pub async fn follow(&self, mut debounce: Debounce, translated: impl Fn(Duration)) {
+    /// Takes in what the registries say and keeps the world up to date, for ever. `translated` is told how
+    /// long each translation took.
+    pub async fn follow(&self, debounce: Debounce, translated: impl Fn(Duration)) {
+        let registries = self.0.registries.iter();
+        let intakes = registries.map(|registered| registered.intake.follow(&registered.feed));
+        let mut intakes: FuturesUnordered<_> = intakes.collect();
+        // Intakes never end; a world without any goes on as well.
+        tokio::join!(self.advance_with(debounce, translated), intakes.next());
+    }
+
+    async fn advance_with(&self, mut debounce: Debounce, translated: impl Fn(Duration)) {
         let mut changes = FuturesUnordered::new();
         for registered in &self.0.registries {
-            let mut receiver = registered.feed.subscribe();
+            let mut receiver = registered.intake.subscribe();
             // What was published before counts too.
             receiver.mark_changed();
             changes.push(next_change(receiver));
@@ -159,7 +167,7 @@ impl World {
             tokio::select! {
                 Some(receiver) = changes.next() => {
                     changes.push(next_change(receiver));
-                    if self.revisions() != seen {
+                    if self.generations() != seen {
                         debounce.changed(Instant::now());
                     }
                 }
@@ -167,38 +175,46 @@ impl World {
                 () = reached(debounce.deadline()), if debounce.is_pending() => {
                     debounce.pushed(Instant::now());
                     let oldest = self.oldest_change(&seen);
-                    seen = self.revisions();
+                    seen = self.generations();
                     self.advance(oldest, &translated).await;
                 }
             }
         }
     }
 
-    fn revisions(&self) -> Vec<u64> {
-        self.published().iter().map(|published| published.as_ref().map_or(0, |it| it.revision)).collect()
+    fn generations(&self) -> Vec<u64> {
+        self.standings().map(|standing| standing.generation).collect()
     }
 
-    fn published(&self) -> Vec<Option<Published<Snapshot>>> {
-        self.0.registries.iter().map(|registered| registered.feed.published()).collect()
+    fn standings(&self) -> impl Iterator<Item = Standing> {
+        self.0.registries.iter().map(|registered| registered.intake.standing())
     }
 
-    /// When the first of the changes since the revisions `seen` was published, as far as it is known.
+    /// When the first of the changes since the generations `seen` was published, as far as it is known.
     fn oldest_change(&self, seen: &[u64]) -> Instant {
-        let fresh =
-            self.published().into_iter().flatten().zip(seen).filter(|(it, seen)| it.revision != **seen);
-        fresh.map(|(it, _)| it.changed).min().unwrap_or_else(Instant::now)
+        let fresh = self.standings().zip(seen).filter(|(it, seen)| it.generation != **seen);
+        fresh.filter_map(|(it, _)| it.known).map(|it| it.changed).min().unwrap_or_else(Instant::now)
     }
 
-    /// Merges what the registries know into a new mesh and translates it, if all have spoken.
-    async fn advance(&self, changed: Instant, translated: &impl Fn(Duration)) {
-        let sources = self.0.registries.iter().map(|registered| {
-            registered.feed.published().map(|published| Source {
+    /// What is known, if it is enough to serve: every registry is settled, and of one something is known.
+    fn sources(&self) -> Option<Vec<Source>> {
+        let standings: Vec<_> = self.standings().collect();
+        if !standings.iter().all(Standing::is_settled) {
+            return None;
+        }
+        let known = self.0.registries.iter().zip(standings).filter_map(|(registered, standing)| {
+            Some(Source {
                 registry: Arc::clone(&registered.name),
                 priority: registered.priority,
-                snapshot: published.value,
+                snapshot: standing.known?.snapshot,
             })
         });
-        let Some(sources) = sources.collect::<Option<Vec<_>>>() else { return };
+        Some(known.collect()).filter(|known: &Vec<_>| !known.is_empty() || self.0.registries.is_empty())
+    }
+
+    /// Merges what the registries know into a new mesh and translates it, if that is enough to serve.
+    async fn advance(&self, changed: Instant, translated: &impl Fn(Duration)) {
+        let Some(sources) = self.sources() else { return };
         let before = self.mesh();
         let (old, options) = (before.clone(), self.0.options.clone());
         let merged = tokio::task::spawn_blocking(move || {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pilot::config::{Config, parse, schema};
+use pilot::config::{Config, RegistryEntry, parse, schema};
 use serde_json::Value;
 
 const REFERENCE: &str = include_str!("../pilot.toml");
@@ -13,7 +13,8 @@ const REFERENCE: &str = include_str!("../pilot.toml");
 fn uncommented() -> String {
     let line = |line: &'static str| match line.strip_prefix("# ") {
         Some(rest) if is_assignment(rest) => rest,
-        _ => line,
+        // The table of a kind of registry, of which the file has another one.
+        _ => line.strip_prefix('#').filter(|rest| rest.starts_with('[')).unwrap_or(line),
     };
     REFERENCE.lines().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -58,21 +59,54 @@ fn schema_keys(root: &Value, shape: &Value, path: &str, found: &mut BTreeSet<Str
     }
 }
 
+/// The registry of etcd, with the keys whose defaults cannot be written.
+fn etcd() -> RegistryEntry {
+    let etcd = pilot_registry_etcd::Config {
+        user: Some("pilot".into()),
+        password: Some("a secret".to_owned().into()),
+        password_file: Some("etcd.password".into()),
+        password_env: Some("ETCD_PASSWORD".into()),
+        tls: Some(pilot_registry_etcd::Tls {
+            ca: "etcd-ca.pem".into(),
+            cert: Some("etcd.pem".into()),
+            key: Some("etcd.key".into()),
+            server_name: Some("etcd.example.com".into()),
+        }),
+        ..pilot_registry_etcd::Config::new(["http://127.0.0.1:2379"])
+    };
+    RegistryEntry { etcd: Some(etcd), ..RegistryEntry::default() }
+}
+
+/// The registry of Kubernetes, likewise.
+fn kubernetes() -> RegistryEntry {
+    let kubernetes = pilot_registry_kubernetes::Config {
+        kubeconfig: Some("kubeconfig".into()),
+        ..pilot_registry_kubernetes::Config::default()
+    };
+    RegistryEntry { kubernetes: Some(kubernetes), ..RegistryEntry::default() }
+}
+
 #[test]
 fn reference_shows_the_defaults() {
     let shipped = config(REFERENCE);
     let mut expected = Config { registry: shipped.registry.clone(), ..Config::default() };
     assert_eq!(shipped, expected);
     let all = config(&uncommented());
-    // The one key whose default cannot be written.
+    // The keys whose defaults cannot be written.
     expected.router.http_listen = Some("127.0.0.1:15080".parse().unwrap());
+    expected.state.dir = Some("state".into());
+    expected.registry.insert("mesh".into(), etcd());
+    expected.registry.insert("cluster".into(), kubernetes());
     assert_eq!(all, expected);
 }
 
 #[test]
 fn reference_has_every_key_and_no_other() {
     let (mut written, mut known) = (BTreeSet::new(), BTreeSet::new());
+    let one_name = |key: String, name: &&str| key.replace(&format!("registry.{name}."), "registry.local.");
     keys(&uncommented().parse().unwrap(), "", &mut written);
+    let written: BTreeSet<_> =
+        written.iter().map(|key| ["mesh", "cluster"].iter().fold(key.clone(), one_name)).collect();
     let schema = schema();
     schema_keys(&schema, &schema, "", &mut known);
     assert_eq!(written, known);
@@ -83,6 +117,10 @@ fn every_key_has_a_variable() {
     let table: toml::Table = uncommented().parse().unwrap();
     let mut all = BTreeSet::new();
     keys(&table, "", &mut all);
+    // A list has no variable.
+    all.remove("registry.mesh.etcd.endpoints");
+    all.remove("registry.cluster.kubernetes.namespaces");
+    all.remove("registry.cluster.kubernetes.aliases");
     let variable = |key: &String| format!("PILOT_{}", key.replace('.', "_").to_uppercase());
     let text = |key: &String| {
         let pointer = format!("/{}", key.replace('.', "/"));
@@ -91,7 +129,8 @@ fn every_key_has_a_variable() {
         value.as_str().map_or(value.to_string(), str::to_owned)
     };
     let environment = all.iter().map(|key| (variable(key), text(key))).collect();
-    let nothing = "[registry.local.file]\n";
+    let nothing = "[registry.local.file]\n[registry.cluster.kubernetes]\n\
+                   [registry.mesh.etcd]\nendpoints = ['http://127.0.0.1:2379']";
     let loaded = parse("pilot.toml", nothing, &environment, &[]).unwrap();
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.config, config(&uncommented()));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use pilot::catalog::Policy;
 use pilot::mesh::MeshOptions;
 use pilot::proxy::{ConfigSource, Role, Scope};
 use pilot::resources::{ResourceSet, ResourceType};
@@ -40,14 +41,9 @@ fn start(names: &[&str]) -> Fixture {
     for (priority, name) in (0..).zip(names) {
         let (registry, script) = Scripted::new();
         let (sink, feed) = channel();
-        let name: Arc<str> = (*name).into();
-        registered.push(Registered {
-            name: Arc::clone(&name),
-            kind: "scripted",
-            priority,
-            feed: feed.clone(),
-        });
-        tasks.spawn(async move { supervise(&name, &registry, &sink, &feed).await });
+        let east = Registered::new(*name, "scripted", priority, feed, Policy::default());
+        registered.push(east.clone());
+        tasks.spawn(async move { supervise(&east, &registry, &sink).await });
         scripts.push(script);
     }
     let world = World::new(registered, MeshOptions::default(), MAX_SCOPES);
@@ -111,7 +107,7 @@ async fn known_to_be_empty_is_served() {
 async fn what_was_published_before_anybody_followed_counts() {
     let (sink, feed) = channel();
     sink.publish(snapshot([a()]));
-    let registered = Registered { name: "east".into(), kind: "scripted", priority: 0, feed };
+    let registered = Registered::new("east", "scripted", 0, feed, Policy::default());
     let world = World::new(vec![registered], MeshOptions::default(), MAX_SCOPES);
     let mut tasks = JoinSet::new();
     let mut sets = world.subscribe(&router()).unwrap();
@@ -261,7 +257,7 @@ async fn a_flood_of_names_is_refused_and_ads_is_served() {
 async fn a_new_scope_is_translated_alone() {
     let (sink, feed) = channel();
     sink.publish(snapshot([a()]));
-    let registered = Registered { name: "east".into(), kind: "scripted", priority: 0, feed };
+    let registered = Registered::new("east", "scripted", 0, feed, Policy::default());
     let world = World::new(vec![registered], MeshOptions::default(), MAX_SCOPES);
     let translations = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();

@@ -100,6 +100,7 @@ pub(crate) fn serve() -> anyhow::Result<()> {
             name: "bench".into(),
             kind: "scripted",
             priority: 0,
+            patience: None,
             registry: Box::new(registry),
         };
         let (_trigger, shutdown) = pilot::shutdown::shutdown();

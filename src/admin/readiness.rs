@@ -1,18 +1,24 @@
 //! Is pilot alive, and does it know enough to serve?
 
 use http::StatusCode;
+use pilot_registry::RegistryHealth;
 use serde::{Deserialize, Serialize};
 
 use super::reply::Reply;
+use crate::catalog::Origin;
+use crate::rfc3339;
+use crate::supervisor::Registered;
 use crate::world::World;
 
 /// Whether pilot serves, and what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
-    /// Whether every registry has said what it has.
+    /// Whether proxies are served.
     pub ready: bool,
-    /// What is missing.
+    /// What is missing: when ready, optional registries that were waited for long enough.
     pub waiting: Vec<WaitingFor>,
+    /// Registries that have not answered, of which the last known good is served.
+    pub stale: Vec<WaitingFor>,
 }
 
 /// One thing that is missing.
@@ -26,18 +32,19 @@ pub struct WaitingFor {
 
 impl Readiness {
     pub(super) fn of(world: &World) -> Self {
-        if world.mesh().is_some() {
-            return Self { ready: true, waiting: Vec::new() };
-        }
+        let ready = world.mesh().is_some();
         let mut waiting: Vec<_> = world
             .waiting()
             .into_iter()
             .map(|it| WaitingFor { registry: Some(it.registry.to_string()), reason: it.reason })
             .collect();
-        if waiting.is_empty() {
+        if !ready && waiting.is_empty() {
             waiting.push(WaitingFor { registry: None, reason: "services are being merged".to_owned() });
         }
-        Self { ready: false, waiting }
+        let stale = world.registries().iter().filter_map(|registered| {
+            Some(WaitingFor { registry: Some(registered.name.to_string()), reason: stale(registered)? })
+        });
+        Self { ready, waiting, stale: stale.collect() }
     }
 
     /// A line for each thing that is missing.
@@ -46,7 +53,7 @@ impl Readiness {
             Some(registry) => format!("registry {registry}: {}", waiting.reason),
             None => waiting.reason.clone(),
         };
-        self.waiting.iter().map(line).collect()
+        self.waiting.iter().chain(&self.stale).map(line).collect()
     }
 
     pub(super) fn reply(&self, json: bool) -> Reply {
@@ -58,4 +65,15 @@ impl Readiness {
         let lines: Vec<_> = std::iter::once(first.to_owned()).chain(self.lines()).collect();
         Reply::text(status, lines.join("\n") + "\n")
     }
+}
+
+/// What is served of a registry that has not answered, and why it has not.
+fn stale(registered: &Registered) -> Option<String> {
+    let Origin::Disk { saved_at } = registered.intake.standing().known?.origin else { return None };
+    let (age, at) = (saved_at.elapsed().unwrap_or_default().as_secs(), rfc3339::format(saved_at));
+    let why = match registered.feed.health() {
+        RegistryHealth::Degraded(trouble) => trouble.error.chain(),
+        RegistryHealth::Connecting | RegistryHealth::Live => "it has not answered yet".to_owned(),
+    };
+    Some(format!("stale: from disk, as of {at}, {age} s ago: {why}"))
 }

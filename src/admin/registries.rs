@@ -1,12 +1,14 @@
-//! What is known of each registry.
+//! What is known of each registry, and letting go of what its guard holds.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use pilot_registry::{Published, RegistryHealth, Snapshot};
+use pilot_registry::RegistryHealth;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::reply::Failure;
+use crate::catalog::{DiskStatus, Held, Origin};
 use crate::metrics::health_word;
 use crate::rfc3339;
 use crate::supervisor::Registered;
@@ -20,22 +22,64 @@ pub struct RegistryReport {
     pub kind: String,
     /// 0 is preferred.
     pub priority: u32,
+    /// Whether others are served without it.
+    pub optional: bool,
     /// `connecting`, `live` or `degraded`.
     pub health: String,
     /// What is wrong, when degraded.
     pub trouble: Option<RegistryTrouble>,
-    /// Counts the values that differed from the one before; `None` = nothing known yet.
+    /// Where what is served of it is from: `registry`, or `disk` while it has not answered yet; `None` =
+    /// nothing is known of it.
+    pub origin: Option<String>,
+    /// Counts the values that differed from the one before; `None` = it has not answered yet.
     pub revision: Option<u64>,
     /// When the value last changed.
     pub changed_at: Option<String>,
     /// Time since the platform last said that this is its value.
     pub age_seconds: Option<f64>,
-    /// How many services it has.
+    /// How many services are served of it.
     pub services: usize,
     /// How many endpoints they have.
     pub endpoints: usize,
+    /// What of them it no longer says, and is held back from disappearing.
+    pub held: Option<HeldReport>,
+    /// How its last known good is kept on disk; `None` = it is not.
+    pub disk: Option<DiskReport>,
     /// Entries that were left out, and why.
     pub skipped: BTreeMap<String, String>,
+}
+
+/// What is held of a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldReport {
+    /// Since when.
+    pub since: String,
+    /// When the first of it is let go at the latest, if the registry is live then.
+    pub until: String,
+    /// How many endpoints.
+    pub endpoints: usize,
+    /// How many of which service.
+    pub services: BTreeMap<String, usize>,
+}
+
+/// How the last known good of a registry is kept on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskReport {
+    /// As of when it is there; `None` = it is not there yet.
+    pub saved_at: Option<String>,
+    /// What went wrong last, and has not gone right since.
+    pub error: Option<String>,
+}
+
+/// What was let go of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// The registry's name in pilot.toml.
+    pub registry: String,
+    /// How many endpoints.
+    pub endpoints: usize,
+    /// How many of which service.
+    pub services: BTreeMap<String, usize>,
 }
 
 /// What is wrong with a registry.
@@ -54,20 +98,69 @@ impl RegistryReport {
         let (health, published, skipped) = registered.feed.with_state(|state| {
             (state.health(), state.published.clone(), std::sync::Arc::clone(&state.skipped))
         });
-        let snapshot = published.as_ref().map(|published: &Published<Snapshot>| &published.value);
+        let known = registered.intake.standing().known;
+        let age = registered.data_age().as_ref().map(Duration::as_secs_f64);
         Self {
             name: registered.name.to_string(),
             kind: registered.kind.to_owned(),
             priority: registered.priority,
+            optional: registered.intake.policy().patience.is_some(),
             health: health_word(&health).to_owned(),
             trouble: trouble(&health),
+            origin: known.as_ref().map(|known| origin_word(known.origin).to_owned()),
             revision: published.as_ref().map(|published| published.revision),
             changed_at: published.as_ref().map(|published| wall_clock(published.changed)),
-            age_seconds: published.as_ref().map(|published| published.checked.elapsed().as_secs_f64()),
-            services: snapshot.map_or(0, |snapshot| snapshot.services().len()),
-            endpoints: snapshot.map_or(0, |snapshot| snapshot.endpoint_count()),
+            age_seconds: age,
+            services: known.as_ref().map_or(0, |known| known.snapshot.services().len()),
+            endpoints: known.as_ref().map_or(0, |known| known.snapshot.endpoint_count()),
+            held: known.as_ref().and_then(|known| known.held.as_deref()).map(HeldReport::of),
+            disk: registered.intake.disk().map(DiskReport::of),
             skipped: skipped.as_ref().clone(),
         }
+    }
+}
+
+impl HeldReport {
+    fn of(held: &Held) -> Self {
+        Self {
+            since: wall_clock(held.since),
+            until: wall_clock(held.until),
+            endpoints: held.endpoints(),
+            services: by_name(held),
+        }
+    }
+}
+
+impl DiskReport {
+    fn of(DiskStatus { saved_at, error }: DiskStatus) -> Self {
+        Self { saved_at: saved_at.map(rfc3339::format), error }
+    }
+}
+
+impl Released {
+    /// Lets go of what is held of the registry of that name.
+    pub(super) fn from(registries: &[Registered], name: &str) -> Result<Self, Failure> {
+        let Some(registered) = registries.iter().find(|registered| *registered.name == *name) else {
+            let known = registries.iter().map(|registered| &*registered.name);
+            return Err(Failure::not_found(format!("no registry {name:?}")).knowing(known));
+        };
+        let held = registered.intake.release();
+        Ok(Self {
+            registry: name.to_owned(),
+            endpoints: held.as_ref().map_or(0, Held::endpoints),
+            services: held.as_ref().map(by_name).unwrap_or_default(),
+        })
+    }
+}
+
+fn by_name(held: &Held) -> BTreeMap<String, usize> {
+    held.services.iter().map(|(host, endpoints)| (host.to_string(), *endpoints)).collect()
+}
+
+fn origin_word(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Live => "registry",
+        Origin::Disk { .. } => "disk",
     }
 }
 
@@ -81,5 +174,7 @@ fn trouble(health: &RegistryHealth) -> Option<RegistryTrouble> {
 }
 
 fn wall_clock(at: Instant) -> String {
-    rfc3339::format(SystemTime::now().checked_sub(at.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH))
+    let (ago, ahead) = (at.elapsed(), at.saturating_duration_since(Instant::now()));
+    let then = SystemTime::now().checked_sub(ago).and_then(|then| then.checked_add(ahead));
+    rfc3339::format(then.unwrap_or(SystemTime::UNIX_EPOCH))
 }

@@ -12,6 +12,7 @@ pub struct Reply {
     status: StatusCode,
     content_type: &'static str,
     body: Bytes,
+    allow: Option<&'static str>,
 }
 
 /// Why there is no answer, as JSON.
@@ -19,6 +20,8 @@ pub struct Reply {
 pub struct Failure {
     #[serde(skip)]
     status: StatusCode,
+    #[serde(skip)]
+    allow: Option<&'static str>,
     /// What is wrong.
     pub error: String,
     /// Why it is so.
@@ -31,11 +34,12 @@ pub struct Failure {
 
 impl Reply {
     pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: text.into() }
+        Self { status, content_type: "text/plain; charset=utf-8", body: text.into(), allow: None }
     }
 
     pub(super) fn metrics(text: String) -> Self {
-        Self { status: StatusCode::OK, content_type: crate::metrics::CONTENT_TYPE, body: text.into() }
+        let content_type = crate::metrics::CONTENT_TYPE;
+        Self { status: StatusCode::OK, content_type, body: text.into(), allow: None }
     }
 
     pub(super) fn json(value: &impl Serialize) -> Self {
@@ -45,13 +49,13 @@ impl Reply {
     pub(super) fn json_with_status(status: StatusCode, value: &impl Serialize) -> Self {
         let mut body = serde_json::to_vec_pretty(value).expect("reports have string keys and no IO");
         body.push(b'\n');
-        Self { status, content_type: "application/json", body: body.into() }
+        Self { status, content_type: "application/json", body: body.into(), allow: None }
     }
 }
 
 impl Failure {
     fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, error: error.into(), reasons: Vec::new(), known: Vec::new() }
+        Self { status, allow: None, error: error.into(), reasons: Vec::new(), known: Vec::new() }
     }
 
     pub(super) fn bad_request(error: impl Into<String>) -> Self {
@@ -66,8 +70,10 @@ impl Failure {
         Self::new(StatusCode::NOT_FOUND, error)
     }
 
-    pub(super) fn method_not_allowed(error: impl Into<String>) -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, error)
+    /// `allow`: the methods that are, for the header of that name.
+    pub(super) fn method_not_allowed(error: impl Into<String>, allow: &'static str) -> Self {
+        let failure = Self::new(StatusCode::METHOD_NOT_ALLOWED, error).knowing(allow.split(", "));
+        Self { allow: Some(allow), ..failure }
     }
 
     pub(super) fn unavailable(error: impl Into<String>) -> Self {
@@ -91,7 +97,7 @@ impl Failure {
 
 impl From<Failure> for Reply {
     fn from(failure: Failure) -> Self {
-        Self::json_with_status(failure.status, &failure)
+        Self { allow: failure.allow, ..Self::json_with_status(failure.status, &failure) }
     }
 }
 
@@ -103,8 +109,8 @@ impl From<Reply> for Response<Full<Bytes>> {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if reply.status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        if let Some(allow) = reply.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
         response
     }

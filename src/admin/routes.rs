@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use http::header::ACCEPT;
+use http::header::{ACCEPT, HOST, ORIGIN};
 use http::{Method, Request, StatusCode};
 
 use super::query::Query;
 use super::readiness::Readiness;
-use super::registries::RegistryReport;
+use super::registries::{RegistryReport, Released};
 use super::reply::{Failure, Reply};
 use super::resources::Selection;
 use super::services::{ServiceReport, ServicesReport};
@@ -16,7 +16,10 @@ use super::{Admin, Server};
 /// Every path and what it shows.
 const PATHS: [(&str, &str); 7] = [
     ("/livez", "200 while the process runs"),
-    ("/readyz", "200 once every registry has said what it has, else 503 and why"),
+    (
+        "/readyz",
+        "200 once every registry has answered or need not be waited for, else 503; and what is missing",
+    ),
     ("/metrics", "OpenMetrics text for Prometheus"),
     ("/debug/registries", "registries: health, age, what was left out and why"),
     ("/debug/services", "services; ?host=<name>: one with its endpoints"),
@@ -24,16 +27,22 @@ const PATHS: [(&str, &str); 7] = [
     ("/debug/resources", "?proxy=<id> or ?node=<id>, &type=cds|eds|lds|rds, &name=<name>: what a proxy gets"),
 ];
 
+/// What is not only read: POST /registries/<name>/release lets go of what is held of a registry.
+const RELEASE: (&str, &str) = ("/registries/", "/release");
+
 impl Server {
     pub(super) async fn answer<B>(&self, request: &Request<B>) -> Result<Reply, Failure> {
         let path = request.uri().path();
+        if let Some(name) = path.strip_prefix(RELEASE.0).and_then(|rest| rest.strip_suffix(RELEASE.1)) {
+            return self.release(request, name);
+        }
         if path != "/" && PATHS.iter().all(|(known, _)| *known != path) {
             let known = PATHS.iter().map(|(path, _)| *path);
             return Err(Failure::not_found(format!("no such path: {path}")).knowing(known));
         }
         if ![Method::GET, Method::HEAD].contains(request.method()) {
-            let error = format!("{} is not allowed: this server only answers", request.method());
-            return Err(Failure::method_not_allowed(error).knowing(["GET", "HEAD"]));
+            let error = format!("{} is not allowed: this path only answers", request.method());
+            return Err(Failure::method_not_allowed(error, "GET, HEAD"));
         }
         let query = |known| Query::read(request.uri().query(), known);
         match path {
@@ -53,6 +62,18 @@ impl Server {
             }
             _ => self.resources(&query(&Selection::PARAMETERS)?).await,
         }
+    }
+
+    fn release<B>(&self, request: &Request<B>, name: &str) -> Result<Reply, Failure> {
+        if request.method() != Method::POST {
+            let error = format!("{} is not allowed: this path changes something", request.method());
+            return Err(Failure::method_not_allowed(error, "POST"));
+        }
+        if !is_of_own_origin(request) {
+            return Err(Failure::forbidden("a page of another origin changes nothing here"));
+        }
+        Query::read(request.uri().query(), &[])?;
+        Ok(Reply::json(&Released::from(self.admin.world.registries(), name)?))
     }
 
     async fn services(&self, query: &Query<'_>) -> Result<Reply, Failure> {
@@ -91,12 +112,23 @@ impl Server {
 
 fn index() -> Reply {
     let lines = PATHS.iter().map(|(path, what)| format!("{path:<20} {what}\n"));
-    Reply::text(StatusCode::OK, lines.collect::<String>())
+    let release = "POST /registries/<name>/release: lets go of what is held of a registry\n";
+    Reply::text(StatusCode::OK, lines.collect::<String>() + release)
 }
 
 fn registries(admin: &Admin) -> Reply {
     let reports: Vec<_> = admin.world.registries().iter().map(RegistryReport::of).collect();
     Reply::json(&BTreeMap::from([("registries", reports)]))
+}
+
+/// Whether a request is not from a page of another origin: browsers say where a POST is from, and programs say
+/// nothing (RFC 6454 §7).
+fn is_of_own_origin<B>(request: &Request<B>) -> bool {
+    let header = |name| request.headers().get(name).map(|value| value.as_bytes());
+    match (header(ORIGIN), header(HOST)) {
+        (None, _) => true,
+        (Some(origin), host) => origin.strip_prefix(b"http://") == host,
+    }
 }
 
 fn wants_json<B>(request: &Request<B>) -> bool {

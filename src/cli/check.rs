@@ -22,6 +22,9 @@ pub struct Args {
     output: Output,
 }
 
+/// What a registry has that would have to be asked over the network.
+const NOT_LOOKED_AT: &str = "not looked at";
+
 /// What was found.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -69,8 +72,9 @@ impl Report {
         if !self.registries.is_empty() {
             let mut table = Table::new(["registry", "kind", "priority", "services", "endpoints"]);
             for found in &self.registries {
-                let numbers = [found.priority as usize, found.services, found.endpoints];
-                let [priority, services, endpoints] = numbers.map(|number| number.to_string());
+                let number = |count: Option<usize>| count.map_or(NOT_LOOKED_AT.into(), |it| it.to_string());
+                let [services, endpoints] = [found.services, found.endpoints].map(number);
+                let priority = found.priority.to_string();
                 table.row([found.registry.clone(), found.kind.into(), priority, services, endpoints]);
             }
             parts.push(table.to_string());
@@ -80,7 +84,7 @@ impl Report {
     }
 
     fn verdict(&self) -> String {
-        let sum = |count: fn(&Inspected) -> usize| self.registries.iter().map(count).sum::<usize>();
+        let sum = |count: fn(&Inspected) -> Option<usize>| self.registries.iter().filter_map(count).sum();
         match self.problems.len() {
             0 => format!(
                 "{} is in order: {}, {}, {}",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use http::header::{ACCEPT, HOST};
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
@@ -53,12 +53,29 @@ impl Target {
     /// # Errors
     /// pilot does not answer, or answers that it has no answer.
     pub(super) fn ask<T: DeserializeOwned>(&self, global: &Global, question: &Question) -> anyhow::Result<T> {
+        self.send(global, Method::GET, question)
+    }
+
+    /// What pilot has done, told to do something.
+    ///
+    /// # Errors
+    /// pilot does not answer, or has not done it.
+    pub(super) fn tell<T: DeserializeOwned>(&self, global: &Global, order: &Question) -> anyhow::Result<T> {
+        self.send(global, Method::POST, order)
+    }
+
+    fn send<T: DeserializeOwned>(
+        &self,
+        global: &Global,
+        method: Method,
+        question: &Question,
+    ) -> anyhow::Result<T> {
         let authority = match &self.admin {
             Some(authority) => authority.clone(),
             None => reachable(configuration(global)?.admin.listen).to_string(),
         };
         let answered = block_on(async {
-            let answered = timeout(TIMEOUT, get(&authority, question)).await;
+            let answered = timeout(TIMEOUT, exchange(&authority, method, question)).await;
             answered.unwrap_or_else(|_| bail!("no answer from {authority} within {TIMEOUT:?}"))
         });
         let (status, body) = answered?;
@@ -123,7 +140,11 @@ fn words(failure: Failure) -> String {
     words
 }
 
-async fn get(authority: &str, question: &Question) -> anyhow::Result<(StatusCode, Bytes)> {
+async fn exchange(
+    authority: &str,
+    method: Method,
+    question: &Question,
+) -> anyhow::Result<(StatusCode, Bytes)> {
     let stream = TcpStream::connect(authority).await.map_err(|error| {
         anyhow!(
             "pilot does not answer at {authority} ({error}): is `pilot serve` running? --admin names another address"
@@ -132,7 +153,8 @@ async fn get(authority: &str, question: &Question) -> anyhow::Result<(StatusCode
     let broken = || format!("what answers at {authority} is no admin server of pilot");
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.with_context(broken)?;
-    let request = Request::get(&question.0).header(HOST, authority).header(ACCEPT, "application/json");
+    let request = Request::builder().method(method).uri(&question.0);
+    let request = request.header(HOST, authority).header(ACCEPT, "application/json");
     let request = request.body(Empty::<Bytes>::new()).context("the question is not a URL")?;
     let answer = async {
         let response = sender.send_request(request).await.with_context(broken)?;

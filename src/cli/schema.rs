@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::config;
 
-/// Print the JSON schema of pilot.toml or of services files
+/// Print the JSON schema of pilot.toml, of services files, or of what is registered in an etcd
 ///
 /// Editors complete and check files with it. It is a JSON schema of the draft 2020-12.
 ///
@@ -27,6 +27,12 @@ enum Subject {
     /// The files of a file registry
     #[cfg(feature = "file")]
     Services,
+    /// The value of a key <prefix>/v1/services/<host> in an etcd
+    #[cfg(feature = "etcd")]
+    EtcdService,
+    /// The value of a key <prefix>/v1/instances/<host>/<id> in an etcd
+    #[cfg(feature = "etcd")]
+    EtcdInstance,
 }
 
 impl Args {
@@ -40,6 +46,10 @@ impl Args {
             Subject::Config => config::schema(),
             #[cfg(feature = "file")]
             Subject::Services => crate::registries::services_schema(),
+            #[cfg(feature = "etcd")]
+            Subject::EtcdService => crate::registries::etcd_service_schema(),
+            #[cfg(feature = "etcd")]
+            Subject::EtcdInstance => crate::registries::etcd_instance_schema(),
         };
         super::print(&serde_json::to_string_pretty(&schema)?)
     }

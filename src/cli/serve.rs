@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::catalog::state::prepare;
+use crate::config::Problems;
 use crate::registries::{self, ConfiguredRegistry};
 use crate::shutdown::{self, Trigger};
 use crate::{Listeners, config::Config};
@@ -26,6 +28,15 @@ impl Args {
         let loaded = global.load()?;
         init_logging(&loaded.config.log)?;
         let registries = registries::build(&loaded)?;
+        if let Some(dir) = &loaded.config.state.dir {
+            prepare(dir).map_err(|error| {
+                let why = format!(
+                    "{} cannot be written in ({error}): expected a folder of pilot's own",
+                    dir.display()
+                );
+                Problems::from(loaded.origins.problem("state.dir", why))
+            })?;
+        }
         block_on(serve(&loaded.config, registries))
     }
 }

@@ -32,6 +32,8 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         ("xds.keepalive_timeout", config.xds.keepalive_timeout),
         ("push.max_delay", config.push.max_delay),
         ("mesh.connect_timeout", config.mesh.connect_timeout),
+        ("state.save_interval", config.state.save_interval),
+        ("guard.hold", config.guard.hold),
     ];
     for (key, _) in never_zero.iter().filter(|(_, duration)| *duration == Duration::ZERO) {
         find(&[key], "0 makes no sense here: expected a longer time".into());
@@ -39,6 +41,9 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     if config.push.quiet > config.push.max_delay {
         let max = super::duration::format(config.push.max_delay);
         find(&["push.quiet", "push.max_delay"], format!("longer than push.max_delay, which is {max}"));
+    }
+    if config.state.dir.as_ref().is_some_and(|dir| dir.as_os_str().is_empty()) {
+        find(&["state.dir"], "is empty: expected the path of a folder, like \"state\"".into());
     }
     if let Some(message) = wrong_filter(&config.log.filter) {
         find(&["log.filter"], message);

@@ -1,9 +1,10 @@
 //! One registry of pilot.toml: `[registry.<name>]` and the one table that says its kind.
 
 use std::path::Path;
+use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `[registry.<name>]`. Exactly one of the kinds is given; the loader has checked it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -12,9 +13,41 @@ pub struct RegistryEntry {
     /// 0 is preferred: endpoints of priority 1 take over when those of priority 0 are unhealthy.
     #[schemars(range(min = 0, max = 127))]
     pub priority: u32,
+    /// Whether others are served without this one when it does not answer at the start.
+    pub optional: bool,
+    /// How long an optional one is waited for.
+    pub patience: Patience,
     /// Services from TOML, YAML or JSON files.
     #[cfg(feature = "file")]
     pub file: Option<pilot_registry_file::Config>,
+    /// Services that are registered in an etcd.
+    #[cfg(feature = "etcd")]
+    pub etcd: Option<pilot_registry_etcd::Config>,
+    /// The services of a Kubernetes cluster.
+    #[cfg(feature = "kubernetes")]
+    pub kubernetes: Option<pilot_registry_kubernetes::Config>,
+}
+
+/// How long an optional registry is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Patience(
+    #[serde(with = "super::duration")]
+    #[schemars(with = "String")]
+    Duration,
+);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(Duration::from_secs(10))
+    }
+}
+
+impl From<Patience> for Duration {
+    fn from(Patience(patience): Patience) -> Self {
+        patience
+    }
 }
 
 /// The kind of a registry, with its own configuration.
@@ -23,8 +56,14 @@ pub enum Kind<'a> {
     /// `[registry.<name>.file]`
     #[cfg(feature = "file")]
     File(&'a pilot_registry_file::Config),
+    /// `[registry.<name>.etcd]`
+    #[cfg(feature = "etcd")]
+    Etcd(&'a pilot_registry_etcd::Config),
+    /// `[registry.<name>.kubernetes]`
+    #[cfg(feature = "kubernetes")]
+    Kubernetes(&'a pilot_registry_kubernetes::Config),
     #[doc(hidden)]
-    #[cfg(not(feature = "file"))]
+    #[cfg(not(any(feature = "etcd", feature = "file", feature = "kubernetes")))]
     Never(std::convert::Infallible, std::marker::PhantomData<&'a ()>),
 }
 
@@ -34,7 +73,11 @@ impl Kind<'_> {
         match self {
             #[cfg(feature = "file")]
             Self::File(_) => "file",
-            #[cfg(not(feature = "file"))]
+            #[cfg(feature = "etcd")]
+            Self::Etcd(_) => "etcd",
+            #[cfg(feature = "kubernetes")]
+            Self::Kubernetes(_) => "kubernetes",
+            #[cfg(not(any(feature = "etcd", feature = "file", feature = "kubernetes")))]
             Self::Never(never, _) => match *never {},
         }
     }
@@ -46,13 +89,20 @@ impl RegistryEntry {
         let kinds: &[Option<Kind<'_>>] = &[
             #[cfg(feature = "file")]
             self.file.as_ref().map(Kind::File),
+            #[cfg(feature = "etcd")]
+            self.etcd.as_ref().map(Kind::Etcd),
+            #[cfg(feature = "kubernetes")]
+            self.kubernetes.as_ref().map(Kind::Kubernetes),
         ];
         kinds.iter().flatten().cloned().collect()
     }
 
     /// Makes paths that came from a file relative to that file's folder. `from_file` tells for a key of
     /// this entry (`file.path`) whether it did.
-    #[cfg_attr(not(feature = "file"), allow(unused_variables, reason = "no kind has a path"))]
+    #[cfg_attr(
+        not(any(feature = "etcd", feature = "file", feature = "kubernetes")),
+        allow(unused_variables, reason = "no kind has a path")
+    )]
     pub(super) fn resolve(&mut self, folder: &Path, from_file: impl Fn(&str) -> bool) {
         #[cfg(feature = "file")]
         if let Some(file) = &mut self.file
@@ -61,6 +111,18 @@ impl RegistryEntry {
             && !file.path.as_os_str().is_empty()
         {
             file.path = folder.join(&file.path);
+        }
+        #[cfg(feature = "etcd")]
+        for (key, path) in self.etcd.iter_mut().flat_map(pilot_registry_etcd::Config::paths_mut) {
+            if from_file(&format!("etcd.{key}")) {
+                *path = folder.join(&*path);
+            }
+        }
+        #[cfg(feature = "kubernetes")]
+        for (key, path) in self.kubernetes.iter_mut().flat_map(pilot_registry_kubernetes::Config::paths_mut) {
+            if from_file(&format!("kubernetes.{key}")) {
+                *path = folder.join(&*path);
+            }
         }
     }
 }

@@ -43,6 +43,11 @@ pub fn load(
     for (name, entry) in &mut loaded.config.registry {
         entry.resolve(folder, |key| loaded.origins.is_from_file(&format!("registry.{name}.{key}")));
     }
+    if let Some(dir) = &mut loaded.config.state.dir
+        && loaded.origins.is_from_file("state.dir")
+    {
+        *dir = folder.join(&*dir);
+    }
     Ok(loaded)
 }
 

@@ -8,11 +8,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::served::Served;
 use crate::proxies::Proxies;
 use crate::supervisor::Registered;
 use crate::world::World;
 
-type OfRegistry = [(&'static str, String); 1];
+pub(super) type OfRegistry = [(&'static str, String); 1];
 type OfState = [(&'static str, String); 2];
 
 /// All that [`health_word`] says.
@@ -23,8 +24,6 @@ struct Gauges {
     health: Family<OfState, Gauge>,
     age: Family<OfRegistry, Gauge<f64, AtomicU64>>,
     revision: Family<OfRegistry, Gauge>,
-    services: Family<OfRegistry, Gauge>,
-    endpoints: Family<OfRegistry, Gauge>,
     skipped: Family<OfRegistry, Gauge>,
 }
 
@@ -36,16 +35,20 @@ pub(super) fn registry(world: &World, proxies: &Proxies) -> Registry {
     single(
         &mut registry,
         "ready",
-        "Whether every registry has said what it has",
+        "Whether enough is known of the registries to serve",
         usize::from(world.mesh().is_some()),
     );
     let mesh = world.mesh();
     let services = mesh.as_ref().map_or(0, |mesh| mesh.catalog.services().len());
     single(&mut registry, "services", "Services of the mesh, of all registries together", services);
 
-    let gauges = Gauges::default();
-    world.registries().iter().for_each(|registered| gauges.read(registered));
+    let (gauges, served) = (Gauges::default(), Served::default());
+    for registered in world.registries() {
+        gauges.read(registered);
+        served.read(registered);
+    }
     gauges.register(&mut registry);
+    served.register(&mut registry);
     registry
 }
 
@@ -68,11 +71,12 @@ impl Gauges {
             self.health.get_or_create(&labels).set(i64::from(state == health));
         }
         self.skipped.get_or_create(&label).set(to_i64(skipped));
-        let Some(published) = published else { return };
-        self.age.get_or_create(&label).set(published.checked.elapsed().as_secs_f64());
-        self.revision.get_or_create(&label).set(i64::try_from(published.revision).unwrap_or(i64::MAX));
-        self.services.get_or_create(&label).set(to_i64(published.value.services().len()));
-        self.endpoints.get_or_create(&label).set(to_i64(published.value.endpoint_count()));
+        if let Some(published) = published {
+            self.revision.get_or_create(&label).set(i64::try_from(published.revision).unwrap_or(i64::MAX));
+        }
+        if let Some(age) = registered.data_age() {
+            self.age.get_or_create(&label).set(age.as_secs_f64());
+        }
     }
 
     fn register(self, registry: &mut Registry) {
@@ -87,8 +91,6 @@ impl Gauges {
             "Changes since the start that the registry said",
             self.revision,
         );
-        registry.register("registry_services", "Services in the registry", self.services);
-        registry.register("registry_endpoints", "Endpoints in the registry", self.endpoints);
         registry.register(
             "registry_skipped_entries",
             "Entries that make no sense and were left out",
@@ -106,6 +108,6 @@ pub(crate) fn health_word(health: &RegistryHealth) -> &'static str {
     }
 }
 
-fn to_i64(number: usize) -> i64 {
+pub(super) fn to_i64(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

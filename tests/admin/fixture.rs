@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use pilot::admin::{Admin, serve};
+use pilot::catalog::Policy;
 use pilot::mesh::MeshOptions;
 use pilot::metrics::Metrics;
 use pilot::proxies::Proxies;
@@ -38,11 +39,8 @@ pub(crate) struct Pilot {
 /// A pilot with registries of these names, that know nothing yet.
 pub(crate) async fn pilot(names: &[&str]) -> Pilot {
     let (sinks, feeds): (Vec<_>, Vec<_>) = names.iter().map(|_| channel::<Snapshot>()).unzip();
-    let registered = names.iter().zip(&feeds).zip(0..).map(|((name, feed), priority)| Registered {
-        name: (*name).into(),
-        kind: "scripted",
-        priority,
-        feed: feed.clone(),
+    let registered = names.iter().zip(&feeds).zip(0..).map(|((name, feed), priority)| {
+        Registered::new(*name, "scripted", priority, feed.clone(), Policy::default())
     });
     let world = World::new(registered.collect(), MeshOptions::default(), 16);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
+use pilot::catalog::Policy;
 use pilot::mesh::MeshOptions;
 use pilot::metrics::Metrics;
 use pilot::proxies::Proxies;
@@ -19,7 +20,8 @@ async fn metrics_tell_health_and_age_of_each_registry() {
     let pilot = pilot(&["east", "local"]).await;
     pilot.sinks[0].publish(snapshot(&["a.local"]));
     let _connection = pilot.proxies.connect(&proxy("envoy-1"), Transport::Ads, true, None);
-    let answer = pilot.get("/metrics").await;
+    let served = r#"pilot_registry_services{registry="east"} 1"#;
+    let answer = pilot.get_until("/metrics", |answer| answer.body.contains(served)).await;
     assert!(answer.headers[CONTENT_TYPE].to_str().unwrap().starts_with("application/openmetrics-text"));
     for line in [
         r#"pilot_registry_health{registry="east",state="live"} 1"#,
@@ -64,7 +66,7 @@ fn check_openmetrics(text: &str) {
 async fn age_grows_while_the_platform_is_silent() {
     let (sink, feed) = channel::<Snapshot>();
     sink.publish(Snapshot::default());
-    let registered = Registered { name: "east".into(), kind: "scripted", priority: 0, feed };
+    let registered = Registered::new("east", "scripted", 0, feed, Policy::default());
     let world = World::new(vec![registered], MeshOptions::default(), 16);
     tokio::time::advance(Duration::from_secs(90)).await;
     let age = |text: &str| {

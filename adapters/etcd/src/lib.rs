@@ -1,1 +1,51 @@
-//! placeholder
+//! Services that are registered in etcd, and a registrar that registers them there.
+//!
+//! ```text
+//!  etcd ── pages of one revision ──► Directory ── hosts that changed ──► Service ──► Snapshot ──► sink
+//!       ── watch from the next ────► (key by key,  built again
+//!                                     last good)
+//!  Registration ── registrar ──► instance under a lease ──► etcd
+//! ```
+//!
+//! The keys and values are described in this package's README.md; [`service_schema`] and
+//! [`instance_schema`] are the same for programs.
+
+mod config;
+mod connection;
+mod convert;
+mod directory;
+mod document;
+mod duration;
+mod error;
+mod keys;
+mod list;
+mod registrar;
+mod secret;
+mod source;
+mod watch;
+
+pub use config::{Config, Tls};
+pub use document::{instance_schema, service_schema};
+pub use registrar::EtcdRegistrar;
+pub use secret::Secret;
+pub use source::EtcdRegistry;
+
+use pilot_registry::{ConfigError, Registrar};
+
+/// Makes a registry of the services that are registered in etcd. Does no IO.
+///
+/// # Errors
+/// A value of the configuration makes no sense.
+pub fn registry(config: Config) -> Result<EtcdRegistry, ConfigError> {
+    config.check()?;
+    Ok(EtcdRegistry::new(config))
+}
+
+/// Makes a registrar that registers instances in etcd. Does no IO.
+///
+/// # Errors
+/// A value of the configuration makes no sense.
+pub fn registrar(config: Config) -> Result<impl Registrar, ConfigError> {
+    config.check()?;
+    Ok(EtcdRegistrar::new(config))
+}

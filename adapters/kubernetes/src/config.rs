@@ -3,6 +3,7 @@
 mod template;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use pilot_registry::{ConfigError, Hostname, Protocol, SpiffeId};
 use schemars::JsonSchema;
@@ -43,30 +44,23 @@ pub struct Config {
     pub pods: bool,
     /// Whether nodes are followed: for the regions of endpoints.
     pub nodes: bool,
-    /// How long a watch lasts until it is renewed, in seconds. A server that has fallen silent is noticed
-    /// 10 seconds after that.
-    #[schemars(range(min = 1, max = 3600))]
-    pub watch_seconds: u32,
-    /// What is taken from the server at most.
-    pub limits: Limits,
-}
-
-/// What is taken from the server at most.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
+    /// How long a watch lasts until it is renewed: whole seconds. A server that has fallen silent is noticed
+    /// when that fails.
+    #[serde(with = "crate::duration")]
+    #[schemars(with = "String")]
+    pub watch_renewal: Duration,
     /// Objects of one page of a list.
-    #[schemars(range(min = 1, max = 10000))]
-    pub page_objects: u32,
-    /// Bytes of one page of a list.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub page_size: u32,
+    /// Bytes of one page of a list. A larger one ends the attempt.
     #[schemars(range(min = 1024))]
-    pub page_bytes: usize,
-    /// Bytes of one object in a watch.
+    pub max_page_bytes: usize,
+    /// Bytes of one object in a watch. A larger one ends the attempt.
     #[schemars(range(min = 1024))]
-    pub object_bytes: usize,
+    pub max_object_bytes: usize,
     /// Objects of one resource. A cluster with more is refused.
     #[schemars(range(min = 1))]
-    pub objects: usize,
+    pub max_objects: usize,
 }
 
 impl Default for Config {
@@ -85,19 +79,23 @@ impl Default for Config {
             default_protocol: Protocol::Tcp.as_str().to_owned(),
             pods: true,
             nodes: true,
-            watch_seconds: 60,
-            limits: Limits::default(),
+            watch_renewal: Duration::from_secs(60),
+            page_size: 500,
+            max_page_bytes: 256 << 20,
+            max_object_bytes: 4 << 20,
+            max_objects: 1_000_000,
         }
     }
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self { page_objects: 500, page_bytes: 256 << 20, object_bytes: 4 << 20, objects: 1_000_000 }
-    }
-}
-
 impl Config {
+    /// The files that it names, with their keys, to make relative paths absolute.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut PathBuf)> {
+        // Joined, an empty path would be the folder itself.
+        let named = self.kubeconfig.as_mut().filter(|path| !path.as_os_str().is_empty());
+        named.map(|path| ("kubeconfig", path)).into_iter()
+    }
+
     /// The protocol of ports of which nothing says it.
     pub(crate) fn protocol(&self) -> Result<Protocol, ConfigError> {
         let refused =
@@ -116,10 +114,12 @@ impl Config {
                 return Err(ConfigError::new(key, "it has control characters: expected labels, app=web"));
             }
         }
-        if !(1..=3600).contains(&self.watch_seconds) {
-            return Err(ConfigError::new("watch_seconds", "it is out of range: expected 1 to 3600"));
+        let renewal = self.watch_renewal;
+        if !(1..=3600).contains(&renewal.as_secs()) || renewal.subsec_nanos() != 0 {
+            let reason = format!("{renewal:?} is out of range: expected whole seconds from 1s to 1h");
+            return Err(ConfigError::new("watch_renewal", reason));
         }
-        self.limits.check()
+        self.check_limits()
     }
 
     fn check_source(&self) -> Result<(), ConfigError> {
@@ -168,22 +168,20 @@ impl Config {
             None => Ok(()),
         }
     }
-}
 
-impl Limits {
-    fn check(&self) -> Result<(), ConfigError> {
-        if !(1..=10_000).contains(&self.page_objects) {
-            return Err(ConfigError::new("limits.page_objects", "it is out of range: expected 1 to 10000"));
+    fn check_limits(&self) -> Result<(), ConfigError> {
+        if !(1..=10_000).contains(&self.page_size) {
+            return Err(ConfigError::new("page_size", "it is out of range: expected 1 to 10000"));
         }
         for (key, bytes) in
-            [("limits.page_bytes", self.page_bytes), ("limits.object_bytes", self.object_bytes)]
+            [("max_page_bytes", self.max_page_bytes), ("max_object_bytes", self.max_object_bytes)]
         {
             if bytes < 1024 {
                 return Err(ConfigError::new(key, "it is too small: expected at least 1024"));
             }
         }
-        if self.objects == 0 {
-            return Err(ConfigError::new("limits.objects", "0 allows no object: expected at least 1"));
+        if self.max_objects == 0 {
+            return Err(ConfigError::new("max_objects", "0 allows no object: expected at least 1"));
         }
         Ok(())
     }

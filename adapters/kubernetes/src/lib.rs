@@ -14,10 +14,11 @@ mod client;
 mod cluster;
 mod config;
 mod convert;
+mod duration;
 mod objects;
 mod source;
 
-pub use config::{Config, HostTemplate, Limits};
+pub use config::{Config, HostTemplate};
 pub use source::KubernetesRegistry;
 
 use pilot_registry::ConfigError;

@@ -44,6 +44,9 @@
 //!   gets traffic is not an adapter's business.
 //! - **Secrets** never appear in `Debug`, errors or logs.
 //!
+//! Where the platform can be written to, the adapter implements [`Registrar`] too, and `pilot register` can
+//! register in it. [`keep`](Registrar::keep) is one attempt as well; the caller has the loop.
+//!
 //! [`channel`] makes a sink by hand, for tests.
 
 mod endpoint;

@@ -10,6 +10,7 @@
 //!   cuts it off and breaks it. [`contract!`] makes one test of each rule out of it.
 //! - [`Runner`] follows a registry the way pilot's supervisor does, for tests.
 //! - [`Scripted`] is a registry that does what a test says.
+//! - [`ScriptedRegistrar`] is the writing side of a platform in memory, which a test takes down.
 //! - [`service`] and [`snapshot`] build values in a line; [`strategies`] draws them at random.
 //! - [`server`] starts real servers for tests, and relays that cut them off.
 //! - [`memory`] is a platform in memory with a correct adapter: what the suite itself is tested on.
@@ -21,6 +22,7 @@ mod builder;
 pub mod contract;
 pub mod memory;
 mod property;
+mod registrar;
 mod runner;
 mod scripted;
 pub mod server;
@@ -29,5 +31,6 @@ pub mod strategies;
 pub use backend::{Backend, BadConfig, Operation};
 pub use builder::{ServiceBuilder, service, snapshot};
 pub use property::operations_converge;
+pub use registrar::{RegistrarEvent, ScriptedRegistrar};
 pub use runner::Runner;
 pub use scripted::{Script, Scripted};

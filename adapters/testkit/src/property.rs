@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::contract::Bench;
-use crate::{Backend, Operation, Runner, service, strategies};
+use crate::contract::{Bench, Made};
+use crate::{Operation, Runner, service, strategies};
 
 /// How many lists of operations are drawn, unless `PROPTEST_CASES` says otherwise.
 const CASES: u32 = 24;
@@ -32,10 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// A list after which the registry says something else: as short as could be found, with the seed.
-pub async fn operations_converge<B, F>(make: impl Fn() -> F) -> Result<()>
+pub async fn operations_converge<M, F>(make: impl Fn() -> F) -> Result<()>
 where
-    B: Backend,
-    F: Future<Output = Result<B>>,
+    M: Made,
+    F: Future<Output = Result<M>>,
 {
     let seed = number_from_environment("PILOT_SEED")?.unwrap_or_else(|| RandomState::new().hash_one("seed"));
     let cases = number_from_environment("PROPTEST_CASES")?.unwrap_or(CASES.into());
@@ -44,7 +44,11 @@ where
     for case in 1..=cases {
         let mut tree =
             vec(step(), 1..24).new_tree(&mut runner).map_err(|why| anyhow!("drawing operations: {why}"))?;
-        if let Err(error) = converges(&make, &tree.current()).await {
+        let outcome = converges(&make, &tree.current()).await;
+        if let Ok(Outcome::NotMade) = outcome {
+            return Ok(());
+        }
+        if let Err(error) = outcome {
             let (steps, error) = shorten(&make, &mut tree, error).await;
             return Err(error.context(format!("PILOT_SEED={seed}, case {case}: {steps:#?}")));
         }
@@ -93,12 +97,21 @@ struct World<'a> {
     revoked: bool,
 }
 
-async fn converges<B, F>(make: &impl Fn() -> F, steps: &[Step]) -> Result<()>
+/// What a list of operations led to, if not to an error.
+enum Outcome {
+    Agreed,
+    /// The platform cannot be had.
+    NotMade,
+}
+
+async fn converges<M, F>(make: &impl Fn() -> F, steps: &[Step]) -> Result<Outcome>
 where
-    B: Backend,
-    F: Future<Output = Result<B>>,
+    M: Made,
+    F: Future<Output = Result<M>>,
 {
-    let mut backend = make().await.context("making a platform")?;
+    let Some(mut backend) = make().await.context("making a platform")?.made() else {
+        return Ok(Outcome::NotMade);
+    };
     let bench = Bench::new(&mut backend);
     let runner = bench.run().with_patience(PATIENCE);
     let mut world = World { bench, runner, malformed: BTreeSet::new(), disconnected: false, revoked: false };
@@ -111,7 +124,8 @@ where
     world.take(&Step::Settle).await.context("in the end")?;
     // Not only by chance: it still follows.
     world.bench.put(service("last.local").http(80).endpoint("10.0.0.9", 8080).build()).await?;
-    world.take(&Step::Settle).await.context("after one more change")
+    world.take(&Step::Settle).await.context("after one more change")?;
+    Ok(Outcome::Agreed)
 }
 
 impl World<'_> {
@@ -150,14 +164,14 @@ impl World<'_> {
 }
 
 /// Looks for a shorter list that fails too.
-async fn shorten<B, F>(
+async fn shorten<M, F>(
     make: &impl Fn() -> F,
     tree: &mut impl ValueTree<Value = Vec<Step>>,
     mut error: anyhow::Error,
 ) -> (Vec<Step>, anyhow::Error)
 where
-    B: Backend,
-    F: Future<Output = Result<B>>,
+    M: Made,
+    F: Future<Output = Result<M>>,
 {
     let mut shortest = tree.current();
     let mut going = tree.simplify();
@@ -167,7 +181,7 @@ where
         }
         let steps = tree.current();
         going = match converges(make, &steps).await {
-            Ok(()) => tree.complicate(),
+            Ok(_) => tree.complicate(),
             Err(other) => {
                 (shortest, error) = (steps, other);
                 tree.simplify()

@@ -1,7 +1,10 @@
 //! Real servers that tests start: found by `tests/run`, on loopback, on ports of their own, ended with the
 //! test however it ends.
 
-mod kubernetes;
+mod authority;
+pub mod consul;
+pub mod etcd;
+pub mod kubernetes;
 mod process;
 mod relay;
 
@@ -11,7 +14,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-pub use kubernetes::KubernetesServer;
+pub use authority::{Authority, Certificate};
 pub use process::Process;
 pub use relay::Relay;
 

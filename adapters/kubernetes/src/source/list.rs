@@ -47,7 +47,7 @@ impl Follower {
             match watch.next_listed(&mut self.decoder).await? {
                 Event::Changed(change, _) => listed.push(change.into_listed()),
                 Event::Bookmark { version, initial_end: true } => {
-                    let watch = watch.lasting(self.config.watch_seconds);
+                    let watch = watch.lasting(self.config.watch_renewal);
                     return Ok((listed, self.versioned(version)?, Some(watch)));
                 }
                 Event::Bookmark { .. } => {}
@@ -58,14 +58,13 @@ impl Follower {
 
     async fn paged(&mut self) -> Result<(Vec<Listed>, String), Refusal> {
         let what = format!("list {}", self.scope);
-        let limits = self.config.limits.clone();
-        let limit = limits.page_objects.to_string();
+        let limit = self.config.page_size.to_string();
         let (mut listed, mut next) = (Vec::new(), String::new());
         loop {
             let pages = [("limit", limit.as_str()), ("continue", next.as_str())];
             let path = self.scope.path(if next.is_empty() { &pages[..1] } else { &pages });
             let content = self.client.get(&what, &path, self.scope.accept_list()).await?;
-            let page = content.whole(limits.page_bytes).await?;
+            let page = content.whole(self.config.max_page_bytes).await?;
             let List { metadata, items } = serde_json::from_slice(&page).map_err(|error| {
                 // Its words quote what it read.
                 let (line, column) = (error.line(), error.column());
@@ -82,11 +81,11 @@ impl Follower {
     }
 
     fn bounded(&self, count: usize) -> Result<(), RegistryError> {
-        let most = self.config.limits.objects;
+        let most = self.config.max_objects;
         if count <= most {
             return Ok(());
         }
-        let message = format!("list {}: there are more than limits.objects = {most}", self.scope);
+        let message = format!("list {}: there are more than max_objects = {most}", self.scope);
         Err(RegistryError::malformed(message))
     }
 

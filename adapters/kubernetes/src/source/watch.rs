@@ -15,7 +15,7 @@ use crate::client::{Content, Refusal, Status};
 /// How long the server may take to end a watch after its time. Then it is renewed all the same.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the server is asked to keep a watch that begins with a list.
-const LIST_SECONDS: u32 = 600;
+const LIST_MAX: Duration = Duration::from_secs(600);
 
 /// What happened.
 #[derive(Debug)]
@@ -53,35 +53,34 @@ struct Bookmark {
 impl Watch {
     /// What happens after that version.
     pub(super) async fn open(follower: &Follower, version: &str) -> Result<Self, Refusal> {
-        let seconds = follower.config.watch_seconds;
         let parameters = [("resourceVersion", version)];
-        Self::request(follower, seconds, &parameters).await
+        Self::request(follower, follower.config.watch_renewal, &parameters).await
     }
 
     /// Everything, then what happens.
     pub(super) async fn open_with_list(follower: &Follower) -> Result<Self, Refusal> {
         let parameters = [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")];
-        Self::request(follower, LIST_SECONDS, &parameters).await
+        Self::request(follower, LIST_MAX, &parameters).await
     }
 
     async fn request(
         follower: &Follower,
-        seconds: u32,
+        lasting: Duration,
         parameters: &[(&str, &str)],
     ) -> Result<Self, Refusal> {
         let what: Arc<str> = format!("watch {}", follower.scope).into();
-        let timeout = seconds.to_string();
+        let timeout = lasting.as_secs().to_string();
         let always =
             [("watch", "true"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", timeout.as_str())];
         let path = follower.scope.path(&[&always, parameters].concat());
         let content = follower.client.get(&what, &path, follower.scope.accept_watch()).await?;
-        let until = Instant::now() + Duration::from_secs(seconds.into()) + GRACE;
-        Ok(Self { what, content, most: follower.config.limits.object_bytes, until })
+        let until = Instant::now() + lasting + GRACE;
+        Ok(Self { what, content, most: follower.config.max_object_bytes, until })
     }
 
     /// Makes it last that long from now on.
-    pub(super) fn lasting(mut self, seconds: u32) -> Self {
-        self.until = Instant::now() + Duration::from_secs(seconds.into());
+    pub(super) fn lasting(mut self, time: Duration) -> Self {
+        self.until = Instant::now() + time;
         self
     }
 

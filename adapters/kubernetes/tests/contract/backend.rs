@@ -8,7 +8,8 @@ use anyhow::Result;
 use async_trait::async_trait;
 use pilot_registry::{Hostname, Service, ServiceRegistry};
 use pilot_registry_kubernetes::{Config, registry};
-use pilot_registry_testkit::server::{KubernetesServer, Relay};
+use pilot_registry_testkit::server::Relay;
+use pilot_registry_testkit::server::kubernetes::KubernetesServer;
 use pilot_registry_testkit::{Backend, BadConfig, Operation};
 use serde_json::json;
 use tempfile::TempDir;
@@ -47,13 +48,12 @@ impl KubernetesBackend {
     }
 
     fn config(&self) -> Config {
-        let mut config = Config {
+        Config {
             kubeconfig: Some(self.kubeconfig()),
             trust_domain: TRUST_DOMAIN.to_owned(),
+            page_size: 100,
             ..Config::default()
-        };
-        config.limits.page_objects = 100;
-        config
+        }
     }
 
     fn write(&mut self, service: &Arc<Service>) {

@@ -1,0 +1,126 @@
+use super::*;
+
+fn host() -> Hostname {
+    "a.local".parse().unwrap()
+}
+
+fn description(json: &str) -> Description {
+    Description::parse(json.as_bytes()).unwrap()
+}
+
+fn instances(list: &[(&'static str, &str)]) -> Vec<(&'static str, Instance)> {
+    list.iter().map(|(id, json)| (*id, Instance::parse(json.as_bytes()).unwrap())).collect()
+}
+
+/// The service's ports and its endpoints' addresses and ports, in short, and what was left out.
+fn built(description: Option<&Description>, list: &[(&'static str, &str)]) -> (String, Vec<LeftOut>) {
+    let list = instances(list);
+    let (service, left_out) =
+        service(&host(), description, list.iter().map(|(id, instance)| (*id, instance)));
+    let Some(service) = service else { return (String::new(), left_out) };
+    let ports = service.ports.iter().map(|port| format!("{}/{}/{}", port.number, port.name, port.protocol));
+    let endpoints = service.endpoints.iter().map(|one| {
+        let ports: Vec<_> = one.ports.iter().map(|(service, own)| format!("{service}={own}")).collect();
+        format!("{}:{}", one.address, ports.join("+"))
+    });
+    (ports.chain(endpoints).collect::<Vec<_>>().join(" "), left_out)
+}
+
+#[test]
+fn a_description_says_which_ports_there_are() {
+    let two = description(
+        r#"{"ports": [{"number": 80, "name": "web", "protocol": "http"}, {"number": 81, "protocol": "grpc"}]}"#,
+    );
+    let (shown, left_out) = built(
+        Some(&two),
+        &[
+            ("all", r#"{"address": "10.0.0.1"}"#),
+            ("by-name", r#"{"address": "10.0.0.2", "ports": {"web": 8080, "81": 8081}}"#),
+            ("same-number", r#"{"address": "10.0.0.3", "port": 81}"#),
+            ("which", r#"{"address": "10.0.0.4", "port": 8080}"#),
+            ("unknown", r#"{"address": "10.0.0.5", "ports": {"wbe": 8080}}"#),
+        ],
+    );
+    let expected = "80/web/http 81/grpc-81/grpc 10.0.0.1:80=80+81=81 10.0.0.2:80=8080+81=8081 10.0.0.3:81=81";
+    assert_eq!(shown, expected);
+    let [(which, why_which), (unknown, why_unknown)] = left_out.as_slice() else { panic!("{left_out:?}") };
+    assert_eq!((which.as_str(), unknown.as_str()), ("which", "unknown"));
+    assert!(why_which.contains("say which with \"ports\": {\"web\": 8080}"), "{why_which}");
+    assert!(why_unknown.contains("no port \"wbe\": expected one of 80 (web), 81 (grpc-81)"), "{why_unknown}");
+}
+
+#[test]
+fn without_a_description_the_instances_say_it() {
+    let (shown, left_out) = built(
+        None,
+        &[
+            ("a", r#"{"address": "10.0.0.1", "ports": {"http": 8081, "admin": 9000}}"#),
+            ("b", r#"{"address": "10.0.0.2", "ports": {"http": 8080}}"#),
+            ("c", r#"{"address": "10.0.0.3", "port": 9000}"#),
+        ],
+    );
+    let expected =
+        "8080/http/http 9000/admin/tcp 10.0.0.1:8080=8081+9000=9000 10.0.0.2:8080=8080 10.0.0.3:9000=9000";
+    assert_eq!((shown.as_str(), left_out.len()), (expected, 0));
+    let (shown, left_out) = built(
+        None,
+        &[
+            ("a", r#"{"address": "10.0.0.1", "port": 8081, "protocol": "grpc"}"#),
+            ("b", r#"{"address": "10.0.0.2", "port": 8080}"#),
+            ("c", r#"{"address": "10.0.0.3"}"#),
+        ],
+    );
+    assert_eq!(shown, "8080/grpc-8080/grpc 10.0.0.1:8080=8081 10.0.0.2:8080=8080");
+    let [(id, why)] = left_out.as_slice() else { panic!("{left_out:?}") };
+    assert!(id == "c" && why.contains("expected port or ports"), "{left_out:?}");
+}
+
+#[test]
+fn an_instance_that_does_not_fit_is_left_out_alone() {
+    let one = description(r#"{"ports": [{"number": 80, "protocol": "http"}]}"#);
+    let (shown, left_out) = built(
+        Some(&one),
+        &[
+            ("a", r#"{"address": "10.0.0.1", "port": 8080}"#),
+            ("b", r#"{"address": "10.0.0.1", "port": 8080, "health": "unhealthy"}"#),
+            ("c", r#"{"address": "db.example.com", "port": 8080}"#),
+        ],
+    );
+    assert_eq!(shown, "80/http-80/http 10.0.0.1:80=8080");
+    let ids: Vec<&str> = left_out.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(ids, ["b", "c"]);
+    assert!(left_out[1].1.contains("needs resolution \"dns\""), "{left_out:?}");
+}
+
+#[test]
+fn nothing_is_no_service_and_a_description_alone_is_one() {
+    assert_eq!(built(None, &[]), (String::new(), vec![]));
+    let one = description(r#"{"ports": [{"number": 80, "protocol": "http"}]}"#);
+    assert_eq!(built(Some(&one), &[]).0, "80/http-80/http");
+    let twice = r#"{"ports": [{"number": 80, "protocol": "http"}, {"number": 80, "protocol": "tcp"}]}"#;
+    assert!(check(&host(), &description(twice)).unwrap_err().contains("twice"));
+}
+
+#[test]
+fn unknown_fields_and_contradictions_name_the_field() {
+    for (json, why) in [
+        (r#"{"address": "10.0.0.1", "prot": 80}"#, "unknown field `prot`"),
+        (r#"{"address": "10.0.0.1", "locality": {"zon": "a"}}"#, "unknown field `zon`"),
+        (r#"{"port": 80}"#, "missing field `address`"),
+        (r#"{"address": "10.0.0.1", "port": 0}"#, "port 0 is not a port"),
+        (r#"{"address": "10.0.0.1", "weight": 0}"#, "weight 0 is out of range"),
+        (r#"{"address": "10.0.0.1", "health": "good"}"#, "unknown variant `good`"),
+        (r#"{"address": "10.0.0.1", "port": 80, "ports": {"http": 80}}"#, "expected port or ports"),
+        (r#"{"address": "10.0.0.1", "protocol": "http"}"#, "protocol without port"),
+        (r#"{"address": "10.0.0.1", "ports": {"a": 80}, "protocols": {"b": "http"}}"#, "\"b\""),
+        ("", "EOF"),
+    ] {
+        let error = Instance::parse(json.as_bytes()).unwrap_err();
+        assert!(error.contains(why), "{json}: {error}");
+    }
+    let error = Description::parse(br#"{"ports": [{"number": 80, "protocl": "http"}]}"#).unwrap_err();
+    assert!(
+        error.contains("unknown field `protocl`, expected one of `number`, `name`, `protocol`"),
+        "{error}"
+    );
+}

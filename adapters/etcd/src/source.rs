@@ -1,0 +1,129 @@
+//! Following etcd: list, publish, watch from there, publish again.
+
+use std::convert::Infallible;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Mutex, PoisonError};
+
+use etcd_client::proto::PbEvent;
+use pilot_registry::{RegistryError, ServiceRegistry, SnapshotSink, async_trait};
+use tokio::time::{Duration, Instant};
+
+use crate::Config;
+use crate::connection::Connection;
+use crate::directory::Directory;
+use crate::keys::Keys;
+use crate::list::{check_size, list};
+use crate::watch::{News, Watch};
+
+/// How old a confirmation by etcd that nothing has changed may get before it is passed on.
+const CONFIRM: Duration = Duration::from_secs(10);
+
+/// A registry of the services that are registered in etcd. Made by [`crate::registry`].
+#[derive(Debug)]
+pub struct EtcdRegistry {
+    config: Config,
+    keys: Keys,
+    turn: AtomicUsize,
+    /// What was in force when the last attempt ended: where a value makes no sense now, its last good
+    /// version is there.
+    last: Mutex<Option<Directory>>,
+}
+
+impl EtcdRegistry {
+    pub(crate) fn new(config: Config) -> Self {
+        let keys = Keys::new(&config.prefix);
+        Self { config, keys, turn: AtomicUsize::new(0), last: Mutex::new(None) }
+    }
+
+    /// Follows one watch until its history is lost, and says why.
+    async fn follow(
+        &self,
+        watch: &mut Watch<'_>,
+        directory: &mut Directory,
+        sink: &SnapshotSink,
+    ) -> Result<RegistryError, RegistryError> {
+        let mut confirmed = Instant::now();
+        loop {
+            match watch.next().await? {
+                News::Events(events) => {
+                    events.iter().for_each(|event| apply(directory, event));
+                    check_size(directory, &self.config)?;
+                }
+                News::Nothing if confirmed.elapsed() < CONFIRM => continue,
+                News::Nothing => {}
+                News::Lost(why) => return Ok(why),
+            }
+            directory.publish(sink);
+            confirmed = Instant::now();
+        }
+    }
+}
+
+#[async_trait]
+impl ServiceRegistry for EtcdRegistry {
+    fn name(&self) -> &'static str {
+        "etcd"
+    }
+
+    async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
+        let mut directory = Held::of(self);
+        let connection = Connection::open(&self.config, &self.keys, &self.turn).await?;
+        let mut lost = None;
+        loop {
+            let (listed, revision) = list(&connection, &self.config, &self.keys, &directory).await?;
+            *directory = listed;
+            directory.publish(sink);
+            drop(lost.take());
+            let mut watch =
+                Watch::open(&connection, &self.keys, self.config.progress_interval, revision).await?;
+            let why = self.follow(&mut watch, &mut directory, sink).await?;
+            tracing::info!(why = why.chain(), "listing again");
+            lost = Some(sink.fault(why));
+        }
+    }
+}
+
+fn apply(directory: &mut Directory, event: &PbEvent) {
+    let Some(entry) = &event.kv else { return };
+    // A deletion resets a key's version to zero, and nothing else does (mvccpb.KeyValue).
+    if entry.version == 0 {
+        directory.remove(&entry.key);
+    } else {
+        directory.put(&entry.key, &entry.value, None);
+    }
+}
+
+/// What is in force, for one attempt. When that ends, however it does, the registry keeps it.
+struct Held<'a> {
+    registry: &'a EtcdRegistry,
+    directory: Directory,
+}
+
+impl<'a> Held<'a> {
+    fn of(registry: &'a EtcdRegistry) -> Self {
+        let last = registry.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Self { registry, directory: last.unwrap_or_else(|| Directory::new(registry.keys.clone())) }
+    }
+}
+
+impl Deref for Held<'_> {
+    type Target = Directory;
+
+    fn deref(&self) -> &Directory {
+        &self.directory
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Directory {
+        &mut self.directory
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let directory = std::mem::replace(&mut self.directory, Directory::new(self.registry.keys.clone()));
+        *self.registry.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(directory);
+    }
+}

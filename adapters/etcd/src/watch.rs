@@ -1,0 +1,184 @@
+//! Everything that happens to the keys after a revision.
+//!
+//! A watch on which nothing happens looks like one that is dead. So etcd is asked for progress all the time,
+//! and one that does not answer is gone.
+
+use etcd_client::proto::{PbEvent, PbWatchResponse};
+use etcd_client::{WatchOptions, WatchStream};
+use futures_util::{FutureExt, TryStreamExt};
+use pilot_registry::RegistryError;
+use tokio::time::{Duration, Instant, sleep_until, timeout};
+
+use crate::connection::Connection;
+use crate::error;
+use crate::keys::Keys;
+
+/// How often the right to read, the leader and the revision are looked at besides.
+const RECHECK: Duration = Duration::from_secs(30);
+/// How many questions may be open before the watch counts as dead. One is not enough: an etcd that is
+/// catching up answers none.
+const SILENT_QUESTIONS: u32 = 3;
+/// How many responses that are there already are taken together.
+const BATCH: usize = 256;
+
+/// A watch that goes on until it fails.
+pub(crate) struct Watch<'a> {
+    connection: &'a Connection,
+    keys: &'a Keys,
+    stream: WatchStream,
+    interval: Duration,
+    /// The latest revision that was heard of.
+    revision: i64,
+    heard: Instant,
+    ask: Instant,
+    recheck: Instant,
+    /// Events of a response of which there is more to come.
+    partial: Vec<PbEvent>,
+}
+
+/// What a watch brings.
+pub(crate) enum News {
+    /// All events of one or several whole responses.
+    Events(Vec<PbEvent>),
+    /// Nothing has changed, says etcd.
+    Nothing,
+    /// The history was lost, and this is why: a new list is needed.
+    Lost(RegistryError),
+}
+
+impl<'a> Watch<'a> {
+    /// Watches from the revision after that one.
+    ///
+    /// # Errors
+    /// etcd refuses, or does not answer.
+    pub(crate) async fn open(
+        connection: &'a Connection,
+        keys: &'a Keys,
+        interval: Duration,
+        revision: i64,
+    ) -> Result<Self, RegistryError> {
+        let options = WatchOptions::new()
+            .with_range(keys.end())
+            .with_start_revision(revision + 1)
+            .with_progress_notify()
+            .with_fragment();
+        let mut client = connection.client.watch_client();
+        let watch = client.watch(keys.root(), Some(options));
+        let stream = connection.answer("watching the services in etcd", watch).await?;
+        let now = Instant::now();
+        let (ask, recheck) = (now + interval, now + RECHECK);
+        Ok(Self {
+            connection,
+            keys,
+            stream,
+            interval,
+            revision,
+            heard: now,
+            ask,
+            recheck,
+            partial: Vec::new(),
+        })
+    }
+
+    /// Waits for what comes next.
+    ///
+    /// # Errors
+    /// The watch is dead, cancelled or makes no sense.
+    pub(crate) async fn next(&mut self) -> Result<News, RegistryError> {
+        loop {
+            tokio::select! {
+                // What has come already counts before what has not.
+                biased;
+                message = self.stream.try_next() => {
+                    let response = self.response(message)?;
+                    if let Some(news) = self.take(response)? {
+                        return self.and_what_is_there(news);
+                    }
+                }
+                () = sleep_until(self.ask) => self.ask().await?,
+                () = sleep_until(self.recheck) => {
+                    if let Some(lost) = self.recheck().await? {
+                        return Ok(News::Lost(lost));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds what needs no waiting, so that a storm is published in few pieces.
+    fn and_what_is_there(&mut self, news: News) -> Result<News, RegistryError> {
+        let News::Events(mut events) = news else { return Ok(news) };
+        for _ in 0..BATCH {
+            let Some(message) = self.stream.try_next().now_or_never() else { break };
+            let response = self.response(message)?;
+            match self.take(response)? {
+                Some(News::Events(more)) => events.extend(more),
+                // Whatever else it is comes back: from a list, what was taken here would come, too.
+                Some(News::Lost(why)) => return Ok(News::Lost(why)),
+                Some(News::Nothing) | None => {}
+            }
+        }
+        Ok(News::Events(events))
+    }
+
+    fn response(
+        &mut self,
+        message: Result<Option<etcd_client::WatchResponse>, etcd_client::Error>,
+    ) -> Result<PbWatchResponse, RegistryError> {
+        let endpoint = &self.connection.endpoint;
+        let message =
+            message.map_err(|error| error::failed("watching the services in etcd", endpoint, &error))?;
+        self.heard = Instant::now();
+        let ended = || RegistryError::unavailable(format!("etcd at {endpoint} ended the watch"));
+        message.map(|response| response.0).ok_or_else(ended)
+    }
+
+    /// What a response means; nothing, while there is more of it to come.
+    fn take(&mut self, response: PbWatchResponse) -> Result<Option<News>, RegistryError> {
+        let endpoint = &self.connection.endpoint;
+        if response.compact_revision != 0 {
+            let at = response.compact_revision;
+            let why = format!("etcd at {endpoint} has compacted its history up to revision {at}");
+            return Ok(Some(News::Lost(RegistryError::unavailable(why))));
+        }
+        if response.canceled {
+            return Err(error::cancelled(endpoint, &response.cancel_reason));
+        }
+        if let Some(header) = &response.header {
+            self.revision = self.revision.max(header.revision);
+        }
+        self.partial.extend(response.events);
+        Ok(match (response.fragment, self.partial.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some(News::Nothing),
+            (false, false) => Some(News::Events(std::mem::take(&mut self.partial))),
+        })
+    }
+
+    async fn ask(&mut self) -> Result<(), RegistryError> {
+        let silent = self.heard.elapsed();
+        let endpoint = &self.connection.endpoint;
+        if silent >= self.interval * SILENT_QUESTIONS {
+            let why = format!("etcd at {endpoint} has not answered on the watch for {silent:.1?}");
+            return Err(RegistryError::unavailable(why));
+        }
+        self.ask = Instant::now() + self.interval;
+        // A connection that takes nothing any more must not hold this up.
+        match timeout(self.interval, self.stream.request_progress()).await {
+            Ok(Err(error)) => Err(error::failed("asking for progress", endpoint, &error)),
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
+    }
+
+    /// What a watch that goes on does not tell: that the right to read is gone, that there is no leader, and
+    /// that etcd was set back to an older state.
+    async fn recheck(&mut self) -> Result<Option<RegistryError>, RegistryError> {
+        let revision = self.connection.revision(self.keys).await?;
+        self.recheck = Instant::now() + RECHECK;
+        // What came meanwhile waits in the stream.
+        self.heard = Instant::now();
+        let (endpoint, seen) = (&self.connection.endpoint, self.revision);
+        let back = format!("etcd at {endpoint} went back from revision {seen} to {revision}");
+        Ok((revision < seen).then(|| RegistryError::unavailable(back)))
+    }
+}

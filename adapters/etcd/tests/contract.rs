@@ -1,0 +1,30 @@
+//! The contract of registries, kept by a real etcd: by one node, and by three of which any may be asked.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+// A test's modules are looked for beside it, where they would be tests of their own.
+#[path = "contract/backend.rs"]
+mod backend;
+#[path = "support/gate.rs"]
+mod gate;
+#[path = "support/writer.rs"]
+mod writer;
+
+mod one_node {
+    use crate::backend::EtcdBackend;
+
+    async fn one_node() -> anyhow::Result<Option<EtcdBackend>> {
+        EtcdBackend::new(1).await
+    }
+
+    pilot_registry_testkit::contract!(one_node);
+}
+
+mod three_nodes {
+    use crate::backend::EtcdBackend;
+
+    async fn three_nodes() -> anyhow::Result<Option<EtcdBackend>> {
+        EtcdBackend::new(3).await
+    }
+
+    pilot_registry_testkit::contract!(three_nodes);
+}

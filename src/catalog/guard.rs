@@ -1,0 +1,312 @@
+//! Holds back a mass disappearance until it is confirmed.
+//!
+//! ```text
+//!  what the registry says ──► Guard ──► what counts
+//!                               ▲
+//!      second read, time, people ┘   let go
+//! ```
+//!
+//! Platforms answer with too little now and then: while they have no leader, after a restore, when a store is
+//! empty because it was started anew. So when a snapshot lacks more than a share of the endpoints of a service
+//! that is still there, or of the whole registry, the endpoints that are missing are kept beside what there is
+//! now. All else that the snapshot says counts at once. What is kept is let go
+//!
+//! - when a second complete read, a while later, lacks the same;
+//! - when it is back, or has been replaced;
+//! - when it has been held for the configured time, on live data;
+//! - when a person says so.
+//!
+//! A disappearance that comes in pieces is one: a snapshot is compared with what was there a short while
+//! before. What counts as lacking is in `lack.rs`: a deployment that replaces all endpoints lacks nothing, and
+//! neither does a registry that lost one service of many.
+//!
+//! Time is a parameter. Nothing here has a clock or does IO.
+
+mod lack;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilot_registry::{Content, Endpoint, Hostname, Service, Snapshot};
+use tokio::time::Instant;
+
+use lack::{Change, Difference};
+
+/// What disappears within this part of the hold time disappears at once.
+const WINDOW: u32 = 10;
+/// A second read confirms when it comes after this part of the hold time: what is wrong for a moment is over
+/// by then.
+const PAUSE: u32 = 3;
+
+/// When the guard holds, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuardSettings {
+    /// It holds what lacks more than this share of the endpoints.
+    pub share_percent: usize,
+    /// ... and at least so many.
+    pub min_endpoints: usize,
+    /// For how long at most, on live data.
+    pub hold: Duration,
+}
+
+impl Default for GuardSettings {
+    fn default() -> Self {
+        Self { share_percent: 50, min_endpoints: 10, hold: Duration::from_secs(30) }
+    }
+}
+
+impl GuardSettings {
+    /// Whether that many of that many are a mass.
+    fn is_mass(&self, lack: usize, of: usize) -> bool {
+        lack >= self.min_endpoints && lack.saturating_mul(100) > of.saturating_mul(self.share_percent)
+    }
+}
+
+/// What is held of a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Since when.
+    pub since: Instant,
+    /// When the first of it is let go at the latest, if the registry is live then.
+    pub until: Instant,
+    /// How many endpoints are kept, by service.
+    pub services: BTreeMap<Hostname, usize>,
+}
+
+impl Held {
+    /// How many endpoints are kept.
+    pub fn endpoints(&self) -> usize {
+        self.services.values().sum()
+    }
+}
+
+/// One registry's guard.
+#[derive(Debug)]
+pub struct Guard {
+    /// `None` = turned off.
+    settings: Option<GuardSettings>,
+    /// What it compares with. `None` = nothing was there before.
+    baseline: Option<Baseline>,
+    said: Said,
+    held: BTreeMap<Hostname, Kept>,
+    counts: Arc<Snapshot>,
+}
+
+/// What was there a short while ago, or before what is held began.
+#[derive(Debug)]
+struct Baseline {
+    said: Said,
+    since: Instant,
+}
+
+/// A snapshot, and how many endpoints of it can serve.
+#[derive(Clone, Debug, Default)]
+struct Said {
+    snapshot: Arc<Snapshot>,
+    usable: usize,
+}
+
+/// A service of which something is held.
+#[derive(Debug)]
+struct Kept {
+    since: Instant,
+    /// When it began to lack just this, and which complete read said so.
+    seen: Instant,
+    read: u64,
+    /// What the registry says of it.
+    said: Option<Arc<Service>>,
+    missing: Vec<Endpoint>,
+    /// What counts of it.
+    whole: Arc<Service>,
+}
+
+impl Guard {
+    /// A guard of a registry of which nothing is known. `None` = it never holds anything.
+    pub fn new(settings: Option<GuardSettings>) -> Self {
+        Self {
+            settings,
+            baseline: None,
+            said: Said::default(),
+            held: BTreeMap::new(),
+            counts: Arc::default(),
+        }
+    }
+
+    /// What counts.
+    pub fn counts(&self) -> &Arc<Snapshot> {
+        &self.counts
+    }
+
+    /// What is held, if anything is.
+    pub fn held(&self) -> Option<Held> {
+        let hold = self.settings?.hold;
+        let since = self.held.values().map(|kept| kept.since).min()?;
+        let services = self.held.iter().map(|(host, kept)| (host.clone(), kept.missing.len())).collect();
+        Some(Held { since, until: since + hold, services })
+    }
+
+    /// The registry says this. `read` counts its complete reads: it is the same for all that follows from one
+    /// list of everything.
+    pub fn publish(&mut self, now: Instant, snapshot: &Arc<Snapshot>, read: u64) {
+        let Some(settings) = self.settings else {
+            self.counts = Arc::clone(snapshot);
+            return;
+        };
+        let Some(baseline) = self.baseline_at(now, settings) else {
+            let usable = snapshot.services().iter().map(|service| lack::usable(service)).sum();
+            self.said = Said { snapshot: Arc::clone(snapshot), usable };
+            self.baseline = Some(Baseline { said: self.said.clone(), since: now });
+            self.counts = Arc::clone(snapshot);
+            return;
+        };
+        let old = baseline.said.clone();
+        let difference = Difference::between(&old.snapshot, snapshot);
+        self.said = Said { snapshot: Arc::clone(snapshot), usable: difference.usable(old.usable) };
+        let confirmed = self.judge(settings, now, read, &difference, old.usable);
+        if let Some(baseline) = self.baseline.as_mut().filter(|_| difference.reallocated) {
+            let baseline = &mut baseline.said.snapshot;
+            *baseline = Arc::new(Snapshot::clone(baseline).reusing(snapshot));
+        }
+        self.accept(now, &confirmed);
+        self.count();
+    }
+
+    /// Lets go of what has been held for long enough. Only for when the registry is live: what does not
+    /// answer confirms nothing.
+    pub fn lapse(&mut self, now: Instant) -> Option<Held> {
+        let settings = self.settings?;
+        self.let_go(now, |kept| kept.since + settings.hold <= now)
+    }
+
+    /// Lets go of everything.
+    pub fn release(&mut self, now: Instant) -> Option<Held> {
+        self.let_go(now, |_| true)
+    }
+
+    /// When the next of what is held may [lapse](Self::lapse).
+    pub fn deadline(&self) -> Option<Instant> {
+        self.held().map(|held| held.until)
+    }
+
+    /// When a complete read newer than `read` would confirm something.
+    pub fn second_read_at(&self, read: u64) -> Option<Instant> {
+        let pause = self.settings?.hold / PAUSE;
+        self.held.values().filter(|kept| kept.read >= read).map(|kept| kept.seen + pause).min()
+    }
+
+    /// The baseline, after it has been moved on when it is old. While something is held, it stays.
+    fn baseline_at(&mut self, now: Instant, settings: GuardSettings) -> Option<&Baseline> {
+        let baseline = self.baseline.as_mut()?;
+        if self.held.is_empty() && baseline.since + settings.hold / WINDOW <= now {
+            *baseline = Baseline { said: self.said.clone(), since: now };
+        }
+        Some(baseline)
+    }
+
+    /// Decides for each service that changed whether what it lacks is held. What stays held is what still
+    /// lacks; the services whose lack is confirmed are returned.
+    fn judge(
+        &mut self,
+        settings: GuardSettings,
+        now: Instant,
+        read: u64,
+        difference: &Difference<'_>,
+        of: usize,
+    ) -> Vec<Hostname> {
+        let mut before = std::mem::take(&mut self.held);
+        let mut confirmed = Vec::new();
+        let all = settings.is_mass(difference.lack(), of);
+        for change in difference.changes.iter().filter(|change| change.is_lacking()) {
+            let Some(old) = change.old else { continue };
+            let kept = before.remove(old.host.as_str());
+            let alone = change.new.is_some() && settings.is_mass(change.lack(), lack::usable(old));
+            if kept.is_none() && !all && !alone {
+                continue;
+            }
+            let Some(mut kept) = Kept::of(change, kept, now, read) else { continue };
+            if kept.read < read {
+                if kept.seen + settings.hold / PAUSE <= now {
+                    confirmed.push(old.host.clone());
+                    continue;
+                }
+                kept.read = read;
+            }
+            self.held.insert(old.host.clone(), kept);
+        }
+        confirmed
+    }
+
+    fn let_go(&mut self, now: Instant, which: impl Fn(&Kept) -> bool) -> Option<Held> {
+        let held = self.held()?;
+        let (gone, stay) = std::mem::take(&mut self.held).into_iter().partition(|(_, kept)| which(kept));
+        self.held = stay;
+        let gone: BTreeMap<Hostname, Kept> = gone;
+        if gone.is_empty() {
+            return None;
+        }
+        let services = gone.iter().map(|(host, kept)| (host.clone(), kept.missing.len())).collect();
+        self.accept(now, &gone.into_keys().collect::<Vec<_>>());
+        self.count();
+        Some(Held { services, ..held })
+    }
+
+    /// From now on, what the registry says of these services is what it is compared with.
+    fn accept(&mut self, now: Instant, hosts: &[Hostname]) {
+        let Some(baseline) = self.baseline.as_mut().filter(|_| !hosts.is_empty()) else { return };
+        if self.held.is_empty() {
+            *baseline = Baseline { said: self.said.clone(), since: now };
+            return;
+        }
+        let accepted = |service: &&Arc<Service>| hosts.binary_search(&service.host).is_ok();
+        let old = baseline.said.snapshot.services().iter();
+        let new = self.said.snapshot.services().iter();
+        let services: Vec<_> =
+            old.filter(|service| !accepted(service)).chain(new.filter(accepted)).cloned().collect();
+        baseline.said = Said::of(services);
+    }
+
+    /// What counts, after a change. What did not change stays the same allocation.
+    fn count(&mut self) {
+        let next = if self.held.is_empty() {
+            Arc::clone(&self.said.snapshot)
+        } else {
+            let said = self.said.snapshot.services().iter();
+            let free = said.filter(|service| !self.held.contains_key(service.host.as_str()));
+            let kept = self.held.values().map(|kept| &kept.whole);
+            Said::of(free.chain(kept).cloned().collect()).snapshot
+        };
+        if !next.same(&self.counts) {
+            self.counts = next;
+        }
+    }
+}
+
+impl Said {
+    fn of(services: Vec<Arc<Service>>) -> Self {
+        let usable = services.iter().map(|service| lack::usable(service)).sum();
+        let snapshot = Snapshot::new(services).expect("of each host one service was taken");
+        Self { snapshot: Arc::new(snapshot), usable }
+    }
+}
+
+impl Kept {
+    /// What is kept of a service that lacks something, after what was kept of it before.
+    fn of(change: &Change<'_>, before: Option<Self>, now: Instant, read: u64) -> Option<Self> {
+        let unchanged = |before: &Self| match (&before.said, change.new) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        if let Some(before) = before.as_ref().filter(|before| !unchanged(before)) {
+            let (whole, missing) = change.whole()?;
+            let (seen, read) =
+                if missing == before.missing { (before.seen, before.read) } else { (now, read) };
+            return Some(Self { since: before.since, seen, read, said: change.new.cloned(), missing, whole });
+        }
+        if before.is_some() {
+            return before;
+        }
+        let (whole, missing) = change.whole()?;
+        Some(Self { since: now, seen: now, read, said: change.new.cloned(), missing, whole })
+    }
+}

@@ -1,0 +1,232 @@
+//! What counts of one registry: what it says, through the guard; or its last known good from disk.
+//!
+//! ```text
+//!  Feed ──► guard ──┐
+//!                   ├──► Standing (watch) ──► world
+//!  disk ──► guard ──┘        │
+//!    ▲                       │ live, nothing held
+//!    └───────────────────────┘
+//! ```
+//!
+//! The guard decides (`guard.rs`, pure), the file is read and written elsewhere (`state.rs`), and
+//! `follow.rs` is the loop with the clock.
+
+mod follow;
+mod reads;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use pilot_registry::Snapshot;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::guard::{Guard, GuardSettings, Held};
+use super::state::Store;
+
+pub(crate) use reads::Reads;
+
+/// How a registry is treated.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Others are served without this one when it has not answered for so long; `None` = never.
+    pub patience: Option<Duration>,
+    /// `None` = turned off.
+    pub guard: Option<GuardSettings>,
+    /// `None` = nothing is kept on disk.
+    pub state: Option<StatePolicy>,
+}
+
+/// How the last known good is kept.
+#[derive(Clone, Debug)]
+pub struct StatePolicy {
+    /// Where.
+    pub store: Store,
+    /// It is loaded when the registry has not answered for so long, or when an attempt has failed.
+    pub wait: Duration,
+    /// It is not written more often than this.
+    pub save_interval: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { patience: None, guard: Some(GuardSettings::default()), state: None }
+    }
+}
+
+/// What counts of a registry.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Its services.
+    pub snapshot: Arc<Snapshot>,
+    /// When they last changed.
+    pub changed: Instant,
+    /// Where they are from.
+    pub origin: Origin,
+    /// What of them the registry no longer says, and is held back from disappearing.
+    pub held: Option<Arc<Held>>,
+}
+
+/// Where services are from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The registry has said it since pilot started.
+    Live,
+    /// Its last known good.
+    Disk {
+        /// When it was saved.
+        saved_at: SystemTime,
+    },
+}
+
+/// Where a registry stands.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// What counts; `None` = nothing is known yet.
+    pub known: Option<Known>,
+    /// It is optional, and is not waited for any longer.
+    pub passed_over: bool,
+    /// Counts the changes of the above.
+    pub generation: u64,
+}
+
+/// How keeping on disk goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskStatus {
+    /// As of when the registry is on disk.
+    pub saved_at: Option<SystemTime>,
+    /// What went wrong last, and has not gone right since.
+    pub error: Option<String>,
+}
+
+/// What takes in one registry. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Intake(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Arc<str>,
+    policy: Policy,
+    standing: watch::Sender<Standing>,
+    course: Mutex<Course>,
+    reads: Reads,
+    holds: AtomicU64,
+    disk: Mutex<DiskStatus>,
+    /// What was written last. Locked for as long as something is being written.
+    saved: tokio::sync::Mutex<Option<Arc<Snapshot>>>,
+}
+
+/// How far the feed has been followed.
+#[derive(Debug)]
+struct Course {
+    guard: Guard,
+    /// When the platform said what has been taken in last, and its revision.
+    seen: Option<(Instant, u64)>,
+}
+
+impl Intake {
+    /// Nothing is known yet.
+    pub fn new(registry: Arc<str>, policy: Policy) -> Self {
+        let course = Course { guard: Guard::new(policy.guard), seen: None };
+        Self(Arc::new(Inner {
+            registry,
+            policy,
+            standing: watch::Sender::default(),
+            course: Mutex::new(course),
+            reads: Reads::new(),
+            holds: AtomicU64::new(0),
+            disk: Mutex::default(),
+            saved: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// How it treats the registry.
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// Where the registry stands.
+    pub fn standing(&self) -> Standing {
+        self.0.standing.borrow().clone()
+    }
+
+    /// Follows where the registry stands.
+    pub fn subscribe(&self) -> watch::Receiver<Standing> {
+        self.0.standing.subscribe()
+    }
+
+    /// How keeping on disk goes; `None` = nothing is kept.
+    pub fn disk(&self) -> Option<DiskStatus> {
+        self.0.policy.state.as_ref().map(|_| lock(&self.0.disk).clone())
+    }
+
+    /// How often the guard has begun to hold something.
+    pub fn holds(&self) -> u64 {
+        self.0.holds.load(Ordering::Relaxed)
+    }
+
+    /// Lets go at once of everything that is held, and says what that was.
+    pub fn release(&self) -> Option<Held> {
+        let now = Instant::now();
+        let mut course = lock(&self.0.course);
+        let released = course.guard.release(now);
+        if let Some(held) = &released {
+            let (registry, endpoints) = (&*self.0.registry, held.endpoints());
+            tracing::info!(registry, endpoints, "let go of what was held, as asked for");
+            self.stand(&course.guard, now);
+        }
+        released
+    }
+
+    /// For the supervisor: its attempts, and the wish for another.
+    pub(crate) fn reads(&self) -> &Reads {
+        &self.0.reads
+    }
+
+    /// What the guard says counts of a live registry from now on. What changed did so at `changed`.
+    fn stand(&self, guard: &Guard, changed: Instant) {
+        let held = guard.held().map(Arc::new);
+        self.0.standing.send_if_modified(|standing| {
+            let before = standing.known.as_ref();
+            let same = before.filter(|known| Arc::ptr_eq(&known.snapshot, guard.counts()));
+            let unchanged = same.is_some_and(|known| known.held == held && known.origin == Origin::Live);
+            if unchanged {
+                return false;
+            }
+            let held_before = before.and_then(|known| known.held.as_deref());
+            self.tell(held_before, held.as_deref());
+            let changed = same.map_or(changed, |known| known.changed);
+            let snapshot = Arc::clone(guard.counts());
+            standing.known = Some(Known { snapshot, changed, origin: Origin::Live, held });
+            standing.generation += 1;
+            true
+        });
+    }
+
+    fn tell(&self, before: Option<&Held>, now: Option<&Held>) {
+        let registry = &*self.0.registry;
+        match (before, now) {
+            (None, Some(held)) => {
+                self.0.holds.fetch_add(1, Ordering::Relaxed);
+                let (endpoints, services) = (held.endpoints(), held.services.len());
+                let hint = format!("pilot registries release {registry}");
+                tracing::warn!(registry, endpoints, services, hint, "mass disappearance is held back");
+            }
+            (Some(_), None) => tracing::info!(registry, "nothing is held back any more"),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+}
+
+impl Standing {
+    /// Whether it need not be waited for.
+    pub fn is_settled(&self) -> bool {
+        self.known.is_some() || self.passed_over
+    }
+}
+
+/// A poisoned lock's value is whole here: nothing panics half way through a change of it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,213 @@
+//! The loop around a registry's guard and its file: what happens when.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use pilot_registry::{Feed, Published, RegistryHealth, Snapshot};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::{DiskStatus, Intake, Known, Origin, StatePolicy, lock};
+use crate::catalog::guard::Guard;
+use crate::catalog::state::Saved;
+
+/// What has not changed is written again after this time, so that its age on disk is about that of the data.
+const REFRESH: Duration = Duration::from_secs(600);
+
+impl Intake {
+    /// Takes in what the registry says, for ever.
+    pub async fn follow(&self, feed: &Feed<Snapshot>) -> Infallible {
+        tokio::join!(self.decide(feed), self.keep_saved(feed)).0
+    }
+
+    /// Writes what is not on disk yet, for the end.
+    pub async fn flush(&self, feed: &Feed<Snapshot>) {
+        if let Some(state) = &self.0.policy.state {
+            self.save(state, feed).await;
+        }
+    }
+
+    async fn decide(&self, feed: &Feed<Snapshot>) -> Infallible {
+        let mut states = feed.subscribe();
+        let started = Instant::now();
+        let mut load = self.0.policy.state.as_ref();
+        loop {
+            let now = Instant::now();
+            let mut next = self.take(feed, now);
+            if self.0.standing.borrow().known.is_none() {
+                let failed = matches!(feed.health(), RegistryHealth::Degraded(_));
+                match load {
+                    Some(state) if failed || started + state.wait <= now => {
+                        load = None;
+                        self.load(state, feed).await;
+                        continue;
+                    }
+                    Some(state) => next = earlier(next, started + state.wait),
+                    None => {}
+                }
+                next = self.pass_over(started, now, next);
+            }
+            tokio::select! {
+                // The feed outlives its receivers.
+                _changed = states.changed() => {}
+                () = reached(next) => {}
+            }
+        }
+    }
+
+    /// Takes in what the feed says now. When there is something to do though it says nothing new.
+    fn take(&self, feed: &Feed<Snapshot>, now: Instant) -> Option<Instant> {
+        let (published, health) = feed.with_state(|state| (state.published.clone(), state.health()));
+        let Published { value, revision, changed, checked } = published?;
+        let read = self.0.reads.of(checked);
+        let mut course = lock(&self.0.course);
+        let before = course.seen.replace((checked, revision));
+        if before != course.seen {
+            course.guard.publish(now, &value, read);
+        }
+        let live = matches!(health, RegistryHealth::Live);
+        let next = if live { self.watch_over(&mut course.guard, read, now) } else { None };
+        let is_new = before.is_none_or(|(_, before)| before != revision);
+        self.stand(&course.guard, if is_new { changed } else { now });
+        next
+    }
+
+    /// Lets go of what has been held for long enough, and asks for a second read when it is time. When to
+    /// look again. A read that is under way is waited for, for as long again: it knows better.
+    fn watch_over(&self, guard: &mut Guard, read: u64, now: Instant) -> Option<Instant> {
+        let reads = &self.0.reads;
+        let hold = self.0.policy.guard?.hold;
+        if reads.under_way_since(read).is_none()
+            && guard.second_read_at(reads.last()).is_some_and(|at| at <= now)
+        {
+            tracing::info!(registry = &*self.0.registry, "reading everything again");
+            reads.want_another(now);
+        }
+        let under_way = reads.under_way_since(read);
+        let last = |deadline: Instant| under_way.map_or(deadline, |since| deadline.max(since + hold));
+        if let Some(deadline) = guard.deadline()
+            && last(deadline) <= now
+        {
+            guard.lapse(now);
+        }
+        let second = guard.second_read_at(reads.last()).filter(|_| under_way.is_none());
+        second.into_iter().chain(guard.deadline().map(last)).min()
+    }
+
+    /// An optional registry is waited for no longer than is said. When there is something to do.
+    fn pass_over(&self, started: Instant, now: Instant, next: Option<Instant>) -> Option<Instant> {
+        let Some(patience) = self.0.policy.patience else { return next };
+        if now < started + patience {
+            return earlier(next, started + patience);
+        }
+        self.0.standing.send_if_modified(|standing| {
+            let news = !std::mem::replace(&mut standing.passed_over, true);
+            if news {
+                standing.generation += 1;
+                tracing::warn!(
+                    registry = &*self.0.registry,
+                    "optional registry is not waited for any longer"
+                );
+            }
+            news
+        });
+        next
+    }
+
+    async fn load(&self, state: &StatePolicy, feed: &Feed<Snapshot>) {
+        let store = state.store.clone();
+        let registry = &*self.0.registry;
+        let loaded = match tokio::task::spawn_blocking(move || store.load()).await {
+            Ok(loaded) => loaded,
+            Err(error) => return tracing::error!(registry, %error, "loading failed: this is a bug"),
+        };
+        match loaded {
+            Ok(None) => tracing::info!(registry, "there is no last known good on disk"),
+            Ok(Some(saved)) => self.resume(saved, feed),
+            Err(error) => {
+                tracing::error!(registry, "last known good: {error}");
+                lock(&self.0.disk).error = Some(error.to_string());
+            }
+        }
+    }
+
+    /// Serves what was saved, unless the registry has spoken meanwhile.
+    fn resume(&self, Saved { snapshot, saved_at }: Saved, feed: &Feed<Snapshot>) {
+        lock(&self.0.disk).saved_at = Some(saved_at);
+        if feed.published().is_some() {
+            return;
+        }
+        let (now, registry) = (Instant::now(), &*self.0.registry);
+        let age_seconds = saved_at.elapsed().unwrap_or_default().as_secs();
+        tracing::warn!(registry, age_seconds, "registry does not answer: its last known good is served");
+        lock(&self.0.course).guard.publish(now, &snapshot, 0);
+        self.0.standing.send_modify(|standing| {
+            let origin = Origin::Disk { saved_at };
+            standing.known = Some(Known { snapshot, changed: now, origin, held: None });
+            standing.generation += 1;
+        });
+    }
+
+    /// The first change is written at once, further ones are merged.
+    async fn keep_saved(&self, feed: &Feed<Snapshot>) -> Infallible {
+        let Some(state) = &self.0.policy.state else { return std::future::pending().await };
+        let mut standing = self.subscribe();
+        loop {
+            let saved = self.0.saved.lock().await.clone();
+            let is_new = |known: &Known| {
+                savable(known) && !saved.as_ref().is_some_and(|saved| Arc::ptr_eq(saved, &known.snapshot))
+            };
+            let news = standing.wait_for(|standing| standing.known.as_ref().is_some_and(is_new));
+            // Without news, it is time to refresh.
+            _ = timeout(REFRESH, news).await;
+            self.save(state, feed).await;
+            sleep(state.save_interval).await;
+        }
+    }
+
+    /// Writes what counts, as of now or of when the registry was last in order. What is held is not what the
+    /// registry says, and what is from disk is there already.
+    async fn save(&self, state: &StatePolicy, feed: &Feed<Snapshot>) {
+        let mut saved = self.0.saved.lock().await;
+        let Some(known) = self.standing().known.filter(savable) else { return };
+        let mut as_of = SystemTime::now();
+        if let RegistryHealth::Degraded(trouble) = feed.health() {
+            if saved.as_ref().is_some_and(|saved| Arc::ptr_eq(saved, &known.snapshot)) {
+                return;
+            }
+            as_of = as_of.checked_sub(trouble.since.elapsed()).unwrap_or(as_of);
+        }
+        let (store, snapshot) = (state.store.clone(), Arc::clone(&known.snapshot));
+        let written = tokio::task::spawn_blocking(move || store.save(&snapshot, as_of)).await;
+        let path = state.store.path();
+        match written.unwrap_or_else(|panic| Err(std::io::Error::other(panic))) {
+            Ok(()) => {
+                *saved = Some(known.snapshot);
+                *lock(&self.0.disk) = DiskStatus { saved_at: Some(as_of), error: None };
+            }
+            Err(error) => {
+                let error = format!("writing {}: {error}", path.display());
+                let mut disk = lock(&self.0.disk);
+                if disk.error.as_ref() != Some(&error) {
+                    tracing::error!(registry = &*self.0.registry, "last known good: {error}");
+                }
+                disk.error = Some(error);
+            }
+        }
+    }
+}
+
+fn savable(known: &Known) -> bool {
+    known.origin == Origin::Live && known.held.is_none()
+}
+
+fn earlier(next: Option<Instant>, at: Instant) -> Option<Instant> {
+    Some(next.map_or(at, |next| next.min(at)))
+}
+
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

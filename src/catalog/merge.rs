@@ -1,0 +1,192 @@
+//! Many registries -> one catalog.
+//!
+//! A host that several registries know is one service: the union of its endpoints. What the registries
+//! disagree about (ports, protocols, resolution) is decided by the preferred registry: lowest priority
+//! number first, then the registry's name in alphabetical order.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use pilot_registry::{Endpoint, Hostname, Service, ServicePort, Snapshot};
+
+/// One registry's services, as input to the catalog.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The registry's name in pilot.toml.
+    pub registry: Arc<str>,
+    /// 0 is preferred.
+    pub priority: u32,
+    /// What the registry published last.
+    pub snapshot: Arc<Snapshot>,
+}
+
+/// All services of the mesh, ordered by host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Catalog {
+    services: Vec<Arc<CatalogService>>,
+}
+
+/// One service, out of one or more registries.
+#[derive(Debug, PartialEq)]
+pub struct CatalogService {
+    parts: Vec<Part>,
+    ports: Vec<ServicePort>,
+    aliases: Vec<Hostname>,
+    virtual_addresses: Vec<IpAddr>,
+}
+
+/// What one registry says of a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// The registry's name in pilot.toml.
+    pub registry: Arc<str>,
+    /// The registry's priority; 0 is preferred.
+    pub priority: u32,
+    /// The service as the registry knows it.
+    pub service: Arc<Service>,
+}
+
+impl CatalogService {
+    fn new(mut parts: Vec<Part>) -> Self {
+        parts.sort_by(|a, b| (a.priority, &a.registry).cmp(&(b.priority, &b.registry)));
+        let mut ports: Vec<ServicePort> = Vec::new();
+        for port in parts.iter().flat_map(|part| &part.service.ports) {
+            if ports.iter().all(|known| known.number != port.number) {
+                ports.push(port.clone());
+            }
+        }
+        ports.sort();
+        let aliases = union(parts.iter().flat_map(|part| &part.service.aliases));
+        let virtual_addresses = union(parts.iter().flat_map(|part| &part.service.virtual_addresses));
+        Self { parts, ports, aliases, virtual_addresses }
+    }
+
+    /// What the preferred registry says; it decides where registries disagree.
+    pub fn lead(&self) -> &Service {
+        &self.parts[0].service
+    }
+
+    /// What each registry says, preferred first. Never empty.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The name that stands for the service.
+    pub fn host(&self) -> &Hostname {
+        &self.lead().host
+    }
+
+    /// Other names of the service, in order.
+    pub fn aliases(&self) -> &[Hostname] {
+        &self.aliases
+    }
+
+    /// All ports, ordered by number.
+    pub fn ports(&self) -> &[ServicePort] {
+        &self.ports
+    }
+
+    /// All addresses that stand for the service as a whole, in order.
+    pub fn virtual_addresses(&self) -> &[IpAddr] {
+        &self.virtual_addresses
+    }
+
+    /// All endpoints with the part that they come from, preferred registries first.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&Part, &Endpoint)> {
+        self.parts.iter().flat_map(|part| part.service.endpoints.iter().map(move |endpoint| (part, endpoint)))
+    }
+
+    /// Whether it is what the sources, preferred first, say of that host.
+    fn is_made_of(&self, sources: &[Cursor<'_>], host: &Hostname) -> bool {
+        let mut parts = self.parts.iter();
+        let mut said = sources.iter().filter_map(|source| Some((source.source, source.at(host)?)));
+        said.all(|(source, service)| {
+            parts.next().is_some_and(|part| {
+                Arc::ptr_eq(&part.service, service)
+                    && part.priority == source.priority
+                    && part.registry == source.registry
+            })
+        }) && parts.next().is_none()
+    }
+}
+
+/// A place in one registry's services, which are ordered by host.
+struct Cursor<'a> {
+    source: &'a Source,
+    rest: &'a [Arc<Service>],
+}
+
+impl<'a> Cursor<'a> {
+    fn new(source: &'a Source) -> Self {
+        Self { source, rest: source.snapshot.services() }
+    }
+
+    /// The host at this place.
+    fn host(&self) -> Option<&'a Hostname> {
+        self.rest.first().map(|service| &service.host)
+    }
+
+    /// The service at this place, if it has that host.
+    fn at(&self, host: &Hostname) -> Option<&'a Arc<Service>> {
+        self.rest.first().filter(|service| service.host == *host)
+    }
+
+    fn part(&self, host: &Hostname) -> Option<Part> {
+        let service = Arc::clone(self.at(host)?);
+        Some(Part { registry: Arc::clone(&self.source.registry), priority: self.source.priority, service })
+    }
+
+    /// Goes on to the next place, if this is that host's.
+    fn pass(&mut self, host: &Hostname) {
+        if self.at(host).is_some() {
+            self.rest = &self.rest[1..];
+        }
+    }
+}
+
+fn union<'a, T: Ord + Clone + 'a>(values: impl Iterator<Item = &'a T>) -> Vec<T> {
+    let values: std::collections::BTreeSet<&T> = values.collect();
+    values.into_iter().cloned().collect()
+}
+
+impl Catalog {
+    /// Merges what the registries know. A service of which nothing changed is taken from `previous`, so
+    /// that catalogs are compared by pointers.
+    pub fn merge(sources: &[Source], previous: &Self) -> Self {
+        let mut sources: Vec<_> = sources.iter().map(Cursor::new).collect();
+        let rank = |cursor: &Cursor<'_>| (cursor.source.priority, Arc::clone(&cursor.source.registry));
+        sources.sort_by_key(rank);
+        let mut old = previous.services.iter().peekable();
+        let mut services = Vec::with_capacity(previous.services.len());
+        while let Some(host) = sources.iter().filter_map(Cursor::host).min() {
+            while old.next_if(|old| old.host() < host).is_some() {}
+            let known = old.next_if(|old| old.host() == host);
+            services.push(match known.filter(|known| known.is_made_of(&sources, host)) {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let parts = sources.iter().filter_map(|source| source.part(host));
+                    Arc::new(CatalogService::new(parts.collect()))
+                }
+            });
+            sources.iter_mut().for_each(|source| source.pass(host));
+        }
+        Self { services }
+    }
+
+    /// The services, ordered by host.
+    pub fn services(&self) -> &[Arc<CatalogService>] {
+        &self.services
+    }
+
+    /// The service of that name. Aliases do not count.
+    pub fn get(&self, host: &str) -> Option<&Arc<CatalogService>> {
+        let at = self.services.binary_search_by(|service| service.host().as_str().cmp(host));
+        at.ok().map(|at| &self.services[at])
+    }
+
+    /// Whether both hold the same allocations, which after [`Catalog::merge`] means: nothing changed.
+    pub fn same(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Arc<CatalogService>, &Arc<CatalogService>)| Arc::ptr_eq(a, b);
+        self.services.len() == other.services.len() && self.services.iter().zip(&other.services).all(same)
+    }
+}

@@ -1,0 +1,113 @@
+//! `pilot register`: puts an instance of a service into a registry, for as long as it lives.
+
+mod checks;
+mod foreground;
+mod instance;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use pilot_registry::Registration;
+
+use super::{Global, block_on, init_logging, print};
+use crate::config::{Problem, Problems};
+use crate::register::{self, Plan};
+use crate::registries::{self, ConfiguredRegistrar};
+
+/// Register an instance of a service, and keep it registered while it lives
+///
+/// For machines without an orchestrator. Runs in the foreground: writes the instance into a registry (Consul or
+/// etcd), keeps it alive there, and follows its health check: what fails is marked as unhealthy, not removed.
+/// When the registry restarts, the instance is written again.
+///
+/// SIGTERM, SIGINT or the end of the terminal (SIGHUP) ends it in order: the instance is marked as draining, --drain-time passes in which proxies
+/// stop sending to it, and it is removed. A second signal ends at once. Without an orderly end (kill -9, power
+/// failure) the registry takes the instance away after --ttl.
+///
+/// With a command after --, that is started, registered while it runs, and removed at once when it ends. A
+/// signal reaches it only after the instance has drained and is removed. It has a process group of its own and
+/// cannot read from the terminal.
+///
+/// With --once the instance is written and stays until `pilot deregister`, whatever becomes of it.
+///
+/// pilot.toml says where the registry is: a table [registry.NAME] of kind consul or etcd is enough. Files
+/// cannot be registered in.
+///
+/// The exit code is that of the command (128 and the signal's number where one has killed it, 127 where there
+/// is none, 126 where it does not start). Without a command it is 0 after an orderly end, 1 when the registry
+/// did not answer at the end or a second signal came, 2 when the arguments or pilot.toml are wrong.
+///
+/// Example: pilot register --registry east --service payments.mesh --port 8080/http --check http://127.0.0.1:8080/healthz
+///
+/// Around a command: pilot register --service payments.mesh --port 8080 --check tcp -- ./payments --listen 0.0.0.0:8080
+///
+/// Once: pilot register --service db.mesh --port 5432/tcp --address 10.0.0.9 --once
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The registry's name in pilot.toml. May be left out where only one can be written to.
+    #[arg(long, value_name = "NAME")]
+    registry: Option<String>,
+    #[command(flatten)]
+    instance: instance::Instance,
+    #[command(flatten)]
+    checks: checks::Checks,
+    /// After how long without a sign of life the registry takes the instance away: 1s to 1h.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = ttl)]
+    ttl: Duration,
+    /// How long the instance still serves after the registry knows that it drains. 0s removes it at once.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = crate::config::parse_duration)]
+    drain_time: Duration,
+    /// Write the instance and end. It stays until `pilot deregister`.
+    #[arg(long, conflicts_with_all = ["check", "ttl", "drain_time", "command"])]
+    once: bool,
+    /// A program, with its arguments, that is started, and registered while it runs.
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+impl Args {
+    /// Registers until a signal comes or the command ends.
+    ///
+    /// # Errors
+    /// The configuration or the arguments are refused; with --once also what the registry says.
+    pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let Self { registry, instance, checks, ttl, drain_time, once, command } = self;
+        let loaded = global.load()?;
+        let to = registries::registrar(&loaded, registry.as_deref())?;
+        let (registration, main_port) = instance.registration(ttl)?;
+        if let Err(error) = to.registrar.check(&registration) {
+            let setting = Some(format!("registry {}", to.name));
+            let problem =
+                Problem { setting, key: Some(error.key), message: error.reason, ..Problem::default() };
+            return Err(Problems::from(problem).into());
+        }
+        let plan = Plan { registration, main_port, check: checks.plan(), drain_time };
+        if once {
+            return block_on(write(&to, &plan));
+        }
+        init_logging(&loaded.config.log)?;
+        let Registration { id, address, .. } = &plan.registration;
+        tracing::info!(registry = &*to.name, kind = to.kind, id, %address, "registering");
+        block_on(foreground::run(&*to.registrar, &plan, &command))
+    }
+}
+
+async fn write(to: &ConfiguredRegistrar, plan: &Plan) -> anyhow::Result<ExitCode> {
+    let (registry, registration) = (&to.name, &plan.registration);
+    let (service, id) = (&registration.service, &registration.id);
+    let written = register::write_once(&*to.registrar, registration).await;
+    written.with_context(|| format!("registry {registry}: {id} of {service} is not written"))?;
+    print(&format!(
+        "registered {id} of {service} at {} in {registry}; to remove it:\n  \
+         pilot deregister --registry {registry} --service {service} --id {id}",
+        registration.address
+    ))
+}
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = crate::config::parse_duration(text)?;
+    let range = Duration::from_secs(1)..=Duration::from_secs(3600);
+    if range.contains(&ttl) { Ok(ttl) } else { Err("expected 1s to 1h".into()) }
+}

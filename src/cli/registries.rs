@@ -1,0 +1,157 @@
+//! `pilot registries`: how the registries of a running pilot are doing, and letting go of what is held.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use super::client::{Question, Target};
+use super::output::plain;
+use super::{Global, Output, Table};
+use crate::admin::{RegistryReport, Released};
+
+/// Show the registries of a running pilot, or let go of what is held of one
+///
+/// Health is connecting, live or degraded: then what is served stays, and why it may be old stands below the
+/// table. Source is disk while a registry has not answered since the start and its last known good is served.
+/// Held are endpoints that disappeared in a mass: they are kept until the registry confirms that.
+///
+/// Example: pilot registries
+///
+/// For programs: pilot registries -o json
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    order: Option<Order>,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Order {
+    Release(Release),
+}
+
+/// Let go at once of the endpoints that are held of a registry
+///
+/// For when they are known to be gone. What the registry says now is what counts then.
+///
+/// Example: pilot registries release east
+#[derive(Debug, clap::Args)]
+struct Release {
+    /// The registry's name in pilot.toml.
+    name: String,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Args {
+    /// Asks, and prints the answer.
+    ///
+    /// # Errors
+    /// pilot does not answer, or has no registry of that name.
+    pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let Self { order, target, output } = self;
+        if let Some(Order::Release(release)) = order {
+            return release.run(global);
+        }
+        let report: BTreeMap<String, Vec<RegistryReport>> =
+            target.ask(global, &Question::new("/debug/registries"))?;
+        super::print(&output.format.render(&report, |report| {
+            table(report.get("registries").map(Vec::as_slice).unwrap_or_default())
+        })?)
+    }
+}
+
+impl Release {
+    fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let Self { name, target, output } = self;
+        let path = format!("/registries/{}/release", crate::admin::encode(&name));
+        let released: Released = target.tell(global, &Question::new(&path))?;
+        super::print(&output.format.render(&released, words)?)
+    }
+}
+
+fn table(registries: &[RegistryReport]) -> String {
+    let mut table = Table::new([
+        "registry",
+        "kind",
+        "priority",
+        "health",
+        "source",
+        "revision",
+        "age",
+        "services",
+        "endpoints",
+        "held",
+        "skipped",
+    ]);
+    let mut notes = String::new();
+    for registry in registries {
+        let count = |number: usize| if number == 0 { String::new() } else { number.to_string() };
+        table.row([
+            registry.name.clone(),
+            registry.kind.clone(),
+            registry.priority.to_string(),
+            registry.health.clone(),
+            registry.origin.clone().unwrap_or_default(),
+            registry.revision.map(|revision| revision.to_string()).unwrap_or_default(),
+            registry.age_seconds.map(age).unwrap_or_default(),
+            registry.services.to_string(),
+            registry.endpoints.to_string(),
+            count(registry.held.as_ref().map_or(0, |held| held.endpoints)),
+            count(registry.skipped.len()),
+        ]);
+        for note in notes_on(registry) {
+            notes.push_str(&plain(&format!("{}: {note}", registry.name)));
+            notes.push('\n');
+        }
+    }
+    if notes.is_empty() { table.to_string() } else { format!("{table}\n{notes}") }
+}
+
+/// What is worth a look, line by line.
+fn notes_on(registry: &RegistryReport) -> Vec<String> {
+    let mut notes = Vec::new();
+    if registry.origin.is_none() && registry.optional {
+        notes.push("nothing is known of it; it is optional, and not waited for for ever".to_owned());
+    }
+    if let Some(trouble) = &registry.trouble {
+        notes.push(format!("{} since {}: {}", trouble.kind, trouble.since, trouble.error));
+    }
+    if let Some(held) = &registry.held {
+        let services = held.services.iter().map(|(host, endpoints)| format!("{host} ({endpoints})"));
+        let services: Vec<_> = services.collect();
+        notes.push(format!("held since {}: {}", held.since, services.join(", ")));
+    }
+    if let Some(error) = registry.disk.as_ref().and_then(|disk| disk.error.as_ref()) {
+        notes.push(format!("last known good: {error}"));
+    }
+    notes.extend(registry.skipped.iter().map(|(entry, why)| format!("{entry} is left out: {why}")));
+    notes
+}
+
+/// `950ms` is `0s`, `3720 s` is `62m`: the age in its largest whole unit that says enough.
+fn age(seconds: f64) -> String {
+    match seconds {
+        ..120.0 => format!("{}s", seconds.trunc()),
+        120.0..7_200.0 => format!("{}m", (seconds / 60.0).trunc()),
+        7_200.0..172_800.0 => format!("{}h", (seconds / 3_600.0).trunc()),
+        _ => format!("{}d", (seconds / 86_400.0).trunc()),
+    }
+}
+
+fn words(released: &Released) -> String {
+    let Released { registry, endpoints, services } = released;
+    if services.is_empty() {
+        return format!("nothing was held of {registry}");
+    }
+    let mut table = Table::new(["service", "endpoints"]);
+    for (host, endpoints) in services {
+        table.row([host.clone(), endpoints.to_string()]);
+    }
+    format!("let go of {endpoints} endpoints of {registry}\n\n{table}")
+}

@@ -1,0 +1,88 @@
+//! How registries are taken in: `[state]` and `[guard]`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Config, duration};
+use crate::catalog::state::Store;
+use crate::catalog::{GuardSettings, Policy, StatePolicy};
+
+/// `[state]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct State {
+    /// A folder in which the last known good of each registry is kept, and from which it is served when the
+    /// registry does not answer at the start. It is made where there is none. Nothing is kept unless it is
+    /// given.
+    #[schemars(with = "Option<String>", extend("examples" = ["state"]))]
+    pub dir: Option<PathBuf>,
+    /// How long a registry has to answer at the start before its last known good is served. One that
+    /// fails is not waited for.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub wait: Duration,
+    /// A registry that changes is written no more often than this.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub save_interval: Duration,
+    /// Size of the file of one registry, in bytes. A larger one is neither written nor read.
+    #[schemars(range(min = 1024, max = 17_179_869_184_u64))]
+    pub max_file_bytes: u64,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            wait: Duration::from_secs(2),
+            save_interval: Duration::from_secs(10),
+            max_file_bytes: 256 << 20,
+        }
+    }
+}
+
+/// `[guard]`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Guard {
+    /// Whether endpoints that disappear in a mass are kept until that is confirmed.
+    pub enabled: bool,
+    /// A mass is more than this share of the endpoints of a service or of a registry, in percent ...
+    #[schemars(range(min = 1, max = 99))]
+    pub share_percent: usize,
+    /// ... and at least so many.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub min_endpoints: usize,
+    /// How long they are kept at most, unless the registry is in trouble: then until it is in order again.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub hold: Duration,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        let GuardSettings { share_percent, min_endpoints, hold } = GuardSettings::default();
+        Self { enabled: true, share_percent, min_endpoints, hold }
+    }
+}
+
+impl Config {
+    /// How a registry of that name and kind is treated.
+    pub fn policy(&self, registry: &str, kind: &'static str, patience: Option<Duration>) -> Policy {
+        let Guard { enabled, share_percent, min_endpoints, hold } = self.guard;
+        let State { dir, wait, save_interval, max_file_bytes } = &self.state;
+        let state = |dir: &PathBuf| StatePolicy {
+            store: Store::new(dir, registry, kind, *max_file_bytes),
+            wait: *wait,
+            save_interval: *save_interval,
+        };
+        Policy {
+            patience,
+            guard: enabled.then_some(GuardSettings { share_percent, min_endpoints, hold }),
+            state: dir.as_ref().map(state),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Registering: an instance of a service is kept in a registry for as long as it lives.
+//!
+//! ```text
+//!  check ── verdicts ──► standing ──► condition ──► keep ──► Registrar::keep    back-off between attempts
+//!  stages (serving, draining, gone) ─────┘            └────► written ──► journal
+//!                                                                └─────► drained? ──► Registrar::remove
+//! ```
+//!
+//! [`register`] is all of it: it knows no command line and prints nothing but the log. Who starts the
+//! instance, and why it ends, is the caller's business, who says so by [`Stage`]s. [`Command`] is a program
+//! that is registered while it runs.
+
+pub mod address;
+mod check;
+mod command;
+pub mod identity;
+mod journal;
+mod keep;
+mod process;
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pilot_registry::{Health, Port, Registrar, Registration, RegistryError};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+pub use check::{Check, CheckPlan, HttpTarget};
+pub use command::{Command, Signal};
+
+/// How long the registry has, at the end, to confirm that the instance drains, and then that it is gone.
+pub const FAREWELL: Duration = Duration::from_secs(5);
+/// How long one question has that is asked once, by a person who waits.
+pub const ANSWER: Duration = Duration::from_secs(10);
+/// Between two attempts to say good-bye.
+const FAREWELL_PAUSE: Duration = Duration::from_millis(250);
+
+/// What is registered, and how.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The instance.
+    pub registration: Registration,
+    /// The port that is checked unless the check names another.
+    pub main_port: Port,
+    /// How its health is known. Without a check it is healthy for as long as it is registered.
+    pub check: Option<CheckPlan>,
+    /// How long it still serves after the registry has confirmed that it drains.
+    pub drain_time: Duration,
+}
+
+/// The stages of an instance's life, in their order. None comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// It serves.
+    Serving,
+    /// It is going to end: it finishes what it has and is to get nothing new.
+    Draining,
+    /// It has ended.
+    Gone,
+}
+
+/// How the instance left the registry.
+#[derive(Clone, Debug)]
+pub enum Farewell {
+    /// It was taken out.
+    Removed,
+    /// The registry did not have it any more.
+    NotThere,
+    /// The registry did not answer in time: it takes the instance away after its ttl.
+    Left(RegistryError),
+}
+
+/// Registers the instance, and keeps it registered, whatever the registry does meanwhile, until the stages
+/// say that it is over: while it drains, it is marked so, and the drain time is waited for; when it is gone,
+/// it is removed at once. Stages whose sender is dropped are over too.
+///
+/// With a check, the instance is registered as unhealthy until the check has passed.
+///
+/// Dropping the future leaves the instance to its ttl.
+pub async fn register(registrar: &dyn Registrar, plan: &Plan, stages: watch::Receiver<Stage>) -> Farewell {
+    let first = if plan.check.is_some() { Health::Unhealthy } else { Health::Healthy };
+    let (condition, written) = (watch::Sender::new(first), watch::Sender::new(None));
+    let mut stages = stages;
+    {
+        let kept = keep::keep(registrar, &plan.registration, condition.subscribe(), &written);
+        let told = journal::follow(&plan.registration, written.subscribe());
+        let lived = live(plan, &condition, &written, &mut stages);
+        tokio::select! {
+            never = kept => match never {},
+            never = told => match never {},
+            () = lived => {}
+        }
+    }
+    // Nobody keeps it any more: what is removed now stays so.
+    let removed = removed(registrar, &plan.registration).await;
+    journal::left(&plan.registration, &removed);
+    removed
+}
+
+/// Lasts until the instance is to be removed.
+async fn live(
+    plan: &Plan,
+    condition: &watch::Sender<Health>,
+    written: &watch::Sender<Option<Health>>,
+    stages: &mut watch::Receiver<Stage>,
+) {
+    tokio::select! {
+        never = checked(plan, condition) => match never {},
+        () = reached(stages, Stage::Draining) => {}
+    }
+    tokio::select! {
+        biased;
+        () = reached(stages, Stage::Gone) => {}
+        () = drained(plan, condition, written) => {}
+    }
+}
+
+/// Follows the health of the instance, for ever.
+async fn checked(plan: &Plan, condition: &watch::Sender<Health>) -> Infallible {
+    let target = SocketAddr::new(plan.registration.address, plan.main_port.get());
+    match &plan.check {
+        Some(check) => check.follow(target, condition).await,
+        None => pending().await,
+    }
+}
+
+async fn reached(stages: &mut watch::Receiver<Stage>, stage: Stage) {
+    if stages.wait_for(|now| *now >= stage).await.is_err() && stage == Stage::Gone {
+        // Nobody will ever say that it is gone: it drains to its end.
+        pending::<()>().await;
+    }
+}
+
+/// Marks the instance as draining, and gives everybody the time to know it.
+async fn drained(plan: &Plan, condition: &watch::Sender<Health>, written: &watch::Sender<Option<Health>>) {
+    tracing::info!(drain_ms = plan.drain_time.as_millis(), "draining");
+    condition.send_replace(Health::Draining);
+    let mut written = written.subscribe();
+    let confirmed = timeout(FAREWELL, written.wait_for(|health| *health == Some(Health::Draining))).await;
+    if confirmed.is_ok() {
+        sleep(plan.drain_time).await;
+    }
+    // Where nobody was told, nobody stops sending, however long one waits.
+}
+
+/// Removes the instance, also from a registry that is just coming back.
+async fn removed(registrar: &dyn Registrar, registration: &Registration) -> Farewell {
+    let deadline = Instant::now() + FAREWELL;
+    loop {
+        let (service, id) = (&registration.service, &registration.id);
+        let error = match timeout_at(deadline, registrar.remove(service, id)).await {
+            Ok(Ok(true)) => return Farewell::Removed,
+            Ok(Ok(false)) => return Farewell::NotThere,
+            Ok(Err(error)) => error,
+            Err(_elapsed) => return Farewell::Left(silent(FAREWELL)),
+        };
+        if Instant::now() + FAREWELL_PAUSE >= deadline {
+            return Farewell::Left(error);
+        }
+        sleep(FAREWELL_PAUSE).await;
+    }
+}
+
+/// Writes the instance once, for good.
+///
+/// # Errors
+/// The registry refuses, or does not answer within [`ANSWER`].
+pub async fn write_once(registrar: &dyn Registrar, registration: &Registration) -> Result<(), RegistryError> {
+    let written = timeout(ANSWER, registrar.write(registration, Health::Healthy)).await;
+    written.unwrap_or_else(|_elapsed| Err(silent(ANSWER)))
+}
+
+/// Removes the instance of that service and id, however it was registered. Whether it was there.
+///
+/// # Errors
+/// The registry refuses, or does not answer within [`ANSWER`].
+pub async fn remove(registrar: &dyn Registrar, service: &str, id: &str) -> Result<bool, RegistryError> {
+    let removed = timeout(ANSWER, registrar.remove(service, id)).await;
+    removed.unwrap_or_else(|_elapsed| Err(silent(ANSWER)))
+}
+
+fn silent(waited: Duration) -> RegistryError {
+    RegistryError::unavailable(format!("no answer within {waited:?}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! A program that is registered while it runs.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+
+use super::process::Process;
+
+/// A running program. It is killed, with its process group, when this is dropped.
+#[derive(Debug)]
+pub struct Command(Process);
+
+/// A signal that asks a program to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT
+    Interrupt,
+    /// SIGTERM
+    Terminate,
+    /// SIGHUP: the terminal is gone.
+    HangUp,
+}
+
+impl Command {
+    /// Starts a program. It has a process group of its own, so that Ctrl-C in a terminal does not end it
+    /// before it has drained; therefore it cannot read from that terminal.
+    ///
+    /// # Errors
+    /// There is no such program, or it cannot be executed.
+    pub fn start(program: &OsString, arguments: &[OsString]) -> io::Result<Self> {
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments);
+        if io::stdin().is_terminal() {
+            // The terminal would stop it (SIGTTIN): it is no longer in the foreground.
+            command.stdin(Stdio::null());
+        }
+        Process::spawn(&mut command).map(Self)
+    }
+
+    /// Waits until it has ended. May be dropped and called again.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub async fn ended(&mut self) -> io::Result<ExitStatus> {
+        self.0.wait().await
+    }
+
+    /// Asks it to end.
+    pub fn signal(&self, signal: Signal) {
+        self.0.signal(match signal {
+            Signal::Interrupt => rustix::process::Signal::INT,
+            Signal::Terminate => rustix::process::Signal::TERM,
+            Signal::HangUp => rustix::process::Signal::HUP,
+        });
+    }
+
+    /// The exit code by which shells pass such an end on: 128 and the signal's number when one has killed it.
+    pub fn exit_code(status: ExitStatus) -> u8 {
+        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+        code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(script: &str) -> Command {
+        Command::start(&"sh".into(), &["-c".into(), script.into()]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn its_end_is_told_as_shells_tell_it() {
+        for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill $$", 143)] {
+            let status = start(script).ended().await.unwrap();
+            assert_eq!(Command::exit_code(status), code, "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn it_gets_the_signals_that_are_meant_for_it() {
+        for (signal, number) in [(Signal::Interrupt, 2), (Signal::Terminate, 15), (Signal::HangUp, 1)] {
+            let mut command = Command::start(&"sleep".into(), &["3600".into()]).unwrap();
+            command.signal(signal);
+            assert_eq!(command.ended().await.unwrap().signal(), Some(number));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_does_not_start() {
+        let error = Command::start(&"./no-such-program".into(), &[]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,56 @@
+//! `pilot register` and `pilot deregister`: the real binary, and real registries that it registers in.
+//!
+//! Each rule is tested on each kind of registry. What a registry then knows is seen through pilot's own
+//! adapter. `tests/run` installs the servers; without one its tests say so, and are counted as skipped.
+#![allow(clippy::unwrap_used, reason = "what a test cannot go on without ends it")]
+
+#[path = "support"]
+#[allow(dead_code, reason = "each test uses a part")]
+mod support {
+    pub(crate) mod process;
+    pub(crate) mod tools;
+    pub(crate) mod wait;
+}
+
+#[path = "register"]
+mod register {
+    pub(crate) mod bench;
+    pub(crate) mod rules;
+    mod unit;
+}
+
+/// One test of each rule on each kind of registry.
+macro_rules! on_every_registry {
+    ($($rule:ident)*) => {
+        mod etcd {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                if let Some(bench) = crate::register::bench::Bench::on_etcd().await {
+                    crate::register::rules::$rule(bench).await;
+                }
+            })*
+        }
+        mod consul {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                if let Some(bench) = crate::register::bench::Bench::on_consul().await {
+                    crate::register::rules::$rule(bench).await;
+                }
+            })*
+        }
+    };
+}
+
+on_every_registry! {
+    an_instance_drains_before_it_is_removed
+    what_fails_its_check_is_marked_and_stays
+    what_is_killed_goes_after_its_ttl
+    a_restart_of_the_registry_is_survived
+    a_registry_that_is_not_there_yet_is_waited_for
+    a_registry_that_is_gone_at_the_end_is_left_to_the_ttl
+    the_end_of_a_command_removes_it_at_once
+    a_signal_reaches_the_command_when_it_has_drained
+    a_second_signal_ends_at_once
+    instances_on_one_machine_do_not_disturb_each_other
+    once_is_for_good
+}
