@@ -16,9 +16,9 @@ pub(crate) type Object = (&'static str, Value);
 pub(crate) fn as_seen(service: &Service) -> Arc<Service> {
     let mut spec = service.clone().into_spec();
     let (name, namespace) = (name(&service.host).to_owned(), service.namespace.as_str().to_owned());
-    let host = |text: String| -> Hostname { text.parse().unwrap() };
-    spec.host = host(format!("{name}.{namespace}.svc.cluster.local"));
-    spec.aliases = [format!("{name}.{namespace}.svc"), format!("{name}.{namespace}")].map(host).to_vec();
+    let short = [format!("{name}.{namespace}.svc"), format!("{name}.{namespace}")];
+    spec.host = format!("{}.cluster.local", short[0]).parse().unwrap();
+    spec.aliases = short.map(|alias| alias.parse().unwrap()).to_vec();
     match external_name(service) {
         Some(name) => {
             let endpoint = Endpoint::new(Address::Dns(name.clone()));
@@ -130,7 +130,8 @@ fn slices(service: &Service, endpoints: &[(usize, &Endpoint)], backwards: bool) 
         groups.reverse();
         groups.iter_mut().for_each(|(_, members)| members.reverse());
     }
-    let slice = |(at, ((ipv4, ports), members)): (usize, ((bool, &BTreeMap<Port, Port>), Vec<Value>))| {
+    let mut slices = Vec::new();
+    for (at, ((ipv4, ports), members)) in groups.into_iter().enumerate() {
         let metadata = json!({
             "namespace": service.namespace.as_str(), "name": format!("{}-{at}", name(&service.host)),
             "labels": { "kubernetes.io/service-name": name(&service.host) },
@@ -141,9 +142,9 @@ fn slices(service: &Service, endpoints: &[(usize, &Endpoint)], backwards: bool) 
             "ports": ports.iter().map(|(number, own)| slice_port(service, *number, *own)).collect::<Vec<_>>(),
             "endpoints": members,
         });
-        ("endpointslices", slice)
-    };
-    groups.into_iter().enumerate().map(slice).collect()
+        slices.push(("endpointslices", slice));
+    }
+    slices
 }
 
 fn slice_port(service: &Service, number: Port, own: Port) -> Value {
