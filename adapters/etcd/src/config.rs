@@ -102,7 +102,7 @@ fn default_prefix() -> String {
 }
 
 fn default_timeout() -> Duration {
-    Duration::from_secs(5)
+    Duration::from_secs(3)
 }
 
 fn default_progress_interval() -> Duration {

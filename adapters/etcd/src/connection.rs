@@ -53,13 +53,16 @@ impl Connection {
         options: ConnectOptions,
     ) -> Result<Self, RegistryError> {
         let doing = if config.user.is_some() { "authenticating with etcd" } else { "connecting to etcd" };
-        let connected = timeout(config.timeout, Client::connect([endpoint], Some(options))).await;
-        let client = connected
-            .map_err(|_| error::late(doing, endpoint, config.timeout))?
-            .map_err(|error| error::failed(doing, endpoint, &error))?;
-        let connection = Self { client, endpoint: endpoint.to_owned(), timeout: config.timeout };
-        connection.revision(keys).await?;
-        Ok(connection)
+        let first = async {
+            let connected = timeout(config.timeout, Client::connect([endpoint], Some(options))).await;
+            let client = connected
+                .map_err(|_| error::late(doing, endpoint, config.timeout))?
+                .map_err(|error| error::failed(doing, endpoint, &error))?;
+            let connection = Self { client, endpoint: endpoint.to_owned(), timeout: config.timeout };
+            connection.revision(keys).await?;
+            Ok(connection)
+        };
+        first.await.map_err(|error| if config.tls.is_some() { error::of_tls(error) } else { error })
     }
 
     /// The revision of this moment, which the leader has confirmed.

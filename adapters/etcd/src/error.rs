@@ -12,23 +12,36 @@ const DENIALS: [&str; 6] = [
     "authentication is not enabled",
     "permission denied",
     "invalid auth token",
-    // Alerts of TLS about certificates: BadCertificate, CertificateRequired, …
+    // An alert of TLS: BadCertificate, CertificateRequired, …
     "received fatal alert",
 ];
 /// What is said by a peer that is no etcd.
-const NONSENSE: [&str; 6] = [
+const NONSENSE: [&str; 7] = [
     "decoded message length too large",
     "failed to decode",
     "invalid compression flag",
     "detected:",
     "invalid content-type",
     "malformed",
+    "corrupt message",
 ];
 
 /// The error of doing that at an endpoint.
 pub(crate) fn failed(doing: &str, endpoint: &str, error: &Error) -> RegistryError {
     let cause = cause(error);
     RegistryError::new(kind(error, &cause), format!("{doing} at {endpoint}: {cause}"))
+}
+
+/// The error of the first request over TLS. A server tells after the handshake that it does not accept the
+/// client's certificate (RFC 8446 §4.4.2.4), and what is seen of that is a connection that ends at once.
+pub(crate) fn of_tls(error: RegistryError) -> RegistryError {
+    let chain = error.chain();
+    let is_ended = ["connection closed", "broken pipe"].iter().any(|words| chain.contains(words));
+    if error.kind() != ErrorKind::Unavailable || !is_ended {
+        return error;
+    }
+    let why = "after the TLS handshake, as etcd ends one whose certificate it does not accept";
+    RegistryError::denied(format!("{chain} ({why})"))
 }
 
 /// The error of an endpoint that has not answered in time.

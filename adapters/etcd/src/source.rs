@@ -75,8 +75,7 @@ impl ServiceRegistry for EtcdRegistry {
             *directory = listed;
             directory.publish(sink);
             drop(lost.take());
-            let mut watch =
-                Watch::open(&connection, &self.keys, self.config.progress_interval, revision).await?;
+            let mut watch = Watch::open(&connection, &self.config, &self.keys, revision).await?;
             let why = self.follow(&mut watch, &mut directory, sink).await?;
             tracing::info!(why = why.chain(), "listing again");
             lost = Some(sink.fault(why));

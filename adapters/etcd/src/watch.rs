@@ -9,12 +9,13 @@ use futures_util::{FutureExt, TryStreamExt};
 use pilot_registry::RegistryError;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 
+use crate::config::Config;
 use crate::connection::Connection;
 use crate::error;
 use crate::keys::Keys;
 
 /// How often the right to read, the leader and the revision are looked at besides.
-const RECHECK: Duration = Duration::from_secs(30);
+const RECHECK: Duration = Duration::from_secs(10);
 /// How many questions may be open before the watch counts as dead. One is not enough: an etcd that is
 /// catching up answers none.
 const SILENT_QUESTIONS: u32 = 3;
@@ -53,16 +54,17 @@ impl<'a> Watch<'a> {
     /// etcd refuses, or does not answer.
     pub(crate) async fn open(
         connection: &'a Connection,
+        config: &Config,
         keys: &'a Keys,
-        interval: Duration,
         revision: i64,
     ) -> Result<Self, RegistryError> {
+        let interval = config.progress_interval;
         let options = WatchOptions::new()
             .with_range(keys.end())
             .with_start_revision(revision + 1)
             .with_progress_notify()
             .with_fragment();
-        let mut client = connection.client.watch_client();
+        let mut client = connection.client.watch_client().max_decoding_message_size(config.max_bytes);
         let watch = client.watch(keys.root(), Some(options));
         let stream = connection.answer("watching the services in etcd", watch).await?;
         let now = Instant::now();

@@ -128,3 +128,60 @@ fn is_endpoint(text: &str) -> bool {
     };
     host_is_one && port.parse::<Port>().is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Secret;
+
+    type Change = fn(&mut Config);
+
+    fn refused(change: impl FnOnce(&mut Config)) -> ConfigError {
+        let mut config = Config::new(["https://etcd.example.com:2379", "https://[::1]:2379"]);
+        config.tls = Some(Tls { ca: "ca.pem".into(), ..Tls::default() });
+        config.check().unwrap();
+        change(&mut config);
+        config.check().unwrap_err()
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_its_key() {
+        let broken: [(&str, Change); 17] = [
+            ("endpoints", |c| c.endpoints.clear()),
+            ("endpoints", |c| c.endpoints[0] = "etcd:2379".into()),
+            ("endpoints", |c| c.endpoints[0] = "https://etcd:2379/path".into()),
+            ("endpoints", |c| c.endpoints[0] = "https://etcd:0".into()),
+            ("endpoints", |c| c.endpoints[0] = "https://[etcd]:1".into()),
+            ("endpoints", |c| c.endpoints[0] = "http://etcd:2379".into()),
+            ("tls.ca", |c| c.tls = None),
+            ("tls.ca", |c| c.tls = Some(Tls::default())),
+            ("tls.key", |c| c.tls.as_mut().unwrap().cert = Some("a.pem".into())),
+            ("tls.cert", |c| c.tls.as_mut().unwrap().key = Some("a.key".into())),
+            ("prefix", |c| c.prefix = "pilot".into()),
+            ("prefix", |c| c.prefix = "/pilot/".into()),
+            ("user", |c| c.user = Some("a".into())),
+            ("password_env", |c| c.password_env = Some("A".into())),
+            ("timeout", |c| c.timeout = Duration::ZERO),
+            ("page_size", |c| c.page_size = 0),
+            ("max_keys", |c| c.max_keys = 0),
+        ];
+        for (key, change) in broken {
+            let error = refused(change);
+            assert_eq!(error.key, key, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_said_once_and_never_shown() {
+        let twice = |c: &mut Config| {
+            (c.user, c.password) = (Some("a".into()), Some(Secret::from("open-sesame".to_owned())));
+            c.password_file = Some("a".into());
+        };
+        assert_eq!(refused(twice).key, "password_file");
+        let in_url = |c: &mut Config| c.endpoints[0] = "https://a:open-sesame@etcd:2379".into();
+        assert!(!refused(in_url).to_string().contains("open-sesame"));
+        let config =
+            Config { password: Some("open-sesame".to_owned().into()), ..Config::new(["http://a:1"]) };
+        assert!(!format!("{config:?}").contains("open-sesame"));
+    }
+}
