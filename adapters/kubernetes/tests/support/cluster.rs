@@ -1,4 +1,5 @@
 //! A fake cluster with a kubeconfig, for tests of single rules.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::path::PathBuf;
 
@@ -93,6 +94,7 @@ impl Cluster {
     }
 }
 
-fn pod_name(service: &str, address: &str) -> String {
+/// The name of the pod of that endpoint.
+pub(crate) fn pod_name(service: &str, address: &str) -> String {
     format!("{service}-{}", address.replace('.', "-"))
 }
