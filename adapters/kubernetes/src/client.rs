@@ -9,12 +9,15 @@ use http::{Request, StatusCode, header};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use pilot_registry::RegistryError;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::Config;
 pub(crate) use body::Content;
 pub(crate) use refusal::{Refusal, Status};
 
+/// How long files and plugins may take to say who we are.
+const CREDENTIALS: Duration = Duration::from_secs(30);
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long the beginning of an answer may take. A page of a large list takes a second or two.
@@ -29,11 +32,13 @@ pub(crate) struct Client {
 impl Client {
     /// Reads the credentials and what else leads to the server. Connects with the first request.
     pub(crate) async fn new(config: &Config) -> Result<Self, RegistryError> {
-        let mut access = access(config.clone()).await?;
-        // The supervisor decides when to try again.
-        access.default_retry = false;
-        access.connect_timeout = Some(CONNECT);
-        let inner = kube::Client::try_from(access).map_err(refusal::unusable)?;
+        let config = config.clone();
+        // Files are read, and plugins run: in a thread of its own.
+        let made = tokio::task::spawn_blocking(move || connect(&config));
+        let late = |_| RegistryError::unavailable(format!("no credentials within {CREDENTIALS:?}"));
+        let ended =
+            |error| RegistryError::unavailable("reading the credentials was broken off").caused_by(error);
+        let inner = timeout(CREDENTIALS, made).await.map_err(late)?.map_err(ended)??;
         Ok(Self { inner })
     }
 
@@ -55,27 +60,27 @@ impl Client {
     }
 }
 
-/// Reads files, so in a thread of its own.
-async fn access(config: Config) -> Result<kube::Config, RegistryError> {
+fn connect(config: &Config) -> Result<kube::Client, RegistryError> {
+    let mut access = access(config)?;
+    // The supervisor decides when to try again.
+    access.default_retry = false;
+    access.connect_timeout = Some(CONNECT);
+    kube::Client::try_from(access).map_err(refusal::unusable)
+}
+
+fn access(config: &Config) -> Result<kube::Config, RegistryError> {
+    let Some(path) = &config.kubeconfig else {
+        return kube::Config::incluster().map_err(|error| {
+            let message = "no service account: pilot is not in a cluster, and no kubeconfig is given";
+            RegistryError::unavailable(message).caused_by(error)
+        });
+    };
     let context = Some(config.context.clone()).filter(|context| !context.is_empty());
-    let read = tokio::task::spawn_blocking(move || match &config.kubeconfig {
-        Some(path) => Kubeconfig::read_from(path).map(Some).map_err(|error| unreadable(&error)),
-        None => Ok(None),
-    });
-    let ended = |error| RegistryError::unavailable("reading the kubeconfig was broken off").caused_by(error);
-    match read.await.map_err(ended)?? {
-        Some(kubeconfig) => {
-            let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-            let access = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
-            access.map_err(|error| unreadable(&error))
-        }
-        None => kube::Config::incluster().map_err(|error| {
-            RegistryError::unavailable(
-                "no service account: pilot is not in a cluster, and no kubeconfig is given",
-            )
-            .caused_by(error)
-        }),
-    }
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    let kubeconfig = Kubeconfig::read_from(path).map_err(|error| unreadable(&error))?;
+    // It is asynchronous in name only.
+    let access = kube::Config::from_custom_kubeconfig(kubeconfig, &options);
+    Handle::current().block_on(access).map_err(|error| unreadable(&error))
 }
 
 /// The parser's own words quote the file, and with it credentials.

@@ -41,7 +41,10 @@ pub(crate) struct Cluster {
     /// The namespaces that are selected, where they are.
     namespaces: BTreeSet<Arc<str>>,
     unreadable: BTreeMap<(Resource, Key), String>,
+    /// Services that are to be converted anew.
     changed: BTreeSet<Key>,
+    /// Whether it is known otherwise than before what is not readable.
+    reports: bool,
     built: BTreeMap<Key, Outcome>,
 }
 
@@ -57,6 +60,7 @@ impl Cluster {
             namespaces: BTreeSet::new(),
             unreadable: BTreeMap::new(),
             changed: BTreeSet::new(),
+            reports: false,
             built: BTreeMap::new(),
         }
     }
@@ -92,13 +96,12 @@ impl Cluster {
         let entry = match entry {
             Ok(entry) => entry,
             Err(why) => {
+                self.reports = true;
                 self.unreadable.insert((resource, key), why);
                 return;
             }
         };
-        if !self.unreadable.is_empty() {
-            self.unreadable.remove(&(resource, key.clone()));
-        }
+        self.readable(resource, &key);
         match entry {
             Entry::Service(service) => {
                 if self.services.get(&key) != Some(&service) {
@@ -128,7 +131,7 @@ impl Cluster {
 
     /// An object is gone.
     pub(crate) fn delete(&mut self, resource: Resource, key: &Key) {
-        self.unreadable.remove(&(resource, key.clone()));
+        self.readable(resource, key);
         match resource {
             Resource::Services => {
                 if self.services.remove(key).is_some() {
@@ -152,6 +155,17 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    fn readable(&mut self, resource: Resource, key: &Key) {
+        if !self.unreadable.is_empty() && self.unreadable.remove(&(resource, key.clone())).is_some() {
+            self.reports = true;
+        }
+    }
+
+    /// Whether a snapshot would be another one than the last, or what is skipped.
+    pub(crate) fn has_news(&self) -> bool {
+        self.reports || !self.changed.is_empty()
     }
 
     fn set_slice(&mut self, key: Key, slice: Option<Slice>) {
@@ -218,6 +232,7 @@ impl Cluster {
 
     /// The services as they are now. `skipped` is told what is left out, and why.
     pub(crate) fn snapshot(&mut self, mut skipped: impl FnMut(String, String)) -> Snapshot {
+        self.reports = false;
         for key in std::mem::take(&mut self.changed) {
             match self.build(&key) {
                 Some(outcome) => self.built.insert(key, outcome),

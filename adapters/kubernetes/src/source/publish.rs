@@ -22,7 +22,8 @@ pub(super) struct Publisher<'a> {
     unknown: BTreeSet<usize>,
     /// Scopes of which nothing was heard since the last time that something was published.
     unheard: BTreeSet<usize>,
-    faults: BTreeMap<usize, Fault<Snapshot>>,
+    /// What is wrong with scopes, in words.
+    faults: BTreeMap<usize, (String, Fault<Snapshot>)>,
 }
 
 impl<'a> Publisher<'a> {
@@ -38,27 +39,28 @@ impl<'a> Publisher<'a> {
                 // No follower is left: the attempt ends because of that.
                 std::future::pending::<()>().await;
             }
-            let mut changed = false;
+            let mut complete = false;
             // Faults that are over end after the value that cures them is published.
             let mut cured = Vec::new();
             for update in batch.drain(..) {
-                changed |= self.apply(update, &mut cured);
+                complete |= self.apply(update, &mut cured);
             }
-            if self.unknown.is_empty() && (changed || self.unheard.is_empty()) {
+            let news = complete || self.cluster.has_news() || self.unheard.is_empty();
+            if news && self.unknown.is_empty() {
                 self.publish();
             }
             drop(cured);
         }
     }
 
-    /// Says whether there may be something to publish.
+    /// Says whether a scope is known now that was not, or was not for sure.
     fn apply(&mut self, update: Update, cured: &mut Vec<Fault<Snapshot>>) -> bool {
         match update {
             Update::Listed(at, entries) => {
                 self.cluster.list(&self.scopes[at], entries);
                 self.heard(at);
                 self.unknown.remove(&at);
-                cured.extend(self.faults.remove(&at));
+                cured.extend(self.faults.remove(&at).map(|(_, fault)| fault));
                 true
             }
             Update::Changed(at, change) => {
@@ -68,15 +70,19 @@ impl<'a> Publisher<'a> {
                     Change::Put(key, entry) => self.cluster.put(resource, key, entry),
                     Change::Gone(key) => self.cluster.delete(resource, &key),
                 }
-                true
+                false
             }
             Update::Checked(at) => {
                 self.heard(at);
                 false
             }
             Update::Trouble { at, error, known } => {
-                tracing::warn!(error = error.chain(), "the cluster cannot be read as a whole");
-                self.faults.entry(at).or_insert_with(|| self.sink.fault(error));
+                let said = error.chain();
+                // One that stays keeps its beginning.
+                if self.faults.get(&at).is_none_or(|(standing, _)| *standing != said) {
+                    tracing::warn!(error = said, "the cluster cannot be read as a whole");
+                    self.faults.insert(at, (said, self.sink.fault(error)));
+                }
                 known && self.unknown.remove(&at)
             }
         }
