@@ -182,6 +182,32 @@ async fn a_watch_that_ends_in_order_is_resumed_without_a_list() -> Result<()> {
 }
 
 #[tokio::test]
+async fn lost_history_is_listed_anew_in_place() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.serve("shop", "web", &["10.0.0.1", "10.0.0.3"]);
+    cluster.serve("shop", "pay", &["10.0.0.2"]);
+    for address in ["10.0.0.1", "10.0.0.3"] {
+        cluster.pod("shop", "web", address, &json!({ "version": "v1" }));
+    }
+    let mut runner = cluster.run(cluster.config());
+    let web = until(&mut runner, WEB, |web| web.endpoints.len() == 2).await?;
+    // Then every watch has lasted for a while.
+    until_checked(&cluster, &mut runner).await?;
+    until_checked(&cluster, &mut runner).await?;
+    // No watch sees this: nothing else runs until the next await.
+    cluster.server.delete("services", "shop", "pay");
+    cluster.server.delete("pods", "shop", "web-10-0-0-3");
+    cluster.server.compact();
+    until_hosts(&mut runner, &[WEB]).await?;
+    until_live(&mut runner).await?;
+    until(&mut runner, WEB, |web| web.endpoints[1].labels.is_empty()).await?;
+    assert_eq!(web.endpoints[0].labels.len(), 1);
+    let asked: Vec<usize> = cluster.server.requests().into_values().collect();
+    assert_eq!(asked, [2, 2, 2, 2], "each resource was listed twice, by one attempt");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_server_that_falls_silent_is_noticed() -> Result<()> {
     let cluster = Cluster::start().await?;
     cluster.serve("shop", "web", &["10.0.0.1"]);

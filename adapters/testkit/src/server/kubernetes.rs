@@ -153,7 +153,7 @@ impl KubernetesServer {
         self.change(|world| world.streaming = streaming);
     }
 
-    /// Whether lists stop after a part of them has been sent.
+    /// Whether lists of more than one object stop after a part of them has been sent.
     pub fn set_stalled(&self, stalled: bool) {
         self.shared.stall.set(stalled);
     }

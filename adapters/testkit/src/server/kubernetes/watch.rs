@@ -1,5 +1,6 @@
 //! Watches: what happens from a revision on, line by line, perhaps after all that there is.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,8 +20,9 @@ struct Watch {
     query: Query,
     shared: Arc<Shared>,
     changed: Receiver<u64>,
-    /// All objects, which are sent before anything else.
-    initial: Option<Vec<String>>,
+    /// All objects in one or two parts, which are sent before anything else.
+    initial: VecDeque<Bytes>,
+    begun: bool,
     /// The revision up to which everything was sent.
     revision: u64,
     bookmarks: u64,
@@ -41,10 +43,11 @@ pub(super) fn open(shared: &Arc<Shared>, world: &mut World, query: Query) -> Ans
     if from.is_some_and(|from| !world.store.remembers(from)) {
         return expired();
     }
-    let initial = streaming.then(|| initial(world, &query));
+    let initial = if streaming { initial(world, &query) } else { VecDeque::new() };
     let watch = Watch {
         changed: shared.changed.subscribe(),
         initial,
+        begun: false,
         revision: from.unwrap_or_else(|| world.store.revision()),
         bookmarks: world.bookmarks,
         ended: world.ended,
@@ -60,19 +63,24 @@ pub(super) fn open(shared: &Arc<Shared>, world: &mut World, query: Query) -> Ans
     }))
 }
 
-/// All objects as events, and the bookmark that ends them.
-fn initial(world: &mut World, query: &Query) -> Vec<String> {
+/// All objects as events, and the bookmark that ends them; in two parts where there are several objects.
+fn initial(world: &mut World, query: &Query) -> VecDeque<Bytes> {
     let view = world.store.view(&query.resource);
     let selected = view.iter().filter(|(place, stored)| query.selects(place, stored));
     let added = selected.map(|(_, stored)| line("ADDED", query.text(stored)));
-    added.chain([bookmark(world.store.revision(), true)]).collect()
+    let lines: Vec<String> = added.chain([bookmark(world.store.revision(), true)]).collect();
+    let (first, second) = lines.split_at(if lines.len() > 2 { lines.len() / 2 } else { 0 });
+    [first, second].into_iter().filter(|part| !part.is_empty()).map(|part| part.concat().into()).collect()
 }
 
 impl Watch {
     /// The next lines, or `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
-        if let Some(mut lines) = self.initial.take() {
-            return Some(self.half(&mut lines).await);
+        if let Some(part) = self.initial.pop_front() {
+            if std::mem::replace(&mut self.begun, true) {
+                self.shared.stall.pass().await;
+            }
+            return Some(part);
         }
         while !self.over {
             let lines = self.news();
@@ -87,24 +95,14 @@ impl Watch {
         None
     }
 
-    /// The first half of the objects at once, the rest when lists are not stalled.
-    async fn half(&mut self, lines: &mut Vec<String>) -> Bytes {
-        if lines.len() > 2 {
-            let rest = lines.split_off(lines.len() / 2);
-            self.initial = Some(rest);
-            // Next time there is nothing left to split.
-            let first = lines.concat();
-            self.initial = self.initial.take().map(|rest| vec![rest.concat()]);
-            return first.into();
-        }
-        self.shared.stall.pass().await;
-        lines.concat().into()
-    }
-
     fn news(&mut self) -> Vec<String> {
         self.changed.mark_unchanged();
         let world = self.shared.lock();
-        self.over = world.ended > self.ended;
+        if world.ended > self.ended {
+            // What has happened meanwhile is for the next one.
+            self.over = true;
+            return Vec::new();
+        }
         if !world.store.remembers(self.revision) {
             self.over = true;
             let gone = status_text(StatusCode::GONE, "Expired", "too old resource version");
