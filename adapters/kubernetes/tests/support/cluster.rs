@@ -11,7 +11,8 @@ use pilot_registry_testkit::server::kubernetes::KubernetesServer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const TOKEN: &str = "open-sesame-8841";
+/// What the server asks for.
+pub(crate) const TOKEN: &str = "open-sesame-8841";
 
 /// An API server, a relay to it, and a kubeconfig that leads there.
 pub(crate) struct Cluster {
@@ -36,10 +37,14 @@ impl Cluster {
 
     /// The kubeconfig, with these credentials.
     pub(crate) fn write_kubeconfig(&self, user: &Value) -> Result<()> {
-        let server = format!("http://{}", self.relay.address());
+        self.write_kubeconfig_of(&json!({ "server": format!("http://{}", self.relay.address()) }), user)
+    }
+
+    /// The same, of a server that is reached in another way.
+    pub(crate) fn write_kubeconfig_of(&self, cluster: &Value, user: &Value) -> Result<()> {
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{ "name": "test", "cluster": { "server": server } }],
+            "clusters": [{ "name": "test", "cluster": cluster }],
             "users": [{ "name": "test", "user": user }],
             "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
         });
