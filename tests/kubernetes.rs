@@ -2,7 +2,7 @@
 #![cfg(all(feature = "file", feature = "kubernetes"))]
 #![allow(clippy::unwrap_used, reason = "what a test cannot go on without ends it")]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::net::SocketAddr;
 
@@ -151,4 +151,36 @@ async fn a_rolling_restart_under_load_fails_no_request() {
     load.finish().await.assert_no_failure();
     assert!(pods.iter().all(|(_, pod)| pod.served() > 0), "every new pod has served");
     envoy.assert_no_rejections().await;
+}
+
+/// The documents of the example, as JSON.
+fn manifests() -> Vec<serde_json::Value> {
+    let text = include_str!("../examples/kubernetes/pilot.yaml");
+    text.split("\n---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_examples_role_allows_what_pilot_asks_for_and_no_more() {
+    let server = cluster().await;
+    let pilot = pilot(&server, "service = []").await;
+    knows(&pilot, &[]).await;
+    let asked: BTreeSet<String> =
+        server.requests().keys().map(|asked| asked.split_once(' ').unwrap().1.to_owned()).collect();
+    let role = manifests().into_iter().find(|document| document["kind"] == "ClusterRole").unwrap();
+    let mut allowed = BTreeSet::new();
+    for rule in role["rules"].as_array().unwrap() {
+        assert_eq!(rule["verbs"], json!(["list", "watch"]));
+        let resources = rule["resources"].as_array().unwrap().iter();
+        allowed.extend(resources.map(|resource| resource.as_str().unwrap().to_owned()));
+    }
+    assert_eq!(asked, allowed);
+}
+
+#[test]
+fn the_examples_configuration_is_in_order() {
+    let map = manifests().into_iter().find(|document| document["kind"] == "ConfigMap").unwrap();
+    let text = map["data"]["pilot.toml"].as_str().unwrap();
+    let loaded = pilot::config::parse("pilot.toml", text, &BTreeMap::new(), &[]).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(pilot::registries::build(&loaded).unwrap().len(), 1);
 }
