@@ -21,26 +21,10 @@ pub(super) enum Change {
     Gone(Key),
 }
 
-/// A change and the version that it made.
-pub(super) struct Named {
-    pub(super) change: Change,
+/// An object and its version, if that can be read.
+pub(super) struct Versioned {
+    pub(super) listed: Listed,
     pub(super) version: Option<String>,
-}
-
-impl Change {
-    pub(super) fn gone(self) -> Self {
-        match self {
-            Self::Put(key, _) | Self::Gone(key) => Self::Gone(key),
-        }
-    }
-
-    /// In a list, nothing is gone.
-    pub(super) fn into_listed(self) -> Listed {
-        match self {
-            Self::Put(key, entry) => (key, entry),
-            Self::Gone(key) => (key, Err("it was deleted while it was listed".to_owned())),
-        }
-    }
 }
 
 /// Decodes objects of one resource, and shares among them what repeats.
@@ -55,11 +39,11 @@ impl Decoder {
         Self { resource, interner: Interner::default() }
     }
 
-    pub(super) fn decode(&mut self, object: &RawValue) -> Named {
+    pub(super) fn decode(&mut self, object: &RawValue) -> Versioned {
         match self.entry(object.get()) {
             Ok((meta, entry)) => {
                 let version = version(&meta);
-                Named { change: Change::Put(self.key(&meta), entry), version }
+                Versioned { listed: (self.key(&meta), entry), version }
             }
             Err(error) => {
                 // Not its words: they quote what was read.
@@ -70,7 +54,7 @@ impl Decoder {
                 let name =
                     if meta.name.is_empty() { "(without a name)".to_owned() } else { meta.name.clone() };
                 let key = self.key(&Meta { name, ..meta });
-                Named { change: Change::Put(key, Err(why)), version }
+                Versioned { listed: (key, Err(why)), version }
             }
         }
     }

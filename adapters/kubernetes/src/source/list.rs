@@ -4,7 +4,7 @@ use pilot_registry::RegistryError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::decode::Listed;
+use super::decode::{Change, Listed};
 use super::follow::Follower;
 use super::watch::{Event, Watch};
 use crate::client::Refusal;
@@ -45,7 +45,8 @@ impl Follower {
         let mut listed = Vec::new();
         loop {
             match watch.next_listed(&mut self.decoder).await? {
-                Event::Changed(change, _) => listed.push(change.into_listed()),
+                Event::Changed(Change::Put(key, entry), _) => listed.push((key, entry)),
+                Event::Changed(Change::Gone(key), _) => listed.retain(|(listed, _)| *listed != key),
                 Event::Bookmark { version, initial_end: true } => {
                     let watch = watch.lasting(self.config.watch_renewal);
                     return Ok((listed, self.versioned(version)?, Some(watch)));
@@ -70,8 +71,7 @@ impl Follower {
                 let (line, column) = (error.line(), error.column());
                 RegistryError::malformed(format!("{what}: the answer is no list, at {line}:{column}"))
             })?;
-            let decoded = items.iter().flatten().map(|item| self.decoder.decode(item).change.into_listed());
-            listed.extend(decoded);
+            listed.extend(items.iter().flatten().map(|item| self.decoder.decode(item).listed));
             self.bounded(listed.len())?;
             next = metadata.next.unwrap_or_default();
             if next.is_empty() {

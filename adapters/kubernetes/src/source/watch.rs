@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
-use super::decode::{Change, Decoder, Named};
+use super::decode::{Change, Decoder, Versioned};
 use super::follow::Follower;
 use crate::client::{Content, Refusal, Status};
 
@@ -115,12 +115,12 @@ impl Watch {
         let Line { kind, object } = serde_json::from_slice(line).map_err(malformed)?;
         match kind {
             "ADDED" | "MODIFIED" => {
-                let Named { version, change } = decoder.decode(object);
-                Ok(Event::Changed(change, version))
+                let Versioned { listed: (key, entry), version } = decoder.decode(object);
+                Ok(Event::Changed(Change::Put(key, entry), version))
             }
             "DELETED" => {
-                let Named { version, change } = decoder.decode(object);
-                Ok(Event::Changed(change.gone(), version))
+                let Versioned { listed: (key, _), version } = decoder.decode(object);
+                Ok(Event::Changed(Change::Gone(key), version))
             }
             "BOOKMARK" => {
                 let Bookmark { metadata } = serde_json::from_str(object.get()).map_err(malformed)?;
