@@ -192,11 +192,13 @@ fn registry(kind: &Kind<'_>) -> Result<Box<dyn ServiceRegistry>, ConfigError> {
     match kind {
         #[cfg(feature = "file")]
         Kind::File(config) => Ok(Box::new(pilot_registry_file::registry((*config).clone())?)),
+        #[cfg(feature = "consul")]
+        Kind::Consul(config) => Ok(Box::new(pilot_registry_consul::registry((*config).clone())?)),
         #[cfg(feature = "etcd")]
         Kind::Etcd(config) => Ok(Box::new(pilot_registry_etcd::registry((*config).clone())?)),
         #[cfg(feature = "kubernetes")]
         Kind::Kubernetes(config) => Ok(Box::new(pilot_registry_kubernetes::registry((*config).clone())?)),
-        #[cfg(not(any(feature = "etcd", feature = "file", feature = "kubernetes")))]
+        #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
         Kind::Never(never, _) => match *never {},
     }
 }
@@ -208,12 +210,17 @@ fn writer(kind: &Kind<'_>) -> Option<Result<Box<dyn Registrar>, ConfigError>> {
         Kind::File(_) => None,
         #[cfg(feature = "kubernetes")]
         Kind::Kubernetes(_) => None,
+        #[cfg(feature = "consul")]
+        Kind::Consul(config) => Some(match pilot_registry_consul::registrar((*config).clone()) {
+            Ok(registrar) => Ok(Box::new(registrar)),
+            Err(error) => Err(error),
+        }),
         #[cfg(feature = "etcd")]
         Kind::Etcd(config) => Some(match pilot_registry_etcd::registrar((*config).clone()) {
             Ok(registrar) => Ok(Box::new(registrar)),
             Err(error) => Err(error),
         }),
-        #[cfg(not(any(feature = "etcd", feature = "file", feature = "kubernetes")))]
+        #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
         Kind::Never(never, _) => match *never {},
     }
 }
@@ -252,11 +259,13 @@ fn look(kind: &Kind<'_>) -> Option<Content> {
                 problems: loaded.problems.into_iter().map(problem).collect(),
             })
         }
+        #[cfg(feature = "consul")]
+        Kind::Consul(_) => None,
         #[cfg(feature = "etcd")]
         Kind::Etcd(_) => None,
         #[cfg(feature = "kubernetes")]
         Kind::Kubernetes(_) => None,
-        #[cfg(not(any(feature = "etcd", feature = "file", feature = "kubernetes")))]
+        #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
         Kind::Never(never, _) => match *never {},
     }
 }

@@ -59,6 +59,26 @@ fn schema_keys(root: &Value, shape: &Value, path: &str, found: &mut BTreeSet<Str
     }
 }
 
+/// The registry of Consul, with the keys whose defaults cannot be written.
+fn consul() -> RegistryEntry {
+    let consul = pilot_registry_consul::Config {
+        namespace: Some("default".into()),
+        partition: Some("default".into()),
+        token: Some("a secret".to_owned().into()),
+        token_file: Some("consul.token".into()),
+        token_env: Some("CONSUL_HTTP_TOKEN".into()),
+        tagged_address: Some(pilot_registry_consul::TaggedAddress::Wan),
+        tls: pilot_registry_consul::Tls {
+            ca: Some("consul-ca.pem".into()),
+            cert: Some("consul.pem".into()),
+            key: Some("consul.key".into()),
+            server_name: Some("server.dc1.consul".into()),
+        },
+        ..pilot_registry_consul::Config::default()
+    };
+    RegistryEntry { consul: Some(consul), ..RegistryEntry::default() }
+}
+
 /// The registry of etcd, with the keys whose defaults cannot be written.
 fn etcd() -> RegistryEntry {
     let etcd = pilot_registry_etcd::Config {
@@ -95,6 +115,7 @@ fn reference_shows_the_defaults() {
     // The keys whose defaults cannot be written.
     expected.router.http_listen = Some("127.0.0.1:15080".parse().unwrap());
     expected.state.dir = Some("state".into());
+    expected.registry.insert("dc1".into(), consul());
     expected.registry.insert("mesh".into(), etcd());
     expected.registry.insert("cluster".into(), kubernetes());
     assert_eq!(all, expected);
@@ -103,10 +124,12 @@ fn reference_shows_the_defaults() {
 #[test]
 fn reference_has_every_key_and_no_other() {
     let (mut written, mut known) = (BTreeSet::new(), BTreeSet::new());
-    let one_name = |key: String, name: &&str| key.replace(&format!("registry.{name}."), "registry.local.");
     keys(&uncommented().parse().unwrap(), "", &mut written);
-    let written: BTreeSet<_> =
-        written.iter().map(|key| ["mesh", "cluster"].iter().fold(key.clone(), one_name)).collect();
+    let local = |key: String| match key.split('.').collect::<Vec<_>>().as_slice() {
+        ["registry", "mesh" | "dc1" | "cluster", rest @ ..] => format!("registry.local.{}", rest.join(".")),
+        _ => key,
+    };
+    let written: BTreeSet<_> = written.into_iter().map(local).collect();
     let schema = schema();
     schema_keys(&schema, &schema, "", &mut known);
     assert_eq!(written, known);
@@ -118,18 +141,16 @@ fn every_key_has_a_variable() {
     let mut all = BTreeSet::new();
     keys(&table, "", &mut all);
     // A list has no variable.
-    all.remove("registry.mesh.etcd.endpoints");
-    all.remove("registry.cluster.kubernetes.namespaces");
-    all.remove("registry.cluster.kubernetes.aliases");
+    let json = serde_json::to_value(&table).unwrap();
+    all.retain(|key| !json.pointer(&format!("/{}", key.replace('.', "/"))).unwrap().is_array());
     let variable = |key: &String| format!("PILOT_{}", key.replace('.', "_").to_uppercase());
     let text = |key: &String| {
         let pointer = format!("/{}", key.replace('.', "/"));
-        let json = serde_json::to_value(&table).unwrap();
         let value = json.pointer(&pointer).unwrap().clone();
         value.as_str().map_or(value.to_string(), str::to_owned)
     };
     let environment = all.iter().map(|key| (variable(key), text(key))).collect();
-    let nothing = "[registry.local.file]\n[registry.cluster.kubernetes]\n\
+    let nothing = "[registry.local.file]\n[registry.dc1.consul]\n[registry.cluster.kubernetes]\n\
                    [registry.mesh.etcd]\nendpoints = ['http://127.0.0.1:2379']";
     let loaded = parse("pilot.toml", nothing, &environment, &[]).unwrap();
     assert_eq!(loaded.warnings, []);

@@ -20,6 +20,9 @@ pub struct RegistryEntry {
     /// Services from TOML, YAML or JSON files.
     #[cfg(feature = "file")]
     pub file: Option<pilot_registry_file::Config>,
+    /// Services that a Consul cluster knows.
+    #[cfg(feature = "consul")]
+    pub consul: Option<pilot_registry_consul::Config>,
     /// Services that are registered in an etcd.
     #[cfg(feature = "etcd")]
     pub etcd: Option<pilot_registry_etcd::Config>,
@@ -56,6 +59,9 @@ pub enum Kind<'a> {
     /// `[registry.<name>.file]`
     #[cfg(feature = "file")]
     File(&'a pilot_registry_file::Config),
+    /// `[registry.<name>.consul]`
+    #[cfg(feature = "consul")]
+    Consul(&'a pilot_registry_consul::Config),
     /// `[registry.<name>.etcd]`
     #[cfg(feature = "etcd")]
     Etcd(&'a pilot_registry_etcd::Config),
@@ -63,7 +69,7 @@ pub enum Kind<'a> {
     #[cfg(feature = "kubernetes")]
     Kubernetes(&'a pilot_registry_kubernetes::Config),
     #[doc(hidden)]
-    #[cfg(not(any(feature = "etcd", feature = "file", feature = "kubernetes")))]
+    #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
     Never(std::convert::Infallible, std::marker::PhantomData<&'a ()>),
 }
 
@@ -73,11 +79,13 @@ impl Kind<'_> {
         match self {
             #[cfg(feature = "file")]
             Self::File(_) => "file",
+            #[cfg(feature = "consul")]
+            Self::Consul(_) => "consul",
             #[cfg(feature = "etcd")]
             Self::Etcd(_) => "etcd",
             #[cfg(feature = "kubernetes")]
             Self::Kubernetes(_) => "kubernetes",
-            #[cfg(not(any(feature = "etcd", feature = "file", feature = "kubernetes")))]
+            #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
             Self::Never(never, _) => match *never {},
         }
     }
@@ -89,6 +97,8 @@ impl RegistryEntry {
         let kinds: &[Option<Kind<'_>>] = &[
             #[cfg(feature = "file")]
             self.file.as_ref().map(Kind::File),
+            #[cfg(feature = "consul")]
+            self.consul.as_ref().map(Kind::Consul),
             #[cfg(feature = "etcd")]
             self.etcd.as_ref().map(Kind::Etcd),
             #[cfg(feature = "kubernetes")]
@@ -100,7 +110,7 @@ impl RegistryEntry {
     /// Makes paths that came from a file relative to that file's folder. `from_file` tells for a key of
     /// this entry (`file.path`) whether it did.
     #[cfg_attr(
-        not(any(feature = "etcd", feature = "file", feature = "kubernetes")),
+        not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")),
         allow(unused_variables, reason = "no kind has a path")
     )]
     pub(super) fn resolve(&mut self, folder: &Path, from_file: impl Fn(&str) -> bool) {
@@ -111,6 +121,12 @@ impl RegistryEntry {
             && !file.path.as_os_str().is_empty()
         {
             file.path = folder.join(&file.path);
+        }
+        #[cfg(feature = "consul")]
+        for (key, path) in self.consul.iter_mut().flat_map(pilot_registry_consul::Config::paths_mut) {
+            if from_file(&format!("consul.{key}")) {
+                *path = folder.join(&*path);
+            }
         }
         #[cfg(feature = "etcd")]
         for (key, path) in self.etcd.iter_mut().flat_map(pilot_registry_etcd::Config::paths_mut) {

@@ -1,1 +1,40 @@
-//! placeholder
+//! Services of Consul's catalog, followed by blocking queries; and the way back, to register in it.
+//!
+//! ```text
+//!  Consul ── catalog/services, health/service/… ──► client ──► source ──► convert ──► Snapshot ──► sink
+//!         ◄───────── agent/service, agent/check ─── register ◄── Registration
+//! ```
+//!
+//! The mapping is described in this package's README.md, and how many connections it takes in [`source`].
+
+mod client;
+mod config;
+mod convert;
+mod register;
+pub mod source;
+
+pub use config::{
+    CheckStatus, Config, Consistency, HostTemplate, Limits, Pattern, Secret, TaggedAddress, Tls,
+};
+pub use register::ConsulRegistrar;
+pub use source::ConsulRegistry;
+
+use pilot_registry::{ConfigError, Registrar};
+
+/// Makes a registry of the services that Consul's catalog has. Does no IO.
+///
+/// # Errors
+/// A value of the configuration makes no sense.
+pub fn registry(config: Config) -> Result<ConsulRegistry, ConfigError> {
+    config.check()?;
+    Ok(ConsulRegistry::new(config))
+}
+
+/// Makes the way to register instances with a Consul agent. Does no IO.
+///
+/// # Errors
+/// A value of the configuration makes no sense.
+pub fn registrar(config: Config) -> Result<impl Registrar, ConfigError> {
+    config.check()?;
+    Ok(ConsulRegistrar::new(config))
+}

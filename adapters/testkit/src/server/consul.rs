@@ -10,6 +10,7 @@
 
 mod admin;
 mod certificates;
+mod fake;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 use super::{Process, free_address, tool};
 pub use admin::Admin;
 pub use certificates::Certificates;
+pub use fake::{Counts, FakeConsul, Mood};
 
 /// How long an agent may take until it has a leader.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,209 @@
+//! Requests to one agent: what was asked, what came back, and what is wrong with it.
+//!
+//! Not for deciding what an answer means: that is the source's business.
+
+mod answer;
+mod connection;
+mod query;
+mod tls;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use pilot_registry::RegistryError;
+use tokio::time::timeout;
+
+use crate::{Config, Secret};
+pub(crate) use answer::Answer;
+use connection::{Connection, Pool};
+pub(crate) use query::{Query, Wait, encoded};
+
+/// The way to one agent, for one attempt: credentials are read when it is made, and its connections end
+/// with it.
+pub(crate) struct Client {
+    pool: Pool,
+    host: HeaderValue,
+    token: Option<Secret>,
+    /// What every query says: consistency, namespace, partition.
+    common: query::Common,
+    max_body_bytes: usize,
+    timeout: Duration,
+}
+
+/// A request that is no query: a write, or one about the agent itself.
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) body: Bytes,
+}
+
+impl Client {
+    /// Reads token and certificates from where the configuration says they are. Opens no connection.
+    pub(crate) async fn open(config: &Config) -> Result<Self, RegistryError> {
+        let refused = |error: pilot_registry::ConfigError| RegistryError::malformed(error.to_string());
+        let address = config.address().map_err(refused)?;
+        let (tls, token) = (tls::client(config), token(config));
+        let host = HeaderValue::try_from(address.authority())
+            .map_err(|_| RegistryError::malformed("the address has a host that no request can name"))?;
+        Ok(Self {
+            pool: Pool::new(address, tls?, config.limits.timeout()),
+            host,
+            token: token?,
+            common: query::common(config),
+            max_body_bytes: config.limits.max_body_bytes,
+            timeout: config.limits.timeout(),
+        })
+    }
+
+    /// Asks for what the catalog says, and takes the answer only if there is a leader behind it.
+    pub(crate) async fn query(&self, query: &Query<'_>) -> Result<Answer, RegistryError> {
+        let path = query.path(&self.common);
+        let call = Call { method: Method::GET, path, body: Bytes::new() };
+        let longest = self.timeout + query.wait.as_ref().map_or(Duration::ZERO, Wait::longest);
+        let (head, body) = self.send(&call, longest).await?;
+        self.succeeded(&call, head.status, &body)?;
+        Answer::read(query.what, &head.headers, body)
+    }
+
+    /// Sends a request that is no query, and gives status and body whatever they are.
+    pub(crate) async fn call(&self, call: &Call) -> Result<(StatusCode, Bytes), RegistryError> {
+        let (head, body) = self.send(call, self.timeout).await?;
+        Ok((head.status, body))
+    }
+
+    /// The error of an answer that is none.
+    pub(crate) fn succeeded(
+        &self,
+        call: &Call,
+        status: StatusCode,
+        body: &[u8],
+    ) -> Result<(), RegistryError> {
+        if status == StatusCode::OK {
+            return Ok(());
+        }
+        let said = self.without_secret(answer::excerpt(body));
+        let message = format!("{} {} of consul answers {status}{said}", call.method, what(call));
+        Err(match status {
+            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => RegistryError::denied(message),
+            _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                RegistryError::unavailable(message)
+            }
+            _ => RegistryError::malformed(message),
+        })
+    }
+
+    /// Namespace and partition as parameters, for what is no query.
+    pub(crate) fn place(&self) -> &str {
+        &self.common.place
+    }
+
+    /// Whether requests have a token.
+    pub(crate) fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    fn without_secret(&self, text: String) -> String {
+        match &self.token {
+            Some(token) => text.replace(token.reveal(), "(secret)"),
+            None => text,
+        }
+    }
+
+    async fn send(
+        &self,
+        call: &Call,
+        longest: Duration,
+    ) -> Result<(http::response::Parts, Bytes), RegistryError> {
+        let late = || {
+            let seconds = longest.as_secs();
+            RegistryError::unavailable(format!("{} of consul did not answer in {seconds} s", what(call)))
+        };
+        timeout(longest, self.exchange(call)).await.map_err(|_| late())?
+    }
+
+    /// Over a connection that is there, if it still works; else over a new one. A kept connection may have
+    /// been closed by the agent at any moment, which says nothing about the agent.
+    async fn exchange(&self, call: &Call) -> Result<(http::response::Parts, Bytes), RegistryError> {
+        while let Some(mut connection) = self.pool.kept() {
+            match connection.send(self.request(call)?).await {
+                Ok(answer) => return self.whole(call, connection, answer).await,
+                // The request was not sent, or may be sent twice.
+                Err(error) if error.is_canceled() || call.method == Method::GET => {}
+                Err(error) => return Err(broken_off(call, error)),
+            }
+        }
+        let mut connection = self.pool.connect().await?;
+        let answer = connection.send(self.request(call)?).await.map_err(|error| broken_off(call, error))?;
+        self.whole(call, connection, answer).await
+    }
+
+    async fn whole(
+        &self,
+        call: &Call,
+        connection: Connection,
+        answer: Response<Incoming>,
+    ) -> Result<(http::response::Parts, Bytes), RegistryError> {
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, self.max_body_bytes).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                let most = self.max_body_bytes;
+                let why =
+                    format!("{} of consul has more than limits.max_body_bytes = {most} bytes", what(call));
+                return RegistryError::malformed(why);
+            }
+            let why = format!("{} of consul broke off: {error}", what(call));
+            RegistryError::unavailable(why)
+        })?;
+        self.pool.keep(connection);
+        Ok((head, body.to_bytes()))
+    }
+
+    fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, RegistryError> {
+        let mut request =
+            Request::builder().method(call.method.clone()).uri(&call.path).header(HOST, &self.host);
+        if let Some(token) = &self.token {
+            let mut value = HeaderValue::try_from(token.reveal())
+                .map_err(|_| RegistryError::denied("the token has characters that no token has"))?;
+            value.set_sensitive(true);
+            request = request.header("x-consul-token", value);
+        }
+        let refused = |_| RegistryError::malformed(format!("{} is no path", what(call)));
+        request.body(Full::new(call.body.clone())).map_err(refused)
+    }
+}
+
+/// The path without what comes behind it.
+fn what(call: &Call) -> &str {
+    call.path.split('?').next().unwrap_or_default()
+}
+
+fn broken_off(call: &Call, error: hyper::Error) -> RegistryError {
+    RegistryError::unavailable(format!("{} of consul broke off", what(call))).caused_by(error)
+}
+
+fn token(config: &Config) -> Result<Option<Secret>, RegistryError> {
+    let (place, text) = match (&config.token, &config.token_file, &config.token_env) {
+        (Some(token), _, _) => return Ok(Some(token.clone())),
+        (_, Some(file), _) => {
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                RegistryError::denied(format!("reading token_file {}", file.display())).caused_by(error)
+            })?;
+            (format!("token_file {}", file.display()), text)
+        }
+        (_, _, Some(name)) => {
+            let text = std::env::var(name)
+                .map_err(|_| RegistryError::denied(format!("token_env {name} is not set, or is no text")))?;
+            (format!("token_env {name}"), text)
+        }
+        _ => return Ok(None),
+    };
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(RegistryError::denied(format!("{place} holds no token: expected one word")));
+    }
+    Ok(Some(Secret::from(token.to_owned())))
+}

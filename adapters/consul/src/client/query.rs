@@ -1,0 +1,138 @@
+//! What is asked of the catalog.
+
+use std::fmt::Write;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use crate::config::{Config, Consistency};
+
+/// A read of the catalog.
+#[derive(Debug, Clone)]
+pub(crate) struct Query<'a> {
+    /// The path: `/v1/catalog/services`.
+    pub(crate) what: &'a str,
+    /// The datacenter that is asked, if not the agent's own.
+    pub(crate) datacenter: Option<&'a str>,
+    /// How long the agent may hold the answer until something has changed.
+    pub(crate) wait: Option<Wait>,
+    /// Whether the leader makes sure that it is the leader before it answers, whatever is configured.
+    pub(crate) consistent: bool,
+    /// Which of the entries are sent, in Consul's language of filters.
+    pub(crate) filter: Option<&'a str>,
+}
+
+/// A wait for something newer.
+#[derive(Clone, Debug)]
+pub(crate) struct Wait {
+    /// What is known already. At least 1: an agent does not wait at 0.
+    pub(crate) index: u64,
+    /// For how long, about.
+    pub(crate) time: Duration,
+}
+
+impl Wait {
+    /// A wait of about that time: up to a tenth shorter, so that many polls do not end together.
+    pub(crate) fn new(index: u64, time: Duration) -> Self {
+        let tenth = u64::try_from(time.as_millis() / 10).unwrap_or(u64::MAX).max(1);
+        let less = RandomState::new().hash_one(index) % tenth;
+        Self { index: index.max(1), time: time.saturating_sub(Duration::from_millis(less)) }
+    }
+
+    /// The agent adds up to a sixteenth of its own.
+    pub(crate) fn longest(&self) -> Duration {
+        self.time + self.time / 16
+    }
+}
+
+impl<'a> Query<'a> {
+    /// A read at once, as configured.
+    pub(crate) fn new(what: &'a str, datacenter: Option<&'a str>) -> Self {
+        Self { what, datacenter, wait: None, consistent: false, filter: None }
+    }
+
+    /// Path and parameters. `common` is what every query says, and begins with the consistency.
+    pub(super) fn path(&self, common: &Common) -> String {
+        let mut path = format!("{}?", self.what);
+        path.push_str(if self.consistent { "consistent" } else { common.consistency });
+        path.push_str(&common.place);
+        if let Some(datacenter) = self.datacenter {
+            _ = write!(path, "&dc={}", encoded(datacenter));
+        }
+        if let Some(wait) = &self.wait {
+            _ = write!(path, "&index={}&wait={}ms", wait.index, wait.time.as_millis());
+        }
+        if let Some(filter) = self.filter {
+            _ = write!(path, "&filter={}", encoded(filter));
+        }
+        path
+    }
+}
+
+/// What every query says.
+#[derive(Clone, Debug)]
+pub(crate) struct Common {
+    consistency: &'static str,
+    /// Namespace and partition.
+    pub(crate) place: String,
+}
+
+pub(super) fn common(config: &Config) -> Common {
+    let consistency = match config.consistency {
+        Consistency::Default => "",
+        Consistency::Stale => "stale",
+        Consistency::Consistent => "consistent",
+    };
+    let mut place = String::new();
+    for (key, value) in [("ns", &config.namespace), ("partition", &config.partition)] {
+        if let Some(value) = value {
+            _ = write!(place, "&{key}={}", encoded(value));
+        }
+    }
+    Common { consistency, place }
+}
+
+/// A name as a part of a path or of a parameter (RFC 3986 §2.3).
+pub(crate) fn encoded(name: &str) -> String {
+    name.bytes().fold(String::with_capacity(name.len()), |mut text, byte| {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(byte.into()),
+            _ => _ = write!(text, "%{byte:02X}"),
+        }
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_encoded() {
+        assert_eq!(encoded("a/b c?ü"), "a%2Fb%20c%3F%C3%BC");
+    }
+
+    #[test]
+    fn a_query_says_all_that_is_configured() {
+        let config = Config {
+            namespace: Some("shop".into()),
+            partition: Some("eu".into()),
+            consistency: Consistency::Stale,
+            ..Config::default()
+        };
+        let mut query = Query::new("/v1/catalog/services", Some("dc 2"));
+        query.wait = Some(Wait { index: 7, time: Duration::from_secs(1) });
+        let path = query.path(&common(&config));
+        assert_eq!(path, "/v1/catalog/services?stale&ns=shop&partition=eu&dc=dc%202&index=7&wait=1000ms");
+        query = Query { consistent: true, wait: None, ..query };
+        assert!(query.path(&common(&config)).contains("?consistent&"));
+    }
+
+    #[test]
+    fn a_wait_is_bounded_and_never_at_index_0() {
+        for _ in 0..100 {
+            let wait = Wait::new(0, Duration::from_secs(30));
+            assert_eq!(wait.index, 1);
+            assert!(wait.time > Duration::from_secs(26) && wait.time <= Duration::from_secs(30));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! From Consul's words to the model: the mapping that README.md describes. No IO, no clock.
+//!
+//! ```text
+//!  health/service/NAME ── entry ──► Instance ─┐
+//!  the same of another datacenter ► Instance ─┴─ service ──► Service
+//! ```
+
+mod entry;
+mod instance;
+mod ports;
+mod service;
+
+use std::collections::BTreeSet;
+
+use pilot_registry::{Hostname, RegistryError};
+use serde_json::value::RawValue;
+
+use crate::Config;
+use crate::config::Names;
+use entry::Entry;
+pub(crate) use instance::{Instance, Meta};
+pub(crate) use service::{Built, service};
+
+/// What one answer about one service says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Content {
+    /// Its host, if any instance counts.
+    pub(crate) host: Option<Hostname>,
+    /// The instances that count, each for itself.
+    pub(crate) instances: Vec<Instance>,
+    /// The nodes of all instances, also of those that do not count.
+    pub(crate) nodes: BTreeSet<String>,
+    /// What was left out, and why.
+    pub(crate) skipped: Vec<(String, String)>,
+    /// Whether the answer was an empty list.
+    pub(crate) empty: bool,
+}
+
+/// Reads the answer of `/v1/health/service/NAME`.
+///
+/// # Errors
+/// It is not a list.
+pub(crate) fn content(name: &str, body: &[u8], config: &Config) -> Result<Content, RegistryError> {
+    let mut content = Content::default();
+    match serde_json::from_slice::<Vec<Entry>>(body) {
+        Ok(entries) => entries.iter().for_each(|entry| content.add(name, entry, config)),
+        // One that makes no sense hides only itself.
+        Err(_) => one_by_one(name, body, config, &mut content)?,
+    }
+    content.empty = content.nodes.is_empty() && content.skipped.is_empty();
+    Ok(content)
+}
+
+fn one_by_one(name: &str, body: &[u8], config: &Config, content: &mut Content) -> Result<(), RegistryError> {
+    let entries: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
+        let what = format!("/v1/health/service/{name}: expected a list of instances");
+        RegistryError::malformed(what).caused_by(error)
+    })?;
+    for (at, entry) in entries.into_iter().enumerate() {
+        match serde_json::from_str::<Entry>(entry.get()) {
+            Ok(entry) => content.add(name, &entry, config),
+            Err(error) => {
+                content.skipped.push((format!("{name}: instance {at} of the list"), error.to_string()));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Content {
+    fn add(&mut self, name: &str, entry: &Entry, config: &Config) {
+        self.nodes.insert(entry.node.node.clone());
+        if !entry.counts(config) {
+            return;
+        }
+        if self.host.is_none() {
+            let names = Names {
+                service: name,
+                datacenter: &entry.node.datacenter,
+                namespace: entry.service.namespace.as_deref().unwrap_or("default"),
+                partition: entry.service.partition.as_deref().unwrap_or("default"),
+            };
+            match config.host.host(names) {
+                Ok(host) => self.host = Some(host),
+                Err(error) => return self.skipped.push((name.to_owned(), error.to_string())),
+            }
+        }
+        match Instance::read(entry, config) {
+            Ok(instance) => self.instances.push(instance),
+            Err(why) => {
+                self.skipped.push((format!("{name}/{}/{}", entry.node.node, entry.service.id), why));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

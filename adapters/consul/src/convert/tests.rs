@@ -1,0 +1,265 @@
+use std::collections::BTreeMap;
+
+use pilot_registry::{Address, Health, Service};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{CheckStatus, TaggedAddress};
+
+/// An instance with what matters, in the words of Consul.
+fn entry(id: &str, service: Value) -> Value {
+    let mut own = json!({ "ID": id, "Service": "web", "Port": 8080, "Address": "10.0.0.1" });
+    for (key, value) in service.as_object().unwrap() {
+        own[key] = value.clone();
+    }
+    let node = json!({ "Node": "n1", "Address": "10.0.0.9", "Datacenter": "dc1" });
+    json!({ "Node": node, "Service": own, "Checks": [] })
+}
+
+fn checked(statuses: &[(&str, &str)]) -> Value {
+    let mut entry = entry("1", json!({ "Weights": { "Passing": 9, "Warning": 2 } }));
+    let check = |(id, status): &(&str, &str)| json!({ "CheckID": id, "Status": status });
+    entry["Checks"] = statuses.iter().map(check).collect();
+    entry
+}
+
+fn built(entries: &[Value], config: &Config) -> Service {
+    let content = content("web", json!(entries).to_string().as_bytes(), config).unwrap();
+    assert_eq!(content.skipped, [], "nothing is wrong with them");
+    let host = content.host.clone().unwrap();
+    let built = service(&host, content.instances.iter()).unwrap().unwrap();
+    Service::clone(&built.service)
+}
+
+fn built_with(entry: Value, change: impl FnOnce(&mut Config)) -> Service {
+    let mut config = Config::default();
+    change(&mut config);
+    built(&[entry], &config)
+}
+
+fn address(service: &Service) -> String {
+    let endpoint = &service.endpoints[0];
+    match endpoint.ports.values().next() {
+        Some(port) => format!("{}:{port}", endpoint.address),
+        None => endpoint.address.to_string(),
+    }
+}
+
+#[test]
+fn l01_the_worst_check_decides() {
+    type Checks = &'static [(&'static str, &'static str)];
+    let cases: [(Checks, Health, Health); 7] = [
+        (&[], Health::Unknown, Health::Unknown),
+        (&[("a", "passing"), ("b", "passing")], Health::Healthy, Health::Healthy),
+        (&[("a", "passing"), ("b", "warning")], Health::Unhealthy, Health::Healthy),
+        (&[("a", "warning"), ("b", "critical")], Health::Unhealthy, Health::Unhealthy),
+        (&[("a", "of tomorrow")], Health::Unhealthy, Health::Unhealthy),
+        (&[("_service_maintenance:1", "critical")], Health::Draining, Health::Draining),
+        (&[("_node_maintenance", "critical"), ("a", "critical")], Health::Draining, Health::Draining),
+    ];
+    for (checks, by_default, warned) in cases {
+        assert_eq!(built_with(checked(checks), |_| {}).endpoints[0].health, by_default, "{checks:?}");
+        let also = |config: &mut Config| config.serve.push(CheckStatus::Warning);
+        let service = built_with(checked(checks), also);
+        assert_eq!(service.endpoints[0].health, warned, "{checks:?}");
+        let warns = checks.contains(&("b", "warning"));
+        assert_eq!(service.endpoints[0].weight.get(), if warns { 2 } else { 9 }, "{checks:?}");
+    }
+}
+
+#[test]
+fn a_weight_of_0_takes_no_traffic() {
+    let mut entry = checked(&[("a", "passing")]);
+    entry["Service"]["Weights"]["Passing"] = json!(0);
+    assert_eq!(built_with(entry, |_| {}).endpoints[0].health, Health::Draining);
+}
+
+#[test]
+fn tags_and_meta_are_labels_and_meta_wins() {
+    let service = json!({
+        "Tags": ["version=v1", "stage|test", "primary", "http", "=odd", "protocol=grpc", "a=b=c|d"],
+        "Meta": { "version": "v2", "region": "eu", "protocol": "http2", "service_port": "80" },
+    });
+    let service = built_with(entry("1", service), |_| {});
+    let labels: BTreeMap<&str, &str> =
+        service.endpoints[0].labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let expected = [("=odd", ""), ("a", "b=c|d"), ("primary", ""), ("stage", "test"), ("version", "v2")];
+    assert_eq!(labels, expected.into());
+    assert_eq!(service.ports[0].protocol.as_str(), "http2", "meta wins over a tag");
+}
+
+#[test]
+fn the_protocol_comes_from_meta_a_tag_or_the_name_of_the_port() {
+    let cases = [
+        (json!({}), "tcp"),
+        (json!({ "Meta": { "protocol": "gRPC" } }), "grpc"),
+        (json!({ "Tags": ["http"] }), "http"),
+        (json!({ "Tags": ["protocol=redis"] }), "redis"),
+        (json!({ "Meta": { "port_name": "http-web" } }), "http"),
+        (json!({ "Meta": { "port_name": "web" } }), "tcp"),
+    ];
+    for (service, protocol) in cases {
+        let name = service.to_string();
+        assert_eq!(built_with(entry("1", service), |_| {}).ports[0].protocol.as_str(), protocol, "{name}");
+    }
+}
+
+#[test]
+fn the_address_is_the_instances_or_its_nodes_or_the_one_that_is_asked_for() {
+    let mut whole = entry("1", json!({}));
+    whole["Service"]["TaggedAddresses"] = json!({ "wan": { "Address": "192.0.2.1", "Port": 443 } });
+    whole["Node"]["TaggedAddresses"] = json!({ "wan": "192.0.2.9", "lan": "10.0.0.8" });
+    let wan = |config: &mut Config| config.tagged_address = Some(TaggedAddress::Wan);
+    let lan = |config: &mut Config| config.tagged_address = Some(TaggedAddress::Lan);
+    assert_eq!(address(&built_with(whole.clone(), |_| {})), "10.0.0.1:8080");
+    assert_eq!(address(&built_with(whole.clone(), wan)), "192.0.2.1:443");
+    assert_eq!(address(&built_with(whole.clone(), lan)), "10.0.0.1:8080", "the instance has none of its own");
+    whole["Service"]["Address"] = json!("");
+    assert_eq!(address(&built_with(whole.clone(), |_| {})), "10.0.0.9:8080");
+    assert_eq!(address(&built_with(whole.clone(), lan)), "10.0.0.8:8080");
+    whole["Service"]["Address"] = json!("2001:db8::1");
+    assert_eq!(address(&built_with(whole.clone(), |_| {})), "2001:db8::1:8080");
+    whole["Service"]["Address"] = json!("db.example.com");
+    let named = built_with(whole, |_| {});
+    assert_eq!(named.resolution, pilot_registry::Resolution::Dns);
+    assert!(matches!(named.endpoints[0].address, Address::Dns(_)));
+}
+
+#[test]
+fn places_come_from_the_instance_the_node_and_the_datacenter() {
+    let place = |service: Value, node: Value| {
+        let mut entry = entry("1", service);
+        entry["Node"]["Meta"] = node;
+        let place = built_with(entry, |config| config.zone_meta = "az".into()).endpoints[0].locality.clone();
+        format!("{}/{}/{}", place.region, place.zone, place.sub_zone)
+    };
+    assert_eq!(place(json!({}), Value::Null), "dc1//");
+    assert_eq!(place(json!({}), json!({ "az": "a", "sub_zone": "r1" })), "dc1/a/r1");
+    let node = json!({ "region": "eu", "az": "a" });
+    assert_eq!(place(json!({ "Meta": { "az": "b" } }), node.clone()), "eu/b/");
+    assert_eq!(place(json!({ "Locality": { "Region": "us", "Zone": "c" } }), node), "us/c/");
+}
+
+#[test]
+fn proxies_and_gateways_and_other_tags_do_not_count() {
+    let kinds = ["connect-proxy", "mesh-gateway", "ingress-gateway", "terminating-gateway", "api-gateway"];
+    for kind in kinds {
+        let body = json!([entry("1", json!({ "Kind": kind }))]).to_string();
+        let read = |config: &Config| content("web", body.as_bytes(), config).unwrap();
+        assert_eq!(read(&Config::default()).instances, [], "{kind}");
+        let all = Config { connect_proxies: true, gateways: true, ..Config::default() };
+        assert_eq!(read(&all).instances.len(), 1, "{kind}");
+    }
+    let body = json!([entry("1", json!({ "Tags": ["a"] })), entry("2", json!({ "Tags": ["b", "a"] }))]);
+    let config = Config { tags: vec!["a".into(), "b".into()], ..Config::default() };
+    assert_eq!(content("web", body.to_string().as_bytes(), &config).unwrap().instances.len(), 1);
+}
+
+#[test]
+fn ports_that_differ_are_one_port_of_the_service() {
+    let at = |id: &str, port: u16| {
+        entry(id, json!({ "Port": port, "Address": format!("10.0.0.{id}"), "Tags": ["http"] }))
+    };
+    let service =
+        built(&[at("1", 20_001), at("2", 8080), at("3", 8080), at("4", 20_004)], &Config::default());
+    let ports: Vec<u16> = service.ports.iter().map(|port| port.number.get()).collect();
+    assert_eq!(ports, [8080], "most listen there");
+    let own: Vec<u16> =
+        service.endpoints.iter().map(|one| one.ports[&service.ports[0].number].get()).collect();
+    assert_eq!(own, [20_001, 8080, 8080, 20_004]);
+
+    let mut declared = at("1", 20_001);
+    declared["Service"]["Meta"] = json!({ "service_port": "80" });
+    let service = built(&[declared, at("2", 8080)], &Config::default());
+    assert_eq!(service.ports.len(), 2, "one is declared, the other is not");
+}
+
+#[test]
+fn an_instance_without_port_describes_the_service_only() {
+    let meta = json!({ "service_port": "80", "protocol": "http" });
+    let service = built_with(entry("1", json!({ "Port": 0, "Meta": meta })), |_| {});
+    assert_eq!((service.ports[0].number.get(), service.endpoints.len()), (80, 0));
+}
+
+#[test]
+fn what_makes_no_sense_hides_only_itself() {
+    let good = entry("good", json!({}));
+    let cases = [
+        (entry("1", json!({ "Port": 70_000 })), "65535"),
+        (entry("1", json!({ "Port": 0 })), "service_port"),
+        (entry("1", json!({ "Port": "many" })), "invalid type"),
+        (entry("1", json!({ "Address": "not an address" })), "not an address"),
+        (entry("1", json!({ "Meta": { "protocol": "htp" } })), "htp"),
+        (entry("1", json!({ "Meta": { "service_port": "0" } })), "65535"),
+        (json!({ "Service": 5 }), "invalid type"),
+    ];
+    for (wrong, mentions) in cases {
+        let body = json!([wrong, good]).to_string();
+        let content = content("web", body.as_bytes(), &Config::default()).unwrap();
+        assert_eq!(content.instances.len(), 1, "{wrong}");
+        let [(entry, why)] = content.skipped.as_slice() else { panic!("{:?}", content.skipped) };
+        assert!(entry.starts_with("web") && why.contains(mentions), "{entry}: {why}");
+    }
+    assert!(content("web", b"{}", &Config::default()).is_err());
+}
+
+#[test]
+fn of_one_address_the_healthiest_counts() {
+    let at = |id: &str, status: &str, weight: u32| {
+        let mut entry = entry(id, json!({ "Weights": { "Passing": weight, "Warning": 1 } }));
+        entry["Checks"] = json!([{ "CheckID": "c", "Status": status }]);
+        entry
+    };
+    let service =
+        built(&[at("1", "critical", 9), at("2", "passing", 3), at("3", "passing", 4)], &Config::default());
+    let [only] = service.endpoints.as_slice() else { panic!("{:?}", service.endpoints) };
+    assert_eq!((only.health, only.weight.get()), (Health::Healthy, 4));
+}
+
+fn some_entry() -> impl Strategy<Value = Value> {
+    let port = prop_oneof![Just(0u16), 8080..8083u16];
+    let declared = proptest::option::of(80..82u16);
+    let (name, status) = (0..3usize, 0..4usize);
+    (1..4u8, port, declared, name, status, 1..4u32).prop_map(
+        |(host, port, declared, name, status, weight)| {
+            let mut meta = json!({});
+            if let Some(declared) = declared {
+                meta["service_port"] = json!(declared.to_string());
+            }
+            if name > 0 {
+                meta["port_name"] = json!(["", "http", "admin"][name]);
+            }
+            let service = json!({
+                "Port": port, "Meta": meta, "Address": format!("10.0.0.{host}"),
+                "Weights": { "Passing": weight, "Warning": 1 },
+            });
+            let mut entry = entry(&format!("{host}-{port}"), service);
+            let status = ["passing", "warning", "critical", "unheard of"][status];
+            entry["Checks"] = json!([{ "CheckID": "c", "Status": status }]);
+            entry
+        },
+    )
+}
+
+proptest! {
+    /// Whatever instances there are, and in whatever order, one service comes of them or none.
+    #[test]
+    fn the_order_of_instances_does_not_matter(
+        (one, other) in proptest::collection::vec(some_entry(), 0..8)
+            .prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle()))
+    ) {
+        let build = |entries: &[Value]| {
+            let content = content("web", json!(entries).to_string().as_bytes(), &Config::default()).unwrap();
+            let host = content.host.clone();
+            host.and_then(|host| service(&host, content.instances.iter()).unwrap()).map(|built| built.service)
+        };
+        prop_assert_eq!(build(&one), build(&other));
+    }
+
+    /// No body is a panic.
+    #[test]
+    fn no_body_is_a_panic(body in ".{0,60}") {
+        _ = content("web", body.as_bytes(), &Config::default());
+    }
+}

@@ -1,0 +1,181 @@
+//! Registering instances with the agent of their machine.
+//!
+//! ```text
+//!  Registration ── instance ──► agent/service/register        (with a TTL check)
+//!  condition    ───────────────► agent/check/update, agent/service/maintenance
+//! ```
+//!
+//! The agent takes an instance whose check has not been updated for the ttl for critical, and removes it
+//! after one more minute: Consul removes nothing sooner. Instances belong to the agent that they were
+//! registered with, and are removed there.
+
+mod instance;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use pilot_registry::{ConfigError, Health, Registrar, Registration, RegistryError, async_trait};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::Config;
+use crate::client::{Call, Client, encoded};
+use instance::{Instance, service_id};
+
+/// The way to register instances. Made by [`crate::registrar`].
+#[derive(Clone, Debug)]
+pub struct ConsulRegistrar {
+    config: Config,
+}
+
+impl ConsulRegistrar {
+    pub(crate) fn new(config: Config) -> Self {
+        Self { config }
+    }
+
+    /// The name in Consul of what the user calls that.
+    fn service<'a>(&self, service: &'a str) -> Result<&'a str, ConfigError> {
+        let template = &self.config.host;
+        let plain = || Some(service).filter(|name| !name.is_empty() && !name.contains('.'));
+        template.service(service).or_else(plain).ok_or_else(|| {
+            let why =
+                format!("{service:?} is no service of consul: expected its name, or a host like {template}");
+            ConfigError::new("service", why)
+        })
+    }
+
+    fn instance(&self, registration: &Registration) -> Result<Instance, ConfigError> {
+        Instance::new(self.service(&registration.service)?, registration, &self.config)
+    }
+
+    async fn agent(&self) -> Result<Agent, RegistryError> {
+        Ok(Agent { client: Client::open(&self.config).await? })
+    }
+}
+
+/// What is said to the agent.
+struct Agent {
+    client: Client,
+}
+
+impl Agent {
+    async fn put(
+        &self,
+        path: &str,
+        parameters: &str,
+        body: Option<&Value>,
+    ) -> Result<StatusCode, RegistryError> {
+        let place = self.client.place();
+        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let call = Call { method: Method::PUT, path: format!("{path}?{parameters}{place}"), body };
+        let (status, said) = self.client.call(&call).await?;
+        self.client.succeeded(&call, status, &said).map(|()| status)
+    }
+
+    async fn register(&self, body: &Value) -> Result<(), RegistryError> {
+        let checks = "replace-existing-checks=true";
+        self.put("/v1/agent/service/register", checks, Some(body)).await.map(drop)
+    }
+
+    async fn maintain(&self, id: &str, enabled: bool) -> Result<(), RegistryError> {
+        let path = format!("/v1/agent/service/maintenance/{}", encoded(id));
+        self.put(&path, &format!("enable={enabled}&reason=draining"), None).await.map(drop)
+    }
+
+    async fn update(&self, check: &str, condition: Health) -> Result<(), RegistryError> {
+        let path = format!("/v1/agent/check/update/{}", encoded(check));
+        let body = json!({ "Status": status(condition), "Output": format!("{condition:?}").to_lowercase() });
+        self.put(&path, "", Some(&body)).await.map(drop)
+    }
+
+    async fn has(&self, id: &str) -> Result<bool, RegistryError> {
+        let path = format!("/v1/agent/service/{}?{}", encoded(id), self.client.place());
+        let call = Call { method: Method::GET, path, body: Bytes::new() };
+        let (status, body) = self.client.call(&call).await?;
+        if status == StatusCode::NOT_FOUND {
+            return Ok(false);
+        }
+        self.client.succeeded(&call, status, &body).map(|()| true)
+    }
+
+    async fn deregister(&self, id: &str) -> Result<(), RegistryError> {
+        let path = format!("/v1/agent/service/deregister/{}", encoded(id));
+        self.put(&path, "", None).await.map(drop)
+    }
+}
+
+/// The state of a check under that condition.
+fn status(condition: Health) -> &'static str {
+    match condition {
+        Health::Healthy | Health::Unknown => "passing",
+        Health::Warning => "warning",
+        Health::Unhealthy | Health::Draining => "critical",
+    }
+}
+
+fn refused(error: ConfigError) -> RegistryError {
+    RegistryError::malformed("what is to be registered has no place in consul").caused_by(error)
+}
+
+#[async_trait]
+impl Registrar for ConsulRegistrar {
+    fn check(&self, registration: &Registration) -> Result<(), ConfigError> {
+        self.instance(registration).map(drop)
+    }
+
+    async fn keep(
+        &self,
+        registration: &Registration,
+        mut condition: watch::Receiver<Health>,
+        written: &watch::Sender<Option<Health>>,
+    ) -> Result<Infallible, RegistryError> {
+        let instance = self.instance(registration).map_err(refused)?;
+        let agent = self.agent().await?;
+        let mut now = *condition.borrow_and_update();
+        agent.register(&instance.with_check(registration.ttl, status(now))).await?;
+        // An instance of that id may have been left in maintenance.
+        agent.maintain(&instance.id, now == Health::Draining).await?;
+        written.send_replace(Some(now));
+        loop {
+            wait(&mut condition, registration.ttl / 3).await;
+            let before = std::mem::replace(&mut now, *condition.borrow_and_update());
+            // An agent that has been started anew may know nothing of the check: that ends the attempt.
+            agent.update(&instance.check, now).await?;
+            if (before == Health::Draining) != (now == Health::Draining) {
+                agent.maintain(&instance.id, now == Health::Draining).await?;
+            }
+            written.send_replace(Some(now));
+        }
+    }
+
+    async fn write(&self, registration: &Registration, condition: Health) -> Result<(), RegistryError> {
+        let instance = self.instance(registration).map_err(refused)?;
+        let agent = self.agent().await?;
+        agent.register(&instance.body).await?;
+        // Without a check there is no other way to say that it takes no traffic.
+        agent.maintain(&instance.id, status(condition) == "critical").await
+    }
+
+    async fn remove(&self, service: &str, id: &str) -> Result<bool, RegistryError> {
+        let id = service_id(self.service(service).map_err(refused)?, id);
+        let agent = self.agent().await?;
+        let there = agent.has(&id).await?;
+        if there {
+            agent.deregister(&id).await?;
+        }
+        Ok(there)
+    }
+}
+
+/// Until the condition changes, but no longer than that. Who gives no condition any more has given the last.
+async fn wait(condition: &mut watch::Receiver<Health>, longest: Duration) {
+    let changed = async {
+        if condition.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    _ = timeout(longest, changed).await;
+}

@@ -1,0 +1,78 @@
+//! Following a cluster: which questions are open at a time, and what their answers change.
+//!
+//! ```text
+//!  per datacenter   catalog/services ────────── which services there are           1 long poll
+//!  few services     health/service/NAME ─────── the instances of each              1 long poll each
+//!  many services    health/state/critical ┐
+//!                   health/state/warning  ┴──── whose health has changed           2 long polls
+//!                   health/service/NAME ─────── read where something has changed   at most 32 at once
+//!  always           status/leader ───────────── is anybody there?                  each 2 s
+//! ```
+//!
+//! # Few services
+//! Up to `limits.max_polls` services have a blocking query each: whatever changes about one is known as
+//! soon as Consul knows it.
+//!
+//! # Many services
+//! One long poll each would take one connection each, and an agent allows 200 of one client. So beyond
+//! `limits.max_polls` three long polls for each datacenter say *that* something has changed, and short
+//! reads say what:
+//! - A check that becomes critical or warning, or no longer is, changes one of two short lists. What differs
+//!   from the list before names the services (and for checks of a node, the services with an instance on
+//!   it), which are read at once.
+//! - An instance that comes, goes or moves wakes `catalog/services`. That list names a service that is new,
+//!   gone or tagged anew, which is read at once. Else every service is *probed*: a read with a filter that
+//!   fits nothing has an empty body and the index of the service. Those whose index is another are read. Those
+//!   that changed last are probed first: who changes is likely to change again.
+//! - Each `limits.wait_seconds` all are probed in any case, so no service waits for ever.
+//!
+//! Between two rounds of probes is a rest as long as the round took: Consul has half of the time for others.
+//!
+//! # Indexes
+//! As Consul's documentation of blocking queries wants them: an index that goes backwards begins from the
+//! start, and none is below 1. An answer with an index that went backwards is itself not believed: the same
+//! is asked once more of a leader that makes sure that it leads (`consistent`). So is the first list of an
+//! attempt: a server that has just been started may answer before it has read its own log.
+//!
+//! # Failure
+//! Whatever fails ends the attempt, and what was published stays. With several datacenters, one that cannot
+//! be reached holds up the others; who does not want that makes a registry of each.
+
+mod datacenter;
+mod follower;
+mod index;
+mod names;
+mod reply;
+mod services;
+
+use std::convert::Infallible;
+
+use pilot_registry::{RegistryError, ServiceRegistry, SnapshotSink, async_trait};
+
+use crate::Config;
+use crate::client::Client;
+use follower::Follower;
+
+/// A registry of the services that a Consul cluster knows. Made by [`crate::registry`].
+#[derive(Clone, Debug)]
+pub struct ConsulRegistry {
+    config: Config,
+}
+
+impl ConsulRegistry {
+    pub(crate) fn new(config: Config) -> Self {
+        Self { config }
+    }
+}
+
+#[async_trait]
+impl ServiceRegistry for ConsulRegistry {
+    fn name(&self) -> &'static str {
+        "consul"
+    }
+
+    async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
+        let client = Client::open(&self.config).await?;
+        Follower::new(&self.config, &client, sink).follow().await
+    }
+}

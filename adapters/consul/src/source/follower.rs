@@ -1,0 +1,112 @@
+//! One attempt: the loop that asks, takes answers, and publishes.
+
+mod lists;
+mod reads;
+mod round;
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use pilot_registry::{RegistryError, SnapshotSink};
+
+use super::datacenter::Datacenter;
+use super::reply::{Ask, Key, Reply, pulse};
+use super::services::Services;
+use crate::Config;
+use crate::client::Client;
+use round::Round;
+
+pub(super) struct Follower<'a> {
+    config: &'a Config,
+    client: &'a Client,
+    sink: &'a SnapshotSink,
+    datacenters: Vec<Datacenter>,
+    services: Services,
+    /// To be read next.
+    urgent: VecDeque<Key>,
+    round: Round,
+    /// Whether there are so many services that they are read in turn.
+    in_turn: bool,
+    /// How many reads and probes are open.
+    reading: usize,
+    /// Whether there is something to publish, be it that nothing has changed.
+    news: bool,
+    open: FuturesUnordered<BoxFuture<'a, Reply>>,
+}
+
+impl<'a> Follower<'a> {
+    pub(super) fn new(config: &'a Config, client: &'a Client, sink: &'a SnapshotSink) -> Self {
+        let named = |name: &String| Datacenter { name: Some(name.clone()), ..Datacenter::default() };
+        let mut datacenters: Vec<_> = config.datacenters.iter().map(named).collect();
+        if datacenters.is_empty() {
+            datacenters.push(Datacenter::default());
+        }
+        Self {
+            config,
+            client,
+            sink,
+            datacenters,
+            services: Services::default(),
+            urgent: VecDeque::new(),
+            round: Round::default(),
+            in_turn: false,
+            reading: 0,
+            news: false,
+            open: FuturesUnordered::new(),
+        }
+    }
+
+    pub(super) async fn follow(mut self) -> Result<Infallible, RegistryError> {
+        self.open.push(pulse(self.client, true).boxed());
+        self.recheck_later();
+        (0..self.datacenters.len()).for_each(|datacenter| self.ask_names(datacenter));
+        loop {
+            self.ask_more();
+            let reply = self.open.next().await.expect("the pulse is always open");
+            self.take(reply)?;
+            while let Some(Some(reply)) = self.open.next().now_or_never() {
+                self.take(reply)?;
+            }
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        let known = self.datacenters.iter().all(|datacenter| datacenter.names.is_some());
+        if self.news && known && self.services.complete() {
+            self.news = false;
+            self.services.publish(self.sink);
+        }
+    }
+
+    fn take(&mut self, reply: Reply) -> Result<(), RegistryError> {
+        match reply {
+            Reply::Names { datacenter, sure, answer } => self.take_names(datacenter, sure, &answer?)?,
+            Reply::Troubled { datacenter, trouble, sure, answer } => {
+                self.take_troubled(datacenter, trouble, sure, &answer?)?;
+            }
+            Reply::Service { key, generation, ask, sure, answer } => {
+                self.reading -= usize::from(ask != Ask::Poll);
+                self.take_service(&key, generation, (ask, sure), &answer?)?;
+            }
+            Reply::Pulse(answer) => {
+                answer?;
+                self.open.push(pulse(self.client, false).boxed());
+            }
+            Reply::Recheck => {
+                self.recheck_later();
+                self.probe_all();
+            }
+            Reply::Rested => {
+                self.round.resting = false;
+                if std::mem::take(&mut self.round.again) {
+                    self.probe_all();
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! The lists of a datacenter: its services, and the checks that do not pass.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use pilot_registry::RegistryError;
+use tokio::time::sleep;
+
+use super::Follower;
+use crate::client::{Answer, Query, Wait};
+use crate::source::datacenter::{Concerned, Trouble};
+use crate::source::names::{self, NAMES};
+use crate::source::reply::{Key, Reply};
+
+/// How long a list of many services is left alone after it has been read: it changes with each of them.
+const PAUSE: Duration = Duration::from_millis(200);
+
+impl<'a> Follower<'a> {
+    pub(super) fn ask_names(&mut self, at: usize) {
+        let datacenter = &self.datacenters[at];
+        let (index, name, wait) =
+            (datacenter.names_index, datacenter.name.clone(), self.config.limits.wait());
+        let sure = index.held().is_none();
+        // Only there the servers are a service.
+        let is_default = |name: &Option<String>| name.as_deref().is_none_or(|name| name == "default");
+        let has_own = is_default(&self.config.namespace) && is_default(&self.config.partition);
+        let pause = if self.in_turn && !sure { PAUSE } else { Duration::ZERO };
+        let client = self.client;
+        let ask = async move {
+            sleep(pause).await;
+            let query = Query {
+                wait: index.held().map(|held| Wait::new(held, wait)),
+                consistent: sure,
+                ..Query::new(NAMES, name.as_deref())
+            };
+            let answer = names::ask(client, query, has_own).await;
+            Reply::Names { datacenter: at, sure, answer }
+        };
+        self.open.push(ask.boxed());
+    }
+
+    pub(super) fn take_names(&mut self, at: usize, sure: bool, answer: &Answer) -> Result<(), RegistryError> {
+        let held = self.datacenters[at].names_index.held();
+        if self.datacenters[at].names_index.advance(answer.index, sure) {
+            let now = names::read(&answer.body, self.config)?;
+            let before = self.datacenters[at].names.take().unwrap_or_default();
+            for name in before.keys().filter(|name| !now.contains_key(*name)) {
+                self.services.remove(&Key { datacenter: at, name: Arc::clone(name) });
+            }
+            for (name, tags) in &now {
+                let key = Key { datacenter: at, name: Arc::clone(name) };
+                match before.get(name) {
+                    None => {
+                        self.services.add(key.clone());
+                        self.urgent.push_back(key);
+                    }
+                    Some(old) if old != tags => self.hurry(key),
+                    Some(_) => {}
+                }
+            }
+            self.datacenters[at].names = Some(now);
+            self.news = true;
+            // Something about some instance has changed, or the history is another: the list does not say which.
+            if self.in_turn && held != Some(answer.index) {
+                self.probe_all();
+            }
+        }
+        self.ask_names(at);
+        Ok(())
+    }
+
+    pub(super) fn ask_troubled(&mut self, at: usize, trouble: Trouble) {
+        let datacenter = &mut self.datacenters[at];
+        let index = datacenter.troubled.entry(trouble).or_default().index;
+        let (name, wait, client) = (datacenter.name.clone(), self.config.limits.wait(), self.client);
+        let ask = async move {
+            if index.held().is_some() {
+                sleep(PAUSE).await;
+            }
+            let query = Query {
+                wait: index.held().map(|held| Wait::new(held, wait)),
+                consistent: index.doubted(),
+                ..Query::new(trouble.path(), name.as_deref())
+            };
+            let answer = client.query(&query).await;
+            Reply::Troubled { datacenter: at, trouble, sure: index.doubted(), answer }
+        };
+        self.open.push(ask.boxed());
+    }
+
+    pub(super) fn take_troubled(
+        &mut self,
+        at: usize,
+        trouble: Trouble,
+        sure: bool,
+        answer: &Answer,
+    ) -> Result<(), RegistryError> {
+        let Some(troubled) = self.datacenters[at].troubled.get_mut(&trouble) else { return Ok(()) };
+        if troubled.index.advance(answer.index, sure) {
+            for concerned in troubled.take(trouble.path(), &answer.body)? {
+                match concerned {
+                    Concerned::Everything => self.probe_all(),
+                    Concerned::Service(name) => self.hurry(Key { datacenter: at, name: name.into() }),
+                    Concerned::Node(node) => {
+                        let there: Vec<Key> = self.services.on_node(at, &node).cloned().collect();
+                        there.into_iter().for_each(|key| self.hurry(key));
+                    }
+                }
+            }
+        }
+        if self.in_turn {
+            self.ask_troubled(at, trouble);
+        } else {
+            self.datacenters[at].troubled.remove(&trouble);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! The questions that are open, and their answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use pilot_registry::RegistryError;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::datacenter::Trouble;
+use crate::client::{Answer, Call, Client};
+
+/// A service of a datacenter, by the datacenter's place in the list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) datacenter: usize,
+    pub(super) name: Arc<str>,
+}
+
+/// How a service is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Wait until it changes, and give all.
+    Poll,
+    /// Give all.
+    Read,
+    /// Give the index.
+    Probe,
+}
+
+/// What came back.
+pub(super) enum Reply {
+    Names {
+        datacenter: usize,
+        sure: bool,
+        answer: Result<Answer, RegistryError>,
+    },
+    Troubled {
+        datacenter: usize,
+        trouble: Trouble,
+        sure: bool,
+        answer: Result<Answer, RegistryError>,
+    },
+    Service {
+        key: Key,
+        generation: u64,
+        ask: Ask,
+        sure: bool,
+        answer: Result<Answer, RegistryError>,
+    },
+    /// The agent has been asked whether there is a leader.
+    Pulse(Result<(), RegistryError>),
+    /// It is time to check everything.
+    Recheck,
+    /// The rest after a round of probes is over.
+    Rested,
+}
+
+/// How often the agent is asked whether it is there, and how long it may take.
+const PULSE: Duration = Duration::from_secs(2);
+const PULSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A timer that is later than this says that it was us who had no time, not the agent.
+const LATE: Duration = Duration::from_millis(500);
+
+/// Asks for the leader, at once or after the usual time. A connection on which nobody answers any more
+/// looks like one on which nothing happens.
+pub(super) async fn pulse(client: &Client, at_once: bool) -> Reply {
+    if !at_once {
+        sleep(PULSE).await;
+    }
+    let call = Call { method: Method::GET, path: "/v1/status/leader".to_owned(), body: Bytes::new() };
+    let began = Instant::now();
+    let asked = timeout(PULSE_TIMEOUT, client.call(&call)).await;
+    let answer = match asked {
+        Err(_) if began.elapsed() > PULSE_TIMEOUT + LATE => Ok(()),
+        Err(_) => Err(RegistryError::unavailable("consul has not said within 3 s who its leader is")),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok((status, body))) => leads(&client.succeeded(&call, status, &body), status, &body),
+    };
+    Reply::Pulse(answer)
+}
+
+fn leads(
+    succeeded: &Result<(), RegistryError>,
+    status: StatusCode,
+    body: &[u8],
+) -> Result<(), RegistryError> {
+    match (succeeded, body.trim_ascii()) {
+        (Ok(()), b"\"\"") => Err(RegistryError::unavailable("consul has no leader")),
+        (Err(error), _) if status.is_server_error() => Err(error.clone()),
+        // Whoever stands before the agent may not let this question through; the others count.
+        _ => Ok(()),
+    }
+}
