@@ -147,7 +147,9 @@ fn registry(kind: &Kind<'_>) -> Result<Box<dyn ServiceRegistry>, ConfigError> {
         Kind::Consul(config) => Ok(Box::new(pilot_registry_consul::registry((*config).clone())?)),
         #[cfg(feature = "etcd")]
         Kind::Etcd(config) => Ok(Box::new(pilot_registry_etcd::registry((*config).clone())?)),
-        #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file")))]
+        #[cfg(feature = "kubernetes")]
+        Kind::Kubernetes(config) => Ok(Box::new(pilot_registry_kubernetes::registry((*config).clone())?)),
+        #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
         Kind::Never(never, _) => match *never {},
     }
 }
@@ -157,6 +159,8 @@ fn writer(kind: &Kind<'_>) -> Option<Result<Box<dyn Registrar>, ConfigError>> {
     match kind {
         #[cfg(feature = "file")]
         Kind::File(_) => None,
+        #[cfg(feature = "kubernetes")]
+        Kind::Kubernetes(_) => None,
         #[cfg(feature = "consul")]
         Kind::Consul(config) => Some(match pilot_registry_consul::registrar((*config).clone()) {
             Ok(registrar) => Ok(Box::new(registrar)),
@@ -167,7 +171,7 @@ fn writer(kind: &Kind<'_>) -> Option<Result<Box<dyn Registrar>, ConfigError>> {
             Ok(registrar) => Ok(Box::new(registrar)),
             Err(error) => Err(error),
         }),
-        #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file")))]
+        #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
         Kind::Never(never, _) => match *never {},
     }
 }
@@ -209,7 +213,9 @@ fn look(kind: &Kind<'_>) -> Option<Content> {
         Kind::Consul(_) => None,
         #[cfg(feature = "etcd")]
         Kind::Etcd(_) => None,
-        #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file")))]
+        #[cfg(feature = "kubernetes")]
+        Kind::Kubernetes(_) => None,
+        #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
         Kind::Never(never, _) => match *never {},
     }
 }

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What the package may depend on, of our own packages, outside of its tests.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("pilot-registry", &[]),
     ("pilot-envoy-api", &[]),
     ("pilot-protoc", &[]),
     ("pilot-registry-consul", &["pilot-registry"]),
     ("pilot-registry-etcd", &["pilot-registry"]),
+    ("pilot-registry-kubernetes", &["pilot-registry"]),
     ("pilot-registry-file", &["pilot-registry"]),
     ("pilot-registry-testkit", &["pilot-registry"]),
     (
@@ -22,11 +23,12 @@ const ARROWS: [(&str, &[&str]); 8] = [
             "pilot-registry-consul",
             "pilot-registry-etcd",
             "pilot-registry-file",
+            "pilot-registry-kubernetes",
         ],
     ),
 ];
 
-const ADAPTERS: [&str; 3] = ["consul", "etcd", "file"];
+const ADAPTERS: [&str; 4] = ["consul", "etcd", "file", "kubernetes"];
 
 /// Files of which every line is pure, and what the lines of none may name.
 const PURE: [&str; 11] = [

@@ -97,6 +97,15 @@ fn etcd() -> RegistryEntry {
     RegistryEntry { etcd: Some(etcd), ..RegistryEntry::default() }
 }
 
+/// The registry of Kubernetes, likewise.
+fn kubernetes() -> RegistryEntry {
+    let kubernetes = pilot_registry_kubernetes::Config {
+        kubeconfig: Some("kubeconfig".into()),
+        ..pilot_registry_kubernetes::Config::default()
+    };
+    RegistryEntry { kubernetes: Some(kubernetes), ..RegistryEntry::default() }
+}
+
 #[test]
 fn reference_shows_the_defaults() {
     let shipped = config(REFERENCE);
@@ -108,6 +117,7 @@ fn reference_shows_the_defaults() {
     expected.state.dir = Some("state".into());
     expected.registry.insert("dc1".into(), consul());
     expected.registry.insert("mesh".into(), etcd());
+    expected.registry.insert("cluster".into(), kubernetes());
     assert_eq!(all, expected);
 }
 
@@ -116,7 +126,7 @@ fn reference_has_every_key_and_no_other() {
     let (mut written, mut known) = (BTreeSet::new(), BTreeSet::new());
     keys(&uncommented().parse().unwrap(), "", &mut written);
     let local = |key: String| match key.split('.').collect::<Vec<_>>().as_slice() {
-        ["registry", "mesh" | "dc1", rest @ ..] => format!("registry.local.{}", rest.join(".")),
+        ["registry", "mesh" | "dc1" | "cluster", rest @ ..] => format!("registry.local.{}", rest.join(".")),
         _ => key,
     };
     let written: BTreeSet<_> = written.into_iter().map(local).collect();
@@ -140,7 +150,8 @@ fn every_key_has_a_variable() {
         value.as_str().map_or(value.to_string(), str::to_owned)
     };
     let environment = all.iter().map(|key| (variable(key), text(key))).collect();
-    let nothing = "[registry.local.file]\n[registry.dc1.consul]\n[registry.mesh.etcd]\nendpoints = ['http://127.0.0.1:2379']";
+    let nothing = "[registry.local.file]\n[registry.dc1.consul]\n[registry.cluster.kubernetes]\n\
+                   [registry.mesh.etcd]\nendpoints = ['http://127.0.0.1:2379']";
     let loaded = parse("pilot.toml", nothing, &environment, &[]).unwrap();
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.config, config(&uncommented()));

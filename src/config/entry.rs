@@ -26,6 +26,9 @@ pub struct RegistryEntry {
     /// Services that are registered in an etcd.
     #[cfg(feature = "etcd")]
     pub etcd: Option<pilot_registry_etcd::Config>,
+    /// The services of a Kubernetes cluster.
+    #[cfg(feature = "kubernetes")]
+    pub kubernetes: Option<pilot_registry_kubernetes::Config>,
 }
 
 /// How long an optional registry is waited for.
@@ -62,8 +65,11 @@ pub enum Kind<'a> {
     /// `[registry.<name>.etcd]`
     #[cfg(feature = "etcd")]
     Etcd(&'a pilot_registry_etcd::Config),
+    /// `[registry.<name>.kubernetes]`
+    #[cfg(feature = "kubernetes")]
+    Kubernetes(&'a pilot_registry_kubernetes::Config),
     #[doc(hidden)]
-    #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file")))]
+    #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
     Never(std::convert::Infallible, std::marker::PhantomData<&'a ()>),
 }
 
@@ -77,7 +83,9 @@ impl Kind<'_> {
             Self::Consul(_) => "consul",
             #[cfg(feature = "etcd")]
             Self::Etcd(_) => "etcd",
-            #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file")))]
+            #[cfg(feature = "kubernetes")]
+            Self::Kubernetes(_) => "kubernetes",
+            #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
             Self::Never(never, _) => match *never {},
         }
     }
@@ -93,6 +101,8 @@ impl RegistryEntry {
             self.consul.as_ref().map(Kind::Consul),
             #[cfg(feature = "etcd")]
             self.etcd.as_ref().map(Kind::Etcd),
+            #[cfg(feature = "kubernetes")]
+            self.kubernetes.as_ref().map(Kind::Kubernetes),
         ];
         kinds.iter().flatten().cloned().collect()
     }
@@ -100,7 +110,7 @@ impl RegistryEntry {
     /// Makes paths that came from a file relative to that file's folder. `from_file` tells for a key of
     /// this entry (`file.path`) whether it did.
     #[cfg_attr(
-        not(any(feature = "consul", feature = "etcd", feature = "file")),
+        not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")),
         allow(unused_variables, reason = "no kind has a path")
     )]
     pub(super) fn resolve(&mut self, folder: &Path, from_file: impl Fn(&str) -> bool) {
@@ -121,6 +131,12 @@ impl RegistryEntry {
         #[cfg(feature = "etcd")]
         for (key, path) in self.etcd.iter_mut().flat_map(pilot_registry_etcd::Config::paths_mut) {
             if from_file(&format!("etcd.{key}")) {
+                *path = folder.join(&*path);
+            }
+        }
+        #[cfg(feature = "kubernetes")]
+        for (key, path) in self.kubernetes.iter_mut().flat_map(pilot_registry_kubernetes::Config::paths_mut) {
+            if from_file(&format!("kubernetes.{key}")) {
                 *path = folder.join(&*path);
             }
         }

@@ -4,6 +4,7 @@
 mod authority;
 pub mod consul;
 pub mod etcd;
+pub mod kubernetes;
 mod process;
 mod relay;
 

@@ -1,0 +1,32 @@
+//! Services and endpoints of a Kubernetes cluster, followed by list and watch.
+//!
+//! ```text
+//!  API server ── list, watch ──► follow (one for each resource and namespace)
+//!                                   │ updates
+//!                                   ▼
+//!                                 Cluster: objects, indexes ── convert ──► Snapshot ──► sink
+//!                                 (what changed is converted anew, all else keeps its Arc)
+//! ```
+//!
+//! The mapping, the limits and the permissions that are needed are in this package's README.md.
+
+mod client;
+mod cluster;
+mod config;
+mod convert;
+mod duration;
+mod objects;
+mod source;
+
+pub use config::{Config, HostTemplate};
+pub use source::KubernetesRegistry;
+
+use pilot_registry::ConfigError;
+
+/// Makes a registry of the services of a cluster. Does no IO.
+///
+/// # Errors
+/// A value of the configuration makes no sense.
+pub fn registry(config: Config) -> Result<KubernetesRegistry, ConfigError> {
+    KubernetesRegistry::new(config)
+}

@@ -1,0 +1,70 @@
+//! Following a cluster: one follower for each resource and namespace, one publisher.
+
+mod decode;
+mod follow;
+mod list;
+mod publish;
+mod resource;
+mod watch;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use pilot_registry::{ConfigError, RegistryError, ServiceRegistry, SnapshotSink, async_trait};
+use tokio::sync::mpsc;
+
+use crate::Config;
+use crate::client::Client;
+use crate::cluster::Cluster;
+use crate::convert::Mapping;
+use follow::Follower;
+use publish::Publisher;
+pub(crate) use resource::{Resource, Scope};
+
+/// How many updates wait for the publisher at most: followers wait with their watches.
+const QUEUE: usize = 256;
+
+/// A registry of the services of one Kubernetes cluster. Made by [`crate::registry`].
+#[derive(Clone, Debug)]
+pub struct KubernetesRegistry {
+    config: Arc<Config>,
+    mapping: Mapping,
+}
+
+impl KubernetesRegistry {
+    pub(crate) fn new(config: Config) -> Result<Self, ConfigError> {
+        config.check()?;
+        let mapping = Mapping::new(&config)?;
+        Ok(Self { config: Arc::new(config), mapping })
+    }
+}
+
+#[async_trait]
+impl ServiceRegistry for KubernetesRegistry {
+    fn name(&self) -> &'static str {
+        "kubernetes"
+    }
+
+    /// Ends with whatever is wrong with services or endpoint slices. What is wrong with the others is a
+    /// fault, and what they would have said is left out.
+    async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
+        let client = Client::new(&self.config).await?;
+        let scopes = Scope::all(&self.config);
+        let (updates, received) = mpsc::channel(QUEUE);
+        let follower = |(at, scope): (usize, &Scope)| {
+            Follower::new(at, scope.clone(), client.clone(), &self.config, updates.clone()).run()
+        };
+        let mut followers: FuturesUnordered<_> = scopes.iter().enumerate().map(follower).collect();
+        let publisher = Publisher::new(sink, Cluster::new(self.mapping.clone()), scopes.clone());
+        tokio::select! {
+            ended = followers.next() => match ended {
+                Some(Err(error)) => Err(error),
+                Some(Ok(never)) => match never {},
+                None => Err(RegistryError::malformed("there is nothing to follow")),
+            },
+            never = publisher.run(received) => match never {},
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Following one resource: list, watch from there on, list again when the history is lost.
+//!
+//! What ends a watch in order is part of following. What is broken ends the attempt, but for a
+//! resource that services can do without: it is asked for again after a while.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilot_registry::RegistryError;
+use tokio::sync::mpsc::Sender;
+use tokio::time::{Instant, sleep};
+
+use super::Scope;
+use super::decode::{Change, Decoder, Listed};
+use super::watch::{Event, Watch};
+use crate::Config;
+use crate::client::{Client, Refusal};
+
+/// How often it is looked whether a permission has been given meanwhile.
+const RECHECK: Duration = Duration::from_secs(30);
+/// A watch that ends sooner than this, without anything having happened, was refused in fact.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+/// What a follower tells the publisher. The number is its scope's.
+#[derive(Debug)]
+pub(super) enum Update {
+    /// This is all there is.
+    Listed(usize, Vec<Listed>),
+    /// One object changed.
+    Changed(usize, Change),
+    /// Nothing happened since.
+    Checked(usize),
+    /// It cannot be read: for good (for now), or until it is listed anew.
+    Trouble { at: usize, error: RegistryError, known: bool },
+}
+
+/// Follows one scope.
+pub(super) struct Follower {
+    at: usize,
+    pub(super) scope: Scope,
+    pub(super) client: Client,
+    pub(super) config: Arc<Config>,
+    pub(super) decoder: Decoder,
+    /// Whether the server has refused to list by streaming.
+    pub(super) pages: bool,
+    updates: Sender<Update>,
+}
+
+impl Follower {
+    pub(super) fn new(
+        at: usize,
+        scope: Scope,
+        client: Client,
+        config: &Arc<Config>,
+        updates: Sender<Update>,
+    ) -> Self {
+        let decoder = Decoder::new(scope.resource);
+        Self { at, scope, client, config: Arc::clone(config), decoder, pages: false, updates }
+    }
+
+    /// Runs until something is wrong that is not cured here.
+    pub(super) async fn run(mut self) -> Result<Infallible, RegistryError> {
+        loop {
+            let mut followed = false;
+            let Err(refusal) = self.follow(&mut followed).await;
+            let at = self.at;
+            match refusal {
+                Refusal::Failed(error) => return Err(error),
+                Refusal::Forbidden(error) if self.scope.resource.is_optional() => {
+                    self.tell(Update::Trouble { at, error: self.left_out(&error), known: true }).await;
+                    sleep(RECHECK).await;
+                }
+                Refusal::Forbidden(error) => return Err(error),
+                Refusal::Expired if followed => {
+                    let error = RegistryError::unavailable(format!("{}: the history is lost", self.scope));
+                    self.tell(Update::Trouble { at, error, known: false }).await;
+                }
+                // Over and over again: not at once.
+                Refusal::Expired => {
+                    let message = format!("{}: the history was lost while listing", self.scope);
+                    return Err(RegistryError::unavailable(message));
+                }
+                Refusal::Unsupported => {
+                    let message =
+                        format!("{}: the server refuses to list and to watch them (422)", self.scope);
+                    return Err(RegistryError::malformed(message));
+                }
+            }
+        }
+    }
+
+    async fn follow(&mut self, followed: &mut bool) -> Result<Infallible, Refusal> {
+        let (listed, mut version, mut watch) = self.list().await?;
+        self.tell(Update::Listed(self.at, listed)).await;
+        loop {
+            let mut open = match watch.take() {
+                Some(watch) => watch,
+                None => Watch::open(self, &version).await?,
+            };
+            // The server still has this version.
+            self.tell(Update::Checked(self.at)).await;
+            let (opened, mut events) = (Instant::now(), 0u64);
+            while let Some(event) = {
+                let next = open.next(&mut self.decoder).await;
+                *followed |= opened.elapsed() >= AT_ONCE;
+                next?
+            } {
+                events += 1;
+                *followed = true;
+                match event {
+                    Event::Changed(change, now) => {
+                        version = now.unwrap_or(version);
+                        self.tell(Update::Changed(self.at, change)).await;
+                    }
+                    Event::Bookmark { version: now, .. } => {
+                        version = now;
+                        self.tell(Update::Checked(self.at)).await;
+                    }
+                }
+            }
+            if events == 0 && opened.elapsed() < AT_ONCE {
+                let message = format!("watch {}: the watch ended as soon as it began", self.scope);
+                return Err(RegistryError::unavailable(message).into());
+            }
+            *followed = true;
+        }
+    }
+
+    async fn tell(&self, update: Update) {
+        // The publisher ends with this future.
+        _ = self.updates.send(update).await;
+    }
+
+    fn left_out(&self, error: &RegistryError) -> RegistryError {
+        let said = format!("services are told without {} (verbs list and watch are needed)", self.scope);
+        RegistryError::new(error.kind(), said).caused_by(error.clone())
+    }
+}

@@ -1,0 +1,101 @@
+//! One publisher: applies what followers tell, and publishes once everything was listed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+
+use pilot_registry::{Fault, Snapshot, SnapshotSink};
+use tokio::sync::mpsc::Receiver;
+
+use super::Scope;
+use super::decode::Change;
+use super::follow::Update;
+use crate::cluster::Cluster;
+
+/// How many updates are applied at most before the result is published.
+const BATCH: usize = 1024;
+
+pub(super) struct Publisher<'a> {
+    sink: &'a SnapshotSink,
+    cluster: Cluster,
+    scopes: Vec<Scope>,
+    /// Scopes of which nothing is known yet.
+    unknown: BTreeSet<usize>,
+    /// Scopes of which nothing was heard since the last time that something was published.
+    unheard: BTreeSet<usize>,
+    /// What is wrong with scopes, in words.
+    faults: BTreeMap<usize, (String, Fault<Snapshot>)>,
+}
+
+impl<'a> Publisher<'a> {
+    pub(super) fn new(sink: &'a SnapshotSink, cluster: Cluster, scopes: Vec<Scope>) -> Self {
+        let all: BTreeSet<usize> = (0..scopes.len()).collect();
+        Self { sink, cluster, scopes, unknown: all.clone(), unheard: all, faults: BTreeMap::new() }
+    }
+
+    pub(super) async fn run(mut self, mut updates: Receiver<Update>) -> Infallible {
+        let mut batch = Vec::new();
+        loop {
+            if updates.recv_many(&mut batch, BATCH).await == 0 {
+                // No follower is left: the attempt ends because of that.
+                std::future::pending::<()>().await;
+            }
+            let mut complete = false;
+            // Faults that are over end after the value that cures them is published.
+            let mut cured = Vec::new();
+            for update in batch.drain(..) {
+                complete |= self.apply(update, &mut cured);
+            }
+            let news = complete || self.cluster.has_news() || self.unheard.is_empty();
+            if news && self.unknown.is_empty() {
+                self.publish();
+            }
+            drop(cured);
+        }
+    }
+
+    /// Says whether a scope is known now that was not, or was not for sure.
+    fn apply(&mut self, update: Update, cured: &mut Vec<Fault<Snapshot>>) -> bool {
+        match update {
+            Update::Listed(at, entries) => {
+                self.cluster.list(&self.scopes[at], entries);
+                self.heard(at);
+                self.unknown.remove(&at);
+                cured.extend(self.faults.remove(&at).map(|(_, fault)| fault));
+                true
+            }
+            Update::Changed(at, change) => {
+                self.heard(at);
+                let resource = self.scopes[at].resource;
+                match change {
+                    Change::Put(key, entry) => self.cluster.put(resource, key, entry),
+                    Change::Gone(key) => self.cluster.delete(resource, &key),
+                }
+                false
+            }
+            Update::Checked(at) => {
+                self.heard(at);
+                false
+            }
+            Update::Trouble { at, error, known } => {
+                let said = error.chain();
+                // One that stays keeps its beginning.
+                if self.faults.get(&at).is_none_or(|(standing, _)| *standing != said) {
+                    tracing::warn!(error = said, "the cluster cannot be read as a whole");
+                    self.faults.insert(at, (said, self.sink.fault(error)));
+                }
+                known && self.unknown.remove(&at)
+            }
+        }
+    }
+
+    fn heard(&mut self, at: usize) {
+        self.unheard.remove(&at);
+    }
+
+    fn publish(&mut self) {
+        let snapshot = self.cluster.snapshot(|entry, why| self.sink.skipped(entry, why));
+        self.sink.publish(snapshot);
+        // A scope that is not readable is not waited for.
+        self.unheard = (0..self.scopes.len()).filter(|at| !self.faults.contains_key(at)).collect();
+    }
+}

@@ -1,0 +1,174 @@
+//! What is followed, and where it is in the API.
+
+use std::fmt;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use crate::Config;
+
+const WHOLE: &str = "application/json";
+// The plain type is for servers that cannot reduce objects.
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+const METADATA_LIST: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+
+/// A kind of object that is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Resource {
+    Namespaces,
+    Nodes,
+    Pods,
+    Slices,
+    Services,
+}
+
+impl Resource {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespaces => "namespaces",
+            Self::Nodes => "nodes",
+            Self::Pods => "pods",
+            Self::Slices => "endpointslices",
+            Self::Services => "services",
+        }
+    }
+
+    /// Whether services can be told without it, with less of each.
+    pub(crate) fn is_optional(self) -> bool {
+        matches!(self, Self::Nodes | Self::Pods)
+    }
+
+    fn base(self) -> &'static str {
+        match self {
+            Self::Slices => "/apis/discovery.k8s.io/v1",
+            _ => "/api/v1",
+        }
+    }
+}
+
+/// A resource in the whole cluster or in one namespace, as far as it is selected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scope {
+    pub(crate) resource: Resource,
+    pub(crate) namespace: Option<Arc<str>>,
+    /// Whether metadata is all that is used.
+    metadata_only: bool,
+    /// Parameters of the query, encoded.
+    selection: String,
+}
+
+impl Scope {
+    /// Everything that is followed because of this configuration.
+    pub(crate) fn all(config: &Config) -> Vec<Self> {
+        let mut all = Vec::new();
+        if !config.namespace_selector.is_empty() {
+            let selection = parameter("labelSelector", &config.namespace_selector);
+            all.push(Self { selection, ..Self::of(Resource::Namespaces) });
+        }
+        if config.nodes {
+            all.push(Self::of(Resource::Nodes));
+        }
+        let named = config.namespaces.iter().map(|name| Some(name.as_str().into()));
+        let everywhere = config.namespaces.is_empty().then_some(None);
+        for namespace in named.chain(everywhere) {
+            let within = |scope: Self| Self { namespace: namespace.clone(), ..scope };
+            if config.pods {
+                all.push(within(Self::pods(config)));
+            }
+            all.push(within(Self { metadata_only: false, ..Self::of(Resource::Slices) }));
+            let selection = match config.service_selector.as_str() {
+                "" => String::new(),
+                selector => parameter("labelSelector", selector),
+            };
+            all.push(within(Self { metadata_only: false, selection, ..Self::of(Resource::Services) }));
+        }
+        all
+    }
+
+    fn of(resource: Resource) -> Self {
+        Self { resource, namespace: None, metadata_only: true, selection: String::new() }
+    }
+
+    /// Pods that have ended serve nothing. Their accounts are not in their metadata.
+    fn pods(config: &Config) -> Self {
+        let selection = parameter("fieldSelector", "status.phase!=Succeeded,status.phase!=Failed");
+        Self { selection, metadata_only: config.trust_domain.is_empty(), ..Self::of(Resource::Pods) }
+    }
+
+    /// Whether an object of that namespace is in it.
+    pub(crate) fn contains(&self, namespace: &str) -> bool {
+        self.namespace.as_ref().is_none_or(|own| **own == *namespace)
+    }
+
+    pub(crate) fn accept_list(&self) -> &'static str {
+        if self.metadata_only { METADATA_LIST } else { WHOLE }
+    }
+
+    pub(crate) fn accept_watch(&self) -> &'static str {
+        if self.metadata_only { METADATA } else { WHOLE }
+    }
+
+    /// Path and query, with these parameters.
+    pub(crate) fn path(&self, parameters: &[(&str, &str)]) -> String {
+        let mut path = self.resource.base().to_owned();
+        if let Some(namespace) = &self.namespace {
+            path = format!("{path}/namespaces/{namespace}");
+        }
+        let given = parameters.iter().map(|(name, value)| parameter(name, value));
+        let all: Vec<_> = given.chain([self.selection.clone()]).filter(|text| !text.is_empty()).collect();
+        format!("{path}/{}?{}", self.resource.as_str(), all.join("&"))
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} in namespace {namespace}", self.resource.as_str()),
+            None => f.write_str(self.resource.as_str()),
+        }
+    }
+}
+
+/// `name=value`, percent-encoded but for the unreserved characters (RFC 3986 §2.3).
+fn parameter(name: &str, value: &str) -> String {
+    let mut text = format!("{name}=");
+    for byte in value.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(byte.into()),
+            // Writing to a String does not fail.
+            _ => _ = write!(text, "%{byte:02X}"),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_those_of_the_api() {
+        let config = Config {
+            namespaces: vec!["shop".into()],
+            service_selector: "a in (b,c)".into(),
+            ..Config::default()
+        };
+        let paths: Vec<_> = Scope::all(&config).iter().map(|scope| scope.path(&[("limit", "5")])).collect();
+        assert_eq!(
+            paths,
+            [
+                "/api/v1/nodes?limit=5",
+                "/api/v1/namespaces/shop/pods?limit=5&fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed",
+                "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices?limit=5",
+                "/api/v1/namespaces/shop/services?limit=5&labelSelector=a%20in%20%28b%2Cc%29",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_used_is_not_followed() {
+        let config = Config { pods: false, nodes: false, ..Config::default() };
+        let resources: Vec<_> = Scope::all(&config).into_iter().map(|scope| scope.resource).collect();
+        assert_eq!(resources, [Resource::Slices, Resource::Services]);
+    }
+}

@@ -1,0 +1,142 @@
+//! One watch: a line of JSON for each event.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilot_registry::RegistryError;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::{Instant, timeout_at};
+
+use super::decode::{Change, Decoder, Versioned};
+use super::follow::Follower;
+use crate::client::{Content, Refusal, Status};
+
+/// How long the server may take to end a watch after its time. Then it is renewed all the same.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long the server is asked to keep a watch that begins with a list.
+const LIST_MAX: Duration = Duration::from_secs(600);
+
+/// What happened.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// An object changed; the version of the resource since then, if it can be read.
+    Changed(Change, Option<String>),
+    /// Nothing happened until this version.
+    Bookmark { version: String, initial_end: bool },
+}
+
+/// An open watch.
+pub(super) struct Watch {
+    what: Arc<str>,
+    content: Content,
+    most: usize,
+    /// When it is renewed.
+    until: Instant,
+}
+
+/// `WatchEvent` of meta/v1.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+/// `Status` of a bookmark.
+#[derive(Deserialize)]
+struct Bookmark {
+    metadata: crate::objects::Meta,
+}
+
+impl Watch {
+    /// What happens after that version.
+    pub(super) async fn open(follower: &Follower, version: &str) -> Result<Self, Refusal> {
+        let parameters = [("resourceVersion", version)];
+        Self::request(follower, follower.config.watch_renewal, &parameters).await
+    }
+
+    /// Everything, then what happens.
+    pub(super) async fn open_with_list(follower: &Follower) -> Result<Self, Refusal> {
+        let parameters = [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")];
+        Self::request(follower, LIST_MAX, &parameters).await
+    }
+
+    async fn request(
+        follower: &Follower,
+        lasting: Duration,
+        parameters: &[(&str, &str)],
+    ) -> Result<Self, Refusal> {
+        let what: Arc<str> = format!("watch {}", follower.scope).into();
+        let timeout = lasting.as_secs().to_string();
+        let always =
+            [("watch", "true"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", timeout.as_str())];
+        let path = follower.scope.path(&[&always, parameters].concat());
+        let content = follower.client.get(&what, &path, follower.scope.accept_watch()).await?;
+        let until = Instant::now() + lasting + GRACE;
+        Ok(Self { what, content, most: follower.config.max_object_bytes, until })
+    }
+
+    /// Makes it last that long from now on.
+    pub(super) fn lasting(mut self, time: Duration) -> Self {
+        self.until = Instant::now() + time;
+        self
+    }
+
+    /// The next event; `None` when it is time for another watch.
+    pub(super) async fn next(&mut self, decoder: &mut Decoder) -> Result<Option<Event>, Refusal> {
+        let line = self.content.line(self.most, self.until + GRACE);
+        match timeout_at(self.until, line).await {
+            Ok(line) => line?.map(|line| self.event(&line, decoder)).transpose(),
+            // A connection that fell silent is not told from a quiet one. Another one tells.
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The next event of a list that the server is sending.
+    pub(super) async fn next_listed(&mut self, decoder: &mut Decoder) -> Result<Event, Refusal> {
+        let what = &self.what;
+        match self.content.line(self.most, Content::soon()).await? {
+            Some(line) => self.event(&line, decoder),
+            None if self.content.has_rest() => {
+                Err(RegistryError::malformed(format!("{what}: the answer is no list of events")).into())
+            }
+            None => Err(RegistryError::unavailable(format!("{what}: the list ended half way")).into()),
+        }
+    }
+
+    fn event(&self, line: &[u8], decoder: &mut Decoder) -> Result<Event, Refusal> {
+        let malformed = |error: serde_json::Error| {
+            // Its words quote what it read.
+            let (line, column) = (error.line(), error.column());
+            RegistryError::malformed(format!("{}: an event makes no sense at {line}:{column}", self.what))
+        };
+        let Line { kind, object } = serde_json::from_slice(line).map_err(malformed)?;
+        match kind {
+            "ADDED" | "MODIFIED" => {
+                let Versioned { listed: (key, entry), version } = decoder.decode(object);
+                Ok(Event::Changed(Change::Put(key, entry), version))
+            }
+            "DELETED" => {
+                let Versioned { listed: (key, _), version } = decoder.decode(object);
+                Ok(Event::Changed(Change::Gone(key), version))
+            }
+            "BOOKMARK" => {
+                let Bookmark { metadata } = serde_json::from_str(object.get()).map_err(malformed)?;
+                let annotations = metadata.annotations.unwrap_or_default();
+                let initial_end =
+                    annotations.get("k8s.io/initial-events-end").is_some_and(|end| end == "true");
+                Ok(Event::Bookmark { version: metadata.resource_version, initial_end })
+            }
+            "ERROR" => {
+                let status: Status = serde_json::from_str(object.get()).map_err(malformed)?;
+                Err(status.refusal(&self.what))
+            }
+            other => {
+                let other: String = other.chars().take(20).collect();
+                Err(RegistryError::malformed(format!("{}: unknown event {other:?}", self.what)).into())
+            }
+        }
+    }
+}

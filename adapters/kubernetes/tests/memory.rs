@@ -1,0 +1,108 @@
+//! What following a large cluster takes. The follower is a process of its own: the system counts the memory
+//! of a whole process. `PILOT_MEMORY_SERVICES=5000` makes it 5,000 services with 100,000 endpoints and pods.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and tells what it measured")]
+
+// A test's modules are looked for beside it, where they would be tests of their own.
+#[path = "support/cluster.rs"]
+mod cluster;
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cluster::Cluster;
+use pilot_registry_kubernetes::Config;
+use pilot_registry_testkit::Runner;
+use serde_json::{Value, json};
+
+const ENDPOINTS: usize = 20;
+/// The most bytes for an endpoint, its pod, and its share of everything else, at the worst moment: measured
+/// are about 2,100 ...
+const MOST: usize = 2_800;
+/// ... beside what does not depend on the cluster: code that was not used before, buffers.
+const FIXED: usize = 16 << 20;
+/// Tells the process that is the follower where the cluster is.
+const FOLLOW: &str = "PILOT_MEMORY_KUBECONFIG";
+
+fn main() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    match std::env::var_os(FOLLOW) {
+        Some(kubeconfig) => {
+            runtime.block_on(follow(Config { kubeconfig: Some(kubeconfig.into()), ..Config::default() }))
+        }
+        None => runtime.block_on(measure()),
+    }
+}
+
+/// The follower: prints what it took, in bytes, until everything was known and at the most.
+async fn follow(config: Config) -> Result<()> {
+    let before = memory("VmRSS")?;
+    let registry = pilot_registry_kubernetes::registry(config)?;
+    let started = tokio::time::Instant::now();
+    let mut runner = Runner::start(std::sync::Arc::new(registry)).with_patience(Duration::from_secs(300));
+    let snapshot = runner.until("a snapshot", |state| Some(state.published.as_ref()?.value.clone())).await?;
+    let (took, most) = (memory("VmRSS")? - before, memory("VmHWM")? - before);
+    println!("{} {took} {most} {}", snapshot.endpoint_count(), started.elapsed().as_millis());
+    Ok(())
+}
+
+async fn measure() -> Result<()> {
+    let services = std::env::var("PILOT_MEMORY_SERVICES").map_or(Ok(500), |text| text.parse())?;
+    let cluster = Cluster::start().await?;
+    (0..services).for_each(|number| fill(&cluster, number));
+    for streaming in [true, false] {
+        cluster.server.set_streaming(streaming);
+        let kubeconfig = cluster.file("kubeconfig");
+        let output = tokio::task::spawn_blocking(move || {
+            let mut follower = Command::new(std::env::current_exe()?);
+            follower.env(FOLLOW, kubeconfig).stdin(Stdio::null()).stderr(Stdio::inherit()).output()
+        });
+        let text = String::from_utf8(output.await??.stdout)?;
+        let told: Vec<usize> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        let [endpoints, took, most, millis] = told[..] else { anyhow::bail!("the follower said {text:?}") };
+        let way = if streaming { "streamed" } else { "in pages" };
+        println!(
+            "{services} services, {endpoints} endpoints, listed {way}: {} MiB, at most {} MiB ({} bytes for an \
+             endpoint), known after {millis} ms",
+            took >> 20,
+            most >> 20,
+            most / endpoints.max(1)
+        );
+        ensure!(endpoints == services * ENDPOINTS, "{endpoints} endpoints came");
+        ensure!(most < FIXED + MOST * endpoints, "{most} bytes for {endpoints} endpoints");
+    }
+    println!("requests: {:?}", cluster.server.requests());
+    Ok(())
+}
+
+/// A service, its slice and its pods, of the size that they have in the field.
+fn fill(cluster: &Cluster, number: usize) {
+    let name = format!("service-{number}");
+    let address = |own: usize| format!("10.{}.{}.{own}", number / 256, number % 256);
+    let addresses: Vec<String> = (1..=ENDPOINTS).map(address).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    for address in &addresses {
+        cluster.server.put("pods", pod(&name, address));
+    }
+    cluster.serve("shop", &name, &addresses);
+}
+
+fn pod(service: &str, address: &str) -> Value {
+    let labels = json!({
+        "app.kubernetes.io/name": service, "app.kubernetes.io/part-of": "shop",
+        "app.kubernetes.io/version": "1.2.3", "pod-template-hash": "7d9c5b6f48", "version": "v1",
+    });
+    let metadata = json!({
+        "namespace": "shop", "name": cluster::pod_name(service, address), "labels": labels,
+        "managedFields": "f".repeat(1500), "annotations": { "checksum/config": "0".repeat(64) },
+    });
+    json!({ "metadata": metadata, "spec": { "serviceAccountName": service, "containers": "c".repeat(2500) } })
+}
+
+/// A figure of this process, in bytes.
+fn memory(what: &str) -> Result<usize> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).context("the system counts memory")?;
+    let kib: usize = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
+}

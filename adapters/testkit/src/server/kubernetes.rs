@@ -1,0 +1,209 @@
+//! An API server of Kubernetes, in this process: what lists and watches of it look like over HTTP, and
+//! what goes wrong with them.
+//!
+//! ```text
+//!  test ── put, delete, compact, forbid … ──► Store (objects, revisions, history) ──► lists, watches
+//! ```
+//!
+//! It knows objects, not their meaning: nothing is defaulted or validated, and no controller runs. Lists
+//! have pages of one revision; watches have bookmarks, resume from a revision, and expire with 410; both may
+//! be asked for metadata only, and be selected by labels and fields (`=`, `!=`).
+
+mod answer;
+mod query;
+mod stall;
+mod store;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::watch::Sender;
+use tokio::task::JoinSet;
+
+use stall::Stall;
+use store::Store;
+
+/// The server. Its connections end with it.
+#[derive(Debug)]
+pub struct KubernetesServer {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    /// Aborted when it is dropped, and its connections with it.
+    _tasks: JoinSet<()>,
+}
+
+/// What connections share with the test.
+#[derive(Debug)]
+struct Shared {
+    world: Mutex<World>,
+    /// Counts changes of the world: watches look again.
+    changed: Sender<u64>,
+    stall: Stall,
+    /// Cloned for each open watch.
+    watches: Arc<()>,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    store: Store,
+    /// The bearer token that is asked for.
+    token: String,
+    /// Nobody is who he says: 401.
+    locked: bool,
+    /// Resources that may not be listed or watched: 403.
+    forbidden: BTreeSet<String>,
+    /// Answers are no JSON.
+    garbled: bool,
+    /// Whether watches may begin with all objects (`sendInitialEvents`); if not: 422.
+    streaming: bool,
+    /// Counts the bookmarks that were asked for.
+    bookmarks: u64,
+    /// Counts how often all watches were ended.
+    ended: u64,
+    requests: BTreeMap<String, usize>,
+}
+
+impl KubernetesServer {
+    /// A server without objects, on a loopback port of its own, that asks for a bearer token.
+    ///
+    /// # Errors
+    /// The system has no port left.
+    pub async fn start(token: &str) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let world = World { token: token.to_owned(), streaming: true, ..World::default() };
+        let shared = Arc::new(Shared {
+            world: Mutex::new(world),
+            changed: Sender::new(0),
+            stall: Stall::default(),
+            watches: Arc::new(()),
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(listener, Arc::clone(&shared)));
+        Ok(Self { address, shared, _tasks: tasks })
+    }
+
+    /// Where it listens; HTTP without TLS.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Creates or replaces an object of a resource (`services`), by its metadata. Writing what is there
+    /// already changes nothing, not even its version.
+    ///
+    /// # Panics
+    /// It is no object with `metadata.name`.
+    pub fn put(&self, resource: &str, object: Value) {
+        self.change(|world| world.store.put(resource, object));
+    }
+
+    /// Deletes an object, if there is one. The namespace of what has none is empty.
+    pub fn delete(&self, resource: &str, namespace: &str, name: &str) {
+        self.change(|world| world.store.delete(resource, namespace, name));
+    }
+
+    /// The names of a resource's objects, with their namespaces.
+    pub fn names(&self, resource: &str) -> Vec<(String, String)> {
+        self.look(|world| world.store.names(resource))
+    }
+
+    /// Forgets all history: watches and the pages of lists that are open expire (410).
+    pub fn compact(&self) {
+        self.change(|world| world.store.compact());
+    }
+
+    /// Ends all watches in order, as their time-outs do. Clients may resume.
+    pub fn end_watches(&self) {
+        self.change(|world| world.ended += 1);
+    }
+
+    /// Sends a bookmark on each watch.
+    pub fn bookmark(&self) {
+        self.change(|world| world.bookmarks += 1);
+    }
+
+    /// Whether every request is refused with 401.
+    pub fn set_locked(&self, locked: bool) {
+        self.change(|world| world.locked = locked);
+    }
+
+    /// Whether requests for a resource are refused with 403.
+    pub fn set_forbidden(&self, resource: &str, forbidden: bool) {
+        self.change(|world| match forbidden {
+            true => world.forbidden.insert(resource.to_owned()),
+            false => world.forbidden.remove(resource),
+        });
+    }
+
+    /// Whether answers make no sense.
+    pub fn set_garbled(&self, garbled: bool) {
+        self.change(|world| world.garbled = garbled);
+    }
+
+    /// Whether streaming lists are supported; if not, they are answered with 422.
+    pub fn set_streaming(&self, streaming: bool) {
+        self.change(|world| world.streaming = streaming);
+    }
+
+    /// Whether lists of more than one object stop after a part of them has been sent.
+    pub fn set_stalled(&self, stalled: bool) {
+        self.shared.stall.set(stalled);
+    }
+
+    /// Waits until somebody waits for the rest of a list.
+    pub async fn stalled(&self) {
+        self.shared.stall.somebody_waits().await;
+    }
+
+    /// How often a resource was asked for, by verb: `list pods`, `watch pods`.
+    pub fn requests(&self) -> BTreeMap<String, usize> {
+        self.look(|world| world.requests.clone())
+    }
+
+    /// How many watches are open.
+    pub fn open_watches(&self) -> usize {
+        Arc::strong_count(&self.shared.watches) - 1
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut World) -> R) {
+        change(&mut self.shared.lock());
+        self.shared.changed.send_modify(|count| *count += 1);
+    }
+
+    fn look<R>(&self, look: impl FnOnce(&World) -> R) -> R {
+        look(&self.shared.lock())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                _ = stream.set_nodelay(true);
+                let shared = Arc::clone(&shared);
+                let answer = service_fn(move |request| {
+                    let shared = Arc::clone(&shared);
+                    async move { Ok::<_, std::convert::Infallible>(answer::answer(&shared, &request)) }
+                });
+                let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+                connections.spawn(async move { _ = connection.await });
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! From a request to its answer.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use http::{Request, Response, StatusCode, header};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use serde_json::json;
+
+use super::query::Query;
+use super::store::{Place, Stored};
+use super::{Shared, World, watch};
+
+pub(super) type Body = BoxBody<Bytes, Infallible>;
+pub(super) type Answer = Response<Body>;
+
+pub(super) fn answer(shared: &Arc<Shared>, request: &Request<Incoming>) -> Answer {
+    let mut world = shared.lock();
+    if let Some(refusal) = refusal(&world, request) {
+        return refusal;
+    }
+    if request.uri().path() == "/version" {
+        return json_answer(
+            StatusCode::OK,
+            json!({ "major": "1", "minor": "36", "gitVersion": "v1.36.0" }).to_string(),
+        );
+    }
+    let Some(query) = Query::read(request) else {
+        return status(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource");
+    };
+    let verb = if query.is_watch() { "watch" } else { "list" };
+    *world.requests.entry(format!("{verb} {}", query.resource)).or_default() += 1;
+    if world.forbidden.contains(&query.resource) {
+        let message = format!("{} is forbidden: User \"pilot\" cannot {verb} resource", query.resource);
+        return status(StatusCode::FORBIDDEN, "Forbidden", &message);
+    }
+    match query.is_watch() {
+        true => watch::open(shared, &mut world, query),
+        false => list(shared, &mut world, &query),
+    }
+}
+
+fn refusal(world: &World, request: &Request<Incoming>) -> Option<Answer> {
+    let bearer = format!("Bearer {}", world.token);
+    let known = request.headers().get(header::AUTHORIZATION).is_some_and(|value| *value == bearer.as_str());
+    if world.locked || !known {
+        return Some(status(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized"));
+    }
+    world.garbled.then(|| json_answer(StatusCode::OK, "<html>Welcome to the hotel's Wi-Fi".to_owned()))
+}
+
+/// A page of a list: 410 where the list has expired.
+fn list(shared: &Arc<Shared>, world: &mut World, query: &Query) -> Answer {
+    let (view, revision, after) = match query.get("continue").split_once(':') {
+        None => (world.store.view(&query.resource), world.store.revision(), String::new()),
+        Some((revision, after)) => {
+            let revision = revision.parse().unwrap_or_default();
+            let Some(view) = world.store.view_at(&query.resource, revision) else { return expired() };
+            (view, revision, after.to_owned())
+        }
+    };
+    let limit = query.get("limit").parse().ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+    let name = |place: &Place| format!("{}/{}", place.1, place.2);
+    let selected = view.iter().filter(|(place, stored)| query.selects(place, stored));
+    let mut rest = selected.filter(|(place, _)| name(place) > after).peekable();
+    let mut page: Vec<&(Place, Arc<Stored>)> = Vec::new();
+    while page.len() < limit
+        && let Some(next) = rest.next()
+    {
+        page.push(next);
+    }
+    let more = match (rest.peek(), page.last()) {
+        (Some(_), Some((last, _))) => format!("{revision}:{}", name(last)),
+        _ => String::new(),
+    };
+    let items: Vec<&str> = page.iter().map(|(_, stored)| query.text(stored)).collect();
+    let metadata = json!({ "resourceVersion": revision.to_string(), "continue": more });
+    let text =
+        format!(r#"{{"kind":"List","apiVersion":"v1","metadata":{metadata},"items":[{}]}}"#, items.join(","));
+    if page.len() > 1 { in_halves(shared, text) } else { json_answer(StatusCode::OK, text) }
+}
+
+/// A body in two parts, the second of which waits while lists are stalled.
+fn in_halves(shared: &Arc<Shared>, text: String) -> Answer {
+    let mut first = Bytes::from(text);
+    let second = first.split_off(first.len() / 2);
+    let shared = Arc::clone(shared);
+    let second = stream::once(async move {
+        shared.stall.pass().await;
+        second
+    });
+    streamed(stream::iter([first]).chain(second))
+}
+
+pub(super) fn streamed(bytes: impl Stream<Item = Bytes> + Send + Sync + 'static) -> Answer {
+    let frames = bytes.map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+    with_body(StatusCode::OK, BodyExt::boxed(StreamBody::new(frames)))
+}
+
+pub(super) fn expired() -> Answer {
+    status(StatusCode::GONE, "Expired", "too old resource version")
+}
+
+pub(super) fn status(code: StatusCode, reason: &str, message: &str) -> Answer {
+    json_answer(code, status_text(code, reason, message))
+}
+
+pub(super) fn status_text(code: StatusCode, reason: &str, message: &str) -> String {
+    json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "code": code.as_u16(),
+    })
+    .to_string()
+}
+
+fn json_answer(code: StatusCode, text: String) -> Answer {
+    with_body(code, Full::new(Bytes::from(text)).boxed())
+}
+
+fn with_body(code: StatusCode, body: Body) -> Answer {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = code;
+    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    answer
+}
