@@ -35,10 +35,11 @@ async fn outage<P: Platform>(
     }
     assert_eq!(mesh.endpoints().await, before, "something was taken away during the outage");
     heal(&mut mesh.platform).await;
-    let healed = Instant::now();
     if writes == Writes::Afterwards {
         mesh.change().await;
     }
+    // Nothing can arrive before it is written.
+    let healed = Instant::now();
     mesh.changed(healed).await;
     mesh.registry_is("live").await;
     mesh.assert_unharmed(before).await;
