@@ -114,10 +114,9 @@ async fn a_rolling_restart_under_load_fails_no_request() {
     let server = cluster().await;
     let mut pods = VecDeque::new();
     let start = async |number: usize| (number, Backend::http("web").await);
-    let address = |backend: &Backend| -> SocketAddr { backend.address().parse().unwrap() };
     for number in 0..PODS {
         let pod = start(number).await;
-        endpoint(&server, number, address(&pod.1), true, false);
+        endpoint(&server, number, pod.1.socket(), true, false);
         pods.push_back(pod);
     }
     // The default protocol is TCP; the port's name says HTTP.
@@ -128,12 +127,12 @@ async fn a_rolling_restart_under_load_fails_no_request() {
     for round in 0..PODS / STEP {
         for number in (PODS + round * STEP..).take(STEP) {
             let pod = start(number).await;
-            endpoint(&server, number, address(&pod.1), false, false);
-            endpoint(&server, number, address(&pod.1), true, false);
+            endpoint(&server, number, pod.1.socket(), false, false);
+            endpoint(&server, number, pod.1.socket(), true, false);
             pods.push_back(pod);
         }
         let ended: Vec<_> = pods.drain(..STEP).collect();
-        ended.iter().for_each(|(number, pod)| endpoint(&server, *number, address(pod), false, true));
+        ended.iter().for_each(|(number, pod)| endpoint(&server, *number, pod.socket(), false, true));
         load.more(100).await;
         ended
             .iter()

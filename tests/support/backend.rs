@@ -117,11 +117,6 @@ impl Backend {
         Place::at(&self.address)
     }
 
-    /// Where it is: IP address and port, or a Unix socket.
-    pub(crate) fn address(&self) -> &str {
-        &self.address
-    }
-
     /// How many requests or connections it has answered.
     pub(crate) fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
