@@ -80,7 +80,7 @@ async fn attempts(
     sink: &SnapshotSink,
 ) -> Infallible {
     let (name, feed, reads) = (&*registered.name, &registered.feed, registered.intake.reads());
-    let (mut failures, mut said) = (0, None);
+    let (mut failures, mut failed) = (0, journal::Failed::default());
     loop {
         let (started, read) = (Instant::now(), reads.begin());
         let ended = tokio::select! {
@@ -92,14 +92,7 @@ async fn attempts(
         failures = if progress { 0 } else { failures + 1 };
         let waited = if progress { Duration::ZERO } else { waited(started.elapsed(), error.kind()) };
         let wait = jittered(back_off(failures, error.kind())).saturating_sub(waited);
-        let (text, retry_in_ms) = (error.chain(), wait.as_millis());
-        // What is wrong is said once, not with each attempt.
-        if progress || said.as_ref() != Some(&text) {
-            tracing::warn!(registry = name, error = text, retry_in_ms, "registry failed");
-        } else {
-            tracing::debug!(registry = name, error = text, retry_in_ms, "registry failed again");
-        }
-        said = Some(text);
+        failed.tell(name, error.chain(), progress, wait);
         feed.attempt_failed(error);
         tokio::time::sleep(wait).await;
     }
