@@ -37,7 +37,7 @@ pub const EXIT_INVALID: u8 = 2;
 
 /// Tells every Envoy of a mesh where its services are and how to reach them.
 ///
-/// pilot learns services from registries (files, and other platforms), and serves them to Envoy and to gRPC
+/// pilot learns services from registries (files, Consul, etcd, Kubernetes), and serves them to Envoy and to gRPC
 /// clients over xDS. pilot.toml says which registries, and where it listens. Without a command, pilot serves.
 ///
 /// Example: pilot check --config pilot.toml

@@ -80,7 +80,7 @@ async fn attempts(
     sink: &SnapshotSink,
 ) -> Infallible {
     let (name, feed, reads) = (&*registered.name, &registered.feed, registered.intake.reads());
-    let mut failures = 0;
+    let (mut failures, mut failed) = (0, journal::Failed::default());
     loop {
         let (started, read) = (Instant::now(), reads.begin());
         let ended = tokio::select! {
@@ -92,12 +92,7 @@ async fn attempts(
         failures = if progress { 0 } else { failures + 1 };
         let waited = if progress { Duration::ZERO } else { waited(started.elapsed(), error.kind()) };
         let wait = jittered(back_off(failures, error.kind())).saturating_sub(waited);
-        tracing::warn!(
-            registry = name,
-            error = error.chain(),
-            retry_in_ms = wait.as_millis(),
-            "registry failed"
-        );
+        failed.tell(name, error.chain(), progress, wait);
         feed.attempt_failed(error);
         tokio::time::sleep(wait).await;
     }

@@ -52,6 +52,18 @@ fn check_says_what_it_found() {
     assert_eq!((stderr(&output), output.status.code()), ("", Some(0)));
 }
 
+/// What `serve` would refuse is refused.
+#[test]
+fn check_says_that_nothing_can_be_kept_on_disk() {
+    let folder = folder(&format!("{CONFIG}[state]\ndir = \"services.toml\"\n"), SERVICES);
+    for verb in ["check", "serve"] {
+        let output = pilot(folder.path(), &[], &[verb]);
+        let shown = format!("{}{}", stdout(&output), stderr(&output));
+        assert!(shown.contains("state.dir") && shown.contains("expected a folder of pilot's own"), "{shown}");
+        assert_eq!(output.status.code(), Some(2), "{verb}");
+    }
+}
+
 #[test]
 fn check_shows_every_problem_as_a_table() {
     let folder =

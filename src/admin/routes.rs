@@ -83,7 +83,7 @@ impl Server {
         };
         let host = query.get("host").map(str::to_owned);
         self.large(move |admin| match host {
-            Some(host) => Ok(Reply::json(&ServiceReport::of(&mesh, &host)?)),
+            Some(host) => Ok(Reply::json(&ServiceReport::of(admin, &mesh, &host)?)),
             None => Ok(Reply::json(&ServicesReport::of(admin, &mesh))),
         })
         .await

@@ -1,13 +1,14 @@
 //! The services of the mesh: all in short, or one with its endpoints.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pilot_registry::{Address, Endpoint, Health, Labels, Locality, Port, Resolution, ServicePort};
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
 use super::reply::Failure;
-use crate::catalog::{CatalogService, Conflict, Opinion, Part};
+use crate::catalog::{CatalogService, Conflict, Known, Opinion, Origin, Part};
 use crate::mesh::Mesh;
 
 /// How many names are offered for one that is not known.
@@ -33,6 +34,12 @@ pub struct ServiceSummary {
     pub ports: Vec<ServicePort>,
     /// The registries that know it, preferred first.
     pub registries: Vec<String>,
+    /// How many endpoints the registries no longer say that are held back from disappearing, by registry.
+    #[serde(default)]
+    pub held: BTreeMap<String, usize>,
+    /// Of registries that have not answered, the last known good is served: the age in seconds, by registry.
+    #[serde(default)]
+    pub stale_seconds: BTreeMap<String, u64>,
     /// What they say differently of it.
     #[serde(default)]
     pub conflicts: Vec<ConflictReport>,
@@ -106,15 +113,16 @@ impl ServicesReport {
             let words: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
             (!words.is_empty()).then(|| (scope.to_string(), words))
         });
+        let (services, doubts) = (mesh.catalog.services(), Doubts::of(admin));
         Self {
             conflicts: conflicts.collect(),
-            services: mesh.catalog.services().iter().map(|service| ServiceSummary::of(service)).collect(),
+            services: services.iter().map(|service| ServiceSummary::of(service, &doubts)).collect(),
         }
     }
 }
 
 impl ServiceSummary {
-    fn of(service: &CatalogService) -> Self {
+    fn of(service: &CatalogService, doubts: &Doubts) -> Self {
         let mut health: BTreeMap<Health, usize> = BTreeMap::new();
         let used = instances(service).filter(|(.., shadowed_by)| shadowed_by.is_none());
         for (_, endpoint, _) in used {
@@ -125,6 +133,8 @@ impl ServiceSummary {
             aliases: service.aliases().iter().map(ToString::to_string).collect(),
             ports: service.ports().to_vec(),
             registries: service.parts().iter().map(|part| part.registry.to_string()).collect(),
+            held: doubts.held(service),
+            stale_seconds: doubts.stale(service),
             conflicts: service.conflicts().iter().map(ConflictReport::of).collect(),
             endpoints: health.values().sum(),
             health,
@@ -134,7 +144,7 @@ impl ServiceSummary {
 
 impl ServiceReport {
     /// The service of that name or alias.
-    pub(super) fn of(mesh: &Mesh, host: &str) -> Result<Self, Failure> {
+    pub(super) fn of(admin: &Admin, mesh: &Mesh, host: &str) -> Result<Self, Failure> {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let services = mesh.catalog.services();
         let by_alias =
@@ -145,7 +155,7 @@ impl ServiceReport {
         };
         let lead = service.lead();
         Ok(Self {
-            summary: ServiceSummary::of(service),
+            summary: ServiceSummary::of(service, &Doubts::of(admin)),
             namespace: lead.namespace.to_string(),
             resolution: lead.resolution,
             virtual_addresses: service.virtual_addresses().iter().map(ToString::to_string).collect(),
@@ -180,6 +190,38 @@ impl ConflictReport {
             said: conflict.said.clone(),
             message: conflict.to_string(),
         }
+    }
+}
+
+/// Where registries stand of which not all that is served is what they say now.
+struct Doubts(BTreeMap<Arc<str>, Known>);
+
+impl Doubts {
+    fn of(admin: &Admin) -> Self {
+        let doubtful = |known: &Known| known.held.is_some() || known.origin != Origin::Live;
+        let known = admin.world.registries().iter().filter_map(|registered| {
+            let known = registered.intake.standing().known.filter(doubtful)?;
+            Some((Arc::clone(&registered.name), known))
+        });
+        Self(known.collect())
+    }
+
+    fn held(&self, service: &CatalogService) -> BTreeMap<String, usize> {
+        let held = |part: &Part| {
+            let held = self.0.get(&part.registry)?.held.as_ref()?;
+            Some((part.registry.to_string(), *held.services.get(&part.service.host)?))
+        };
+        service.parts().iter().filter_map(held).collect()
+    }
+
+    fn stale(&self, service: &CatalogService) -> BTreeMap<String, u64> {
+        let stale = |part: &Part| match self.0.get(&part.registry)?.origin {
+            Origin::Disk { saved_at } => {
+                Some((part.registry.to_string(), saved_at.elapsed().unwrap_or_default().as_secs()))
+            }
+            Origin::Live => None,
+        };
+        service.parts().iter().filter_map(stale).collect()
     }
 }
 

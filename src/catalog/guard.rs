@@ -8,8 +8,8 @@
 //!
 //! Platforms answer with too little now and then: while they have no leader, after a restore, when a store is
 //! empty because it was started anew. So when a snapshot lacks more than a share of the endpoints of a service
-//! that is still there, or of the whole registry, the endpoints that are missing are kept beside what there is
-//! now. All else that the snapshot says counts at once. What is kept is let go
+//! that is still there, or of several services together, or when it is empty, the endpoints that are missing
+//! are kept beside what there is now, and so are the ports by which they were called. All else that the snapshot says counts at once. What is kept is let go
 //!
 //! - when a second complete read, a while later, lacks the same;
 //! - when it is back, or has been replaced;
@@ -17,8 +17,8 @@
 //! - when a person says so.
 //!
 //! A disappearance that comes in pieces is one: a snapshot is compared with what was there a short while
-//! before. What counts as lacking is in `lack.rs`: a deployment that replaces all endpoints lacks nothing, and
-//! neither does a registry that lost one service of many.
+//! before, in which the endpoints that are still there are as they were said to be last. What counts as lacking is in `lack.rs`: a deployment that replaces all endpoints lacks nothing, and
+//! neither does a registry of which one service was taken away and others are left.
 //!
 //! Time is a parameter. Nothing here has a clock or does IO.
 
@@ -153,10 +153,13 @@ impl Guard {
         let old = baseline.said.clone();
         let difference = Difference::between(&old.snapshot, snapshot, &mut baseline.findings);
         self.said = Said { snapshot: Arc::clone(snapshot), usable: difference.usable(old.usable) };
-        let confirmed = self.judge(settings, now, read, &difference, old.usable);
-        if let Some(baseline) = self.baseline.as_mut().filter(|_| difference.reallocated) {
-            let baseline = &mut baseline.said.snapshot;
-            *baseline = Arc::new(Snapshot::clone(baseline).reusing(snapshot));
+        let confirmed = self.judge(settings, now, read, &difference, &old);
+        if let Some(baseline) = self.baseline.as_mut() {
+            baseline.said.update(difference.updated());
+            if difference.reallocated {
+                let known = &mut baseline.said.snapshot;
+                *known = Arc::new(Snapshot::clone(known).reusing(snapshot));
+            }
         }
         self.accept(now, &confirmed);
         self.count();
@@ -207,16 +210,18 @@ impl Guard {
         now: Instant,
         read: u64,
         difference: &Difference<'_>,
-        of: usize,
+        baseline: &Said,
     ) -> Vec<Hostname> {
         let mut before = std::mem::take(&mut self.held);
         let mut confirmed = Vec::new();
-        let all = settings.is_mass(difference.lack(), of);
+        let all = self.lacks_all(settings, difference, baseline.usable);
         for change in difference.changes.iter().filter(|change| change.is_lacking()) {
             let Some(old) = change.old else { continue };
             let kept = before.remove(old.host.as_str());
             let alone = change.new.is_some() && settings.is_mass(change.lack(), lack::usable(old));
-            if kept.is_none() && !all && !alone {
+            // A service that is taken away goes at once, also when it was emptied first.
+            let begun = kept.is_some() && change.new.is_some();
+            if !begun && !all && !alone {
                 continue;
             }
             let Some(mut kept) = Kept::of(change, kept, settings.hold, now, read) else { continue };
@@ -230,6 +235,14 @@ impl Guard {
             self.held.insert(old.host.clone(), kept);
         }
         confirmed
+    }
+
+    /// Whether a mass is lacking of the registry as a whole: all there was, however little, or much of more
+    /// than one service. One service that is taken away is no trouble of the registry's.
+    fn lacks_all(&self, settings: GuardSettings, difference: &Difference<'_>, of: usize) -> bool {
+        let is_empty = of > 0 && self.said.snapshot.services().is_empty();
+        let is_wide = difference.lacking() > 1 || self.said.usable == 0;
+        is_empty || is_wide && settings.is_mass(difference.lack(), of)
     }
 
     fn let_go(&mut self, now: Instant, which: impl Fn(&Kept) -> bool) -> Option<Held> {
@@ -284,6 +297,22 @@ impl Baseline {
 }
 
 impl Said {
+    /// These services have become those, with the same hosts.
+    fn update(&mut self, mut updated: BTreeMap<&Hostname, Arc<Service>>) {
+        if updated.is_empty() {
+            return;
+        }
+        let mut services = self.snapshot.services().to_vec();
+        for service in &mut services {
+            if let Some(updated) = updated.remove(&service.host) {
+                self.usable = (self.usable + lack::usable(&updated)).saturating_sub(lack::usable(service));
+                *service = updated;
+            }
+        }
+        let snapshot = Snapshot::new(services).expect("hosts do not change");
+        self.snapshot = Arc::new(snapshot);
+    }
+
     fn of(services: Vec<Arc<Service>>) -> Self {
         let usable = services.iter().map(|service| lack::usable(service)).sum();
         let snapshot = Snapshot::new(services).expect("of each host one service was taken");

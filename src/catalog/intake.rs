@@ -214,6 +214,10 @@ impl Intake {
                 let hint = format!("pilot registries release {registry}");
                 tracing::warn!(registry, endpoints, services, hint, "mass disappearance is held back");
             }
+            (Some(before), Some(held)) if held.endpoints() > before.endpoints() => {
+                let (endpoints, services) = (held.endpoints(), held.services.len());
+                tracing::info!(registry, endpoints, services, "more of it is held back");
+            }
             (Some(_), None) => tracing::info!(registry, "nothing is held back any more"),
             (None, None) | (Some(_), Some(_)) => {}
         }

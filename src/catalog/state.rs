@@ -75,6 +75,23 @@ pub fn prepare(folder: &Path) -> io::Result<()> {
     tempfile::Builder::new().prefix(".probe-").tempfile_in(folder).map(drop)
 }
 
+/// Whether [`prepare`] is bound to fail, as far as can be told without making anything.
+///
+/// # Errors
+/// The folder, or the nearest one above it that is there, is none; or it is there and cannot be written in.
+pub fn probe(folder: &Path) -> io::Result<()> {
+    let there = folder.ancestors().find(|above| above.symlink_metadata().is_ok());
+    match there {
+        Some(there) if !there.is_dir() => {
+            Err(io::Error::new(ErrorKind::NotADirectory, format!("{} is not a folder", there.display())))
+        }
+        Some(there) if there == folder => {
+            tempfile::Builder::new().prefix(".probe-").tempfile_in(folder).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Store {
     /// The place in that folder for a registry of that name and kind. Larger files are refused.
     pub fn new(folder: impl Into<PathBuf>, registry: &str, kind: &'static str, max_bytes: u64) -> Self {

@@ -6,8 +6,9 @@ use pilot_registry::Locality;
 use serde::Serialize;
 
 use super::{EXIT_INVALID, Global, Output, Table};
+use crate::catalog::state::probe;
 use crate::catalog::{Catalog, Source};
-use crate::config::{Problem, Problems};
+use crate::config::{Loaded, Problem, Problems};
 use crate::mesh::{Mesh, MeshOptions};
 use crate::proxy::{ConfigSource, Role, Scope};
 use crate::registries::{self, Inspected};
@@ -58,7 +59,8 @@ fn report(global: &Global) -> Report {
     let (registries, problems, warnings) = match global.load_quietly() {
         Err(Problems(problems)) => (Vec::new(), problems, Vec::new()),
         Ok(loaded) => {
-            let (inspected, problems, sources) = registries::inspect(&loaded);
+            let (inspected, mut problems, sources) = registries::inspect(&loaded);
+            problems.extend(state_dir(&loaded));
             let mut warnings = loaded.warnings;
             warnings.extend(conflicts(&sources, (&loaded.config).into()));
             (inspected, problems, warnings)
@@ -66,6 +68,14 @@ fn report(global: &Global) -> Report {
     };
     let config = global.config.display().to_string();
     Report { ok: problems.is_empty(), config, registries, problems, warnings }
+}
+
+/// What would keep the last known good from being written.
+fn state_dir(loaded: &Loaded) -> Option<Problem> {
+    let dir = loaded.config.state.dir.as_ref()?;
+    let error = probe(dir).err()?;
+    let why = format!("{} cannot be written in ({error}): expected a folder of pilot's own", dir.display());
+    Some(loaded.origins.problem("state.dir", why))
 }
 
 /// What a router would be served with, and some service would not get.
@@ -101,16 +111,21 @@ impl Report {
         parts.join("\n")
     }
 
+    /// How many there are of what, where that is known.
+    fn contents(&self) -> Vec<String> {
+        let sum = |count: fn(&Inspected) -> Option<usize>| {
+            let known = self.registries.iter().filter_map(count);
+            known.fold(None, |sum, count| Some(sum.unwrap_or(0) + count))
+        };
+        let registries = counted(self.registries.len(), "registry", "registries");
+        let services = sum(|found| found.services).map(|known| counted(known, "service", "services"));
+        let endpoints = sum(|found| found.endpoints).map(|known| counted(known, "endpoint", "endpoints"));
+        std::iter::once(registries).chain(services).chain(endpoints).collect()
+    }
+
     fn verdict(&self) -> String {
-        let sum = |count: fn(&Inspected) -> Option<usize>| self.registries.iter().filter_map(count).sum();
         match self.problems.len() {
-            0 => format!(
-                "{} is in order: {}, {}, {}",
-                self.config,
-                counted(self.registries.len(), "registry", "registries"),
-                counted(sum(|found| found.services), "service", "services"),
-                counted(sum(|found| found.endpoints), "endpoint", "endpoints"),
-            ),
+            0 => format!("{} is in order: {}", self.config, self.contents().join(", ")),
             problems => {
                 format!("{} is not in order: {}", self.config, counted(problems, "problem", "problems"))
             }
@@ -151,5 +166,13 @@ mod tests {
                         remote    any   0         not looked at  not looked at\n\n\
                         pilot.toml is in order: 2 registries, 2 services, 2 endpoints";
         assert_eq!(shown, expected);
+    }
+    #[test]
+    fn what_is_not_known_is_not_counted() {
+        let [services, endpoints] = [None; 2];
+        let remote = Inspected { registry: "remote".into(), kind: "any", priority: 0, services, endpoints };
+        let (config, problems, warnings) = ("pilot.toml".to_owned(), Vec::new(), Vec::new());
+        let report = Report { ok: true, config, registries: vec![remote], problems, warnings };
+        assert_eq!(report.verdict(), "pilot.toml is in order: 1 registry");
     }
 }

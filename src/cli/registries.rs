@@ -125,7 +125,12 @@ fn notes_on(registry: &RegistryReport) -> Vec<String> {
     if let Some(held) = &registry.held {
         let services = held.services.iter().map(|(host, endpoints)| format!("{host} ({endpoints})"));
         let services: Vec<_> = services.collect();
-        notes.push(format!("held since {}: {}", held.since, services.join(", ")));
+        notes.push(format!(
+            "held since {}, until {} at the latest if it is live: {}",
+            held.since,
+            held.until,
+            services.join(", ")
+        ));
     }
     if let Some(error) = registry.disk.as_ref().and_then(|disk| disk.error.as_ref()) {
         notes.push(format!("last known good: {error}"));

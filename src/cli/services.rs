@@ -55,6 +55,10 @@ fn services(report: &ServicesReport) -> String {
         service.conflicts.iter().map(move |conflict| format!("{}: {}", service.host, conflict.message))
     });
     text.push_str(&listed("what registries disagree about", disputed));
+    let doubts = report.services.iter().flat_map(|service| {
+        doubts(service).into_iter().map(move |doubt| format!("{}: {doubt}", service.host))
+    });
+    text.push_str(&listed("what registries do not say now", doubts));
     for (scope, conflicts) in &report.conflicts {
         text.push_str(&format!("\nconflicts for {scope}:\n"));
         conflicts.iter().for_each(|conflict| text.push_str(&format!("  {conflict}\n")));
@@ -81,7 +85,17 @@ fn service(report: &ServiceReport) -> String {
     let conflicts = summary.conflicts.iter().map(|conflict| conflict.message.clone());
     let conflicts = listed("what registries disagree about", conflicts);
     let head = format!("{} ({}), {}", summary.host, word(&report.resolution), ports(&summary.ports));
-    format!("{head}\n\n{table}{conflicts}")
+    let doubts = listed("what registries do not say now", doubts(summary).into_iter());
+    format!("{head}\n\n{table}{conflicts}{doubts}")
+}
+
+/// What is served though no registry says it now.
+fn doubts(service: &ServiceSummary) -> Vec<String> {
+    let stale = service.stale_seconds.iter();
+    let stale = stale.map(|(registry, age)| format!("{registry} is stale: from disk, {age} s ago"));
+    let held = service.held.iter();
+    let held = held.map(|(registry, endpoints)| format!("{endpoints} held of {registry}"));
+    stale.chain(held).collect()
 }
 
 /// `east,west`, or `east,west (1 conflict)`.

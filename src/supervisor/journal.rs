@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pilot_registry::{Feed, RegistryHealth, Snapshot};
 
@@ -13,6 +14,26 @@ use pilot_registry::{Feed, RegistryHealth, Snapshot};
 struct Journal {
     skipped: Arc<BTreeMap<String, String>>,
     degraded: bool,
+}
+
+/// What was told of attempts that failed.
+#[derive(Default)]
+pub(super) struct Failed {
+    said: Option<String>,
+}
+
+impl Failed {
+    /// An attempt failed, after it had published something or not. What is wrong is said once, not with each
+    /// attempt.
+    pub(super) fn tell(&mut self, registry: &str, error: String, progress: bool, wait: Duration) {
+        let retry_in_ms = wait.as_millis();
+        if progress || self.said.as_ref() != Some(&error) {
+            tracing::warn!(registry, error, retry_in_ms, "registry failed");
+        } else {
+            tracing::debug!(registry, error, retry_in_ms, "registry failed again");
+        }
+        self.said = Some(error);
+    }
 }
 
 /// Follows a registry, for ever.
@@ -85,6 +106,27 @@ mod tests {
     fn fresh(written: &Written) -> Vec<String> {
         let bytes = std::mem::take(&mut *written.0.lock().unwrap());
         String::from_utf8(bytes).unwrap().lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_same_failure_is_told_once() {
+        let written = Written::default();
+        let writer = written.clone();
+        let format = tracing_subscriber::fmt().with_ansi(false).without_time().with_target(false);
+        let subscriber = format.with_writer(move || writer.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let mut failed = Failed::default();
+        let mut told = |error: &str, progress| {
+            failed.tell("east", error.to_owned(), progress, Duration::from_secs(1));
+            fresh(&written)
+        };
+        let refused = r#"WARN registry failed registry="east" error="refused" retry_in_ms=1000"#;
+        let denied = r#"WARN registry failed registry="east" error="denied" retry_in_ms=1000"#;
+        assert_eq!(told("refused", false), [refused]);
+        assert_eq!(told("refused", false), [""; 0]);
+        assert_eq!(told("denied", false), [denied]);
+        assert_eq!(told("denied", true), [denied], "it was in order meanwhile");
+        assert_eq!(told("denied", false), [""; 0]);
     }
 
     #[test]

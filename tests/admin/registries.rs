@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{ALLOW, HOST, ORIGIN};
 use http::{Method, Request, StatusCode};
 use http_body_util::Empty;
-use pilot::admin::{Failure, Readiness, RegistryReport, Released};
+use pilot::admin::{Failure, Readiness, RegistryReport, Released, ServiceReport, ServicesReport};
 use pilot::catalog::state::Store;
 use pilot::catalog::{Policy, StatePolicy};
 use pilot_registry::{RegistryError, Snapshot};
@@ -60,6 +60,10 @@ async fn what_is_held_is_shown_everywhere() {
     let held = report.held.unwrap();
     assert_eq!((held.endpoints, held.services.len(), held.services["s7.local"]), (20, 20, 1));
     assert!(held.since < held.until, "{held:?}");
+    let services: ServicesReport = pilot.get("/debug/services").await.json();
+    assert!(services.services.iter().all(|service| service.held == [("east".to_owned(), 1)].into()));
+    let service: ServiceReport = pilot.get("/debug/services?host=s7.local").await.json();
+    assert_eq!(service.summary.held, [("east".to_owned(), 1)].into());
     let metrics = pilot.get("/metrics").await.body;
     for line in [
         r#"pilot_registry_held_endpoints{registry="east"} 20"#,
@@ -134,6 +138,8 @@ async fn a_registry_that_is_served_from_disk_is_marked_stale_everywhere() {
     let report = until(&pilot, "from disk", |_| true).await;
     assert_eq!((report.origin.as_deref(), report.revision, report.services), (Some("disk"), None, 1));
     assert!(report.age_seconds.unwrap() >= 3_600.0 && report.disk.unwrap().saved_at.is_some());
+    let services: ServicesReport = pilot.get("/debug/services").await.json();
+    assert!(services.services[0].stale_seconds["east"] >= 3_600, "{services:?}");
     let metrics = pilot.get("/metrics").await.body;
     assert!(metrics.contains("pilot_registry_stale{registry=\"east\"} 1\n"), "{metrics}");
     assert!(metrics.contains("pilot_registry_data_age_seconds{registry=\"east\"} 36"), "{metrics}");
@@ -142,6 +148,8 @@ async fn a_registry_that_is_served_from_disk_is_marked_stale_everywhere() {
     let report = until(&pilot, "live", |report| report.health == "live").await;
     assert_eq!((report.origin.as_deref(), report.services), (Some("registry"), 2));
     assert_eq!(pilot.get("/readyz").await.body, "ready\n");
+    let services: ServicesReport = pilot.get("/debug/services").await.json();
+    assert!(services.services.iter().all(|service| service.stale_seconds.is_empty()), "{services:?}");
 }
 
 #[tokio::test]

@@ -231,6 +231,10 @@ async fn registries_are_shown_and_what_is_held_is_let_go() {
     assert_eq!(west[..6], ["west", "scripted", "1", "degraded", "registry", "1"]);
     assert_eq!(west[7..], ["1", "1", "-", "1"]);
     assert!(lines[4].starts_with("east: held since ") && lines[4].contains("s9.local (1)"), "{shown}");
+    assert!(lines[4].contains(", until 2"), "{shown}");
+    let services = ask(&pilot, &["services"]).await.stdout;
+    assert!(services.contains("\nwhat registries do not say now:\n"), "{services}");
+    assert!(services.contains("  s9.local: 1 held of east\n"), "{services}");
     assert!(
         lines[5].starts_with("west: denied since ") && lines[5].ends_with("the token was refused"),
         "{shown}"

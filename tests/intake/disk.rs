@@ -75,6 +75,19 @@ async fn a_registry_that_does_not_answer_is_served_from_disk_after_a_wait() {
     assert_eq!((loaded - started).as_secs(), 2);
 }
 
+/// Nobody is served without a registry whose last known good is there.
+#[tokio::test(start_paused = true)]
+async fn what_is_on_disk_comes_before_patience_ends() {
+    let folder = with(&snapshot([of("a.local", 0..20)]));
+    let started = Instant::now();
+    let patience = Some(Duration::from_secs(1));
+    let east = East::start(Policy { patience, ..keeping(folder.path()) });
+    east.until("settled", pilot::catalog::Standing::is_settled).await;
+    assert!(is_from_disk(&east.intake().standing().known.unwrap()));
+    assert_eq!(started.elapsed().as_secs(), 1);
+    assert!(!east.intake().standing().passed_over);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_registry_that_answers_is_not_served_from_disk() {
     let folder = with(&snapshot([of("a.local", 0..20)]));

@@ -137,6 +137,21 @@ async fn a_fault_that_the_adapter_cures_itself_is_trouble_too() {
     east.counts("").await;
 }
 
+/// One file of several is broken for as long as nobody mends it; the others are read as ever.
+#[tokio::test(start_paused = true)]
+async fn a_fault_beside_live_data_holds_nothing_for_ever() {
+    let mut east = East::start(Policy::default());
+    east.script.publish(snapshot([of("a.local", 0..20)])).await;
+    east.counts("a.local=20").await;
+    east.script.fault(RegistryError::malformed("b.toml")).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    east.script.publish(snapshot([of("a.local", 0..4)])).await;
+    let began = east.held(16).await;
+    timeout(DEADLINE, east.script.attempted(2)).await.unwrap();
+    let ended = east.counts("a.local=4").await;
+    assert_eq!((ended - began).as_secs(), 40);
+}
+
 #[tokio::test(start_paused = true)]
 async fn people_let_go_at_once() {
     let east = East::start(Policy::default());

@@ -1,10 +1,11 @@
 //! The guard's rules, told as stories. No clock runs: a story says what time it is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pilot::catalog::{Guard, GuardSettings};
-use pilot_registry::{Content, Health, Resolution, Service, Snapshot};
+use pilot_registry::{Content, Endpoint, Health, Resolution, Service, Snapshot};
 use pilot_registry_testkit::{service, snapshot, strategies};
 use proptest::prelude::*;
 use tokio::time::Instant;
@@ -251,11 +252,6 @@ fn what_no_longer_fits_a_service_is_not_held() {
     story.says(1, [of("a.local", 0..20)]);
     let dns = service("a.local").http(80).resolution(Resolution::Dns).build();
     assert_eq!(story.at(100).says(1, [dns]), "a.local=0");
-
-    let mut story = Story::new();
-    story.says(1, [of("a.local", 0..20)]);
-    let other_port = service("a.local").http(81).endpoint("10.0.0.1", 8080).build();
-    assert_eq!(story.at(100).says(1, [other_port]), "a.local=1");
 }
 
 /// Equal services that were read anew, as after a restart, are no change, and cost no comparison for ever.
@@ -299,7 +295,15 @@ proptest! {
             guard.publish(now, &Arc::new(next.clone()), 1);
             for service in next.services() {
                 let counts = guard.counts().get(service.host.as_str());
-                let has = |endpoint| counts.is_some_and(|counts| counts.endpoints.contains(endpoint));
+                // Ports by which it was called may have been kept.
+                let is_part = |endpoint: &Endpoint, whole: &Endpoint| {
+                    let ports: BTreeMap<_, _> = whole.ports.iter().chain(&endpoint.ports).collect();
+                    let grown = ports.into_iter().map(|(port, own)| (*port, *own)).collect();
+                    *whole == Endpoint { ports: grown, ..endpoint.clone() }
+                };
+                let has = |endpoint: &Endpoint| {
+                    counts.is_some_and(|counts| counts.endpoints.iter().any(|whole| is_part(endpoint, whole)))
+                };
                 prop_assert!(service.endpoints.iter().all(has), "{service:?} is not whole");
             }
             prop_assert_eq!(guard.held().is_none(), **guard.counts() == next);
@@ -343,4 +347,99 @@ fn a_port_that_a_service_loses_takes_no_endpoint_along() {
     assert_eq!(story.at(100).says(1, [of("a.local", 0..3)]), "a.local=20");
     let service = story.guard.counts().get("a.local").unwrap();
     assert!(service.endpoints.iter().filter(|it| it.health == Health::Healthy).count() == 3);
+}
+
+/// Instances with ports of their own, of which the lowest is the service's.
+fn dynamic(numbers: impl IntoIterator<Item = u32> + Clone) -> Arc<Service> {
+    let port = numbers.clone().into_iter().min().unwrap();
+    let instance = |service: pilot_registry_testkit::ServiceBuilder, own| service.endpoint("10.0.0.1", own);
+    numbers.into_iter().fold(service("a.local").http(port), instance).build()
+}
+
+#[test]
+fn a_port_that_moves_takes_no_endpoint_along() {
+    let mut story = Story::new();
+    let before = dynamic(21_001..21_025);
+    story.says(1, [before.clone()]);
+    assert_eq!(story.at(100).says(1, [dynamic(21_021..21_025)]), "a.local=24");
+    assert_eq!(story.held(), 20);
+    let counts = Arc::clone(story.guard.counts().get("a.local").unwrap());
+    for port in [21_001, 21_021].map(|port| pilot_registry::Port::try_from(port).unwrap()) {
+        assert!(counts.port(port).is_some(), "{:?}", counts.ports);
+        assert!(counts.endpoints.iter().all(|endpoint| endpoint.ports.contains_key(&port)), "{counts:?}");
+    }
+    assert_eq!(story.at(101).says(1, [dynamic(21_022..21_025)]), "a.local=24");
+    assert_eq!(story.at(102).says(1, [before.clone()]), "a.local=24");
+    assert_eq!((story.held(), story.guard.counts().get("a.local")), (0, Some(&before)));
+}
+
+/// Whoever drains first and then deregisters has said what they are doing.
+#[test]
+fn what_was_drained_and_then_goes_is_not_missed() {
+    for health in [Health::Unhealthy, Health::Draining] {
+        let drained = || {
+            let (gone, left) = (healthy_or("a.local", 0..20, health), of("a.local", 20..24));
+            let mut spec = Service::clone(&left).into_spec();
+            spec.endpoints.extend(gone.endpoints.iter().cloned());
+            Arc::new(Service::new(spec).unwrap())
+        };
+        let mut story = Story::new();
+        story.says(1, [of("a.local", 0..24), of("b.local", 0..200)]);
+        story.at(100).says(1, [drained(), of("b.local", 0..200)]);
+        assert_eq!(
+            story.at(101).says(1, [of("a.local", 20..24), of("b.local", 0..200)]),
+            "a.local=4 b.local=200"
+        );
+        // While something else is held, what it is compared with does not grow old.
+        let mut story = Story::new();
+        story.says(1, [of("a.local", 0..24), of("b.local", 0..200)]);
+        story.at(100).says(1, [of("a.local", 0..24), of("b.local", [])]);
+        story.at(110).says(1, [drained(), of("b.local", [])]);
+        assert_eq!(
+            story.at(120).says(1, [of("a.local", 20..24), of("b.local", [])]),
+            "a.local=4 b.local=200"
+        );
+    }
+}
+
+/// What is kept is kept as it was last, not as it was when it was first compared.
+#[test]
+fn what_is_kept_has_the_health_that_it_had_last() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..24)]);
+    story.at(100).says(1, [healthy_or("a.local", 0..24, Health::Warning)]);
+    assert_eq!(story.at(101).says(1, [of("a.local", 0..1)]), "a.local=24");
+    let service = story.guard.counts().get("a.local").unwrap();
+    assert_eq!(service.endpoints.iter().filter(|it| it.health == Health::Warning).count(), 23);
+}
+
+#[test]
+fn a_service_that_is_emptied_and_then_taken_away_goes_at_once() {
+    let mut story = Story::new();
+    let others = || [of("y.local", 0..24), of("z.local", 0..24)];
+    let with = |x: Arc<Service>| std::iter::once(x).chain(others());
+    story.says(1, with(of("x.local", 0..24)));
+    story.at(100);
+    for left in (1..24).rev() {
+        story.says(1, with(of("x.local", 0..left)));
+    }
+    assert_eq!(story.held(), 23, "so far it may be a platform in trouble");
+    assert_eq!(story.says(1, others()), "y.local=24 z.local=24");
+    assert_eq!(story.held(), 0);
+}
+
+#[test]
+fn the_larger_of_two_services_is_taken_away_at_once() {
+    let mut story = Story::new();
+    story.says(1, [of("x.local", 0..24), of("y.local", 0..12)]);
+    assert_eq!(story.at(100).says(1, [of("y.local", 0..12)]), "y.local=12");
+}
+
+/// However little there was: a store that was started anew has nothing at all.
+#[test]
+fn a_small_registry_that_is_suddenly_empty_keeps_everything() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..2), of("b.local", 2..3)]);
+    assert_eq!(story.at(100).says(1, []), "a.local=2 b.local=1");
+    assert_eq!(story.at(111).says(2, []), "", "and a second read confirms as ever");
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use pilot::catalog::state::{LoadError, Store, prepare};
+use pilot::catalog::state::{LoadError, Store, prepare, probe};
 use pilot_registry::Snapshot;
 use pilot_registry_testkit::{snapshot, strategies};
 use proptest::prelude::*;
@@ -221,4 +221,16 @@ fn a_folder_is_made_where_there_is_none() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     assert!(prepare(&file).is_err() && prepare(&file.join("under")).is_err());
+}
+
+#[test]
+fn a_probe_tells_what_cannot_be_and_makes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let inner: PathBuf = folder.path().join("a/b");
+    probe(&inner).unwrap();
+    probe(folder.path()).unwrap();
+    assert_eq!(names(&folder), [""; 0]);
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(probe(&file).is_err() && probe(&file.join("under")).is_err());
 }

@@ -3,12 +3,15 @@
 //! An endpoint is known by its address and ports. What counts is capacity: an endpoint that the platform
 //! itself calls unhealthy or draining is not missed, and one that is replaced by another is not either. So a
 //! deployment that exchanges all endpoints in one step lacks nothing.
+//!
+//! The older of two snapshots is brought up to date in what the newer one says of endpoints that are still
+//! there: one that is drained first and then goes is not missed, whenever it was last healthy.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pilot_registry::{Endpoint, Health, Hostname, Resolution, Service, Snapshot};
+use pilot_registry::{Address, Endpoint, Health, Hostname, Port, Resolution, Service, ServicePort, Snapshot};
 
 /// A service that two snapshots differ in.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(super) struct Change<'a> {
     pub(super) missing: usize,
     /// Endpoints that can serve and were not there.
     pub(super) gained: usize,
+    /// What it was, with what is said now of the endpoints that are still there; `None` = the same.
+    pub(super) updated: Option<Arc<Service>>,
 }
 
 /// What two snapshots differ in.
@@ -64,6 +69,7 @@ impl<'a> Difference<'a> {
                         new: None,
                         missing: usable(was),
                         gained: 0,
+                        updated: None,
                     });
                     old = olds;
                 }
@@ -73,6 +79,7 @@ impl<'a> Difference<'a> {
                         new: Some(is),
                         missing: 0,
                         gained: usable(is),
+                        updated: None,
                     });
                     new = news;
                 }
@@ -84,8 +91,8 @@ impl<'a> Difference<'a> {
 
     fn changed(&mut self, was: &'a Arc<Service>, is: &'a Arc<Service>, findings: &mut Findings) {
         let known = findings.0.get(&is.host).filter(|known| Arc::ptr_eq(&known.of, is));
-        let (missing, gained) = match known {
-            Some(known) => (known.missing, known.gained),
+        let (missing, gained, updated) = match known {
+            Some(known) => (known.missing, known.gained, None),
             None if was == is => {
                 self.reallocated = true;
                 return;
@@ -94,16 +101,27 @@ impl<'a> Difference<'a> {
                 let usable = |of: Vec<&Endpoint>| of.into_iter().filter(|it| serves(it)).count();
                 let (missing, gained) = (usable(missing(was, is)), usable(missing(is, was)));
                 findings.0.insert(is.host.clone(), Finding { of: Arc::clone(is), missing, gained });
-                (missing, gained)
+                (missing, gained, updated(was, is))
             }
         };
-        self.changes.push(Change { old: Some(was), new: Some(is), missing, gained });
+        self.changes.push(Change { old: Some(was), new: Some(is), missing, gained, updated });
     }
 
     /// How many endpoints the newer snapshot lacks, all services together.
     pub(super) fn lack(&self) -> usize {
         let sum = |count: fn(&Change<'_>) -> usize| self.changes.iter().map(count).sum::<usize>();
         sum(|change| change.missing).saturating_sub(sum(|change| change.gained))
+    }
+
+    /// How many services lack endpoints.
+    pub(super) fn lacking(&self) -> usize {
+        self.changes.iter().filter(|change| change.lack() > 0).count()
+    }
+
+    /// The older snapshot's services as the newer one shows them, those of them that differ, by host.
+    pub(super) fn updated(&self) -> BTreeMap<&'a Hostname, Arc<Service>> {
+        let updated = |change: &Change<'a>| Some((&change.old?.host, Arc::clone(change.updated.as_ref()?)));
+        self.changes.iter().filter_map(updated).collect()
     }
 
     /// How many endpoints the newer snapshot has that can serve, if the older one has that many.
@@ -126,30 +144,115 @@ impl Change<'_> {
         self.old.is_some() && (self.new.is_none() || self.lack() > 0)
     }
 
-    /// The service as it is with the endpoints that it lacks, and those; `None` where they would make no
-    /// sense in it, because it has been defined anew.
+    /// The service as it is with the endpoints that it lacks and that could serve, and those; `None` where
+    /// they would make no sense in it, because it is resolved in another way.
     pub(super) fn whole(&self) -> Option<(Arc<Service>, Vec<Endpoint>)> {
         let old = self.old?;
-        let Some(new) = self.new else { return Some((Arc::clone(old), old.endpoints.clone())) };
+        let Some(new) = self.new else {
+            let mut spec = Service::clone(old).into_spec();
+            spec.endpoints.retain(serves);
+            let kept = spec.endpoints.clone();
+            return Service::new(spec).ok().map(|service| (Arc::new(service), kept));
+        };
         if old.resolution != new.resolution {
             return None;
         }
-        let mut kept: Vec<Endpoint> = missing(old, new).into_iter().cloned().collect();
-        kept.iter_mut().for_each(|endpoint| endpoint.ports.retain(|port, _| new.port(*port).is_some()));
-        // Without the ports that the service no longer has, it may be one that is there.
-        let is_there = |endpoint: &Endpoint| {
-            new.endpoints
-                .iter()
-                .any(|other| other.address == endpoint.address && other.ports == endpoint.ports)
-        };
-        kept.retain(|endpoint| !endpoint.ports.is_empty() && !is_there(endpoint));
+        let mut spec = Service::clone(new).into_spec();
+        let there = Instances::of(new);
+        let mut kept = Vec::new();
+        for endpoint in missing(old, new).into_iter().filter(|endpoint| serves(endpoint)) {
+            let (lost, is_there) = (has_no_port_of(endpoint, new), there.find(endpoint));
+            match is_there {
+                Some(at) if lost => spec.endpoints[at].ports.extend(&endpoint.ports),
+                Some(_) => {}
+                None => kept.push(if lost { moved(endpoint, old, new) } else { trimmed(endpoint, new) }),
+            }
+        }
+        kept.retain(|endpoint| there.find(endpoint).is_none());
         if kept.is_empty() {
             return None;
         }
-        let mut spec = Service::clone(new).into_spec();
         spec.endpoints.extend_from_slice(&kept);
+        put_back(&mut spec.ports, old, &spec.endpoints);
         Service::new(spec).ok().map(|service| (Arc::new(service), kept))
     }
+}
+
+/// A service's endpoints by address and one of their own ports: where they are, whatever clients call them by.
+struct Instances<'a> {
+    endpoints: &'a [Endpoint],
+    by_place: BTreeMap<(&'a Address, Port), usize>,
+}
+
+impl<'a> Instances<'a> {
+    fn of(service: &'a Service) -> Self {
+        let endpoints = service.endpoints.as_slice();
+        let places = |(at, endpoint): (usize, &'a Endpoint)| {
+            endpoint.ports.values().map(move |own| ((&endpoint.address, *own), at))
+        };
+        Self { endpoints, by_place: endpoints.iter().enumerate().flat_map(places).collect() }
+    }
+
+    /// The index of one that listens where this one does.
+    fn find(&self, endpoint: &Endpoint) -> Option<usize> {
+        let first = endpoint.ports.values().next()?;
+        let at = *self.by_place.get(&(&endpoint.address, *first))?;
+        let own = &self.endpoints[at].ports;
+        endpoint.ports.values().all(|port| own.values().any(|own| own == port)).then_some(at)
+    }
+}
+
+/// Whether the service no longer has any port by which this endpoint was called.
+fn has_no_port_of(endpoint: &Endpoint, service: &Service) -> bool {
+    endpoint.ports.keys().all(|port| service.port(*port).is_none())
+}
+
+/// Without the ports that the service no longer has.
+fn trimmed(endpoint: &Endpoint, service: &Service) -> Endpoint {
+    let mut endpoint = endpoint.clone();
+    endpoint.ports.retain(|port, _| service.port(*port).is_some());
+    endpoint
+}
+
+/// An endpoint whose ports the service has no longer is called by the old ones; by the new one as well, where
+/// there is no doubt which that is.
+fn moved(endpoint: &Endpoint, old: &Service, new: &Service) -> Endpoint {
+    let mut endpoint = endpoint.clone();
+    if let ([_], [port], Some(own)) = (&*old.ports, &*new.ports, endpoint.ports.values().next().copied()) {
+        endpoint.ports.insert(port.number, own);
+    }
+    endpoint
+}
+
+/// The old service's ports by which these endpoints are called join those that there are.
+fn put_back(ports: &mut Vec<ServicePort>, old: &Service, endpoints: &[Endpoint]) {
+    let called: BTreeSet<Port> =
+        endpoints.iter().flat_map(|endpoint| endpoint.ports.keys().copied()).collect();
+    for port in old.ports.iter().filter(|port| called.contains(&port.number)) {
+        if ports.iter().any(|other| other.number == port.number) {
+            continue;
+        }
+        let mut port = port.clone();
+        // Its name may have moved on to the port that has taken its place.
+        while ports.iter().any(|other| other.name == port.name) {
+            port.name = format!("{}-{}", port.name, port.number);
+        }
+        ports.push(port);
+    }
+}
+
+/// A service with what another one says of the endpoints that both have; `None` = that is the same.
+fn updated(was: &Arc<Service>, is: &Arc<Service>) -> Option<Arc<Service>> {
+    let there = Instances::of(is);
+    let mut spec = Service::clone(was).into_spec();
+    for endpoint in &mut spec.endpoints {
+        if let Some(at) = there.find(endpoint) {
+            let ports = std::mem::take(&mut endpoint.ports);
+            *endpoint = Endpoint { ports, ..is.endpoints[at].clone() };
+        }
+    }
+    let updated = Service::new(spec).ok().filter(|updated| *updated != **was)?;
+    Some(if updated == **is { Arc::clone(is) } else { Arc::new(updated) })
 }
 
 /// How many endpoints can serve. A service that needs none to be reached counts as one.

@@ -36,13 +36,15 @@ impl Intake {
             let mut next = self.take(feed, now);
             if self.0.standing.borrow().known.is_none() {
                 let failed = matches!(feed.health(), RegistryHealth::Degraded(_));
+                // What is on disk is looked at before others are served without the registry.
+                let patience = self.0.policy.patience.unwrap_or(Duration::MAX);
                 match load {
-                    Some(state) if failed || started + state.wait <= now => {
+                    Some(state) if failed || started + state.wait.min(patience) <= now => {
                         load = None;
                         self.load(state, feed).await;
                         continue;
                     }
-                    Some(state) => next = earlier(next, started + state.wait),
+                    Some(state) => next = earlier(next, started + state.wait.min(patience)),
                     None => {}
                 }
                 next = self.pass_over(started, now, next);
@@ -65,7 +67,7 @@ impl Intake {
         if before != course.seen {
             course.guard.publish(now, &value, read);
         }
-        let live = matches!(health, RegistryHealth::Live);
+        let live = is_current(&health, checked);
         let was_live = std::mem::replace(&mut course.was_live, live);
         if live && !was_live {
             course.guard.recover(now);
@@ -202,6 +204,16 @@ impl Intake {
                 disk.error = Some(error);
             }
         }
+    }
+}
+
+/// Whether what the platform said then is what it says now. Trouble that was there before concerns something
+/// else than what has been said since: one file of several, one service of many.
+fn is_current(health: &RegistryHealth, checked: Instant) -> bool {
+    match health {
+        RegistryHealth::Live => true,
+        RegistryHealth::Degraded(trouble) => trouble.since < checked,
+        RegistryHealth::Connecting => false,
     }
 }
 
