@@ -12,10 +12,14 @@ class Backend(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         body = f"{name}\n".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        try:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        except (BrokenPipeError, ConnectionResetError):
+            # Whoever has asked has hung up. That is their right.
+            self.close_connection = True
 
     def log_message(self, *_):
         pass

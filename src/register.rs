@@ -3,7 +3,7 @@
 //! ```text
 //!  check ── verdicts ──► standing ──► condition ──► keep ──► Registrar::keep    back-off between attempts
 //!  stages (serving, draining, gone) ─────┘            └────► written ──► journal
-//!                                                                └─────► drained? ──► Registrar::remove
+//!                                                                └─────► drained? ──► Registrar::leave
 //! ```
 //!
 //! [`register`] is all of it: it knows no command line and prints nothing but the log. Who starts the
@@ -17,6 +17,7 @@ pub mod identity;
 mod journal;
 mod keep;
 mod process;
+mod watchdog;
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -93,10 +94,10 @@ pub async fn register(registrar: &dyn Registrar, plan: &Plan, stages: watch::Rec
             () = lived => {}
         }
     }
-    // Nobody keeps it any more: what is removed now stays so.
-    let removed = removed(registrar, &plan.registration).await;
-    journal::left(&plan.registration, &removed);
-    removed
+    // Nobody keeps it any more.
+    let left = left(registrar, &plan.registration).await;
+    journal::left(&plan.registration, &left);
+    left
 }
 
 /// Lasts until the instance is to be removed.
@@ -145,12 +146,11 @@ async fn drained(plan: &Plan, condition: &watch::Sender<Health>, written: &watch
     // Where nobody was told, nobody stops sending, however long one waits.
 }
 
-/// Removes the instance, also from a registry that is just coming back.
-async fn removed(registrar: &dyn Registrar, registration: &Registration) -> Farewell {
+/// Takes the instance away, also from a registry that is just coming back.
+async fn left(registrar: &dyn Registrar, registration: &Registration) -> Farewell {
     let deadline = Instant::now() + FAREWELL;
     loop {
-        let (service, id) = (&registration.service, &registration.id);
-        let error = match timeout_at(deadline, registrar.remove(service, id)).await {
+        let error = match timeout_at(deadline, registrar.leave(registration)).await {
             Ok(Ok(true)) => return Farewell::Removed,
             Ok(Ok(false)) => return Farewell::NotThere,
             Ok(Err(error)) => error,

@@ -127,8 +127,15 @@ async fn enter(shell: &mut Shell, line: &str, shown: Option<&str>) {
     if serves || line.ends_with(" &") {
         return shell.spawn(line);
     }
+    if line == "kill $(jobs -p)" {
+        // Those that the page has started with "&" came after the registry and before pilot.
+        return (1..=3).for_each(|n| shell.interrupt(n));
+    }
     let ends = line == "pilot registries";
     if ends {
+        // What the page has made so far is in order: nothing is claimed twice.
+        let services = shell.succeeds("pilot services");
+        assert!(!services.contains("claimed"), "{services}");
         // The page says so above this line.
         shell.interrupt(0);
     }

@@ -52,5 +52,8 @@ on_every_registry! {
     a_signal_reaches_the_command_when_it_has_drained
     a_second_signal_ends_at_once
     instances_on_one_machine_do_not_disturb_each_other
+    the_command_ends_when_pilot_is_killed
+    the_end_of_one_of_two_with_the_same_id_leaves_the_other
+    what_is_deregistered_while_it_lives_comes_back
     once_is_for_good
 }

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Registers two services in the Consul on this machine: reviews with two instances, ratings with one.
+# Clients call both at port 9080 (service_port), wherever the instances listen.
 # Consul asks each of them every second whether it still answers.
 set -eu
 
@@ -12,7 +13,7 @@ register() {
   "ID": "$2",
   "Address": "127.0.0.1",
   "Port": $3,
-  "Meta": { "protocol": "http" },
+  "Meta": { "protocol": "http", "service_port": "9080" },
   "Check": { "HTTP": "http://127.0.0.1:$3/", "Interval": "1s", "Timeout": "1s" }
 }
 JSON

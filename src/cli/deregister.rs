@@ -10,7 +10,7 @@ use crate::{register, registries};
 /// Take an instance of a service out of a registry
 ///
 /// For what `pilot register --once` has written, and for what was left behind. An instance whose `pilot
-/// register` still runs may come back: end that instead.
+/// register` still runs comes back: end that instead.
 ///
 /// In Consul an instance belongs to the agent with which it was registered: only that one removes it.
 ///

@@ -28,7 +28,11 @@ use crate::registries::{self, ConfiguredRegistrar};
 ///
 /// With a command after --, that is started, registered while it runs, and removed at once when it ends. A
 /// signal reaches it only after the instance has drained and is removed. It has a process group of its own and
-/// cannot read from the terminal.
+/// cannot read from the terminal. When pilot is killed (kill -9), the command gets SIGTERM, and SIGKILL ten
+/// seconds later.
+///
+/// An id is one instance: on etcd, of two that run with the same id the one that was started last is
+/// registered, and the other waits until that one is gone.
 ///
 /// With --once the instance is written and stays until `pilot deregister`, whatever becomes of it.
 ///

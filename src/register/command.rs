@@ -6,10 +6,16 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 
 use super::process::Process;
+use super::watchdog::Watchdog;
 
-/// A running program. It is killed, with its process group, when this is dropped.
+/// A running program. It is killed, with its process group, when this is dropped, and ended also when we are
+/// killed ourselves.
 #[derive(Debug)]
-pub struct Command(Process);
+pub struct Command {
+    process: Process,
+    /// Where it could be started.
+    watchdog: Option<Watchdog>,
+}
 
 /// A signal that asks a program to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +41,15 @@ impl Command {
             // The terminal would stop it (SIGTTIN): it is no longer in the foreground.
             command.stdin(Stdio::null());
         }
-        Process::spawn(&mut command).map(Self)
+        let process = Process::spawn(&mut command)?;
+        let watchdog = process.running().and_then(|group| {
+            let started = Watchdog::of(group);
+            if let Err(error) = &started {
+                tracing::warn!(%error, "nobody ends the command when pilot is killed: sh cannot be started");
+            }
+            started.ok()
+        });
+        Ok(Self { process, watchdog })
     }
 
     /// Waits until it has ended. May be dropped and called again.
@@ -43,12 +57,15 @@ impl Command {
     /// # Errors
     /// The system does not tell.
     pub async fn ended(&mut self) -> io::Result<ExitStatus> {
-        self.0.wait().await
+        let status = self.process.wait().await?;
+        // Its process group may soon be another's.
+        self.watchdog = None;
+        Ok(status)
     }
 
     /// Asks it to end.
     pub fn signal(&self, signal: Signal) {
-        self.0.signal(match signal {
+        self.process.signal(match signal {
             Signal::Interrupt => rustix::process::Signal::INT,
             Signal::Terminate => rustix::process::Signal::TERM,
             Signal::HangUp => rustix::process::Signal::HUP,

@@ -1,4 +1,5 @@
-//! A child process with a process group of its own, which does not outlive its owner.
+//! A child process with a process group of its own, which does not outlive the value that owns it. What
+//! becomes of it when we are killed ourselves is the business of [`Watchdog`](super::watchdog::Watchdog).
 
 use std::io;
 use std::process::ExitStatus;
@@ -40,7 +41,7 @@ impl Process {
     }
 
     /// Its id, until it has been waited for: so long nobody else has it.
-    fn running(&self) -> Option<Pid> {
+    pub(super) fn running(&self) -> Option<Pid> {
         self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
     }
 }

@@ -1,6 +1,7 @@
 //! What holds on every kind of registry.
 
 use std::fs;
+use std::path::Path;
 
 use pilot_registry::Health::{Draining, Healthy, Unhealthy};
 
@@ -131,12 +132,66 @@ pub(crate) async fn a_second_signal_ends_at_once(mut bench: Bench) {
     bench.sees(&[(8081, Draining)]).await;
     register.signal("TERM");
     assert_eq!(register.ended().await.code(), Some(1));
-    let process = format!("/proc/{}", fs::read_to_string(&pid).unwrap().trim());
+    is_gone(&pid).await;
+}
+
+/// Waits until the process whose id is in that file is gone.
+async fn is_gone(pid: &Path) {
+    let process = format!("/proc/{}", fs::read_to_string(pid).unwrap().trim());
     until("the command is gone too", async || {
         let status = fs::read_to_string(format!("{process}/stat")).unwrap_or_default();
         holds(status.is_empty() || status.contains(") Z "), status)
     })
     .await;
+}
+
+pub(crate) async fn the_command_ends_when_pilot_is_killed(mut bench: Bench) {
+    let (pid, told) = (bench.file("pid"), bench.file("told"));
+    // It is asked, before it is killed: the shell ends only when its sleep, in the same group, has.
+    let command = format!(
+        "trap 'touch \"{}\"; exit 3' TERM; echo $$ > '{}'; while :; do sleep 0.05; done",
+        told.display(),
+        pid.display()
+    );
+    let mut register = bench.register(8081, &["--ttl", "2s", "--", "sh", "-c", &command]);
+    bench.sees(&[(8081, Healthy)]).await;
+    until("the command runs", async || holds(pid.exists(), "no")).await;
+    register.kill();
+    is_gone(&pid).await;
+    assert!(told.exists());
+}
+
+/// Waits until what was in the registry before this call has been seen: another instance comes after it.
+async fn still_sees_healthy(bench: &mut Bench) {
+    let mut marker = bench.register(8099, &["--drain-time", "0s"]);
+    bench.sees(&[(8081, Healthy), (8099, Healthy)]).await;
+    marker.signal("TERM");
+    assert_eq!(marker.ended().await.code(), Some(0));
+    bench.sees(&[(8081, Healthy)]).await;
+}
+
+pub(crate) async fn the_end_of_one_of_two_with_the_same_id_leaves_the_other(mut bench: Bench) {
+    let same = ["--id", "one", "--ttl", "2s", "--drain-time", "0s"];
+    let mut first = bench.register(8081, &same);
+    bench.sees(&[(8081, Healthy)]).await;
+    let mut second = bench.register(8081, &same);
+    until("the second is registered", async || {
+        holds(second.output().matches("registered").count() >= 1, second.output())
+    })
+    .await;
+    first.signal("TERM");
+    assert_eq!(first.ended().await.code(), Some(0));
+    still_sees_healthy(&mut bench).await;
+    second.assert_alive();
+}
+
+pub(crate) async fn what_is_deregistered_while_it_lives_comes_back(mut bench: Bench) {
+    let mut register = bench.register(8081, &["--id", "one", "--ttl", "2s"]);
+    bench.sees(&[(8081, Healthy)]).await;
+    let output = bench.run(&["deregister", "--service", SERVICE, "--id", "one"]);
+    assert!(output.status.success(), "{output:?}");
+    still_sees_healthy(&mut bench).await;
+    register.assert_alive();
 }
 
 pub(crate) async fn instances_on_one_machine_do_not_disturb_each_other(mut bench: Bench) {

@@ -2,9 +2,10 @@
 
 mod ports;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use pilot_registry::{Address, Endpoint, Hostname, Port, Service, ServicePort, ServiceSpec};
+use pilot_registry::{Address, Endpoint, Health, Hostname, Port, Service, ServicePort, ServiceSpec, Weight};
 
 use crate::document::{Description, Instance};
 
@@ -67,24 +68,42 @@ fn build(
 /// Where an endpoint is reached.
 type At = (Address, BTreeMap<Port, Port>);
 
-/// Two instances at one place that say different things cannot both be meant: the first in order of ids is.
+/// Two instances at one place that say different things cannot both be meant. The healthiest is, then the
+/// one with the most weight, then the first in order of ids: what was left behind under another id does not
+/// hide the one that lives.
 fn leave_out_doubles(endpoints: &mut BTreeMap<&str, Endpoint>, left_out: &mut Vec<LeftOut>) {
-    let mut seen: BTreeMap<At, (&str, Endpoint)> = BTreeMap::new();
-    endpoints.retain(|id, endpoint| {
-        let place = (endpoint.address.clone(), endpoint.ports.clone());
-        match seen.get(&place) {
-            Some((first, other)) if other != endpoint => {
-                let why = format!("instance {first:?} is at the same address and ports, and says otherwise");
-                left_out.push(((*id).to_owned(), why));
-                false
-            }
-            Some(_) => true,
-            None => {
-                seen.insert(place, (id, endpoint.clone()));
-                true
-            }
+    let mut best: BTreeMap<At, (&str, Endpoint)> = BTreeMap::new();
+    for (id, endpoint) in &*endpoints {
+        let known = best.entry(at(endpoint)).or_insert_with(|| (*id, endpoint.clone()));
+        if rank(endpoint) < rank(&known.1) {
+            *known = (*id, endpoint.clone());
         }
+    }
+    endpoints.retain(|id, endpoint| {
+        let (kept, other) = &best[&at(endpoint)];
+        if other == endpoint {
+            return true;
+        }
+        let why = format!("instance {kept:?} is at the same address and ports, and says otherwise");
+        left_out.push(((*id).to_owned(), why));
+        false
     });
+}
+
+fn at(endpoint: &Endpoint) -> At {
+    (endpoint.address.clone(), endpoint.ports.clone())
+}
+
+/// The smaller, the better.
+fn rank(endpoint: &Endpoint) -> (u8, Reverse<Weight>) {
+    let health = match endpoint.health {
+        Health::Healthy => 0,
+        Health::Warning => 1,
+        Health::Unknown => 2,
+        Health::Draining => 3,
+        Health::Unhealthy => 4,
+    };
+    (health, Reverse(endpoint.weight))
 }
 
 fn described(host: &Hostname, description: &Description) -> ServiceSpec {

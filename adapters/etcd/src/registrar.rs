@@ -1,18 +1,26 @@
 //! The writing side: an instance under a lease, so that a crash takes away exactly that instance.
+//!
+//! The lease also tells whose the key is. Whoever registers an id first, or anew, takes the key; whoever has
+//! lost it to another process waits until it is free, and takes nothing of that one's with it.
+
+mod lease;
+mod leases;
 
 use std::convert::Infallible;
 use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
-use etcd_client::{LeaseKeepAliveStream, LeaseKeeper, PutOptions};
+use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp};
 use pilot_registry::{ConfigError, Health, Hostname, Registrar, Registration, RegistryError};
 use tokio::sync::watch;
-use tokio::time::{Duration, MissedTickBehavior, interval};
+use tokio::time::Duration;
 
 use crate::Config;
 use crate::connection::Connection;
 use crate::document::Instance;
 use crate::keys::Keys;
+use lease::Lease;
+use leases::Leases;
 
 /// Registers instances in etcd. Made by [`crate::registrar`].
 #[derive(Debug)]
@@ -20,12 +28,14 @@ pub struct EtcdRegistrar {
     config: Config,
     keys: Keys,
     turn: AtomicUsize,
+    /// Those under which this registrar may have written.
+    leases: Leases,
 }
 
 impl EtcdRegistrar {
     pub(crate) fn new(config: Config) -> Self {
         let keys = Keys::new(&config.prefix);
-        Self { config, keys, turn: AtomicUsize::new(0) }
+        Self { config, keys, turn: AtomicUsize::new(0), leases: Leases::default() }
     }
 
     async fn connect(&self) -> Result<Connection, RegistryError> {
@@ -43,7 +53,8 @@ impl EtcdRegistrar {
         Ok(self.keys.instance(&host, id))
     }
 
-    /// Writes the instance; `lease` 0 is for good.
+    /// Writes the instance under a lease. The first time it is taken from whoever has it; after that only
+    /// from ourselves.
     async fn put(
         &self,
         connection: &Connection,
@@ -51,12 +62,90 @@ impl EtcdRegistrar {
         health: Health,
         lease: i64,
     ) -> Result<(), RegistryError> {
+        const DOING: &str = "registering in etcd";
         let key = self.key(&registration.service, &registration.id).map_err(refused)?;
-        let instance = serde_json::to_vec(&Instance::of(registration, health));
-        let value = instance.expect("strings, numbers and maps with text keys are JSON");
-        let put = PutOptions::new().with_lease(lease);
-        connection.answer("registering in etcd", connection.kv().put(key, value, Some(put))).await.map(drop)
+        let put = TxnOp::put(key.as_str(), value(registration, health), Some(under(lease)));
+        let mut condition = Vec::new();
+        if self.leases.has_written(&key) {
+            let found = Found::at(connection, &key).await?;
+            if found.lease.is_some_and(|holder| !self.leases.contains(&key, holder)) {
+                return Err(taken(connection, &key));
+            }
+            condition.push(Compare::mod_revision(key.as_str(), CompareOp::Equal, found.revision));
+        }
+        let write = Txn::new().when(condition).and_then([put]);
+        if !connection.answer(DOING, connection.kv().txn(write)).await?.succeeded() {
+            return Err(taken(connection, &key));
+        }
+        self.leases.written(&key, lease);
+        Ok(())
     }
+
+    /// Keeps the lease alive, and sees that the key is under it, until the condition changes.
+    async fn hold(
+        lease: &mut Lease<'_>,
+        key: &str,
+        condition: &mut watch::Receiver<Health>,
+        is_followed: &mut bool,
+    ) -> Result<(), RegistryError> {
+        loop {
+            tokio::select! {
+                changed = condition.changed(), if *is_followed => match changed {
+                    Ok(()) => return Ok(()),
+                    // Nobody changes it any more once its sender is gone.
+                    Err(_) => *is_followed = false,
+                },
+                () = lease.tick() => {
+                    lease.keep_alive().await?;
+                    // A lease that lives does not say that the key does.
+                    still_held(lease.connection, key, lease.id).await?;
+                }
+            }
+        }
+    }
+}
+
+/// Whether the key is still there, and still under that lease.
+async fn still_held(connection: &Connection, key: &str, lease: i64) -> Result<(), RegistryError> {
+    match Found::at(connection, key).await?.lease {
+        Some(holder) if holder == lease => Ok(()),
+        Some(_) => Err(taken(connection, key)),
+        None => {
+            let why = format!("somebody has deleted {key} in etcd at {}", connection.endpoint);
+            Err(RegistryError::unavailable(why))
+        }
+    }
+}
+
+/// Under which lease a key is, if it is there, and the revision of its last change.
+struct Found {
+    lease: Option<i64>,
+    revision: i64,
+}
+
+impl Found {
+    async fn at(connection: &Connection, key: &str) -> Result<Self, RegistryError> {
+        let read = connection.answer("asking etcd who holds the key", connection.kv().get(key, None)).await?;
+        let found = read.kvs().first();
+        let revision = found.map_or(0, etcd_client::KeyValue::mod_revision);
+        Ok(Self { lease: found.map(etcd_client::KeyValue::lease), revision })
+    }
+}
+
+fn value(registration: &Registration, health: Health) -> Vec<u8> {
+    let instance = serde_json::to_vec(&Instance::of(registration, health));
+    instance.expect("strings, numbers and maps with text keys are JSON")
+}
+
+fn under(lease: i64) -> PutOptions {
+    PutOptions::new().with_lease(lease)
+}
+
+fn taken(connection: &Connection, key: &str) -> RegistryError {
+    let endpoint = &connection.endpoint;
+    RegistryError::unavailable(format!(
+        "another process has registered {key} in etcd at {endpoint}: waiting until it is gone"
+    ))
 }
 
 #[async_trait]
@@ -81,20 +170,39 @@ impl Registrar for EtcdRegistrar {
         mut condition: watch::Receiver<Health>,
         written: &watch::Sender<Option<Health>>,
     ) -> Result<Infallible, RegistryError> {
+        let key = self.key(&registration.service, &registration.id).map_err(refused)?;
         let connection = self.connect().await?;
         let mut lease = Lease::grant(&connection, registration.ttl).await?;
+        self.leases.granted(&key, lease.id);
         let mut is_followed = true;
         loop {
             let health = *condition.borrow_and_update();
             self.put(&connection, registration, health, lease.id).await?;
             written.send_replace(Some(health));
-            lease.keep_until(&mut condition, &mut is_followed).await?;
+            Self::hold(&mut lease, &key, &mut condition, &mut is_followed).await?;
         }
     }
 
     async fn write(&self, registration: &Registration, condition: Health) -> Result<(), RegistryError> {
+        let key = self.key(&registration.service, &registration.id).map_err(refused)?;
         let connection = self.connect().await?;
-        self.put(&connection, registration, condition, 0).await
+        let mut kv = connection.kv();
+        let put = kv.put(key, value(registration, condition), None);
+        connection.answer("registering in etcd", put).await.map(drop)
+    }
+
+    /// Revokes the leases: that deletes what is under them and nothing else, and what is still to be written
+    /// under them is refused.
+    async fn leave(&self, registration: &Registration) -> Result<bool, RegistryError> {
+        let key = self.key(&registration.service, &registration.id).map_err(refused)?;
+        let connection = self.connect().await?;
+        let holder = Found::at(&connection, &key).await?.lease;
+        let there = holder.is_some_and(|lease| self.leases.contains(&key, lease));
+        for lease in self.leases.of(&key) {
+            lease::revoke(&connection, lease).await?;
+            self.leases.revoked(&key, lease);
+        }
+        Ok(there)
     }
 
     async fn remove(&self, service: &str, id: &str) -> Result<bool, RegistryError> {
@@ -109,61 +217,4 @@ impl Registrar for EtcdRegistrar {
 /// Whoever did not ask [`Registrar::check`] hears it here.
 fn refused(error: ConfigError) -> RegistryError {
     RegistryError::malformed("registering in etcd").caused_by(error)
-}
-
-/// A lease, and the stream on which it is kept alive.
-struct Lease<'a> {
-    connection: &'a Connection,
-    id: i64,
-    ticks: tokio::time::Interval,
-    keeper: LeaseKeeper,
-    answers: LeaseKeepAliveStream,
-}
-
-impl<'a> Lease<'a> {
-    async fn grant(connection: &'a Connection, ttl: Duration) -> Result<Self, RegistryError> {
-        let mut client = connection.client.lease_client();
-        // Whole seconds, rather more than less.
-        let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
-        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-        let granted = connection.answer("asking etcd for a lease", client.grant(seconds, None)).await?;
-        let keep = client.keep_alive(granted.id());
-        let (keeper, answers) = connection.answer("keeping the lease in etcd alive", keep).await?;
-        let mut ticks = interval(ttl / 3);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { connection, id: granted.id(), ticks, keeper, answers })
-    }
-
-    /// Keeps it alive until the condition changes. Nobody changes it any more once its sender is gone.
-    async fn keep_until(
-        &mut self,
-        condition: &mut watch::Receiver<Health>,
-        is_followed: &mut bool,
-    ) -> Result<(), RegistryError> {
-        loop {
-            tokio::select! {
-                changed = condition.changed(), if *is_followed => match changed {
-                    Ok(()) => return Ok(()),
-                    Err(_) => *is_followed = false,
-                },
-                _ = self.ticks.tick() => self.keep_alive().await?,
-            }
-        }
-    }
-
-    async fn keep_alive(&mut self) -> Result<(), RegistryError> {
-        const DOING: &str = "keeping the lease in etcd alive";
-        let (keeper, answers) = (&mut self.keeper, &mut self.answers);
-        let question = async {
-            keeper.keep_alive().await?;
-            answers.message().await
-        };
-        let answer = self.connection.answer(DOING, question).await?;
-        // etcd answers a time of zero for a lease that it does not have.
-        if answer.is_some_and(|answer| answer.ttl() > 0) {
-            return Ok(());
-        }
-        let endpoint = &self.connection.endpoint;
-        Err(RegistryError::unavailable(format!("{DOING} at {endpoint}: the lease is gone")))
-    }
 }

@@ -27,14 +27,32 @@ pub(crate) struct Watch<'a> {
     connection: &'a Connection,
     keys: &'a Keys,
     stream: WatchStream,
-    interval: Duration,
     /// The latest revision that was heard of.
     revision: i64,
-    heard: Instant,
+    silence: Silence,
     ask: Instant,
     recheck: Instant,
     /// Events of a response of which there is more to come.
     partial: Vec<PbEvent>,
+}
+
+/// How long the watch has said nothing.
+struct Silence {
+    /// Between two questions.
+    interval: Duration,
+    heard: Instant,
+}
+
+impl Silence {
+    /// For that long nobody has listened: what came meanwhile waits in the stream.
+    fn not_listened(&mut self, time: Duration) {
+        self.heard += time;
+    }
+
+    /// How long it was, if the watch counts as dead.
+    fn too_long(&self) -> Option<Duration> {
+        Some(self.heard.elapsed()).filter(|silent| *silent >= self.interval * SILENT_QUESTIONS)
+    }
 }
 
 /// What a watch brings.
@@ -73,9 +91,8 @@ impl<'a> Watch<'a> {
             connection,
             keys,
             stream,
-            interval,
             revision,
-            heard: now,
+            silence: Silence { interval, heard: now },
             ask,
             recheck,
             partial: Vec::new(),
@@ -130,7 +147,7 @@ impl<'a> Watch<'a> {
         let endpoint = &self.connection.endpoint;
         let message =
             message.map_err(|error| error::failed("watching the services in etcd", endpoint, &error))?;
-        self.heard = Instant::now();
+        self.silence.heard = Instant::now();
         let ended = || RegistryError::unavailable(format!("etcd at {endpoint} ended the watch"));
         message.map(|response| response.0).ok_or_else(ended)
     }
@@ -158,15 +175,15 @@ impl<'a> Watch<'a> {
     }
 
     async fn ask(&mut self) -> Result<(), RegistryError> {
-        let silent = self.heard.elapsed();
         let endpoint = &self.connection.endpoint;
-        if silent >= self.interval * SILENT_QUESTIONS {
+        if let Some(silent) = self.silence.too_long() {
             let why = format!("etcd at {endpoint} has not answered on the watch for {silent:.1?}");
             return Err(RegistryError::unavailable(why));
         }
-        self.ask = Instant::now() + self.interval;
+        let interval = self.silence.interval;
+        self.ask = Instant::now() + interval;
         // A connection that takes nothing any more must not hold this up.
-        match timeout(self.interval, self.stream.request_progress()).await {
+        match timeout(interval, self.stream.request_progress()).await {
             Ok(Err(error)) => Err(error::failed("asking for progress", endpoint, &error)),
             Ok(Ok(())) | Err(_) => Ok(()),
         }
@@ -175,12 +192,44 @@ impl<'a> Watch<'a> {
     /// What a watch that goes on does not tell: that the right to read is gone, that there is no leader, and
     /// that etcd was set back to an older state.
     async fn recheck(&mut self) -> Result<Option<RegistryError>, RegistryError> {
+        let began = Instant::now();
         let revision = self.connection.revision(self.keys).await?;
         self.recheck = Instant::now() + RECHECK;
-        // What came meanwhile waits in the stream.
-        self.heard = Instant::now();
+        self.silence.not_listened(began.elapsed());
         let (endpoint, seen) = (&self.connection.endpoint, self.revision);
         let back = format!("etcd at {endpoint} went back from revision {seen} to {revision}");
         Ok((revision < seen).then(|| RegistryError::unavailable(back)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_asked_besides_the_watch_does_not_keep_a_dead_one() {
+        for seconds in [1, 4, 10, 60] {
+            let interval = Duration::from_secs(seconds);
+            let mut silence = Silence { interval, heard: Instant::now() };
+            let mut rechecks = 0;
+            // A recheck every 10 s that takes a tenth of a second, as long as the watch counts as alive.
+            while silence.too_long().is_none() {
+                advance(RECHECK.min(interval)).await;
+                advance(Duration::from_millis(100)).await;
+                silence.not_listened(Duration::from_millis(100));
+                rechecks += 1;
+                assert!(rechecks < 100, "{interval:?}: a silent watch stays");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_question_besides_the_watch_does_not_end_it() {
+        let mut silence = Silence { interval: Duration::from_secs(1), heard: Instant::now() };
+        advance(Duration::from_secs(3)).await;
+        silence.not_listened(Duration::from_secs(3));
+        assert_eq!(silence.too_long(), None);
     }
 }

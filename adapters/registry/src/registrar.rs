@@ -57,7 +57,7 @@ pub trait Registrar: Send + Sync + 'static {
     /// is told.
     ///
     /// Dropping the future ends the keeping, not the registration: the platform takes the instance away
-    /// after its ttl, unless [`remove`](Self::remove) is called.
+    /// after its ttl, unless [`leave`](Self::leave) is called.
     ///
     /// # Errors
     /// The platform refuses, is unreachable, or answers what makes no sense.
@@ -73,6 +73,18 @@ pub trait Registrar: Send + Sync + 'static {
     /// # Errors
     /// As [`keep`](Self::keep).
     async fn write(&self, registration: &Registration, condition: Health) -> Result<(), RegistryError>;
+
+    /// The end of the keeping: takes away what [`keep`](Self::keep) has registered, also what is still on its
+    /// way to the platform. Whether it was there.
+    ///
+    /// Where the platform can tell them apart, what another process has registered meanwhile under the same
+    /// id stays. By default the instance is [removed](Self::remove), whoever has registered it.
+    ///
+    /// # Errors
+    /// As [`keep`](Self::keep).
+    async fn leave(&self, registration: &Registration) -> Result<bool, RegistryError> {
+        self.remove(&registration.service, &registration.id).await
+    }
 
     /// Removes the instance of that service and id, however it was registered. Whether it was there.
     ///

@@ -78,7 +78,7 @@ async fn until_left(
                 if asked.replace(signal).is_some() {
                     return Ok(End::AtOnce);
                 }
-                tracing::info!("ending: a second signal ends at once");
+                tracing::info!("ending in order: one more signal would end it at once");
                 reach(Stage::Draining);
             }
             status = end_of(command), if ended.is_none() => {

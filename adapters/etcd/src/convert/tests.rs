@@ -93,6 +93,30 @@ fn an_instance_that_does_not_fit_is_left_out_alone() {
 }
 
 #[test]
+fn what_was_left_behind_does_not_hide_the_one_that_lives() {
+    let one = |health: &str, weight| {
+        format!(r#"{{"address": "10.0.0.1", "port": 80, "health": "{health}", "weight": {weight}}}"#)
+    };
+    for (a, b, kept) in [
+        (one("unhealthy", 9), one("healthy", 1), "b"),
+        (one("draining", 1), one("unknown", 1), "b"),
+        (one("healthy", 1), one("healthy", 2), "b"),
+        (one("healthy", 1), one("warning", 1), "a"),
+        (one("unknown", 1), one("unhealthy", 1), "a"),
+    ] {
+        let list = instances(&[("a", &a), ("b", &b)]);
+        let (service, left_out) = service(&host(), None, list.iter().map(|(id, one)| (*id, one)));
+        let expected = &list.iter().find(|(id, _)| *id == kept).unwrap().1;
+        let service = service.unwrap();
+        let endpoints = &service.endpoints;
+        assert_eq!((endpoints.len(), endpoints[0].health), (1, expected.health), "{a} {b}");
+        assert_eq!(endpoints[0].weight, expected.weight);
+        assert_eq!(left_out.len(), 1);
+        assert!(left_out[0].1.contains(&format!("instance {kept:?} is at the same address")), "{left_out:?}");
+    }
+}
+
+#[test]
 fn nothing_is_no_service_and_a_description_alone_is_one() {
     assert_eq!(built(None, &[]), (String::new(), vec![]));
     let one = description(r#"{"ports": [{"number": 80, "protocol": "http"}]}"#);

@@ -15,7 +15,7 @@ use pilot_registry_testkit::{Runner, service, snapshot};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::{follow, sees};
+use crate::{follow, key, sees};
 
 fn registration() -> Registration {
     let port = RegisteredPort { number: Port::try_from(8080).unwrap(), protocol: Some(Protocol::Http) };
@@ -141,4 +141,63 @@ async fn what_has_no_place_in_a_key_is_refused_by_its_field() {
         break_it(&mut registration);
         assert_eq!(registrar.check(&registration).unwrap_err().key, field);
     }
+}
+
+#[tokio::test]
+async fn a_key_that_is_deleted_ends_the_keeping_and_comes_back() {
+    let Some(etcd) = EtcdCluster::start(1).await.unwrap() else { return };
+    let registrar: Arc<dyn Registrar> = Arc::new(registrar(Config::new(etcd.endpoints())).unwrap());
+    let mut keeping = Keeping::start(Arc::clone(&registrar));
+    keeping.written(Health::Healthy).await;
+    etcd.etcdctl(&["del", &key("one")]).await.unwrap();
+    let error = keeping.error().await;
+    assert!(error.chain().contains("somebody has deleted /pilot/v1/"), "{}", error.chain());
+    Keeping::start(registrar).written(Health::Healthy).await;
+    sees(&mut follow(Config::new(etcd.endpoints())), &["10.0.0.1"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_registers_an_id_later_has_it_and_the_earlier_one_waits() {
+    let Some(etcd) = EtcdCluster::start(1).await.unwrap() else { return };
+    let config = Config::new(etcd.endpoints());
+    let new = || -> Arc<dyn Registrar> { Arc::new(registrar(config.clone()).unwrap()) };
+    let (old, young) = (new(), new());
+    let mut first = Keeping::start(Arc::clone(&old));
+    first.written(Health::Healthy).await;
+    let mut second = Keeping::start(Arc::clone(&young));
+    second.written(Health::Healthy).await;
+    // Also what the earlier one has to say at its end is no longer said.
+    first.condition.send_replace(Health::Draining);
+    assert!(first.error().await.chain().contains("another process has registered"));
+    let again = Keeping::start(Arc::clone(&old)).error().await;
+    assert!(again.chain().contains("another process has registered"), "{}", again.chain());
+    let mut runner = follow(config.clone());
+    sees_health(&mut runner, Health::Healthy).await;
+    // It takes nothing with it.
+    assert!(!old.leave(&registration()).await.unwrap());
+    second.condition.send_replace(Health::Warning);
+    second.written(Health::Warning).await;
+    sees_health(&mut runner, Health::Warning).await;
+    // And takes the id again when it is free.
+    assert!(young.leave(&registration()).await.unwrap());
+    sees(&mut runner, &[]).await.unwrap();
+    Keeping::start(old).written(Health::Healthy).await;
+    sees(&mut runner, &["10.0.0.1"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_written_any_more_under_what_has_left() {
+    let Some(etcd) = EtcdCluster::start(1).await.unwrap() else { return };
+    let registrar: Arc<dyn Registrar> = Arc::new(registrar(Config::new(etcd.endpoints())).unwrap());
+    let mut keeping = Keeping::start(Arc::clone(&registrar));
+    keeping.written(Health::Healthy).await;
+    let leases = etcd.etcdctl(&["lease", "list"]).await.unwrap();
+    let lease = leases.lines().nth(1).unwrap().to_owned();
+    drop(keeping);
+    assert!(registrar.leave(&registration()).await.unwrap());
+    // A write that was on its way comes after it.
+    let late = etcd.etcdctl(&["put", &format!("--lease={lease}"), &key("one"), "{}"]).await.unwrap_err();
+    assert!(format!("{late:#}").contains("requested lease not found"), "{late:#}");
+    assert!(!registrar.leave(&registration()).await.unwrap());
+    assert_eq!(etcd.etcdctl(&["get", &key("one")]).await.unwrap(), "");
 }
