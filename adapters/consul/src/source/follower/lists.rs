@@ -113,8 +113,14 @@ impl<'a> Follower<'a> {
         answer: &Answer,
     ) -> Result<(), RegistryError> {
         let Some(troubled) = self.datacenters[at].troubled.get_mut(&trouble) else { return Ok(()) };
+        let held = troubled.index.held();
         if troubled.index.advance(answer.index, sure) {
-            for concerned in troubled.take(trouble.path(), &answer.body)? {
+            let concerned = troubled.take(trouble.path(), &answer.body)?;
+            // A check that came and went during the pause is in neither list, but may have been read meanwhile.
+            if concerned.is_empty() && held != Some(answer.index) {
+                self.probe_all();
+            }
+            for concerned in concerned {
                 match concerned {
                     Concerned::Everything => self.probe_all(),
                     Concerned::Service(name) => self.hurry(Key { datacenter: at, name: name.into() }),
