@@ -36,7 +36,7 @@ impl Answer {
 
 /// The beginning of what a refusal says, escaped.
 pub(super) fn excerpt(text: &str) -> String {
-    let text = &text[..text.floor_char_boundary(200)];
+    let text: String = text.chars().take(200).collect();
     match text.trim() {
         "" => String::new(),
         text => format!(": {}", text.escape_debug()),
