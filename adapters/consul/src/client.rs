@@ -85,7 +85,7 @@ impl Client {
         if status == StatusCode::OK {
             return Ok(());
         }
-        let said = self.without_secret(answer::excerpt(body));
+        let said = answer::excerpt(&self.without_secret(&String::from_utf8_lossy(body)));
         let message = format!("{} {} of consul answers {status}{said}", call.method, what(call));
         Err(match status {
             StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => RegistryError::denied(message),
@@ -106,10 +106,10 @@ impl Client {
         self.token.is_some()
     }
 
-    fn without_secret(&self, text: String) -> String {
+    fn without_secret(&self, text: &str) -> String {
         match &self.token {
             Some(token) => text.replace(token.reveal(), "(secret)"),
-            None => text,
+            None => text.to_owned(),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::Config;
 use crate::config::Names;
 use entry::Entry;
 pub(crate) use instance::{Instance, Meta};
+pub(crate) use ports::Numbers;
 pub(crate) use service::{Built, service};
 
 /// What one answer about one service says.
@@ -32,8 +33,6 @@ pub(crate) struct Content {
     pub(crate) nodes: BTreeSet<String>,
     /// What was left out, and why.
     pub(crate) skipped: Vec<(String, String)>,
-    /// Whether the answer was an empty list.
-    pub(crate) empty: bool,
 }
 
 /// Reads the answer of `/v1/health/service/NAME`.
@@ -47,7 +46,6 @@ pub(crate) fn content(name: &str, body: &[u8], config: &Config) -> Result<Conten
         // One that makes no sense hides only itself.
         Err(_) => one_by_one(name, body, config, &mut content)?,
     }
-    content.empty = content.nodes.is_empty() && content.skipped.is_empty();
     Ok(content)
 }
 

@@ -1,7 +1,7 @@
 //! Registering instances with the agent of their machine.
 //!
 //! ```text
-//!  Registration ── instance ──► agent/service/register        (with a TTL check)
+//!  Registration ── instance ──► agent/service/register        (with two TTL checks)
 //!  condition    ───────────────► agent/check/update, agent/service/maintenance
 //! ```
 //!
@@ -56,6 +56,9 @@ impl ConsulRegistrar {
     }
 }
 
+/// Tells the maintenance that is ours from an operator's.
+const REASON: &str = "draining, says pilot register";
+
 /// What is said to the agent.
 struct Agent {
     client: Client,
@@ -75,19 +78,52 @@ impl Agent {
         self.client.succeeded(&call, status, &said).map(|()| status)
     }
 
-    async fn register(&self, body: &Value) -> Result<(), RegistryError> {
-        let checks = "replace-existing-checks=true";
-        self.put("/v1/agent/service/register", checks, Some(body)).await.map(drop)
+    /// Replacing the checks that are there would end a maintenance, too.
+    async fn register(&self, id: &str, body: &Value) -> Result<(), RegistryError> {
+        let replace = !self.maintained_by_others(id).await?;
+        let checks = format!("replace-existing-checks={replace}");
+        self.put("/v1/agent/service/register", &checks, Some(body)).await.map(drop)
     }
 
+    /// Begins or ends the maintenance that is ours. An operator's stays.
     async fn maintain(&self, id: &str, enabled: bool) -> Result<(), RegistryError> {
+        if !enabled && self.maintained_by_others(id).await? {
+            return Ok(());
+        }
         let path = format!("/v1/agent/service/maintenance/{}", encoded(id));
-        self.put(&path, &format!("enable={enabled}&reason=draining"), None).await.map(drop)
+        self.put(&path, &format!("enable={enabled}&reason={}", encoded(REASON)), None).await.map(drop)
     }
 
-    async fn update(&self, check: &str, condition: Health) -> Result<(), RegistryError> {
+    async fn maintained_by_others(&self, id: &str) -> Result<bool, RegistryError> {
+        let path = format!("/v1/agent/checks?{}", self.client.place());
+        let call = Call { method: Method::GET, path, body: Bytes::new() };
+        let (status, body) = self.client.call(&call).await?;
+        self.client.succeeded(&call, status, &body)?;
+        let checks: Value = serde_json::from_slice(&body).map_err(|error| {
+            RegistryError::malformed("/v1/agent/checks: expected checks by their ids").caused_by(error)
+        })?;
+        let maintenance = &checks[format!("_service_maintenance:{id}")];
+        Ok(maintenance.is_object() && maintenance["Notes"] != REASON)
+    }
+
+    /// Says that the instance is kept, and how it is; soon enough for both to be taken within the ttl.
+    async fn update(&self, instance: &Instance, now: Health, ttl: Duration) -> Result<(), RegistryError> {
+        let updates = async {
+            self.update_check(&instance.heartbeat, "passing", now).await?;
+            self.update_check(&instance.health, status(now), now).await
+        };
+        let late = |_| {
+            let id = &instance.id;
+            RegistryError::unavailable(format!(
+                "consul has not taken an update of {id:?} in a third of its ttl"
+            ))
+        };
+        timeout(ttl / 3, updates).await.map_err(late)?
+    }
+
+    async fn update_check(&self, check: &str, status: &str, now: Health) -> Result<(), RegistryError> {
         let path = format!("/v1/agent/check/update/{}", encoded(check));
-        let body = json!({ "Status": status(condition), "Output": format!("{condition:?}").to_lowercase() });
+        let body = json!({ "Status": status, "Output": format!("{now:?}").to_lowercase() });
         self.put(&path, "", Some(&body)).await.map(drop)
     }
 
@@ -135,15 +171,15 @@ impl Registrar for ConsulRegistrar {
         let instance = self.instance(registration).map_err(refused)?;
         let agent = self.agent().await?;
         let mut now = *condition.borrow_and_update();
-        agent.register(&instance.with_check(registration.ttl, status(now))).await?;
-        // An instance of that id may have been left in maintenance.
+        agent.register(&instance.id, &instance.with_checks(registration.ttl, status(now))).await?;
+        // An instance of that id may have been left draining.
         agent.maintain(&instance.id, now == Health::Draining).await?;
         written.send_replace(Some(now));
         loop {
             wait(&mut condition, registration.ttl / 3).await;
             let before = std::mem::replace(&mut now, *condition.borrow_and_update());
             // An agent that has been started anew may know nothing of the check: that ends the attempt.
-            agent.update(&instance.check, now).await?;
+            agent.update(&instance, now, registration.ttl).await?;
             if (before == Health::Draining) != (now == Health::Draining) {
                 agent.maintain(&instance.id, now == Health::Draining).await?;
             }
@@ -154,7 +190,7 @@ impl Registrar for ConsulRegistrar {
     async fn write(&self, registration: &Registration, condition: Health) -> Result<(), RegistryError> {
         let instance = self.instance(registration).map_err(refused)?;
         let agent = self.agent().await?;
-        agent.register(&instance.body).await?;
+        agent.register(&instance.id, &instance.body).await?;
         // Without a check there is no other way to say that it takes no traffic.
         agent.maintain(&instance.id, status(condition) == "critical").await
     }

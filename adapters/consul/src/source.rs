@@ -32,15 +32,21 @@
 //! As Consul's documentation of blocking queries wants them: an index that goes backwards begins from the
 //! start, and none is below 1. An answer with an index that went backwards is itself not believed: the same
 //! is asked once more of a leader that makes sure that it leads (`consistent`). So is the first list of an
-//! attempt: a server that has just been started may answer before it has read its own log.
+//! attempt, and where stale answers are taken the first answer about each service: a server that has just
+//! been started may answer before it has read its own log.
 //!
 //! # Failure
-//! Whatever fails ends the attempt, and what was published stays. With several datacenters, one that cannot
+//! What makes no sense of one service is reported, and what was known of that service stays. So it is where
+//! consul lists a service and shows none of its instances: the token may not read their nodes. The registry
+//! then is degraded; and if it is so of every service, the attempt ends.
+//!
+//! Whatever else fails ends the attempt, and what was published stays. With several datacenters, one that cannot
 //! be reached holds up the others; who does not want that makes a registry of each.
 
 mod datacenter;
 mod follower;
 mod index;
+mod memory;
 mod names;
 mod reply;
 mod services;
@@ -52,16 +58,18 @@ use pilot_registry::{RegistryError, ServiceRegistry, SnapshotSink, async_trait};
 use crate::Config;
 use crate::client::Client;
 use follower::Follower;
+use memory::Memory;
 
 /// A registry of the services that a Consul cluster knows. Made by [`crate::registry`].
 #[derive(Clone, Debug)]
 pub struct ConsulRegistry {
     config: Config,
+    memory: Memory,
 }
 
 impl ConsulRegistry {
     pub(crate) fn new(config: Config) -> Self {
-        Self { config }
+        Self { config, memory: Memory::default() }
     }
 }
 
@@ -73,6 +81,6 @@ impl ServiceRegistry for ConsulRegistry {
 
     async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
         let client = Client::open(&self.config).await?;
-        Follower::new(&self.config, &client, sink).follow().await
+        Follower::new(&self.config, &client, sink, &self.memory).follow().await
     }
 }

@@ -9,8 +9,8 @@ mod cluster;
 use std::time::Duration;
 
 use cluster::follow;
-use pilot_registry::{Endpoint, ErrorKind, Locality, Service, Snapshot, State};
-use pilot_registry_consul::{Config, Limits};
+use pilot_registry::{Endpoint, ErrorKind, Locality, RegistryHealth, Service, Snapshot, State};
+use pilot_registry_consul::{Config, Consistency, Limits};
 use pilot_registry_testkit::Runner;
 use serde_json::{Value, json};
 use wiremock::matchers::{header, method, path, query_param, query_param_is_missing};
@@ -18,6 +18,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 const NAMES: &str = "/v1/catalog/services";
 const WEB: &str = "/v1/health/service/web";
+const API: &str = "/v1/health/service/api";
 
 /// A server with a leader, and nothing else.
 async fn server() -> MockServer {
@@ -237,15 +238,106 @@ async fn an_empty_list_that_was_filtered_is_a_refusal() {
     fails(&mut runner, ErrorKind::Denied, "service:read").await;
 }
 
+fn two_names() -> Value {
+    json!({ "consul": [], "web": [], "api": [] })
+}
+
 /// A service that is listed and has no instance that we may see is reported.
 #[tokio::test]
 async fn a_service_without_visible_instances_is_reported() {
     let server = server().await;
-    always(&server, NAMES, 9, &names()).await;
+    always(&server, NAMES, 9, &two_names()).await;
+    always(&server, API, 5, &web("10.0.0.2")).await;
     always(&server, WEB, 5, &json!([])).await;
     let reported = |state: &State<Snapshot>| state.skipped.get("web").cloned();
     let why = runner(&server).until("the report", reported).await.unwrap();
     assert!(why.contains("nodes"), "{why}");
+}
+
+/// What makes no sense of one service hides that service only, and not what was known of it.
+#[tokio::test]
+async fn a_service_that_is_answered_with_nonsense_hides_only_itself() {
+    let wrong = [
+        ResponseTemplate::new(301).set_body_string("Moved"),
+        ResponseTemplate::new(400).set_body_string("Bad Request"),
+        ResponseTemplate::new(404).set_body_string("404 page not found"),
+        answer(6, &json!({})),
+        answer(6, &json!([])).set_body_string(" ".repeat(5000)),
+    ];
+    for response in wrong {
+        let server = server().await;
+        always(&server, NAMES, 9, &two_names()).await;
+        always(&server, API, 5, &web("10.0.0.2")).await;
+        let good = answer(5, &web("10.0.0.1"));
+        Mock::given(path(WEB)).respond_with(good).up_to_n_times(1).mount(&server).await;
+        Mock::given(path(WEB)).respond_with(response).mount(&server).await;
+        let mut runner = follow(*server.address(), |config| {
+            config.limits = Limits { wait_seconds: 1, max_body_bytes: 2000, ..Limits::default() };
+        });
+        let reported = |state: &State<Snapshot>| state.skipped.get("web").cloned();
+        runner.until("the report", reported).await.unwrap();
+        address(&mut runner, "10.0.0.1").await;
+        let live = |state: &State<Snapshot>| matches!(state.health(), RegistryHealth::Live).then_some(());
+        runner.until("the registry to be live", live).await.unwrap();
+    }
+}
+
+/// Names that no request can ask for are not asked for.
+#[tokio::test]
+async fn names_of_which_no_host_comes_are_reported_and_not_asked_for() {
+    let server = server().await;
+    always(&server, NAMES, 9, &json!({ "consul": [], "web": [], "..": [], "a//b": [], "a\u{1}": [] })).await;
+    always(&server, WEB, 5, &web("10.0.0.1")).await;
+    let mut runner = runner(&server);
+    address(&mut runner, "10.0.0.1").await;
+    let skipped = runner.feed().with_state(|state| state.skipped.clone());
+    assert_eq!(skipped.keys().collect::<Vec<_>>(), ["..", "a\u{1}", "a//b"]);
+    let asked = server.received_requests().await.unwrap();
+    let others = asked.iter().filter(|request| request.url.path() != WEB);
+    assert!(others.clone().all(|request| !request.url.path().starts_with("/v1/health")));
+}
+
+/// Who stands before the agent may answer at once what should wait: that is no reason to ask without end.
+#[tokio::test]
+async fn answers_that_do_not_wait_are_asked_for_at_a_pace() {
+    let server = server().await;
+    Mock::given(path(NAMES)).respond_with(answer(9, &names())).mount(&server).await;
+    Mock::given(path(WEB)).respond_with(answer(5, &web("10.0.0.1"))).mount(&server).await;
+    let mut runner = runner(&server);
+    address(&mut runner, "10.0.0.1").await;
+    let first = server.received_requests().await.unwrap().len();
+    let began = tokio::time::Instant::now();
+    let mut many = 0;
+    while many < 10 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        many = server.received_requests().await.unwrap().len() - first;
+    }
+    assert!(began.elapsed() > Duration::from_millis(250), "{many} requests in {:?}", began.elapsed());
+}
+
+/// Where any server may answer, one that has just been started may know less than it will.
+#[tokio::test]
+async fn the_first_answer_about_a_service_is_a_sure_one() {
+    let server = server().await;
+    always(&server, NAMES, 9, &names()).await;
+    let sure = Mock::given(path(WEB)).and(query_param("consistent", ""));
+    sure.respond_with(answer(9, &web("10.0.0.1"))).with_priority(1).mount(&server).await;
+    always(&server, WEB, 5, &json!([])).await;
+    let mut runner = follow(*server.address(), |config| config.consistency = Consistency::Stale);
+    let seen = runner.until("the service", service).await.unwrap();
+    assert_eq!(seen.endpoints.len(), 1);
+}
+
+/// A token that a server repeats is hidden wherever it stands, also across the end of what is shown.
+#[tokio::test]
+async fn a_token_is_hidden_before_the_text_is_cut() {
+    let server = server().await;
+    let said = format!("{}secret-token", "x".repeat(193));
+    let refused = ResponseTemplate::new(403).set_body_string(said);
+    Mock::given(path(NAMES)).respond_with(refused).mount(&server).await;
+    let token = |config: &mut Config| config.token = Some("secret-token".to_owned().into());
+    let error = follow(*server.address(), token).degraded().await.unwrap().error;
+    assert!(!error.chain().contains("secret-"), "{}", error.chain());
 }
 
 /// What newer servers add: localities, namespaces, partitions, several ports, sockets, and fields that

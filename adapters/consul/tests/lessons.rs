@@ -248,6 +248,63 @@ async fn names_are_encoded_and_those_that_are_no_hosts_are_reported() {
     runner.until("the other", |state| endpoints(state, "web.service.consul").map(drop)).await.unwrap();
 }
 
+/// A token that may no longer read nodes takes nothing away, in this attempt or the next.
+#[tokio::test]
+async fn a_token_that_loses_its_right_to_nodes_takes_nothing_away() {
+    const TOKEN: &str = "8b6c2f4e-1d3a-4b5c-9e7f-0a1b2c3d4e5f";
+    let Some(consul) = Consul::start(Options { acl: true, ..Options::default() }).await.unwrap() else {
+        return;
+    };
+    let relay = Relay::to(consul.address()).await.unwrap();
+    let admin = consul.admin();
+    let rules = |nodes: &str| {
+        let rules = format!("service_prefix \"\" {{ policy = \"read\" }} {nodes}");
+        json!({ "Name": "reads", "Rules": rules })
+    };
+    let policy = admin.put("/v1/acl/policy", &rules("node_prefix \"\" { policy = \"read\" }")).await.unwrap();
+    let token = json!({ "SecretID": TOKEN, "Policies": [{ "Name": "reads" }] });
+    admin.put("/v1/acl/token", &token).await.unwrap();
+    for service in ["web", "api"] {
+        admin.register(&entry(service, 1, "passing")).await.unwrap();
+    }
+    let mut runner = follow(relay.address(), |config| {
+        config.token = Some(TOKEN.to_owned().into());
+        config.limits.wait_seconds = 1;
+    });
+    let both =
+        |state: &State<Snapshot>| (state.published.as_ref()?.value.services().len() == 2).then_some(());
+    runner.until("both services", both).await.unwrap();
+
+    // Of one service first, then of all.
+    for nodes in ["node_prefix \"api\" { policy = \"read\" }", ""] {
+        let path = format!("/v1/acl/policy/{}", policy["ID"].as_str().unwrap());
+        admin.put(&path, &rules(nodes)).await.unwrap();
+        let denied = |state: &State<Snapshot>| match state.health() {
+            RegistryHealth::Degraded(trouble) => {
+                (trouble.error.kind() == pilot_registry::ErrorKind::Denied).then_some(())
+            }
+            _ => None,
+        };
+        runner.until("the refusal", denied).await.unwrap();
+        relay.refuse();
+        let cut = |state: &State<Snapshot>| match state.health() {
+            RegistryHealth::Degraded(trouble) => {
+                (trouble.error.kind() == pilot_registry::ErrorKind::Unavailable).then_some(())
+            }
+            _ => None,
+        };
+        runner.until("the attempt to end", cut).await.unwrap();
+        relay.open();
+        runner.until("the refusal in another attempt", denied).await.unwrap();
+        assert_eq!(runner.revision(), 1, "something was taken away");
+    }
+    let path = format!("/v1/acl/policy/{}", policy["ID"].as_str().unwrap());
+    admin.put(&path, &rules("node_prefix \"\" { policy = \"read\" }")).await.unwrap();
+    let live = |state: &State<Snapshot>| matches!(state.health(), RegistryHealth::Live).then_some(());
+    runner.until("the registry to be live", live).await.unwrap();
+    assert_eq!(runner.revision(), 1);
+}
+
 /// What another client registers is understood: `rs-consul` shares no line with ours.
 #[tokio::test]
 async fn what_another_client_registers_is_seen() {

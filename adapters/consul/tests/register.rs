@@ -146,6 +146,66 @@ async fn errors_are_of_their_kind() {
     assert_eq!(unreachable.kind(), ErrorKind::Unavailable, "{}", unreachable.chain());
 }
 
+/// Consul removes whose heartbeat is critical. Who is unhealthy or draining keeps it.
+#[tokio::test]
+async fn an_unhealthy_instance_is_not_one_that_died() {
+    let Some(consul) = Consul::start(Options::default()).await.unwrap() else { return };
+    let writer: Arc<dyn Registrar> = Arc::new(registrar(config(&consul)).unwrap());
+    let (conditions, condition) = watch::channel(Health::Unhealthy);
+    let (_kept, mut confirmed) = keep(writer, condition);
+    for health in [Health::Unhealthy, Health::Draining] {
+        conditions.send_replace(health);
+        confirmed.wait_for(|confirmed| *confirmed == Some(health)).await.unwrap();
+        let checks = consul.admin().get("/v1/agent/checks").await.unwrap();
+        assert_eq!(checks["ttl:payments:1"]["Status"], "passing", "{health:?}");
+        assert_eq!(checks["health:payments:1"]["Status"], "critical", "{health:?}");
+    }
+}
+
+/// An operator's maintenance is not ours to end, by registering anew or by draining no more.
+#[tokio::test]
+async fn an_operators_maintenance_stays() {
+    let Some(consul) = Consul::start(Options::default()).await.unwrap() else { return };
+    let writer: Arc<dyn Registrar> = Arc::new(registrar(config(&consul)).unwrap());
+    let admin = consul.admin();
+    let maintained = async || {
+        let checks = admin.get("/v1/agent/checks").await.unwrap();
+        checks["_service_maintenance:payments:1"]["Notes"].as_str().map(str::to_owned)
+    };
+    writer.write(&registration(), Health::Draining).await.unwrap();
+    assert!(maintained().await.is_some());
+    writer.write(&registration(), Health::Healthy).await.unwrap();
+    assert_eq!(maintained().await, None, "ours ends");
+    let path = "/v1/agent/service/maintenance/payments:1?enable=true&reason=disk";
+    admin.put(path, &serde_json::Value::Null).await.unwrap();
+    let (_conditions, condition) = watch::channel(Health::Healthy);
+    let (_kept, mut confirmed) = keep(writer, condition);
+    confirmed.wait_for(|confirmed| confirmed.is_some()).await.unwrap();
+    assert_eq!(maintained().await.as_deref(), Some("disk"));
+}
+
+/// An agent that takes no updates is given up before the ttl is over, not after the usual patience.
+#[tokio::test]
+async fn an_update_that_is_not_taken_ends_the_attempt_within_the_ttl() {
+    use wiremock::matchers::{method, path, path_regex};
+    let server = wiremock::MockServer::start().await;
+    let ok = || wiremock::ResponseTemplate::new(200);
+    let nothing = ok().set_body_json(serde_json::json!({}));
+    wiremock::Mock::given(path("/v1/agent/checks")).respond_with(nothing).mount(&server).await;
+    let late = ok().set_delay(Duration::from_secs(9));
+    let updates = wiremock::Mock::given(path_regex("^/v1/agent/check/update/"));
+    updates.respond_with(late).with_priority(1).mount(&server).await;
+    wiremock::Mock::given(method("PUT")).respond_with(ok()).with_priority(9).mount(&server).await;
+    let writer = registrar(Config { address: server.uri(), ..Config::default() }).unwrap();
+    let short = Registration { ttl: Duration::from_secs(1), ..registration() };
+    let (_conditions, condition) = watch::channel(Health::Healthy);
+    let (written, _confirmed) = watch::channel(None);
+    let began = tokio::time::Instant::now();
+    let Err(error) = writer.keep(&short, condition, &written).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+    assert!(began.elapsed() < Duration::from_secs(4), "it took {:?}", began.elapsed());
+}
+
 #[test]
 fn what_consul_has_no_place_for_is_refused() {
     let writer = registrar(Config::default()).unwrap();

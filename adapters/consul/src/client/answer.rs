@@ -35,8 +35,8 @@ impl Answer {
 }
 
 /// The beginning of what a refusal says, escaped.
-pub(super) fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(200)]);
+pub(super) fn excerpt(text: &str) -> String {
+    let text: String = text.chars().take(200).collect();
     match text.trim() {
         "" => String::new(),
         text => format!(": {}", text.escape_debug()),

@@ -42,6 +42,11 @@ impl HostTemplate {
         self.0.iter().map(text).collect::<String>().parse()
     }
 
+    /// Whether a host can come of the name of a service, wherever it is.
+    pub(crate) fn takes(&self, service: &str) -> Result<(), ModelError> {
+        self.host(Names { service, datacenter: "a", namespace: "a", partition: "a" }).map(drop)
+    }
+
     /// The name of the service with that host, if it can have it. Each placeholder stands for the shortest
     /// text that fits.
     pub(crate) fn service<'a>(&self, host: &'a str) -> Option<&'a str> {

@@ -6,26 +6,30 @@ use std::sync::Arc;
 use pilot_registry::{Address, Endpoint, Health, Hostname, Resolution, Service, ServiceSpec};
 
 use super::instance::Instance;
-use super::ports::Ports;
+use super::ports::{Numbers, Ports};
 
-/// A service, and how many instances of it could not be used.
+/// A service, and what is to be said of how it came about.
 #[derive(Clone, Debug)]
 pub(crate) struct Built {
     pub(crate) service: Arc<Service>,
-    /// Why some instances are no endpoints, if there are such.
-    pub(crate) left_out: Option<String>,
+    /// Which port each group of its instances' ports has.
+    pub(crate) numbers: Numbers,
+    /// What a reader should know of it: why some instances are no endpoints, or why its port may be another.
+    pub(crate) notes: Vec<String>,
 }
 
-/// Makes the service of all instances of one host, of whatever datacenter. `None` without any.
+/// Makes the service of all instances of one host, of whatever datacenter. `None` without any. `before` is
+/// which ports it had.
 ///
 /// # Errors
 /// Why no service comes of them.
 pub(crate) fn service<'a>(
     host: &Hostname,
     instances: impl Iterator<Item = &'a Instance> + Clone,
+    before: &Numbers,
 ) -> Result<Option<Built>, String> {
     let Some(first) = instances.clone().next() else { return Ok(None) };
-    let ports = Ports::of(instances.clone());
+    let ports = Ports::of(instances.clone(), before);
     let by_name = instances.clone().any(|instance| matches!(instance.address, Address::Dns(_)));
     let mut spec = ServiceSpec::new(host.clone());
     spec.namespace = instances.clone().map(|one| &one.namespace).min().unwrap_or(&first.namespace).clone();
@@ -36,7 +40,8 @@ pub(crate) fn service<'a>(
     spec.ports = ports.service;
     let service = Service::new(spec).map_err(|error| error.to_string())?;
     let why = || format!("{left_out} Unix sockets are left out beside addresses that are DNS names");
-    Ok(Some(Built { service: Arc::new(service), left_out: (left_out > 0).then(why) }))
+    let notes = (left_out > 0).then(why).into_iter().chain(ports.note).collect();
+    Ok(Some(Built { service: Arc::new(service), numbers: ports.numbers, notes }))
 }
 
 /// An instance that serves some port of the service.

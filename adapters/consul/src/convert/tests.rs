@@ -28,7 +28,7 @@ fn built(entries: &[Value], config: &Config) -> Service {
     let content = content("web", json!(entries).to_string().as_bytes(), config).unwrap();
     assert_eq!(content.skipped, [], "nothing is wrong with them");
     let host = content.host.clone().unwrap();
-    let built = service(&host, content.instances.iter()).unwrap().unwrap();
+    let built = service(&host, content.instances.iter(), &Numbers::new()).unwrap().unwrap();
     Service::clone(&built.service)
 }
 
@@ -175,6 +175,50 @@ fn ports_that_differ_are_one_port_of_the_service() {
     assert_eq!(service.ports.len(), 2, "one is declared, the other is not");
 }
 
+/// Each with an id, a port, and what its port is called.
+fn ported(all: &[(&str, u16, &str)]) -> Vec<Value> {
+    let one = |(id, port, name): &(&str, u16, &str)| {
+        let meta = json!({ "port_name": name });
+        entry(id, json!({ "Port": port, "Address": format!("10.0.0.{id}"), "Meta": meta }))
+    };
+    all.iter().map(one).collect()
+}
+
+fn built_after(all: &[(&str, u16, &str)], before: &Numbers) -> Built {
+    let body = json!(ported(all)).to_string();
+    let content = content("web", body.as_bytes(), &Config::default()).unwrap();
+    service(content.host.as_ref().unwrap(), content.instances.iter(), before).unwrap().unwrap()
+}
+
+fn numbers(built: &Built) -> Vec<u16> {
+    built.service.ports.iter().map(|port| port.number.get()).collect()
+}
+
+#[test]
+fn an_instance_is_reached_whatever_its_port_is_called() {
+    let service = built(&ported(&[("1", 8080, ""), ("2", 8080, "http")]), &Config::default());
+    let ports: Vec<u16> = service.ports.iter().map(|port| port.number.get()).collect();
+    assert_eq!((ports, service.endpoints.len()), (vec![8080], 2));
+    let three = [("1", 8080, "a"), ("2", 9090, "b"), ("3", 9090, "c"), ("4", 8080, "c")];
+    assert_eq!(built(&ported(&three), &Config::default()).endpoints.len(), 4);
+}
+
+/// L3: who comes and goes does not change what clients call.
+#[test]
+fn l03_a_port_that_nobody_declares_stays() {
+    let nothing = Numbers::new();
+    let first = built_after(&[("1", 21_021, "http"), ("2", 21_022, "http")], &nothing);
+    assert_eq!(numbers(&first), [21_021]);
+    assert!(first.notes[0].contains("service_port"), "{:?}", first.notes);
+    let fewer = built_after(&[("2", 21_022, "http")], &first.numbers);
+    assert_eq!((numbers(&fewer), fewer.service.endpoints.len()), (vec![21_021], 1));
+    assert!(fewer.notes[0].contains("service_port"), "{:?}", fewer.notes);
+    let named = built_after(&[("2", 21_022, "http"), ("3", 21_021, "admin")], &first.numbers);
+    assert_eq!(named.service.endpoints.len(), 2);
+    let settled = built_after(&[("1", 8080, "")], &nothing);
+    assert_eq!(settled.notes, [""; 0], "there is nothing to say where all listen on one port");
+}
+
 #[test]
 fn an_instance_without_port_describes_the_service_only() {
     let meta = json!({ "service_port": "80", "protocol": "http" });
@@ -252,7 +296,7 @@ proptest! {
         let build = |entries: &[Value]| {
             let content = content("web", json!(entries).to_string().as_bytes(), &Config::default()).unwrap();
             let host = content.host.clone();
-            host.and_then(|host| service(&host, content.instances.iter()).unwrap()).map(|built| built.service)
+            host.and_then(|host| service(&host, content.instances.iter(), &Numbers::new()).unwrap()).map(|built| built.service)
         };
         prop_assert_eq!(build(&one), build(&other));
     }

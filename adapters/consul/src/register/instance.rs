@@ -18,7 +18,10 @@ const MAX_WEIGHT: u32 = 65_535;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Instance {
     pub(super) id: String,
-    pub(super) check: String,
+    /// The check that says that the instance is kept.
+    pub(super) heartbeat: String,
+    /// The check that says how it is.
+    pub(super) health: String,
     pub(super) body: Value,
 }
 
@@ -70,17 +73,24 @@ impl Instance {
             // Who warns gets half, where that is served at all.
             "Weights": { "Passing": weight, "Warning": (weight / 2).max(1) },
         });
-        Ok(Self { check: format!("ttl:{id}"), id, body })
+        Ok(Self { heartbeat: format!("ttl:{id}"), health: format!("health:{id}"), id, body })
     }
 
-    /// The same with a check that becomes critical unless it is updated.
-    pub(super) fn with_check(&self, ttl: Duration, status: &str) -> Value {
+    /// The same with checks that become critical unless they are updated. Consul removes whose heartbeat has
+    /// been critical for long; who is unhealthy for long stays.
+    pub(super) fn with_checks(&self, ttl: Duration, status: &str) -> Value {
         let mut body = self.body.clone();
-        body["Check"] = json!({
-            "CheckID": self.check, "Name": "kept alive by pilot register", "Status": status,
-            "TTL": format!("{}ms", ttl.as_millis()),
-            "DeregisterCriticalServiceAfter": format!("{}ms", REMOVED_AFTER.max(ttl).as_millis()),
-        });
+        let millis = |time: Duration| format!("{}ms", time.as_millis());
+        body["Checks"] = json!([
+            {
+                "CheckID": self.heartbeat, "Name": "kept alive by pilot register", "Status": "passing",
+                "TTL": millis(ttl), "DeregisterCriticalServiceAfter": millis(REMOVED_AFTER.max(ttl)),
+            },
+            {
+                "CheckID": self.health, "Name": "condition, as pilot register says", "Status": status,
+                "TTL": millis(ttl),
+            },
+        ]);
         body
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use pilot_registry::RegistryError;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::index::Index;
-use super::names::Names;
+use super::names::{Names, NoHosts};
 
 /// A datacenter that is followed.
 #[derive(Debug, Default)]
@@ -16,6 +17,10 @@ pub(super) struct Datacenter {
     pub(super) names_index: Index,
     /// `None` until the list is known.
     pub(super) names: Option<Names>,
+    /// Left out of the names.
+    pub(super) no_hosts: NoHosts,
+    /// When the names were asked for last.
+    pub(super) asked: Option<Instant>,
     pub(super) troubled: BTreeMap<Trouble, Troubled>,
 }
 

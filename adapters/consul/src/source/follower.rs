@@ -6,18 +6,24 @@ mod round;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use pilot_registry::{RegistryError, SnapshotSink};
+use pilot_registry::{Fault, RegistryError, Snapshot, SnapshotSink};
+use tokio::time::Instant;
 
 use super::datacenter::Datacenter;
+use super::memory::Memory;
 use super::reply::{Ask, Key, Reply, pulse};
 use super::services::Services;
 use crate::Config;
 use crate::client::Client;
 use round::Round;
+
+/// What has not changed is published no more often.
+const CONFIRM: Duration = Duration::from_secs(1);
 
 pub(super) struct Follower<'a> {
     config: &'a Config,
@@ -34,11 +40,19 @@ pub(super) struct Follower<'a> {
     reading: usize,
     /// Whether there is something to publish, be it that nothing has changed.
     news: bool,
+    published: Option<Instant>,
+    /// Held as long as what is published of some service is not what consul says.
+    fault: Option<Fault<Snapshot>>,
     open: FuturesUnordered<BoxFuture<'a, Reply>>,
 }
 
 impl<'a> Follower<'a> {
-    pub(super) fn new(config: &'a Config, client: &'a Client, sink: &'a SnapshotSink) -> Self {
+    pub(super) fn new(
+        config: &'a Config,
+        client: &'a Client,
+        sink: &'a SnapshotSink,
+        memory: &Memory,
+    ) -> Self {
         let named = |name: &String| Datacenter { name: Some(name.clone()), ..Datacenter::default() };
         let mut datacenters: Vec<_> = config.datacenters.iter().map(named).collect();
         if datacenters.is_empty() {
@@ -49,12 +63,14 @@ impl<'a> Follower<'a> {
             client,
             sink,
             datacenters,
-            services: Services::default(),
+            services: Services::new(memory),
             urgent: VecDeque::new(),
             round: Round::default(),
             in_turn: false,
             reading: 0,
             news: false,
+            published: None,
+            fault: None,
             open: FuturesUnordered::new(),
         }
     }
@@ -70,16 +86,34 @@ impl<'a> Follower<'a> {
             while let Some(Some(reply)) = self.open.next().now_or_never() {
                 self.take(reply)?;
             }
-            self.publish();
+            self.publish()?;
         }
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self) -> Result<(), RegistryError> {
         let known = self.datacenters.iter().all(|datacenter| datacenter.names.is_some());
-        if self.news && known && self.services.complete() {
-            self.news = false;
-            self.services.publish(self.sink);
+        if !(self.news && known && self.services.complete()) {
+            return Ok(());
         }
+        if let Some(error) = self.services.all_refused() {
+            return Err(error);
+        }
+        self.news = false;
+        self.published = Some(Instant::now());
+        let denied = self.services.denied();
+        if self.fault.is_none() || denied.is_none() {
+            self.fault = denied.map(|error| self.sink.fault(error));
+        }
+        for (name, why) in self.datacenters.iter().flat_map(|datacenter| &datacenter.no_hosts) {
+            self.sink.skipped(name, why);
+        }
+        self.services.publish(self.sink);
+        Ok(())
+    }
+
+    /// Whether it is time to say again how it is, although nothing has changed.
+    fn news_due(&self) -> bool {
+        self.published.is_none_or(|last| last.elapsed() >= CONFIRM)
     }
 
     fn take(&mut self, reply: Reply) -> Result<(), RegistryError> {
@@ -88,9 +122,9 @@ impl<'a> Follower<'a> {
             Reply::Troubled { datacenter, trouble, sure, answer } => {
                 self.take_troubled(datacenter, trouble, sure, &answer?)?;
             }
-            Reply::Service { key, generation, ask, sure, answer } => {
+            Reply::Service { key, generation, ask, sure, told } => {
                 self.reading -= usize::from(ask != Ask::Poll);
-                self.take_service(&key, generation, (ask, sure), &answer?)?;
+                self.take_service(&key, generation, (ask, sure), told?);
             }
             Reply::Pulse(answer) => {
                 answer?;

@@ -15,6 +15,9 @@ pub(super) const NAMES: &str = "/v1/catalog/services";
 /// Names, and the tags of all instances of each.
 pub(super) type Names = BTreeMap<Arc<str>, Vec<String>>;
 
+/// Names of which no host comes, and why.
+pub(super) type NoHosts = BTreeMap<String, String>;
+
 /// Asks for the list, and makes sure that an empty one is not a refusal.
 pub(super) async fn ask(
     client: &Client,
@@ -28,14 +31,23 @@ pub(super) async fn ask(
     Ok(answer)
 }
 
-/// Makes sure that a service without instances is not a refusal: what was open when the right to read was
-/// taken away is answered with nothing, before the list of services is.
-pub(super) async fn make_sure_of_rights(
+/// Whether there is a service of that name now. Fails where the token may read none any more: what was open
+/// when the right was taken away is answered with nothing, before the list of services is.
+pub(super) async fn lists(
     client: &Client,
     datacenter: Option<&str>,
     has_own_service: bool,
-) -> Result<(), RegistryError> {
-    ask(client, Query::new(NAMES, datacenter), has_own_service).await.map(drop)
+    name: &str,
+) -> Result<bool, RegistryError> {
+    let query = Query { consistent: true, ..Query::new(NAMES, datacenter) };
+    let answer = ask(client, query, has_own_service).await?;
+    all(&answer.body).map(|all| all.contains_key(name))
+}
+
+fn all(body: &[u8]) -> Result<BTreeMap<String, Option<Vec<String>>>, RegistryError> {
+    serde_json::from_slice(body).map_err(|error| {
+        RegistryError::malformed(format!("{NAMES}: expected services and their tags")).caused_by(error)
+    })
 }
 
 /// Consul answers who may read nothing with an empty list. But no cluster is empty: its servers are the
@@ -66,13 +78,17 @@ async fn believe_emptiness(
     if without_acl { Ok(()) } else { Err(refused()) }
 }
 
-/// Reads the list: the services that are followed.
-pub(super) fn read(body: &[u8], config: &Config) -> Result<Names, RegistryError> {
-    let all: BTreeMap<String, Option<Vec<String>>> = serde_json::from_slice(body).map_err(|error| {
-        RegistryError::malformed(format!("{NAMES}: expected services and their tags")).caused_by(error)
-    })?;
+/// Reads the list: the services that are followed, and those that are not because no host comes of their
+/// name. Consul takes names that no request can ask for, as `..`: they are never asked for.
+pub(super) fn read(body: &[u8], config: &Config) -> Result<(Names, NoHosts), RegistryError> {
     let tagged = |tags: &[String]| config.tags.iter().all(|tag| tags.contains(tag));
-    let named = all.into_iter().map(|(name, tags)| (name, tags.unwrap_or_default()));
-    let followed = named.filter(|(name, tags)| config.follows(name) && tagged(tags));
-    Ok(followed.map(|(name, tags)| (Arc::from(name), tags)).collect())
+    let named = all(body)?.into_iter().map(|(name, tags)| (name, tags.unwrap_or_default()));
+    let (mut names, mut no_hosts) = (Names::new(), NoHosts::new());
+    for (name, tags) in named.filter(|(name, tags)| config.follows(name) && tagged(tags)) {
+        match config.host.takes(&name) {
+            Ok(()) => _ = names.insert(Arc::from(name), tags),
+            Err(error) => _ = no_hosts.insert(name, error.to_string()),
+        }
+    }
+    Ok((names, no_hosts))
 }

@@ -29,6 +29,16 @@ pub(super) enum Ask {
     Probe,
 }
 
+/// What is said of one service.
+pub(super) enum Told {
+    Known(Answer),
+    /// Nothing that could be used. It says nothing of other services.
+    Refused {
+        index: Option<u64>,
+        error: RegistryError,
+    },
+}
+
 /// What came back.
 pub(super) enum Reply {
     Names {
@@ -47,7 +57,7 @@ pub(super) enum Reply {
         generation: u64,
         ask: Ask,
         sure: bool,
-        answer: Result<Answer, RegistryError>,
+        told: Result<Told, RegistryError>,
     },
     /// The agent has been asked whether there is a leader.
     Pulse(Result<(), RegistryError>),

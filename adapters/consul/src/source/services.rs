@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use pilot_registry::{Hostname, Service, Snapshot, SnapshotSink};
+use pilot_registry::{ErrorKind, Hostname, RegistryError, Service, Snapshot, SnapshotSink};
+use tokio::time::Instant;
 
 use super::index::Index;
+use super::memory::{Memory, Remembered};
 use super::reply::{Ask, Key};
 use crate::convert::{self, Built, Content};
 
@@ -21,6 +23,10 @@ pub(super) struct Tracked {
     pub(super) open: Option<Ask>,
     /// Whether to ask again when the open question is answered.
     pub(super) again: bool,
+    /// When a long poll was begun last.
+    pub(super) asked: Option<Instant>,
+    /// Why the last answer could not be used. The content is of one before.
+    pub(super) refused: Option<RegistryError>,
     /// When it changed last, counted in changes.
     changed: u64,
     /// `None` until it has been read.
@@ -33,6 +39,10 @@ pub(super) struct Services {
     tracked: BTreeMap<Key, Tracked>,
     hosts: BTreeMap<Hostname, BTreeSet<Key>>,
     built: BTreeMap<Hostname, Result<Built, String>>,
+    /// What was known in the attempt before, of those that have not been read in this one; and which ports
+    /// each host had: they stay as long as it has instances.
+    remembered: Remembered,
+    memory: Memory,
     generations: u64,
     changes: u64,
     unread: usize,
@@ -46,6 +56,13 @@ pub(super) fn hash(body: &[u8]) -> u64 {
 }
 
 impl Services {
+    /// None yet. What they remember is there again for the next attempt, however this one ends.
+    pub(super) fn new(memory: &Memory) -> Self {
+        let mut services = Self::default();
+        (services.memory, services.remembered) = (memory.clone(), memory.take());
+        services
+    }
+
     pub(super) fn len(&self) -> usize {
         self.tracked.len()
     }
@@ -85,7 +102,16 @@ impl Services {
         self.unread += 1;
         let generation = self.generations;
         let index = Index::default();
-        let tracked = Tracked { generation, index, open: None, again: false, changed: 0, content: None };
+        let tracked = Tracked {
+            generation,
+            index,
+            open: None,
+            again: false,
+            asked: None,
+            refused: None,
+            changed: 0,
+            content: None,
+        };
         self.tracked.insert(key, tracked);
     }
 
@@ -100,13 +126,15 @@ impl Services {
 
     /// Whether the last answer about it was another one.
     pub(super) fn differs(&self, key: &Key, hash: u64) -> bool {
-        let known = self.tracked.get(key).and_then(|one| one.content.as_ref());
+        let usable = self.tracked.get(key).filter(|one| one.refused.is_none());
+        let known = usable.and_then(|one| one.content.as_ref());
         known.is_none_or(|(last, _)| *last != hash)
     }
 
     /// Takes what is known of one now. Whether that changes anything.
     pub(super) fn set(&mut self, key: &Key, hash: u64, content: Content) -> bool {
         let Some(tracked) = self.tracked.get_mut(key) else { return false };
+        let refused = tracked.refused.take().is_some();
         let before = match tracked.content.take() {
             Some((_, before)) => before,
             None => {
@@ -118,7 +146,7 @@ impl Services {
         let host = content.host.clone();
         tracked.content = Some((hash, content));
         if same {
-            return false;
+            return refused;
         }
         self.changes += 1;
         tracked.changed = self.changes;
@@ -130,6 +158,30 @@ impl Services {
             self.build(&host);
         }
         true
+    }
+
+    /// Takes it that nothing of use is said of one now: what was known of it stays. Whether that is new.
+    pub(super) fn refuse(&mut self, key: &Key, error: RegistryError) -> bool {
+        let Some(tracked) = self.tracked.get(key) else { return false };
+        if tracked.content.is_none() {
+            let (hash, content) = self.remembered.contents.remove(key).unwrap_or_default();
+            self.set(key, hash, content);
+        }
+        let tracked = self.tracked.get_mut(key);
+        tracked.is_some_and(|tracked| tracked.refused.replace(error).is_none())
+    }
+
+    /// The error of one, if there are services and nothing of use is said of any.
+    pub(super) fn all_refused(&self) -> Option<RegistryError> {
+        let all = self.tracked.values().all(|one| one.refused.is_some());
+        self.tracked.values().find_map(|one| one.refused.clone()).filter(|_| all)
+    }
+
+    /// Why the token may not read some service of which instances are known.
+    pub(super) fn denied(&self) -> Option<RegistryError> {
+        let known = |one: &&Tracked| one.content.as_ref().is_some_and(|(_, content)| content.host.is_some());
+        let mut refused = self.tracked.values().filter(known).filter_map(|one| one.refused.as_ref());
+        refused.find(|error| error.kind() == ErrorKind::Denied).cloned()
     }
 
     fn leave(&mut self, key: &Key, host: Option<&Hostname>) {
@@ -144,35 +196,53 @@ impl Services {
     fn build(&mut self, host: &Hostname) {
         let keys = self.hosts.get(host).into_iter().flatten();
         let contents = keys.filter_map(|key| self.tracked.get(key)?.content.as_ref());
-        let built = convert::service(host, contents.flat_map(|(_, content)| &content.instances));
-        match built.transpose() {
-            Some(built) => _ = self.built.insert(host.clone(), built),
+        let instances = contents.flat_map(|(_, content)| &content.instances);
+        let before = self.remembered.numbers.get(host).cloned().unwrap_or_default();
+        match convert::service(host, instances, &before).transpose() {
+            Some(built) => {
+                if let Ok(built) = &built {
+                    self.remembered.numbers.insert(host.clone(), built.numbers.clone());
+                }
+                self.built.insert(host.clone(), built);
+            }
             None => {
                 self.built.remove(host);
                 self.hosts.remove(host);
+                self.remembered.numbers.remove(host);
             }
         }
     }
 
     /// Publishes all, and says what is left out.
     pub(super) fn publish(&self, sink: &SnapshotSink) {
-        for (key, content) in self.contents() {
-            if content.empty {
-                let why = "consul lists it and shows none of its instances: may the token read its nodes?";
-                sink.skipped(&*key.name, why);
+        for (key, one) in &self.tracked {
+            if let Some(error) = &one.refused {
+                sink.skipped(&*key.name, error.chain());
             }
-            content.skipped.iter().for_each(|(entry, why)| sink.skipped(entry, why));
+            let skipped = one.content.iter().flat_map(|(_, content)| &content.skipped);
+            skipped.for_each(|(entry, why)| sink.skipped(entry, why));
         }
         for (host, built) in &self.built {
-            let why = built.as_ref().map_or_else(Some, |built| built.left_out.as_ref());
-            why.into_iter().for_each(|why| sink.skipped(host.as_str(), why));
+            let notes = built.as_ref().map_or_else(std::slice::from_ref, |built| &built.notes);
+            if !notes.is_empty() {
+                sink.skipped(host.as_str(), notes.join("; "));
+            }
         }
         let services = self.built.values().filter_map(|built| built.as_ref().ok());
         let services = services.map(|built| Arc::clone(&built.service)).collect::<Vec<Arc<Service>>>();
         sink.publish(Snapshot::new(services).expect("each host has one service"));
     }
+}
 
-    fn contents(&self) -> impl Iterator<Item = (&Key, &Content)> {
-        self.tracked.iter().filter_map(|(key, one)| one.content.as_ref().map(|(_, content)| (key, content)))
+impl Drop for Services {
+    fn drop(&mut self) {
+        let mut remembered = std::mem::take(&mut self.remembered);
+        if self.complete() {
+            remembered.contents.clear();
+            remembered.numbers.retain(|host, _| self.hosts.contains_key(host));
+        }
+        let known = std::mem::take(&mut self.tracked).into_iter();
+        remembered.contents.extend(known.filter_map(|(key, one)| Some((key, one.content?))));
+        self.memory.keep(remembered);
     }
 }

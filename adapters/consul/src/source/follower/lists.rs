@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use pilot_registry::RegistryError;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Follower;
 use crate::client::{Answer, Query, Wait};
@@ -16,6 +16,15 @@ use crate::source::reply::{Key, Reply};
 /// How long a list of many services is left alone after it has been read: it changes with each of them.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Two questions about the same begin no sooner after each other: who stands before the agent may answer at
+/// once what should wait.
+pub(super) const SPACING: Duration = Duration::from_millis(100);
+
+/// How long to wait until that long after the last one.
+pub(super) fn spacing(last: Option<Instant>, apart: Duration) -> Duration {
+    last.map_or(Duration::ZERO, |last| (last + apart).saturating_duration_since(Instant::now()))
+}
+
 impl<'a> Follower<'a> {
     /// Whether the servers are a service of what is followed: they are of the default namespace and partition.
     pub(super) fn has_own_service(&self) -> bool {
@@ -24,12 +33,13 @@ impl<'a> Follower<'a> {
     }
 
     pub(super) fn ask_names(&mut self, at: usize) {
-        let datacenter = &self.datacenters[at];
+        let datacenter = &mut self.datacenters[at];
+        let spacing = spacing(datacenter.asked.replace(Instant::now()), SPACING);
         let (index, name, wait) =
             (datacenter.names_index, datacenter.name.clone(), self.config.limits.wait());
         let sure = index.held().is_none();
         let has_own = self.has_own_service();
-        let pause = if self.in_turn && !sure { PAUSE } else { Duration::ZERO };
+        let pause = if self.in_turn && !sure { PAUSE } else { spacing };
         let client = self.client;
         let ask = async move {
             sleep(pause).await;
@@ -47,7 +57,8 @@ impl<'a> Follower<'a> {
     pub(super) fn take_names(&mut self, at: usize, sure: bool, answer: &Answer) -> Result<(), RegistryError> {
         let held = self.datacenters[at].names_index.held();
         if self.datacenters[at].names_index.advance(answer.index, sure) {
-            let now = names::read(&answer.body, self.config)?;
+            let (now, no_hosts) = names::read(&answer.body, self.config)?;
+            self.datacenters[at].no_hosts = no_hosts;
             let before = self.datacenters[at].names.take().unwrap_or_default();
             for name in before.keys().filter(|name| !now.contains_key(*name)) {
                 self.services.remove(&Key { datacenter: at, name: Arc::clone(name) });
@@ -63,8 +74,9 @@ impl<'a> Follower<'a> {
                     Some(_) => {}
                 }
             }
+            // A list that has not changed still says that this is how it is.
+            self.news |= now != before || self.news_due();
             self.datacenters[at].names = Some(now);
-            self.news = true;
             // Something about some instance has changed, or the history is another: the list does not say which.
             if self.in_turn && held != Some(answer.index) {
                 self.probe_all();
@@ -101,8 +113,14 @@ impl<'a> Follower<'a> {
         answer: &Answer,
     ) -> Result<(), RegistryError> {
         let Some(troubled) = self.datacenters[at].troubled.get_mut(&trouble) else { return Ok(()) };
+        let held = troubled.index.held();
         if troubled.index.advance(answer.index, sure) {
-            for concerned in troubled.take(trouble.path(), &answer.body)? {
+            let concerned = troubled.take(trouble.path(), &answer.body)?;
+            // A check that came and went during the pause is in neither list, but may have been read meanwhile.
+            if concerned.is_empty() && held != Some(answer.index) {
+                self.probe_all();
+            }
+            for concerned in concerned {
                 match concerned {
                     Concerned::Everything => self.probe_all(),
                     Concerned::Service(name) => self.hurry(Key { datacenter: at, name: name.into() }),

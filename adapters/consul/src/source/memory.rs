@@ -1,0 +1,36 @@
+//! What is known from one attempt to the next.
+//!
+//! Not for publishing it: an attempt publishes only after it has asked for everything. It is there for what
+//! an attempt cannot ask for: instances that consul no longer shows although it lists their service, and
+//! the port that clients have called so far.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pilot_registry::Hostname;
+
+use super::reply::Key;
+use crate::convert::{Content, Numbers};
+
+/// Shared by the attempts of one registry.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory(Arc<Mutex<Remembered>>);
+
+#[derive(Debug, Default)]
+pub(super) struct Remembered {
+    /// What was said of each service, and its hash.
+    pub(super) contents: BTreeMap<Key, (u64, Content)>,
+    /// Which ports each host had.
+    pub(super) numbers: BTreeMap<Hostname, Numbers>,
+}
+
+impl Memory {
+    /// Takes all out. It is kept again when the attempt ends.
+    pub(super) fn take(&self) -> Remembered {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn keep(&self, remembered: Remembered) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = remembered;
+    }
+}
