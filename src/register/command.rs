@@ -81,6 +81,10 @@ impl Command {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     fn start(script: &str) -> Command {
@@ -98,9 +102,20 @@ mod tests {
     #[tokio::test]
     async fn it_gets_the_signals_that_are_meant_for_it() {
         for (signal, number) in [(Signal::Interrupt, 2), (Signal::Terminate, 15), (Signal::HangUp, 1)] {
-            let mut command = Command::start(&"sleep".into(), &["3600".into()]).unwrap();
-            command.signal(signal);
-            assert_eq!(command.ended().await.unwrap().signal(), Some(number));
+            // Who runs this in the background or under nohup ignores some of them, and so would the program.
+            let arguments = ["--default-signal=INT,TERM,HUP", "sleep", "3600"].map(OsString::from);
+            let mut command = Command::start(&"env".into(), &arguments).unwrap();
+            let told = async {
+                loop {
+                    command.signal(signal);
+                    // What comes before `env` has begun may be ignored.
+                    if let Ok(status) = timeout(Duration::from_millis(50), command.ended()).await {
+                        break status.unwrap();
+                    }
+                }
+            };
+            let status = timeout(Duration::from_secs(30), told).await.unwrap();
+            assert_eq!(status.signal(), Some(number));
         }
     }
 
