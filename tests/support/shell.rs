@@ -89,7 +89,9 @@ impl Shell {
 
     /// Starts what does not end by itself.
     pub(crate) fn spawn(&mut self, line: &str) {
-        let mut command = self.command(&format!("exec {}", line.trim_end_matches(" &")));
+        // Who runs the tests in the background ignores Ctrl-C, and so would what is started.
+        let line = format!("exec env --default-signal=INT {}", line.trim_end_matches(" &"));
+        let mut command = self.command(&line);
         self.servers.push(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     }
 
