@@ -92,7 +92,8 @@ debian_tool() {
         echo "unpacking $name $version ..." >&2
         mkdir -p "$tools" && debian_binaries "$place" "$suite" "$@" || return 1
     fi
-    "$place/$name" --version | grep -qF "$version" || return 1
+    # Read to its end: under pipefail a program whose output nobody reads any more has failed.
+    [[ $("$place/$name" --version) == *"$version"* ]] || return 1
     echo "$place"
 }
 
