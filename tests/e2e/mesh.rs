@@ -42,7 +42,9 @@ impl<P: Platform> Mesh<P> {
         {
             platform.put(service, id, backend.socket()).await;
         }
-        let mut pilot = Pilot::prepare_with(&(platform.tables("east") + tables));
+        // Attempts are counted in the log, which tells repeated ones only where it is asked to.
+        let log = "[log]\nfilter = \"info,pilot::supervisor=debug\"\n";
+        let mut pilot = Pilot::prepare_with(&(platform.tables("east") + log + tables));
         pilot.spawn();
         pilot.ready().await;
         let envoy = Envoy::start(&binary, &pilot, Kind::Delta).await;
