@@ -24,7 +24,7 @@ pub(crate) async fn measure(size: Size) -> Result<()> {
     bench.idle(size.idle).await;
     let middle = size.services / 2;
     bench
-        .changes(size.changes, |step| {
+        .changes(size, |step| {
             let mut client = client.clone();
             let value = instance(middle * size.endpoints, 1 + step);
             async move { Ok(client.put(key(middle, 0), value, None).await.map(drop)?) }

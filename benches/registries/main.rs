@@ -3,6 +3,7 @@
 //! `cargo bench --bench registries`; what is measured and the figures are in benches/README.md.
 #![allow(clippy::print_stdout, reason = "a bench prints its figures")]
 
+mod consul;
 mod etcd;
 #[allow(dead_code, reason = "each bench uses its part")]
 #[path = "../support/machine.rs"]
@@ -32,6 +33,8 @@ struct Size {
     endpoints: usize,
     changes: u32,
     idle: Duration,
+    /// After each change, so that the next one finds a registry at rest.
+    rest: Duration,
 }
 
 #[tokio::main]
@@ -40,7 +43,10 @@ async fn main() -> Result<()> {
     println!("{}\n", machine::description());
     let (services, changes) = if smoke { (20, 3) } else { (5_000, 100) };
     let idle = Duration::from_secs(if smoke { 1 } else { 20 });
-    etcd::measure(Size { services, endpoints: 20, changes, idle }).await
+    let size = Size { services, endpoints: 20, changes, idle, rest: Duration::ZERO };
+    etcd::measure(size).await?;
+    let rest = Duration::from_secs(if smoke { 1 } else { 8 });
+    consul::measure(Size { endpoints: 15, changes: changes.min(10), rest, ..size }).await
 }
 
 /// A registry that is being measured, in this process.
@@ -78,19 +84,20 @@ impl Bench {
     /// What a change costs: `change` writes one, and it counts as seen when it is published.
     async fn changes<F: Future<Output = Result<()>>>(
         &mut self,
-        count: u32,
+        size: Size,
         mut change: impl FnMut(u32) -> F,
     ) -> Result<()> {
         let (before, mut samples) = (self.process.cpu(), Vec::new());
-        for step in 1..=count {
+        for step in 1..=size.changes {
             let (revision, made) = (self.runner.revision(), Instant::now());
             change(step).await?;
             let newer =
                 |state: &State<Snapshot>| (state.published.as_ref()?.revision > revision).then_some(());
             self.runner.until("a change", newer).await?;
             samples.push(made.elapsed());
+            tokio::time::sleep(size.rest).await;
         }
-        let cpu = self.process.cpu().saturating_sub(before) / count;
+        let cpu = self.process.cpu().saturating_sub(before) / size.changes;
         let samples: Samples = samples.into_iter().collect();
         println!("{:<34}{samples} (min, median, max in ms)", "a change, from its writing on");
         println!("{:<34} {:>8} ms of CPU, the writer's included", "a change", ms(cpu));
