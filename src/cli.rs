@@ -14,6 +14,7 @@ pub mod deregister;
 mod document;
 mod logging;
 mod output;
+mod place;
 pub mod proxies;
 pub mod register;
 pub mod registries;

@@ -1,20 +1,20 @@
 //! From registries to resources: supervisor, catalog and world together, on the virtual clock.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::collections::BTreeSet;
+#[path = "world/scopes.rs"]
+mod scopes;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pilot::catalog::Policy;
 use pilot::mesh::MeshOptions;
-use pilot::proxy::{ConfigSource, Proxy, Role, Scope, Transport};
+use pilot::proxy::{ConfigSource, Role, Scope};
 use pilot::resources::{ResourceSet, ResourceType};
 use pilot::supervisor::{Registered, supervise};
-use pilot::world::{Debounce, TooManyScopes, World};
-use pilot_envoy_api::envoy::config::core::v3 as core;
+use pilot::world::{Debounce, World};
 use pilot_registry::{Locality, RegistryError, RegistryHealth, Service, Snapshot, channel};
-use pilot_registry_testkit::{Script, Scripted, ServiceBuilder, service, snapshot};
+use pilot_registry_testkit::{Script, Scripted, service, snapshot};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -271,19 +271,6 @@ async fn an_endpoint_change_touches_endpoints_only() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn proxies_of_one_scope_share_one_set() {
-    let Fixture { world, scripts, _tasks } = start(&["east"]);
-    scripts[0].publish(snapshot([a()])).await;
-    let (mut one, mut other) = (world.subscribe(&router()).unwrap(), world.subscribe(&router()).unwrap());
-    let (one, other) = (until(&mut one, |_| true).await, until(&mut other, |_| true).await);
-    assert!(Arc::ptr_eq(&one, &other));
-    let sidecar =
-        Scope { role: Role::Sidecar, config_source: ConfigSource::Ads, locality: Locality::default() };
-    let other = until(&mut world.subscribe(&sidecar).unwrap(), |_| true).await;
-    assert!(!Arc::ptr_eq(&one, &other));
-}
-
 /// The same services have the same versions in another process: a restart resends nothing.
 #[tokio::test(start_paused = true)]
 async fn another_pilot_with_the_same_services_has_the_same_versions() {
@@ -295,133 +282,4 @@ async fn another_pilot_with_the_same_services_has_the_same_versions() {
         versions.push(ResourceType::ALL.map(|kind| set.of(kind).version().to_owned()));
     }
     assert_eq!(versions[0], versions[1]);
-}
-
-fn named(role: Role, cluster: &str) -> Scope {
-    Scope {
-        role,
-        config_source: ConfigSource::PerType { cluster: cluster.into(), delta: true },
-        locality: Locality::default(),
-    }
-}
-
-/// P19: names that clients think up are limited, and cost neither the ADS proxies nor the usual name anything.
-#[tokio::test(start_paused = true)]
-async fn a_flood_of_names_is_refused_and_ads_is_served() {
-    let Fixture { world, scripts, _tasks } = start(&["east"]);
-    scripts[0].publish(snapshot([a()])).await;
-    let mut early = world.subscribe(&router()).unwrap();
-    let floods = (0..100).map(|n| world.subscribe(&named(Role::Router, &format!("flood-{n}"))));
-    let flood: Vec<_> = floods.collect();
-    let (mut followed, refused): (Vec<_>, Vec<_>) = flood.into_iter().partition(Result::is_ok);
-    assert_eq!((followed.len(), refused.len()), (MAX_SCOPES, 100 - MAX_SCOPES));
-    assert_eq!(refused[0].as_ref().unwrap_err(), &TooManyScopes(MAX_SCOPES));
-    assert!(TooManyScopes(MAX_SCOPES).to_string().contains("[xds] max_scopes"));
-
-    let sidecar =
-        Scope { role: Role::Sidecar, config_source: ConfigSource::Ads, locality: Locality::default() };
-    let mut late = world.subscribe(&sidecar).unwrap();
-    let mut usual = world.subscribe(&named(Role::Ingress, "pilot")).unwrap();
-    for sets in [&mut early, &mut late, &mut usual].into_iter().chain(followed.iter_mut().flatten()) {
-        until(sets, |_| true).await;
-    }
-    scripts[0].publish(snapshot([b()])).await;
-    until(&mut early, |set| clusters(set) == ["outbound|80||b.local"]).await;
-
-    // A name that nobody uses any more makes place for another.
-    followed.pop();
-    let mut next = world.subscribe(&named(Role::Router, "flood-99")).unwrap();
-    until(&mut next, |set| clusters(set) == ["outbound|80||b.local"]).await;
-    assert!(world.subscribe(&named(Role::Router, "flood-98")).is_err());
-}
-
-fn proxy_at(region: &str, zone: &str, sub_zone: &str) -> Proxy {
-    let locality = core::Locality { region: region.into(), zone: zone.into(), sub_zone: sub_zone.into() };
-    let node = core::Node { id: "envoy".into(), locality: Some(locality), ..Default::default() };
-    Proxy::from_node(Some(&node)).unwrap()
-}
-
-fn placed(zones: &[&str]) -> Arc<Service> {
-    let with = |builder: ServiceBuilder, (at, zone): (u32, &&str)| {
-        builder.endpoint(&format!("10.0.0.{at}"), 8080).region("eu").zone(zone)
-    };
-    (1..).zip(zones).fold(service("a.local").http(80), with).build()
-}
-
-/// However many places clients think up, those count where endpoints are.
-#[tokio::test(start_paused = true)]
-async fn places_that_no_endpoint_has_make_no_scopes() {
-    let Fixture { world, scripts, _tasks } = start_near("east");
-    let scope = |proxy: &Proxy| world.scope(proxy, Transport::Ads);
-    assert_eq!(scope(&proxy_at("eu", "a", "")), router(), "nothing is known yet");
-    scripts[0].publish(snapshot([placed(&["a", "b"])])).await;
-    until(&mut world.subscribe(&router()).unwrap(), |_| true).await;
-
-    let named = |proxy: &Proxy| scope(proxy).to_string();
-    assert_eq!(named(&proxy_at("eu", "a", "rack-1")), "router near eu/a");
-    let invented: BTreeSet<String> =
-        (0..1_000).map(|n| named(&proxy_at("eu", &format!("z{n}"), ""))).collect();
-    assert_eq!(invented, BTreeSet::from(["router near eu".to_owned()]));
-    let invented: BTreeSet<String> =
-        (0..1_000).map(|n| named(&proxy_at(&format!("r{n}"), "a", ""))).collect();
-    assert_eq!(invented, BTreeSet::from(["router".to_owned()]));
-
-    let mut sets = world.subscribe(&router()).unwrap();
-    let before = until(&mut sets, |_| true).await;
-    scripts[0].publish(snapshot([placed(&["b"])])).await;
-    until(&mut sets, |set| set.generation() > before.generation()).await;
-    assert_eq!(named(&proxy_at("eu", "a", "")), "router near eu", "nothing is there any more");
-}
-
-#[tokio::test(start_paused = true)]
-async fn where_nearness_is_not_asked_for_places_make_no_scopes() {
-    let Fixture { world, scripts, _tasks } = start(&["east"]);
-    scripts[0].publish(snapshot([placed(&["a", "b"])])).await;
-    until(&mut world.subscribe(&router()).unwrap(), |_| true).await;
-    assert_eq!(world.scope(&proxy_at("eu", "a", ""), Transport::Ads), router());
-}
-
-/// Only endpoints differ from place to place: all else is there once.
-#[tokio::test(start_paused = true)]
-async fn proxies_of_different_places_share_all_but_endpoints() {
-    let Fixture { world, scripts, _tasks } = start_near("east");
-    scripts[0].publish(snapshot([placed(&["a", "b"]), b()])).await;
-    until(&mut world.subscribe(&router()).unwrap(), |_| true).await;
-    let scopes = ["a", "b"].map(|zone| world.scope(&proxy_at("eu", zone, ""), Transport::Ads));
-    let mut sets = scopes.map(|scope| world.subscribe(&scope).unwrap());
-    let one = until(&mut sets[0], |_| true).await;
-    let other = until(&mut sets[1], |_| true).await;
-    for kind in [ResourceType::Cluster, ResourceType::Listener, ResourceType::Route] {
-        assert!(Arc::ptr_eq(one.of(kind), other.of(kind)), "{kind}");
-    }
-    let endpoints =
-        |set: &ResourceSet, name: &str| Arc::clone(set.of(ResourceType::Endpoint).get(name).unwrap());
-    let (differs, same) = ("outbound|80||a.local", "outbound|80||b.local");
-    assert_ne!(endpoints(&one, differs), endpoints(&other, differs));
-    assert!(Arc::ptr_eq(&endpoints(&one, same), &endpoints(&other, same)));
-}
-
-/// A scope that is new is translated alone: who asks for one does not have all others translated again.
-#[tokio::test(start_paused = true)]
-async fn a_new_scope_is_translated_alone() {
-    let (sink, feed) = channel();
-    sink.publish(snapshot([a()]));
-    let registered = Registered::new("east", "scripted", 0, feed, Policy::default());
-    let world = World::new(vec![registered], MeshOptions::default(), MAX_SCOPES);
-    let translations = Arc::new(AtomicUsize::new(0));
-    let mut tasks = JoinSet::new();
-    let mut first = world.subscribe(&router()).unwrap();
-    tasks.spawn({
-        let (world, translations) = (world.clone(), Arc::clone(&translations));
-        let count = move |_| _ = translations.fetch_add(1, Ordering::Relaxed);
-        async move { world.follow(Debounce::new(QUIET, MAX_DELAY), count).await }
-    });
-    until(&mut first, |_| true).await;
-    let mut held = vec![first];
-    for name in ["x", "y", "z"] {
-        let mut sets = world.subscribe(&named(Role::Router, name)).unwrap();
-        until(&mut sets, |_| true).await;
-        held.push(sets);
-    }
-    assert_eq!(translations.load(Ordering::Relaxed), 4);
 }

@@ -12,7 +12,8 @@
 //!  P7  names that do not exist       P15  make before break
 //!  P8  unsubscribing in a wildcard   P16  one unanswered response a type
 //!
-//!  sotw · delta · order    one machine, one client, step by step
+//!  sotw · delta            one machine, one client, step by step
+//!  order · warming         the same, of several types; visitors: clients that come back, or ask by name
 //!  scenarios               those of the public conformance harness, on the same machines
 //!  properties · free       random interleavings, with an Envoy (model) and with clients that ask for anything
 //!  reports                 one stream without a socket: status, metrics, log
@@ -38,9 +39,15 @@ mod properties;
 mod reports;
 #[path = "xds/scenarios.rs"]
 mod scenarios;
+#[path = "xds/served.rs"]
+mod served;
 #[path = "xds/server.rs"]
 mod server;
 #[path = "xds/sotw.rs"]
 mod sotw;
 #[path = "xds/things.rs"]
 mod things;
+#[path = "xds/visitors.rs"]
+mod visitors;
+#[path = "xds/warming.rs"]
+mod warming;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pilot_envoy_api::envoy::config::core::v3::Node;
+use pilot_envoy_api::envoy::config::core::v3::{Locality, Node};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -19,6 +19,9 @@ use crate::resources::{Resource, ResourceSet, ResourceType, to_json};
 
 /// A scope that nobody uses is translated on demand; it may take that long.
 const TRANSLATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The parameters that say where a proxy runs.
+const PLACE: [&str; 3] = ["region", "zone", "sub_zone"];
 
 /// The resources of one proxy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,13 +64,14 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    pub(super) const PARAMETERS: [&str; 4] = ["proxy", "node", "type", "name"];
+    pub(super) const PARAMETERS: [&str; 7] = ["proxy", "node", "region", "zone", "sub_zone", "type", "name"];
 
-    /// Reads `proxy=<id of a connected one>` or `node=<any id>`, `type` and `name`.
+    /// Reads `proxy=<id of a connected one>`, or `node=<any id>` with `region`, `zone` and `sub_zone` where it runs;
+    /// `type` and `name`.
     pub(super) fn read(query: &Query<'_>, admin: &Admin) -> Result<Self, Failure> {
         let (id, connected, subscriber) = match (query.get("proxy"), query.get("node")) {
-            (Some(id), None) => (id, true, connected(admin, id)?),
-            (None, Some(id)) => (id, false, described(id)?),
+            (Some(id), None) => (id, true, connected(admin, id, query)?),
+            (None, Some(id)) => (id, false, described(admin, id, query)?),
             _ => {
                 let error = "expected proxy=<id of a connected proxy>, or node=<any node id>";
                 return Err(Failure::bad_request(error).knowing(Self::PARAMETERS));
@@ -123,7 +127,11 @@ impl Selection {
     }
 }
 
-fn connected(admin: &Admin, id: &str) -> Result<Subscriber, Failure> {
+fn connected(admin: &Admin, id: &str, query: &Query<'_>) -> Result<Subscriber, Failure> {
+    if let Some(part) = PLACE.into_iter().find(|part| query.get(part).is_some()) {
+        let error = format!("{part} goes with node: a connected proxy has said where it runs");
+        return Err(Failure::bad_request(error));
+    }
     admin.proxies.subscriber(id).ok_or_else(|| {
         let proxies = admin.proxies.list();
         let ids: BTreeSet<&str> = proxies.iter().map(|proxy| proxy.id.as_str()).collect();
@@ -132,12 +140,14 @@ fn connected(admin: &Admin, id: &str) -> Result<Subscriber, Failure> {
     })
 }
 
-/// An Envoy of that id, as it would ask: one stream, all clusters and listeners.
-fn described(id: &str) -> Result<Subscriber, Failure> {
-    let node = Node { id: id.to_owned(), ..Node::default() };
+/// An Envoy of that id and place, as it would ask: one stream, all clusters and listeners.
+fn described(admin: &Admin, id: &str, query: &Query<'_>) -> Result<Subscriber, Failure> {
+    let [region, zone, sub_zone] = PLACE.map(|part| query.get(part).unwrap_or_default().to_owned());
+    let locality = Some(Locality { region, zone, sub_zone });
+    let node = Node { id: id.to_owned(), locality, ..Node::default() };
     let proxy = Proxy::from_node(Some(&node)).map_err(|error| Failure::bad_request(error.to_string()))?;
     let wildcard = ResourceType::ALL.map(ResourceType::has_wildcard);
-    Ok(Subscriber { scope: proxy.scope(Transport::Ads), wildcard })
+    Ok(Subscriber { scope: admin.world.scope(&proxy, Transport::Ads), wildcard })
 }
 
 fn read_type(word: &str) -> Result<ResourceType, Failure> {

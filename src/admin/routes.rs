@@ -24,7 +24,11 @@ const PATHS: [(&str, &str); 7] = [
     ("/debug/registries", "registries: health, age, what was left out and why"),
     ("/debug/services", "services; ?host=<name>: one with its endpoints"),
     ("/debug/proxies", "connected proxies: sent, accepted, refused by type"),
-    ("/debug/resources", "?proxy=<id> or ?node=<id>, &type=cds|eds|lds|rds, &name=<name>: what a proxy gets"),
+    (
+        "/debug/resources",
+        "?proxy=<id> or ?node=<id> (&region, &zone, &sub_zone: where it runs), &type=cds|eds|lds|rds, \
+         &name=<name>: what a proxy gets",
+    ),
 ];
 
 /// What is not only read: POST /registries/<name>/release lets go of what is held of a registry.

@@ -9,7 +9,8 @@
 //! Platforms answer with too little now and then: while they have no leader, after a restore, when a store is
 //! empty because it was started anew. So when a snapshot lacks more than a share of the endpoints of a service
 //! that is still there, or of several services together, or when it is empty, the endpoints that are missing
-//! are kept beside what there is now, and so are the ports by which they were called. All else that the snapshot says counts at once. What is kept is let go
+//! are kept beside what there is now, and so are the ports by which they were called. All else that the
+//! snapshot says counts at once. What is kept is let go
 //!
 //! - when a second complete read, a while later, lacks the same;
 //! - when it is back, or has been replaced;
@@ -17,8 +18,9 @@
 //! - when a person says so.
 //!
 //! A disappearance that comes in pieces is one: a snapshot is compared with what was there a short while
-//! before, in which the endpoints that are still there are as they were said to be last. What counts as lacking is in `lack.rs`: a deployment that replaces all endpoints lacks nothing, and
-//! neither does a registry of which one service was taken away and others are left.
+//! before, in which the endpoints that are still there are as they were said to be last. What counts as lacking
+//! is in `lack.rs`: a deployment that replaces all endpoints lacks nothing. A registry of which one service was
+//! taken away and others are left is in no trouble, also when one of the others loses an endpoint meanwhile.
 //!
 //! Time is a parameter. Nothing here has a clock or does IO.
 
@@ -61,7 +63,16 @@ impl Default for GuardSettings {
 impl GuardSettings {
     /// Whether that many of that many are a mass.
     fn is_mass(&self, lack: usize, of: usize) -> bool {
-        lack >= self.min_endpoints && lack.saturating_mul(100) > of.saturating_mul(self.share_percent)
+        lack >= self.min_endpoints && self.is_over_share(lack, of)
+    }
+
+    /// Whether that many of that many are neither as many as a mass has at least, nor as large a share.
+    fn are_few(&self, lack: usize, of: usize) -> bool {
+        lack < self.min_endpoints && !self.is_over_share(lack, of)
+    }
+
+    fn is_over_share(&self, lack: usize, of: usize) -> bool {
+        lack.saturating_mul(100) > of.saturating_mul(self.share_percent)
     }
 }
 
@@ -238,11 +249,15 @@ impl Guard {
     }
 
     /// Whether a mass is lacking of the registry as a whole: all there was, however little, or much of more
-    /// than one service. One service that is taken away is no trouble of the registry's.
+    /// than one service. One service that is taken away is no trouble of the registry's, and neither are the
+    /// few endpoints that others lose meanwhile.
     fn lacks_all(&self, settings: GuardSettings, difference: &Difference<'_>, of: usize) -> bool {
         let is_empty = of > 0 && self.said.snapshot.services().is_empty();
-        let is_wide = difference.lacking() > 1 || self.said.usable == 0;
-        is_empty || is_wide && settings.is_mass(difference.lack(), of)
+        let is_wide = || match difference.removed() {
+            Some(one) => !settings.are_few(difference.lack().saturating_sub(one), of.saturating_sub(one)),
+            None => difference.lacking() > 1,
+        };
+        is_empty || settings.is_mass(difference.lack(), of) && (self.said.usable == 0 || is_wide())
     }
 
     fn let_go(&mut self, now: Instant, which: impl Fn(&Kept) -> bool) -> Option<Held> {

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use pilot_envoy_api::envoy::config::core::v3::Node;
-use pilot_registry::Locality;
 
 use super::Global;
 use super::client::configuration;
 use super::document::DocumentFormat;
+use super::place::Place;
 use crate::bootstrap::{BootstrapOptions, DEFAULT_NODE_CLUSTER, Streams, XdsAddress, envoy, grpc};
 use crate::proxy::Proxy;
 
@@ -28,15 +28,8 @@ pub struct Args {
     /// The group of clients that it is in.
     #[arg(long, value_name = "NAME", default_value = DEFAULT_NODE_CLUSTER, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     node_cluster: String,
-    /// Where the client runs, for [mesh] locality = "prefer": its region, for example a datacenter.
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
-    region: String,
-    /// ... its zone, by the names that registries give to the zones of endpoints.
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
-    zone: String,
-    /// ... its place in the zone, for example a rack.
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
-    sub_zone: String,
+    #[command(flatten)]
+    place: Place,
     /// Where the client reaches pilot's xDS server. Default: where the configuration says that it listens.
     #[arg(long, value_name = "HOST:PORT")]
     xds_address: Option<XdsAddress>,
@@ -72,9 +65,7 @@ impl Args {
         let Self {
             node_id,
             node_cluster,
-            region,
-            zone,
-            sub_zone,
+            place,
             xds_address,
             admin_address,
             sotw,
@@ -88,7 +79,7 @@ impl Args {
         let options = BootstrapOptions {
             node_id: node_id.unwrap_or_else(|| default_node_id(for_grpc)),
             node_cluster,
-            locality: Locality { region, zone, sub_zone },
+            locality: place.into(),
             xds: match xds_address {
                 Some(address) => address,
                 None => configuration(global)?.xds.listen.into(),

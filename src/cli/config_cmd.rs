@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use clap::ValueEnum;
+use pilot_registry::Locality;
 use serde_json::Value;
 
 use super::Global;
 use super::client::{Question, Target};
 use super::document::DocumentFormat;
+use super::place::Place;
 use crate::admin::ResourcesReport;
 use crate::resources::ResourceType;
 
@@ -17,7 +19,7 @@ use crate::resources::ResourceType;
 ///
 /// Example: pilot config router~127.0.0.1~laptop~local --type cds
 ///
-/// What would a sidecar get? pilot config sidecar~10.0.0.1~a~b --not-connected
+/// What would a sidecar in that zone get? pilot config sidecar~10.0.0.1~a~b --not-connected --region eu --zone a
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The proxy's node id, as `pilot proxies` shows it.
@@ -25,6 +27,8 @@ pub struct Args {
     /// Show what a proxy of that node id would be told, although it is not connected.
     #[arg(long)]
     not_connected: bool,
+    #[command(flatten)]
+    place: Place,
     /// Only resources of this type.
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<Kind>,
@@ -68,9 +72,19 @@ impl Args {
     /// # Errors
     /// pilot does not answer, does not know the proxy or the resource, or cannot show one.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self { proxy, not_connected, kind, name, target, format } = self;
+        let Self { proxy, not_connected, place, kind, name, target, format } = self;
         let mut question = Question::new("/debug/resources");
         question = question.with(if not_connected { "node" } else { "proxy" }, &proxy);
+        let Locality { region, zone, sub_zone } = place.into();
+        for (part, value) in [("region", &region), ("zone", &zone), ("sub_zone", &sub_zone)] {
+            if value.is_empty() {
+                continue;
+            }
+            if !not_connected {
+                bail!("where a connected proxy runs is known: leave the place out, or add --not-connected");
+            }
+            question = question.with(part, value);
+        }
         if let Some(kind) = kind {
             question = question.with("type", ResourceType::from(kind).as_str());
         }

@@ -56,7 +56,7 @@ async fn serve(config: &Config, registries: Vec<ConfiguredRegistry>) -> anyhow::
 /// The first signal begins the end; the second is one.
 async fn signals(trigger: &Trigger) -> anyhow::Result<ExitCode> {
     shutdown::signal().await?;
-    tracing::info!("ending: a second signal ends at once");
+    tracing::info!("ending: streams end one after the other; another signal ends all at once");
     trigger.begin();
     shutdown::signal().await?;
     tracing::warn!("ended at once");

@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::fixture::{DEADLINE, Pilot, pilot, proxy, snapshot, speaking};
+use crate::fixture::{DEADLINE, Pilot, pilot, pilot_near, proxy, snapshot, speaking};
 
 async fn registries(pilot: &Pilot) -> Vec<RegistryReport> {
     let mut reports: BTreeMap<String, Vec<RegistryReport>> = pilot.get("/debug/registries").await.json();
@@ -171,6 +171,23 @@ async fn resources_are_those_of_the_proxys_scope_in_envoys_json() {
     assert_eq!(clusters[0]["resource"]["connect_timeout"], "5s");
 }
 
+/// A proxy that is not connected is told what one that runs there would be.
+#[tokio::test]
+async fn resources_of_a_proxy_that_is_only_described_are_those_of_its_place() {
+    let pilot = pilot_near(&["east"]).await;
+    pilot.sinks[0].publish(snapshot(&["a.local"]));
+    pilot.ready().await;
+    for (place, scope) in [
+        ("", "router"),
+        ("&zone=a", "router near /a"),
+        ("&zone=a&sub_zone=rack-1", "router near /a"),
+        ("&region=eu&zone=a", "router"),
+    ] {
+        let report: Value = pilot.get(&format!("/debug/resources?node=laptop{place}")).await.json();
+        assert_eq!(report["scope"], scope, "{place}");
+    }
+}
+
 /// Listeners of gRPC clients are there by name: an Envoy, which asks for all, does not get them.
 #[tokio::test]
 async fn resources_that_are_there_by_name_are_shown_to_those_who_get_them() {
@@ -203,6 +220,7 @@ async fn what_cannot_be_answered_says_what_can() {
         ("/debug/resources", StatusCode::BAD_REQUEST, "proxy"),
         ("/debug/resources?proxy=a&node=b", StatusCode::BAD_REQUEST, "proxy"),
         ("/debug/resources?proxy=envoy-2", StatusCode::NOT_FOUND, "envoy-1"),
+        ("/debug/resources?proxy=envoy-1&zone=a", StatusCode::BAD_REQUEST, ""),
         ("/debug/resources?node=a&type=clusters", StatusCode::BAD_REQUEST, "cds"),
         ("/debug/proxies?id=a", StatusCode::BAD_REQUEST, ""),
         ("/debug/resources?node=", StatusCode::BAD_REQUEST, ""),

@@ -43,11 +43,20 @@ pub(crate) async fn pilot(names: &[&str]) -> Pilot {
 
 /// The same, with registries that are treated so.
 pub(crate) async fn pilot_with(names: &[&str], policy: &Policy) -> Pilot {
+    start(names, policy, MeshOptions::default()).await
+}
+
+/// The same, with proxies that prefer what is near to them.
+pub(crate) async fn pilot_near(names: &[&str]) -> Pilot {
+    start(names, &Policy::default(), MeshOptions { prefer_near: true, ..MeshOptions::default() }).await
+}
+
+async fn start(names: &[&str], policy: &Policy, options: MeshOptions) -> Pilot {
     let (sinks, feeds): (Vec<_>, Vec<_>) = names.iter().map(|_| channel::<Snapshot>()).unzip();
     let registered = names.iter().zip(&feeds).zip(0..).map(|((name, feed), priority)| {
         Registered::new(*name, "scripted", priority, feed.clone(), policy.clone())
     });
-    let world = World::new(registered.collect(), MeshOptions::default(), 16);
+    let world = World::new(registered.collect(), options, 16);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let proxies = Proxies::default();

@@ -163,6 +163,12 @@ async fn config_shows_what_a_proxy_gets_connected_or_not() {
     let json = ask(&pilot, &["config", "envoy-2", "--not-connected", "-o", "json"]).await;
     let report: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(report["cds"][0]["name"], name);
+    let placed = ["config", "envoy-2", "--region", "eu", "--zone", "a", "--sub-zone", "b", "-o", "json"];
+    let json = ask(&pilot, &[&placed[..], &["--not-connected"]].concat()).await;
+    assert_eq!(serde_json::from_str::<Value>(&json.stdout).unwrap(), report, "nearness is not asked for");
+    let wrong = ask(&pilot, &placed).await;
+    assert_eq!(wrong.code, Some(1));
+    assert!(wrong.stderr.contains("add --not-connected"), "{}", wrong.stderr);
     let unknown = ask(&pilot, &["config", "envoy-2"]).await;
     assert_eq!(unknown.code, Some(1));
     assert_eq!(unknown.stderr, "error: no proxy \"envoy-2\" is connected, of 1 that are (known: envoy-1)\n");

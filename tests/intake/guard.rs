@@ -1,4 +1,4 @@
-//! The guard's rules, told as stories. No clock runs: a story says what time it is.
+//! What the guard holds, and what it does not, told as stories.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,67 +6,12 @@ use std::time::Duration;
 
 use pilot::catalog::{Guard, GuardSettings};
 use pilot_registry::{Content, Endpoint, Health, Resolution, Service, Snapshot};
-use pilot_registry_testkit::{service, snapshot, strategies};
+use pilot_registry_testkit::{service, strategies};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use crate::services::{counts, healthy_or, of, shared};
-
-struct Story {
-    guard: Guard,
-    start: Instant,
-    now: Instant,
-    said: Option<Arc<Snapshot>>,
-}
-
-impl Story {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self { guard: Guard::new(Some(GuardSettings::default())), start: now, now, said: None }
-    }
-
-    /// It is so many seconds after the story began.
-    fn at(&mut self, seconds: u64) -> &mut Self {
-        self.now = self.start + Duration::from_secs(seconds);
-        self
-    }
-
-    /// The registry says this, as part of that read. What counts then.
-    fn says(&mut self, read: u64, services: impl IntoIterator<Item = Arc<Service>>) -> String {
-        let mut next = snapshot(services);
-        if let Some(said) = &self.said {
-            // As a sink does.
-            next = next.reusing(said);
-        }
-        let next = Arc::new(next);
-        self.said = Some(Arc::clone(&next));
-        self.guard.publish(self.now, &next, read);
-        self.counts()
-    }
-
-    fn counts(&self) -> String {
-        counts(self.guard.counts())
-    }
-
-    fn held(&self) -> usize {
-        self.guard.held().map_or(0, |held| held.endpoints())
-    }
-}
-
-#[test]
-fn a_mass_disappearance_is_held_until_its_time_is_over() {
-    let mut story = Story::new();
-    assert_eq!(story.says(1, [of("a.local", 0..20)]), "a.local=20");
-    assert_eq!(story.at(100).says(1, [of("a.local", 0..3)]), "a.local=20");
-    assert_eq!(story.held(), 17);
-    story.at(129);
-    assert!(story.guard.lapse(story.now).is_none());
-    story.at(130);
-    assert_eq!(story.guard.deadline(), Some(story.now));
-    assert_eq!(story.guard.lapse(story.now).unwrap().endpoints(), 17);
-    assert_eq!((story.counts(), story.held()), ("a.local=3".into(), 0));
-    assert_eq!(story.at(131).says(1, [of("a.local", 0..3)]), "a.local=3");
-}
+use crate::services::{healthy_or, of, shared};
+use crate::story::Story;
 
 #[test]
 fn half_is_not_over_half_and_nine_are_not_ten() {
@@ -91,6 +36,33 @@ fn removing_one_service_of_many_is_not_slowed() {
     let mut story = Story::new();
     story.says(1, [of("a.local", 0..20), of("b.local", 20..60)]);
     assert_eq!(story.at(100).says(1, [of("b.local", 20..60)]), "b.local=40");
+}
+
+/// However much of the registry it was: what others lose meanwhile is not its trouble.
+#[test]
+fn a_large_service_goes_at_once_although_another_loses_an_endpoint() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..40), of("b.local", 0..20)]);
+    assert_eq!(story.at(100).says(1, [of("b.local", 0..20)]), "b.local=20");
+    assert_eq!(story.at(101).says(1, [of("b.local", 0..19)]), "b.local=19", "and it does not come back");
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..40), of("b.local", 0..20)]);
+    assert_eq!(story.at(100).says(1, [of("b.local", 0..11)]), "b.local=11");
+}
+
+#[test]
+fn a_service_that_goes_together_with_much_else_is_held() {
+    let before = || [of("a.local", 0..40), of("b.local", 0..30), of("c.local", 0..2)];
+    let ten_of_thirty = vec![of("b.local", 0..20), of("c.local", 0..2)];
+    let another_service = vec![of("b.local", 0..30)];
+    for next in [ten_of_thirty, another_service] {
+        let mut story = Story::new();
+        story.says(1, before());
+        assert_eq!(story.at(100).says(1, next), "a.local=40 b.local=30 c.local=2");
+    }
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..40), of("b.local", 0..3)]);
+    assert_eq!(story.at(100).says(1, [of("b.local", 0..1)]), "a.local=40 b.local=3", "most of the rest");
 }
 
 #[test]
@@ -152,46 +124,6 @@ fn while_one_service_is_held_all_else_counts_at_once() {
 }
 
 #[test]
-fn a_second_complete_read_confirms() {
-    let mut story = Story::new();
-    story.says(1, [of("a.local", 0..20)]);
-    let said = || [of("a.local", 0..3)];
-    assert_eq!(story.at(100).says(1, said()), "a.local=20");
-    assert_eq!(story.at(115).says(1, said()), "a.local=20", "the same read is no second one");
-    assert_eq!(story.guard.second_read_at(1), Some(story.start + Duration::from_secs(110)));
-    assert_eq!(story.at(116).says(2, said()), "a.local=3");
-    assert_eq!(story.held(), 0);
-}
-
-/// A platform that breaks off and comes back says the same wrong thing twice within a second.
-#[test]
-fn a_second_read_confirms_only_after_a_while() {
-    let mut story = Story::new();
-    story.says(1, [of("a.local", 0..20)]);
-    let said = || [of("a.local", 0..3)];
-    story.at(100).says(1, said());
-    assert_eq!(story.at(101).says(2, said()), "a.local=20");
-    assert_eq!(story.guard.second_read_at(2), Some(story.start + Duration::from_secs(110)));
-    assert_eq!(story.at(111).says(2, said()), "a.local=20", "read 2 was no confirmation when it was made");
-    assert_eq!(story.at(112).says(3, said()), "a.local=3");
-}
-
-/// A platform that is filling up again: what is back is no longer held, and what is not back is not confirmed.
-#[test]
-fn a_second_read_that_lacks_other_things_confirms_nothing() {
-    let mut story = Story::new();
-    story.says(1, [of("a.local", 0..20), of("b.local", 20..40)]);
-    story.at(100).says(1, []);
-    assert_eq!(story.held(), 40);
-    assert_eq!(story.at(111).says(2, [of("a.local", 0..7), of("b.local", 20..40)]), "a.local=20 b.local=20");
-    assert_eq!(story.held(), 13);
-    assert_eq!(story.at(112).says(2, [of("a.local", 0..15), of("b.local", 20..40)]), "a.local=20 b.local=20");
-    assert_eq!(story.held(), 5, "what is held stays held until it is back, however little it is");
-    assert_eq!(story.at(113).says(2, [of("a.local", 0..20), of("b.local", 20..40)]), "a.local=20 b.local=20");
-    assert_eq!(story.held(), 0);
-}
-
-#[test]
 fn a_disappearance_in_pieces_is_one() {
     let mut story = Story::new();
     let all = || (0..10u8).map(|n| of(&format!("s{n}.local"), n * 10..n * 10 + 10));
@@ -202,39 +134,6 @@ fn a_disappearance_in_pieces_is_one() {
     }
     assert_eq!(story.guard.counts().endpoint_count(), 100);
     assert_eq!(story.held(), 100);
-}
-
-#[test]
-fn each_service_is_held_for_its_own_time() {
-    let mut story = Story::new();
-    let others = || of("z.local", 0..200);
-    story.says(1, [of("a.local", 0..20), of("b.local", 0..20), others()]);
-    story.at(100).says(1, [of("a.local", []), of("b.local", 0..20), others()]);
-    story.at(120).says(1, [of("a.local", []), of("b.local", []), others()]);
-    assert_eq!(story.held(), 40);
-    story.at(130);
-    assert_eq!(story.guard.lapse(story.now).unwrap().services.len(), 1);
-    assert_eq!(story.counts(), "a.local=0 b.local=20 z.local=200");
-    story.at(140).says(1, [of("a.local", []), of("b.local", []), others()]);
-    assert_eq!(story.counts(), "a.local=0 b.local=20 z.local=200");
-    story.at(150);
-    story.guard.lapse(story.now).unwrap();
-    assert_eq!(story.counts(), "a.local=0 b.local=0 z.local=200");
-}
-
-#[test]
-fn people_let_go_at_once() {
-    let mut story = Story::new();
-    story.says(1, [of("a.local", 0..20)]);
-    assert!(story.guard.release(story.now).is_none());
-    story.at(100).says(1, []);
-    let released = story.guard.release(story.now).unwrap();
-    assert_eq!(
-        released.services.into_iter().map(|(host, n)| (host.to_string(), n)).next(),
-        Some(("a.local".into(), 20))
-    );
-    assert_eq!(story.counts(), "");
-    assert_eq!(story.at(101).says(1, []), "", "what was let go of is not held again");
 }
 
 #[test]
@@ -321,19 +220,6 @@ fn a_first_snapshot_is_believed() {
     let mut guard = Guard::new(Some(GuardSettings::default()));
     guard.publish(Instant::now(), &shared([]), 1);
     assert!(guard.held().is_none() && guard.counts().services().is_empty());
-}
-
-/// Time in which the registry did not answer is no time in which it confirmed anything.
-#[test]
-fn after_trouble_the_time_begins_anew() {
-    let mut story = Story::new();
-    story.says(1, [of("a.local", 0..20)]);
-    story.at(100).says(1, []);
-    let start = story.start;
-    let at = |seconds| start + Duration::from_secs(seconds);
-    story.guard.recover(at(3_600));
-    assert_eq!(story.guard.lapse(at(3_629)), None);
-    assert!(story.guard.lapse(at(3_630)).is_some());
 }
 
 /// An endpoint that is there with fewer ports, because the service has one less, is not missing.

@@ -5,5 +5,7 @@
 mod disk;
 mod follow;
 mod guard;
+mod release;
 mod services;
 mod state;
+mod story;

@@ -1,176 +1,22 @@
 //! The real server on real sockets: who may come, how much they may ask for, and how streams end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use pilot::metrics::Metrics;
-use pilot::proxies::Proxies;
-use pilot::proxy::Scope;
-use pilot::resources::{ResourceSet, ResourceType};
-use pilot::server::{self, ServeError, Settings};
-use pilot::shutdown::{Trigger, shutdown};
-use pilot::world::TooManyScopes;
-use pilot::xds::Limits;
-use pilot::xds::stream::{Context, ResourceSource, Resources};
+use pilot::resources::ResourceType;
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::envoy::service::cluster::v3::cluster_discovery_service_client::ClusterDiscoveryServiceClient;
-use pilot_envoy_api::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use pilot_envoy_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use pilot_envoy_api::google::protobuf::value::Kind;
 use pilot_envoy_api::google::protobuf::{Struct, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use tonic::Code;
 use tonic::transport::Channel;
-use tonic::{Code, Status, Streaming};
 
 use crate::driver::delta_request;
-use crate::things::two_services;
-
-const LONG: Duration = Duration::from_secs(20);
-
-#[derive(Clone)]
-struct Source(watch::Sender<Option<Arc<ResourceSet>>>);
-
-impl ResourceSource for Source {
-    /// There is no place for names that clients have chosen.
-    fn subscribe(&self, scope: &Scope) -> Result<Resources, TooManyScopes> {
-        if scope.has_chosen_name() { Err(TooManyScopes(16)) } else { Ok(self.0.subscribe()) }
-    }
-}
-
-/// A server, and what it takes to steer it.
-struct Server {
-    address: std::net::SocketAddr,
-    source: Source,
-    proxies: Proxies,
-    trigger: Trigger,
-    serving: JoinHandle<Result<(), ServeError>>,
-}
-
-/// What the tests vary.
-struct Options {
-    max_streams: usize,
-    max_age: Option<Duration>,
-    drain: Duration,
-    preface: Duration,
-}
-
-const USUAL: Options = Options {
-    max_streams: 100,
-    max_age: None,
-    drain: Duration::from_secs(60),
-    preface: Duration::from_secs(60),
-};
-
-impl Server {
-    async fn start(options: Options) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let source = Source(watch::Sender::new(Some(two_services().publish())));
-        let (trigger, running) = shutdown();
-        let proxies = Proxies::default();
-        let context = Context {
-            source: Arc::new(source.clone()),
-            proxies: proxies.clone(),
-            metrics: Metrics::new(),
-            limits: Limits { max_names: 50_000 },
-            max_request_bytes: 4 << 20,
-            max_age: options.max_age,
-            drain: options.drain,
-            shutdown: running.clone(),
-        };
-        let settings = Settings {
-            max_streams: options.max_streams,
-            preface_timeout: options.preface,
-            keepalive_interval: Duration::from_secs(30),
-            keepalive_timeout: Duration::from_secs(20),
-        };
-        let serving = async move { server::serve(listener, context, &settings, running).await };
-        #[expect(clippy::disallowed_methods, reason = "the test owns the task and ends it")]
-        let serving = tokio::spawn(serving);
-        Self { address, source, proxies, trigger, serving }
-    }
-
-    async fn channel(&self) -> Channel {
-        Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
-    }
-
-    async fn ads(&self) -> Ads {
-        Ads::open(self.channel().await).await
-    }
-
-    /// A stream that was answered: it works.
-    async fn working(&self, id: &str) -> Ads {
-        let mut stream = self.ads().await;
-        stream.send(first(id, ResourceType::Cluster, &[]));
-        assert_eq!(stream.next().await.unwrap().resources.len(), 2);
-        stream
-    }
-
-    /// Waits until a condition holds.
-    async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + LONG;
-        while !holds(self) {
-            assert!(Instant::now() < deadline, "{what}: did not happen");
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
-
-/// A delta ADS stream.
-struct Ads {
-    requests: mpsc::UnboundedSender<DeltaDiscoveryRequest>,
-    responses: Result<Streaming<DeltaDiscoveryResponse>, Status>,
-}
-
-impl Ads {
-    async fn open(channel: Channel) -> Self {
-        let (requests, outgoing) = unbounded();
-        let mut client = AggregatedDiscoveryServiceClient::new(channel);
-        let responses = timeout(LONG, client.delta_aggregated_resources(outgoing)).await.unwrap();
-        Self { requests, responses: responses.map(tonic::Response::into_inner) }
-    }
-
-    fn send(&self, request: DeltaDiscoveryRequest) {
-        self.requests.send(request).unwrap();
-    }
-
-    async fn next(&mut self) -> Result<DeltaDiscoveryResponse, Status> {
-        let stream = self.responses.as_mut().map_err(|status| status.clone())?;
-        let message = timeout(LONG, stream.message()).await.expect("an answer in time")?;
-        message.ok_or_else(|| Status::ok("the stream ended"))
-    }
-
-    /// How the stream ends, after whatever it still says.
-    async fn end(&mut self) -> Status {
-        loop {
-            if let Err(status) = self.next().await {
-                return status;
-            }
-        }
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test's client sends what the test says")]
-fn unbounded<T>() -> (mpsc::UnboundedSender<T>, impl futures_util::Stream<Item = T>) {
-    let (sender, mut receiver) = mpsc::unbounded_channel();
-    (sender, futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)))
-}
-
-fn first(id: &str, kind: ResourceType, names: &[&str]) -> DeltaDiscoveryRequest {
-    let node = Node { id: id.to_owned(), ..Default::default() };
-    DeltaDiscoveryRequest { node: Some(node), ..delta_request(kind, names, &[]) }
-}
+use crate::served::{LONG, Options, Server, USUAL, first, unbounded};
 
 #[tokio::test]
 async fn p01_a_stream_without_a_node_is_closed_and_says_why() {

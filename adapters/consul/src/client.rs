@@ -14,10 +14,10 @@ use http::header::{HOST, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use pilot_registry::RegistryError;
+use pilot_registry::{RegistryError, Secret};
 use tokio::time::timeout;
 
-use crate::{Config, Secret};
+use crate::Config;
 pub(crate) use answer::Answer;
 use connection::{Connection, Pool};
 pub(crate) use query::{Query, Wait, encoded};

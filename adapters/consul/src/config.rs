@@ -3,19 +3,17 @@
 mod address;
 mod check;
 mod pattern;
-mod secret;
 mod template;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pilot_registry::ConfigError;
+use pilot_registry::{ConfigError, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(crate) use address::Address;
 pub use pattern::Pattern;
-pub use secret::Secret;
 pub use template::HostTemplate;
 pub(crate) use template::Names;
 
@@ -32,6 +30,7 @@ pub struct Config {
     /// The admin partition whose services are followed, of servers that have partitions.
     pub partition: Option<String>,
     /// The ACL token. At most one of token, token_file and token_env is given.
+    #[schemars(with = "Option<String>")]
     pub token: Option<Secret>,
     /// A file that holds the ACL token. It is read again with each new attempt.
     pub token_file: Option<PathBuf>,

@@ -11,6 +11,7 @@ mod ports;
 mod service;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use pilot_registry::{Hostname, RegistryError};
 use serde_json::value::RawValue;
@@ -30,9 +31,13 @@ pub(crate) struct Content {
     /// The instances that count, each for itself.
     pub(crate) instances: Vec<Instance>,
     /// The nodes of all instances, also of those that do not count.
-    pub(crate) nodes: BTreeSet<String>,
+    pub(crate) nodes: BTreeSet<Arc<str>>,
     /// What was left out, and why.
     pub(crate) skipped: Vec<(String, String)>,
+    /// Whether consul left out instances that the token may not read.
+    pub(crate) filtered: bool,
+    /// How many of the instances are those of an answer before: the token could read them then.
+    pub(crate) kept: usize,
 }
 
 /// Reads the answer of `/v1/health/service/NAME`.
@@ -66,8 +71,34 @@ fn one_by_one(name: &str, body: &[u8], config: &Config, content: &mut Content) -
 }
 
 impl Content {
+    /// Consul left out instances of this answer that the token may not read. Which those are, it does not say:
+    /// where all could be read before, the ones on nodes of which nothing is shown now are kept. Where some
+    /// were left out before, too, as the token may read some nodes only, what is gone is gone.
+    pub(crate) fn keep(&mut self, name: &str, known: Option<&Self>) {
+        self.filtered = true;
+        if let Some(known) = known.filter(|known| !known.filtered || known.kept > 0) {
+            let lost = |one: &&Instance| {
+                !self.nodes.contains(one.node()) && !self.instances.iter().any(|other| other.is_where(one))
+            };
+            let kept: Vec<Instance> = known.instances.iter().filter(lost).cloned().collect();
+            self.kept = kept.len();
+            self.instances.extend(kept);
+            self.host = self.host.take().or_else(|| known.host.clone());
+        }
+        let expected = "expected node:read";
+        let why = match self.kept {
+            0 => format!("consul leaves out instances that the token may not read: {expected}"),
+            kept => format!(
+                "consul leaves out instances that the token may not read, and {kept} that it could read before \
+                 are kept: {expected}"
+            ),
+        };
+        self.skipped.push((name.to_owned(), why));
+    }
+
     fn add(&mut self, name: &str, entry: &Entry, config: &Config) {
-        self.nodes.insert(entry.node.node.clone());
+        let node: Arc<str> = entry.node.node.as_str().into();
+        self.nodes.insert(Arc::clone(&node));
         if !entry.counts(config) {
             return;
         }
@@ -83,7 +114,7 @@ impl Content {
                 Err(error) => return self.skipped.push((name.to_owned(), error.to_string())),
             }
         }
-        match Instance::read(entry, config) {
+        match Instance::read(entry, node, config) {
             Ok(instance) => self.instances.push(instance),
             Err(why) => {
                 self.skipped.push((format!("{name}/{}/{}", entry.node.node, entry.service.id), why));

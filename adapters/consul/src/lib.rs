@@ -13,9 +13,7 @@ mod convert;
 mod register;
 pub mod source;
 
-pub use config::{
-    CheckStatus, Config, Consistency, HostTemplate, Limits, Pattern, Secret, TaggedAddress, Tls,
-};
+pub use config::{CheckStatus, Config, Consistency, HostTemplate, Limits, Pattern, TaggedAddress, Tls};
 pub use register::ConsulRegistrar;
 pub use source::ConsulRegistry;
 

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 // A test's modules are looked for beside it, where they would be tests of their own.
+#[path = "answers/access.rs"]
+mod access;
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 #[path = "support/cluster.rs"]
 mod cluster;
@@ -13,7 +15,7 @@ use pilot_registry::{Endpoint, ErrorKind, Locality, RegistryHealth, Service, Sna
 use pilot_registry_consul::{Config, Consistency, Limits};
 use pilot_registry_testkit::Runner;
 use serde_json::{Value, json};
-use wiremock::matchers::{header, method, path, query_param, query_param_is_missing};
+use wiremock::matchers::{method, path, query_param, query_param_is_missing};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 const NAMES: &str = "/v1/catalog/services";
@@ -206,52 +208,8 @@ async fn a_truncated_body_is_no_shorter_list() {
     fails(&mut follow(address, |_| {}), ErrorKind::Unavailable, "broke off").await;
 }
 
-/// Who may read nothing is answered with an empty list. No cluster is empty, so it is a refusal; but not
-/// where there is no access control.
-#[tokio::test]
-async fn an_empty_list_is_a_refusal_where_there_is_access_control() {
-    for (status, said, denied) in
-        [(403, "ACL not found", true), (200, "{}", true), (401, "ACL support disabled", false)]
-    {
-        let server = server().await;
-        always(&server, NAMES, 9, &json!({})).await;
-        let own = ResponseTemplate::new(status).set_body_string(said);
-        Mock::given(path("/v1/acl/token/self")).respond_with(own).mount(&server).await;
-        let mut runner = runner(&server);
-        if denied {
-            fails(&mut runner, ErrorKind::Denied, "service:read").await;
-        } else {
-            let empty =
-                |state: &State<Snapshot>| state.published.as_ref().map(|one| one.value.services().len());
-            assert_eq!(runner.until("emptiness", empty).await.unwrap(), 0);
-        }
-    }
-}
-
-/// A newer server says so itself.
-#[tokio::test]
-async fn an_empty_list_that_was_filtered_is_a_refusal() {
-    let server = server().await;
-    let filtered = answer(9, &json!({})).insert_header("X-Consul-Results-Filtered-By-ACLs", "true");
-    Mock::given(path(NAMES)).respond_with(filtered).mount(&server).await;
-    let mut runner = follow(*server.address(), |config| config.namespace = Some("shop".into()));
-    fails(&mut runner, ErrorKind::Denied, "service:read").await;
-}
-
 fn two_names() -> Value {
     json!({ "consul": [], "web": [], "api": [] })
-}
-
-/// A service that is listed and has no instance that we may see is reported.
-#[tokio::test]
-async fn a_service_without_visible_instances_is_reported() {
-    let server = server().await;
-    always(&server, NAMES, 9, &two_names()).await;
-    always(&server, API, 5, &web("10.0.0.2")).await;
-    always(&server, WEB, 5, &json!([])).await;
-    let reported = |state: &State<Snapshot>| state.skipped.get("web").cloned();
-    let why = runner(&server).until("the report", reported).await.unwrap();
-    assert!(why.contains("nodes"), "{why}");
 }
 
 /// What makes no sense of one service hides that service only, and not what was known of it.
@@ -328,18 +286,6 @@ async fn the_first_answer_about_a_service_is_a_sure_one() {
     assert_eq!(seen.endpoints.len(), 1);
 }
 
-/// A token that a server repeats is hidden wherever it stands, also across the end of what is shown.
-#[tokio::test]
-async fn a_token_is_hidden_before_the_text_is_cut() {
-    let server = server().await;
-    let said = format!("{}secret-token", "x".repeat(193));
-    let refused = ResponseTemplate::new(403).set_body_string(said);
-    Mock::given(path(NAMES)).respond_with(refused).mount(&server).await;
-    let token = |config: &mut Config| config.token = Some("secret-token".to_owned().into());
-    let error = follow(*server.address(), token).degraded().await.unwrap().error;
-    assert!(!error.chain().contains("secret-"), "{}", error.chain());
-}
-
 /// What newer servers add: localities, namespaces, partitions, several ports, sockets, and fields that
 /// nobody knows yet.
 #[tokio::test]
@@ -368,34 +314,6 @@ async fn answers_of_newer_servers_are_understood() {
     assert_eq!(inet.ports.len(), 2);
     assert_eq!(socket.address.to_string(), "unix:/run/web.sock");
     assert_eq!(socket.locality.region, "us-west-1", "the node's");
-}
-
-/// A token from a file is read again with each attempt, so that a new one is taken without a restart.
-#[tokio::test]
-async fn a_token_is_read_again_when_it_was_refused() {
-    let server = server().await;
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "old-token\n").unwrap();
-    let new = Mock::given(path(NAMES)).and(header("x-consul-token", "new-token"));
-    new.respond_with(answer(9, &json!({ "consul": [] }))).with_priority(1).mount(&server).await;
-    let refused = ResponseTemplate::new(403).set_body_string("ACL not found: old-token");
-    Mock::given(path(NAMES)).respond_with(refused).mount(&server).await;
-    let mut runner = follow(*server.address(), |config| config.token_file = Some(file.path().into()));
-    let error = runner.degraded().await.unwrap().error;
-    assert_eq!(error.kind(), ErrorKind::Denied);
-    assert!(!error.chain().contains("old-token"), "what a server repeats is a secret all the same");
-    std::fs::write(file.path(), "new-token\n").unwrap();
-    let live = |state: &State<Snapshot>| state.published.as_ref().map(drop);
-    runner.until("the new token to be used", live).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_token_that_is_not_there_is_a_refusal() {
-    let server = server().await;
-    let unset = |config: &mut Config| config.token_env = Some("PILOT_TEST_UNSET_TOKEN".into());
-    fails(&mut follow(*server.address(), unset), ErrorKind::Denied, "PILOT_TEST_UNSET_TOKEN").await;
-    let missing = |config: &mut Config| config.token_file = Some("/nonexistent/token".into());
-    fails(&mut follow(*server.address(), missing), ErrorKind::Denied, "/nonexistent/token").await;
 }
 
 /// An agent may listen on a Unix socket only.

@@ -5,10 +5,9 @@ mod check;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pilot_registry::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use crate::Secret;
 
 /// A registry of the services that are registered in an etcd.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -24,6 +23,7 @@ pub struct Config {
     /// The name of the user that pilot is for etcd. Without one, etcd is asked for nothing but the certificate.
     pub user: Option<String>,
     /// The user's password. Better out of the file: password_file or password_env.
+    #[schemars(with = "Option<String>")]
     pub password: Option<Secret>,
     /// The file that holds the password. It is read at each connection.
     pub password_file: Option<PathBuf>,
@@ -32,11 +32,11 @@ pub struct Config {
     /// How endpoints that begin with https:// are reached.
     pub tls: Option<Tls>,
     /// How long connecting, and each answer, may take.
-    #[serde(default = "default_timeout", with = "crate::duration")]
+    #[serde(default = "default_timeout", with = "pilot_registry::duration")]
     #[schemars(with = "String")]
     pub timeout: Duration,
     /// How often etcd is asked whether the watch is alive. One that does not answer three times is not.
-    #[serde(default = "default_progress_interval", with = "crate::duration")]
+    #[serde(default = "default_progress_interval", with = "pilot_registry::duration")]
     #[schemars(with = "String")]
     pub progress_interval: Duration,
     /// How many keys are read at a time.

@@ -15,21 +15,19 @@ mod connection;
 mod convert;
 mod directory;
 mod document;
-mod duration;
 mod error;
 mod keys;
 mod list;
 mod registrar;
-mod secret;
 mod source;
 mod watch;
 
 pub use config::{Config, Tls};
 pub use document::{instance_schema, service_schema};
 pub use registrar::EtcdRegistrar;
-pub use secret::Secret;
 pub use source::EtcdRegistry;
 
+pub use pilot_registry::Secret;
 use pilot_registry::{ConfigError, Registrar};
 
 /// Makes a registry of the services that are registered in etcd. Does no IO.

@@ -46,7 +46,7 @@ pub struct Config {
     pub nodes: bool,
     /// How long a watch lasts until it is renewed: whole seconds. A server that has fallen silent is noticed
     /// when that fails.
-    #[serde(with = "crate::duration")]
+    #[serde(with = "pilot_registry::duration")]
     #[schemars(with = "String")]
     pub watch_renewal: Duration,
     /// Objects of one page of a list.

@@ -14,7 +14,6 @@ mod client;
 mod cluster;
 mod config;
 mod convert;
-mod duration;
 mod objects;
 mod source;
 

@@ -42,19 +42,21 @@
 //!   its last good content stays) is a [`fault`](Sink::fault): the registry is degraded while you hold it.
 //! - **Say facts, decide nothing.** An unhealthy endpoint is published as [`Health::Unhealthy`]; whether it
 //!   gets traffic is not an adapter's business.
-//! - **Secrets** never appear in `Debug`, errors or logs.
+//! - **Secrets** never appear in `Debug`, errors or logs: [`Secret`] is their type.
 //!
 //! Where the platform can be written to, the adapter implements [`Registrar`] too, and `pilot register` can
 //! register in it. [`keep`](Registrar::keep) is one attempt as well; the caller has the loop.
 //!
 //! [`channel`] makes a sink by hand, for tests.
 
+pub mod duration;
 mod endpoint;
 mod error;
 mod hostname;
 mod port;
 mod registrar;
 mod registry;
+mod secret;
 mod service;
 mod sink;
 mod snapshot;
@@ -67,6 +69,7 @@ pub use hostname::Hostname;
 pub use port::{Port, Protocol, ServicePort};
 pub use registrar::{RegisteredPort, Registrar, Registration};
 pub use registry::ServiceRegistry;
+pub use secret::Secret;
 pub use service::{Namespace, Resolution, Service, ServiceSpec};
 pub use sink::{
     Content, Fault, Feed, Published, RegistryHealth, Sink, SnapshotSink, State, Trouble, channel,

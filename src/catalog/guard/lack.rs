@@ -118,6 +118,13 @@ impl<'a> Difference<'a> {
         self.changes.iter().filter(|change| change.lack() > 0).count()
     }
 
+    /// How many endpoints the one service had that was taken away, if it was one, and had any.
+    pub(super) fn removed(&self) -> Option<usize> {
+        let mut gone = self.changes.iter().filter(|change| change.new.is_none() && change.missing > 0);
+        let one = gone.next()?;
+        gone.next().is_none().then_some(one.missing)
+    }
+
     /// The older snapshot's services as the newer one shows them, those of them that differ, by host.
     pub(super) fn updated(&self) -> BTreeMap<&'a Hostname, Arc<Service>> {
         let updated = |change: &Change<'a>| Some((&change.old?.host, Arc::clone(change.updated.as_ref()?)));

@@ -1,8 +1,8 @@
 //! What makes no sense in a configuration. Pure: no file is looked at.
 
-use pilot_registry::ConfigError;
+use pilot_registry::{ConfigError, Secret};
 
-use super::{Address, CheckStatus, Config, Secret, Tls};
+use super::{Address, CheckStatus, Config, Tls};
 
 impl Config {
     /// Whether it makes sense; the first key that does not.

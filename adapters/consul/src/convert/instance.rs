@@ -1,5 +1,7 @@
 //! One instance of a service.
 
+use std::sync::Arc;
+
 use pilot_registry::{Address, Health, Labels, Locality, Namespace, Port, Protocol, Weight};
 
 use super::entry::{Entry, Weights};
@@ -20,6 +22,7 @@ impl Meta {
 /// What counts of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Instance {
+    node: Arc<str>,
     pub(super) address: Address,
     pub(super) ports: Vec<InstancePort>,
     pub(super) labels: Labels,
@@ -42,11 +45,12 @@ pub(super) struct InstancePort {
 
 impl Instance {
     /// Reads an entry; the error says why it cannot count.
-    pub(super) fn read(entry: &Entry, config: &Config) -> Result<Self, String> {
+    pub(super) fn read(entry: &Entry, node: Arc<str>, config: &Config) -> Result<Self, String> {
         let (address, tagged_port) = address(entry, config)?;
         let (health, weight) = health(entry, config);
         let namespace = entry.service.namespace.clone().map(Namespace::try_from);
         Ok(Self {
+            node,
             ports: ports(entry, &address, tagged_port)?,
             address,
             labels: labels(entry, config),
@@ -55,6 +59,17 @@ impl Instance {
             locality: locality(entry, config),
             namespace: namespace.transpose().map_err(|error| error.to_string())?.unwrap_or_default(),
         })
+    }
+
+    /// The name of the node that it is on.
+    pub(super) fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Whether it listens where that one does.
+    pub(super) fn is_where(&self, other: &Self) -> bool {
+        let own = |one: &Self| one.ports.iter().map(|port| port.own).collect::<Vec<_>>();
+        self.address == other.address && own(self) == own(other)
     }
 }
 

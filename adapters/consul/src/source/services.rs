@@ -131,6 +131,12 @@ impl Services {
         known.is_none_or(|(last, _)| *last != hash)
     }
 
+    /// What is known of one, be it from the attempt before.
+    pub(super) fn known(&self, key: &Key) -> Option<&Content> {
+        let tracked = self.tracked.get(key).and_then(|one| one.content.as_ref());
+        tracked.or_else(|| self.remembered.contents.get(key)).map(|(_, content)| content)
+    }
+
     /// Takes what is known of one now. Whether that changes anything.
     pub(super) fn set(&mut self, key: &Key, hash: u64, content: Content) -> bool {
         let Some(tracked) = self.tracked.get_mut(key) else { return false };
@@ -181,7 +187,16 @@ impl Services {
     pub(super) fn denied(&self) -> Option<RegistryError> {
         let known = |one: &&Tracked| one.content.as_ref().is_some_and(|(_, content)| content.host.is_some());
         let mut refused = self.tracked.values().filter(known).filter_map(|one| one.refused.as_ref());
-        refused.find(|error| error.kind() == ErrorKind::Denied).cloned()
+        let refused = refused.find(|error| error.kind() == ErrorKind::Denied).cloned();
+        refused.or_else(|| {
+            let keeps = |one: &Tracked| one.content.as_ref().is_some_and(|(_, content)| content.kept > 0);
+            let (key, _) = self.tracked.iter().find(|(_, one)| keeps(one))?;
+            Some(RegistryError::denied(format!(
+                "consul no longer shows all instances of service {:?}: may the token read its nodes? \
+                 expected node:read",
+                key.name
+            )))
+        })
     }
 
     fn leave(&mut self, key: &Key, host: Option<&Hostname>) {

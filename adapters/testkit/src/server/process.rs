@@ -27,6 +27,11 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, log })
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it at once (SIGKILL), without a chance to say good-bye.
     pub fn kill(&mut self) {
         _ = self.child.kill();

@@ -142,8 +142,7 @@ impl<'a> Follower<'a> {
         self.news |= match convert::content(&key.name, &answer.body, self.config) {
             Ok(mut content) => {
                 if answer.filtered {
-                    let why = "consul leaves out instances that the token may not read: expected node:read";
-                    content.skipped.push((key.name.to_string(), why.to_owned()));
+                    content.keep(&key.name, self.services.known(key));
                 }
                 self.services.set(key, hash, content)
             }

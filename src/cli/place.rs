@@ -1,0 +1,23 @@
+//! Where a client runs, on the command line.
+
+use pilot_registry::Locality;
+
+/// The parts of a locality.
+#[derive(Debug, clap::Args)]
+pub(super) struct Place {
+    /// Where the client runs, for [mesh] locality = "prefer": its region, for example a datacenter.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    region: String,
+    /// ... its zone, by the names that registries give to the zones of endpoints.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    zone: String,
+    /// ... its place in the zone, for example a rack.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    sub_zone: String,
+}
+
+impl From<Place> for Locality {
+    fn from(Place { region, zone, sub_zone }: Place) -> Self {
+        Self { region, zone, sub_zone }
+    }
+}
