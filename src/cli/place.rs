@@ -1,11 +1,11 @@
-//! Where a client runs, on the command line.
+//! Where a client or an instance runs, on the command line.
 
 use pilot_registry::Locality;
 
 /// The parts of a locality.
 #[derive(Debug, clap::Args)]
 pub(super) struct Place {
-    /// Where the client runs, for [mesh] locality = "prefer": its region, for example a datacenter.
+    /// Where it runs, for [mesh] locality = "prefer": its region, for example a datacenter.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     region: String,
     /// ... its zone, by the names that registries give to the zones of endpoints.

@@ -38,7 +38,9 @@
 //! # Failure
 //! What makes no sense of one service is reported, and what was known of that service stays. So it is where
 //! consul lists a service and shows none of its instances: the token may not read their nodes. The registry
-//! then is degraded; and if it is so of every service, the attempt ends.
+//! then is degraded; and if it is so of every service, the attempt ends. Where consul shows some instances and
+//! says that it left out others, those that could be read before are kept beside them, and the registry is
+//! degraded, too.
 //!
 //! Whatever else fails ends the attempt, and what was published stays. With several datacenters, one that cannot
 //! be reached holds up the others; who does not want that makes a registry of each.

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use pilot_registry::{Hostname, Service, ServiceRegistry};
+
+use crate::server::Relay;
 
 /// A platform as its operator has it in hand: the suite changes it here and looks at what the adapter
 /// makes of it. Each method returns when the platform has taken the change; the adapter need not have
@@ -67,14 +69,20 @@ pub trait Backend: Send + Sync + 'static {
         bail!("delete_malformed({entry}) is not written for this backend")
     }
 
-    /// Cuts adapters off the platform, and ends what they have open. The platform itself goes on.
+    /// The way on which adapters reach the platform, where all of them take one.
+    fn relay(&self) -> Option<&Relay> {
+        None
+    }
+
+    /// Cuts adapters off the platform, and ends what they have open. The platform itself goes on. By default
+    /// the relay does it.
     async fn disconnect(&mut self) -> Result<()> {
-        bail!("disconnect is not written for this backend")
+        self.relay().context("disconnect is not written for this backend").map(Relay::refuse)
     }
 
     /// Ends [`Backend::disconnect`].
     async fn reconnect(&mut self) -> Result<()> {
-        bail!("reconnect is not written for this backend")
+        self.relay().context("reconnect is not written for this backend").map(Relay::open)
     }
 
     /// Makes the platform forget how it came to its state: compaction, an index that starts again.
@@ -117,9 +125,10 @@ pub trait Backend: Send + Sync + 'static {
         bail!("resume is not written for this backend")
     }
 
-    /// How many connections (or watches, where nothing is connected) adapters have open.
+    /// How many connections (or watches, where nothing is connected) adapters have open. By default the
+    /// relay counts them.
     async fn connections(&self) -> Result<usize> {
-        bail!("connections is not written for this backend")
+        self.relay().context("connections is not written for this backend").map(Relay::connections)
     }
 
     /// Texts that appear nowhere but in the adapter's configuration.

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
-use pilot_registry::{Labels, Locality, Port, Protocol, RegisteredPort, Registration, Weight};
+use pilot_registry::{Labels, Port, Protocol, RegisteredPort, Registration, Weight};
 
+use crate::cli::place::Place;
 use crate::config::{Problem, Problems};
 use crate::register::address::outward;
 use crate::register::identity::{host_name, instance_id};
@@ -38,15 +39,8 @@ pub(super) struct Instance {
     /// The instance's share of the load, relative to the others': 1 to 1000000.
     #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = weight)]
     weight: Weight,
-    /// Where it is: a cloud's region, or a datacenter.
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
-    region: String,
-    /// Where it is: an availability zone.
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
-    zone: String,
-    /// Where it is: a rack.
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
-    sub_zone: String,
+    #[command(flatten)]
+    place: Place,
 }
 
 impl Instance {
@@ -55,7 +49,7 @@ impl Instance {
     /// # Errors
     /// The arguments do not fit together, or this machine has no address to be reached by.
     pub(super) fn registration(self, ttl: Duration) -> Result<(Registration, Port), Problems> {
-        let Self { service, ports, address, id, labels, weight, region, zone, sub_zone } = self;
+        let Self { service, ports, address, id, labels, weight, place } = self;
         let main_port = ports.first().map(|port| port.port.number);
         let main_port = main_port.ok_or_else(|| fault("--port", "expected at least one".into()))?;
         let id = id.unwrap_or_else(|| instance_id(&host_name(), &service, address, main_port));
@@ -66,7 +60,7 @@ impl Instance {
             ports: named(ports)?,
             labels: unique(labels)?,
             weight,
-            locality: Locality { region, zone, sub_zone },
+            locality: place.into(),
             ttl,
         };
         Ok((registration, main_port))

@@ -68,8 +68,8 @@ impl Instance {
 
     /// Whether it listens where that one does.
     pub(super) fn is_where(&self, other: &Self) -> bool {
-        let own = |one: &Self| one.ports.iter().map(|port| port.own).collect::<Vec<_>>();
-        self.address == other.address && own(self) == own(other)
+        let ports = self.ports.iter().map(|port| port.own);
+        self.address == other.address && ports.eq(other.ports.iter().map(|port| port.own))
     }
 }
 

@@ -104,14 +104,8 @@ impl Backend for FakeBackend {
         Ok(())
     }
 
-    async fn disconnect(&mut self) -> Result<()> {
-        self.relay.refuse();
-        Ok(())
-    }
-
-    async fn reconnect(&mut self) -> Result<()> {
-        self.relay.open();
-        Ok(())
+    fn relay(&self) -> Option<&Relay> {
+        Some(&self.relay)
     }
 
     async fn lose_history(&mut self) -> Result<()> {
@@ -152,10 +146,6 @@ impl Backend for FakeBackend {
     async fn resume(&mut self) -> Result<()> {
         self.consul.resume();
         Ok(())
-    }
-
-    async fn connections(&self) -> Result<usize> {
-        Ok(self.relay.connections())
     }
 
     fn secrets(&self) -> Vec<String> {

@@ -198,14 +198,8 @@ impl Backend for RealBackend {
         self.write(&[malformed(entry)], &[]).await
     }
 
-    async fn disconnect(&mut self) -> Result<()> {
-        self.relay.refuse();
-        Ok(())
-    }
-
-    async fn reconnect(&mut self) -> Result<()> {
-        self.relay.open();
-        Ok(())
+    fn relay(&self) -> Option<&Relay> {
+        Some(&self.relay)
     }
 
     /// A new cluster in the place of the old one, in which all is written again: its indexes are smaller.
@@ -227,10 +221,6 @@ impl Backend for RealBackend {
     async fn restore(&mut self) -> Result<()> {
         self.revoked = false;
         self.admit().await
-    }
-
-    async fn connections(&self) -> Result<usize> {
-        Ok(self.relay.connections())
     }
 
     fn secrets(&self) -> Vec<String> {
