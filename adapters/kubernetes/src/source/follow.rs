@@ -66,7 +66,7 @@ impl Follower {
             let Err(refusal) = self.follow(&mut followed).await;
             let at = self.at;
             match refusal {
-                Refusal::Failed(error) => return Err(error),
+                Refusal::Failed(error) | Refusal::Internal(error) => return Err(error),
                 Refusal::Forbidden(error) if self.scope.resource.is_optional() => {
                     self.tell(Update::Trouble { at, error: self.left_out(&error), known: true }).await;
                     sleep(RECHECK).await;

@@ -11,6 +11,7 @@
 
 mod answer;
 mod query;
+mod real;
 mod stall;
 mod store;
 mod watch;
@@ -28,6 +29,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch::Sender;
 use tokio::task::JoinSet;
 
+pub use real::{KubeApiServer, Rest};
 use stall::Stall;
 use store::Store;
 
