@@ -13,9 +13,11 @@ use tokio::time::Instant;
 const PATIENCE: Duration = Duration::from_secs(30);
 const BINDING: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
 
-/// What pilot lists.
-const LISTS: [&str; 4] =
-    ["/api/v1/services", "/api/v1/pods", "/api/v1/nodes", "/apis/discovery.k8s.io/v1/endpointslices"];
+/// Group and resource of what pilot reads.
+pub(crate) const READ: [(&str, &str); 4] =
+    [("", "nodes"), ("", "pods"), ("", "services"), ("discovery.k8s.io", "endpointslices")];
+/// What pilot does with it.
+pub(crate) const VERBS: [&str; 2] = ["list", "watch"];
 
 /// pilot, as the cluster knows it.
 pub(crate) struct Account {
@@ -54,24 +56,41 @@ impl Account {
 
     /// The server learns of its own permissions from itself, a moment after they were written.
     pub(crate) async fn until_permitted(&self) -> Result<()> {
-        self.until(|status| status.is_success()).await
+        self.until_all(true).await
     }
 
     pub(crate) async fn until_refused(&self) -> Result<()> {
-        self.until(|status| status == StatusCode::FORBIDDEN).await
+        self.until_all(false).await
     }
 
-    pub(crate) async fn until(&self, wanted: impl Fn(StatusCode) -> bool) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        for list in LISTS {
-            loop {
-                let (status, _) = self.rest.request(Method::GET, &format!("{list}?limit=1"), None).await?;
-                if wanted(status) {
-                    break;
-                }
-                ensure!(Instant::now() < deadline, "{list} is still answered with {status}");
-                tokio::time::sleep(Duration::from_millis(5)).await;
+    async fn until_all(&self, allowed: bool) -> Result<()> {
+        for (group, resource) in READ {
+            for verb in VERBS {
+                self.until(allowed, verb, group, resource).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Waits until it may do that, or may not.
+    pub(crate) async fn until(&self, allowed: bool, verb: &str, group: &str, resource: &str) -> Result<()> {
+        let attributes = json!({ "verb": verb, "group": group, "resource": resource });
+        let review = json!({ "spec": { "resourceAttributes": attributes } });
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let deadline = Instant::now() + PATIENCE;
+        while self.rest.post(path, &review).await?["status"]["allowed"] != allowed {
+            ensure!(Instant::now() < deadline, "{verb} {resource}: allowed is still {}", !allowed);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until nobody knows it any more.
+    pub(crate) async fn until_unknown(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.rest.request(Method::GET, "/version", None).await?.0 != StatusCode::UNAUTHORIZED {
+            ensure!(Instant::now() < deadline, "the token still counts");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
     }
