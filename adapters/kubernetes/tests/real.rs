@@ -38,9 +38,9 @@ impl Cluster {
         Ok(Some(Self { account, folder, server }))
     }
 
-    fn run(&self, watch_renewal: Duration) -> Runner {
+    fn run(&self, config: Config) -> Runner {
         let kubeconfig = Some(self.folder.path().join("kubeconfig"));
-        Runner::start(Arc::new(registry(Config { kubeconfig, watch_renewal, ..Config::default() }).unwrap()))
+        Runner::start(Arc::new(registry(Config { kubeconfig, ..config }).unwrap()))
     }
 
     /// A service without endpoints.
@@ -72,8 +72,6 @@ fn live_with(host: &str) -> impl Fn(&State<Snapshot>) -> Option<()> {
     }
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
-
 #[tokio::test]
 async fn the_example_is_accepted_and_its_permissions_are_enough() -> Result<()> {
     let Some(cluster) = Cluster::start(&[]).await? else { return Ok(()) };
@@ -87,7 +85,7 @@ async fn the_example_is_accepted_and_its_permissions_are_enough() -> Result<()> 
     }
     // These, and those of the account.
     assert_eq!(permissions::manifests()?.len(), 8, "a manifest was not tried");
-    let mut runner = cluster.run(MINUTE);
+    let mut runner = cluster.run(Config::default());
     runner.until("pilot's own service", live_with("pilot.pilot.svc.cluster.local")).await?;
     runner.until("the server's own service", live_with(OWN)).await
 }
@@ -100,7 +98,7 @@ async fn a_missing_permission_is_reported_by_verb_and_resource() -> Result<()> {
         for verb in VERBS {
             cluster.permit_all_but(Some((verb, resource))).await?;
             cluster.account.until(false, verb, group, resource).await?;
-            let mut runner = cluster.run(MINUTE);
+            let mut runner = cluster.run(Config::default());
             let error = runner.degraded().await?.error;
             assert_eq!(error.kind(), ErrorKind::Denied, "{}", error.chain());
             let named = error.chain().contains(&format!("{verb} {resource}: 403"));
@@ -120,11 +118,31 @@ async fn a_missing_permission_is_reported_by_verb_and_resource() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_namespace_of_ones_own_takes_a_role_only() -> Result<()> {
+    let Some(cluster) = Cluster::start(&[]).await? else { return Ok(()) };
+    permissions::unbind(&cluster.server).await?;
+    cluster.account.until_refused().await?;
+    let config = Config { namespaces: vec!["default".into()], nodes: false, ..Config::default() };
+    let mut runner = cluster.run(config);
+    let error = runner.degraded().await?.error;
+    ensure!(error.chain().contains("in namespace default: 403"), "{}", error.chain());
+    // The cluster's role, in one namespace.
+    let binding = json!({
+        "metadata": { "name": "pilot" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "pilot" },
+        "subjects": [{ "kind": "ServiceAccount", "namespace": "pilot", "name": "pilot" }],
+    });
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
+    cluster.server.admin().post(bindings, &binding).await?;
+    runner.until("the server's own service", live_with(OWN)).await
+}
+
+#[tokio::test]
 async fn an_account_that_is_deleted_is_denied() -> Result<()> {
     let Some(cluster) = Cluster::start(&[]).await? else { return Ok(()) };
     cluster.server.admin().delete("/api/v1/namespaces/pilot/serviceaccounts/pilot").await?;
     cluster.account.until_unknown().await?;
-    let mut runner = cluster.run(MINUTE);
+    let mut runner = cluster.run(Config::default());
     let error = runner.degraded().await?.error;
     assert_eq!(error.kind(), ErrorKind::Denied, "{}", error.chain());
     ensure!(error.chain().contains("401"), "{}", error.chain());
@@ -135,7 +153,7 @@ async fn an_account_that_is_deleted_is_denied() -> Result<()> {
 #[tokio::test]
 async fn a_compaction_is_listed_anew_in_place() -> Result<()> {
     let Some(cluster) = Cluster::start(&["--watch-cache=false"]).await? else { return Ok(()) };
-    let mut runner = cluster.run(Duration::from_secs(2));
+    let mut runner = cluster.run(Config { watch_renewal: Duration::from_secs(2), ..Config::default() });
     runner.until("the server's own service", live_with(OWN)).await?;
     // What happens meanwhile has no version that the watches of the others know.
     for n in 0..3 {

@@ -35,8 +35,8 @@ struct Watch {
 pub(super) fn open(shared: &Arc<Shared>, world: &mut World, query: Query) -> Answer {
     let streaming = query.is_set("sendInitialEvents");
     if streaming && !world.streaming {
-        let message = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the \
-                       WatchList feature gate is enabled";
+        let message = "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is \
+                       forbidden for watch unless the WatchList feature gate is enabled";
         return status(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message);
     }
     if streaming && !world.progress {
