@@ -99,8 +99,8 @@ impl Watch {
                 return Some(lines.concat().into());
             }
             if !self.over && timeout_at(self.deadline, self.changed.changed()).await.is_err() {
+                // Without a last bookmark, as real servers do whose resource has not changed.
                 self.over = true;
-                return Some(bookmark(&self.query, self.revision, false).into());
             }
         }
         None
