@@ -15,6 +15,8 @@ mod objects;
 mod permissions;
 #[path = "contract/real.rs"]
 mod real;
+#[path = "contract/writer.rs"]
+mod writer;
 
 mod streaming {
     use crate::backend::KubernetesBackend;

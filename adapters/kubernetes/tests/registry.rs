@@ -98,7 +98,11 @@ async fn what_may_not_be_read_is_left_out_named_and_the_rest_is_served() -> Resu
     assert!(said.contains("pods") && said.contains("list and watch"), "{said}");
     // It is followed all the same.
     cluster.serve("shop", "pay", &["10.0.0.2"]);
-    until_hosts(&mut runner, &[PAY, WEB]).await
+    until_hosts(&mut runner, &[PAY, WEB]).await?;
+    // Permissions arrive a little after their cause: soon enough for whoever waits here.
+    cluster.server.set_forbidden("pods", false);
+    until(&mut runner, WEB, |web| !web.endpoints[0].labels.is_empty()).await?;
+    until_live(&mut runner).await
 }
 
 #[tokio::test]

@@ -6,38 +6,29 @@
 //!  operator ─────────────────────► kube-apiserver          never kept out
 //! ```
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use pilot_registry::{Hostname, Service, ServiceRegistry, async_trait};
 use pilot_registry_kubernetes::{Config, registry};
 use pilot_registry_testkit::server::Relay;
 use pilot_registry_testkit::server::kubernetes::KubeApiServer;
 use pilot_registry_testkit::{Backend, BadConfig};
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::configs;
 use crate::gate::{Gate, Mood};
-use crate::objects::{self, Object, Place, TRUST_DOMAIN, place};
+use crate::objects::{self, TRUST_DOMAIN};
 use crate::permissions::{self, Account};
-
-/// How many services are written at once.
-const WRITERS: usize = 24;
+use crate::writer::{Writer, admitted};
 
 pub(crate) struct RealBackend {
     relay: Relay,
     gate: Gate,
     account: Account,
-    services: BTreeMap<Hostname, Arc<Service>>,
-    /// What the cluster has because of them; nodes stay.
-    written: BTreeMap<Place, Value>,
-    backwards: bool,
+    writer: Writer,
     folder: TempDir,
     /// The last to be dropped.
     server: KubeApiServer,
@@ -57,8 +48,7 @@ impl RealBackend {
         let folder = tempfile::tempdir()?;
         let kubeconfig = server.kubeconfig(relay.address(), account.token());
         std::fs::write(folder.path().join("kubeconfig"), kubeconfig.to_string())?;
-        let (services, written) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Some(Self { relay, gate, account, services, written, backwards: false, folder, server }))
+        Ok(Some(Self { relay, gate, account, writer: Writer::default(), folder, server }))
     }
 
     fn kubeconfig(&self) -> PathBuf {
@@ -73,90 +63,6 @@ impl RealBackend {
             ..Config::default()
         }
     }
-
-    async fn write(&mut self, service: &Arc<Service>) -> Result<()> {
-        let new = objects::objects(&admitted(service), self.backwards);
-        let old = self.services.insert(service.host.clone(), Arc::clone(service));
-        let kept: Vec<Place> = new.iter().map(place).collect();
-        for object in new {
-            put(&self.server, self.written.get(&place(&object)), &object).await?;
-            self.written.insert(place(&object), object.1);
-        }
-        match old {
-            Some(old) => self.remove(&old, &kept).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Removes what belongs to a service, but for what is to be kept.
-    async fn remove(&mut self, service: &Service, kept: &[Place]) -> Result<()> {
-        // The slices of a service that was written in another order have other numbers.
-        let objects = [true, false]
-            .into_iter()
-            .flat_map(|order| objects::objects(&admitted(service), order).into_iter().rev());
-        for place in objects.map(|object| place(&object)) {
-            if place.0 != "nodes" && !kept.contains(&place) && self.written.remove(&place).is_some() {
-                self.server.admin().delete(&path_of(&place)).await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The service with virtual addresses that the cluster can give it: any of its range, that nobody else has.
-/// One of each family, at most.
-fn admitted(service: &Service) -> Service {
-    let mut spec = service.clone().into_spec();
-    let mut hasher = DefaultHasher::new();
-    (service.host.as_str(), service.namespace.as_str()).hash(&mut hasher);
-    let [.., third, fourth] = hasher.finish().to_be_bytes();
-    // Not those of the first two blocks: the server's own is there.
-    let (third, fourth) = (third.max(2), fourth.clamp(1, 254));
-    let own = |ip: &IpAddr| -> IpAddr {
-        match ip {
-            IpAddr::V4(_) => Ipv4Addr::new(10, 96, third, fourth).into(),
-            IpAddr::V6(_) => {
-                Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, u16::from_be_bytes([third, fourth])).into()
-            }
-        }
-    };
-    spec.virtual_addresses = spec.virtual_addresses.iter().map(own).collect();
-    spec.virtual_addresses.sort();
-    spec.virtual_addresses.dedup();
-    Service::new(spec).unwrap()
-}
-
-fn collection(resource: &str, namespace: &str) -> String {
-    match resource {
-        "nodes" => "/api/v1/nodes".to_owned(),
-        "endpointslices" => format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"),
-        other => format!("/api/v1/namespaces/{namespace}/{other}"),
-    }
-}
-
-fn path_of((resource, namespace, name): &Place) -> String {
-    format!("{}/{name}", collection(resource, namespace))
-}
-
-/// Creates or replaces an object. What cannot be changed is created anew.
-async fn put(server: &KubeApiServer, before: Option<&Value>, object: &Object) -> Result<()> {
-    let (place, admin) = (place(object), server.admin());
-    match before {
-        // Nodes say in their names what they are.
-        Some(_) if object.0 == "nodes" => return Ok(()),
-        Some(before) if fixed(before) == fixed(&object.1) => {
-            return admin.put(&path_of(&place), &object.1).await.map(drop);
-        }
-        Some(_) => admin.delete(&path_of(&place)).await?,
-        None => {}
-    }
-    admin.post(&collection(place.0, &place.1), &object.1).await.map(drop)
-}
-
-/// What of an object cannot be changed.
-fn fixed(object: &Value) -> Vec<&Value> {
-    let spec = &object["spec"];
-    ["serviceAccountName", "type", "clusterIP", "clusterIPs"].iter().map(|key| &spec[key]).collect()
 }
 
 #[async_trait]
@@ -180,52 +86,31 @@ impl Backend for RealBackend {
     }
 
     async fn put(&mut self, service: &Service) -> Result<()> {
-        self.write(&Arc::new(service.clone())).await
+        self.writer.put(self.server.admin(), &Arc::new(service.clone())).await
     }
 
-    /// Services that are not there yet, many at once.
     async fn put_all(&mut self, services: &[Arc<Service>]) -> Result<()> {
-        let server = &self.server;
-        let written = stream::iter(services.to_vec()).map(|service| async move {
-            let objects = objects::objects(&admitted(&service), false);
-            for object in &objects {
-                put(server, None, object).await?;
-            }
-            anyhow::Ok(objects)
-        });
-        let written: Vec<_> = written.buffer_unordered(WRITERS).try_collect().await?;
-        self.written.extend(written.into_iter().flatten().map(|object| (place(&object), object.1)));
-        self.services.extend(services.iter().map(|service| (service.host.clone(), Arc::clone(service))));
-        Ok(())
+        self.writer.create_all(self.server.admin(), services).await
     }
 
     async fn delete(&mut self, host: &Hostname) -> Result<()> {
-        let old = self.services.remove(host).expect("only what is there is deleted");
-        self.remove(&old, &[]).await
+        self.writer.delete(self.server.admin(), host).await
     }
 
     async fn rewrite(&mut self) -> Result<()> {
-        self.backwards = !self.backwards;
-        for service in self.services.values().rev().cloned().collect::<Vec<_>>() {
-            self.write(&service).await?;
-        }
-        Ok(())
+        self.writer.rewrite(self.server.admin()).await
     }
 
     /// The server refuses what does not parse; it takes a service that nobody could reach.
     async fn put_malformed(&mut self, entry: &str) -> Result<()> {
-        let object =
-            json!({ "metadata": { "namespace": "default", "name": entry }, "spec": { "clusterIP": "None" } });
-        let object = ("services", object);
-        put(&self.server, self.written.get(&place(&object)), &object).await?;
-        self.written.insert(place(&object), object.1);
-        Ok(())
+        let metadata = json!({ "namespace": "default", "name": entry });
+        let object = ("services", json!({ "metadata": metadata, "spec": { "clusterIP": "None" } }));
+        self.writer.put_object(self.server.admin(), object).await
     }
 
     async fn delete_malformed(&mut self, entry: &str) -> Result<()> {
         let place = ("services", "default".to_owned(), entry.to_owned());
-        self.written.remove(&place);
-        self.server.admin().delete(&path_of(&place)).await
+        self.writer.delete_object(self.server.admin(), &place).await
     }
 
     async fn disconnect(&mut self) -> Result<()> {

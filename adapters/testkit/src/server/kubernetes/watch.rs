@@ -99,7 +99,7 @@ impl Watch {
                 return Some(lines.concat().into());
             }
             if !self.over && timeout_at(self.deadline, self.changed.changed()).await.is_err() {
-                // Without a last bookmark, as real servers do whose resource has not changed.
+                // Without a last bookmark: real servers send none if they have not seen an event since they began.
                 self.over = true;
             }
         }
