@@ -46,7 +46,7 @@ async fn the_servers_version_is_told() -> Result<()> {
     let cluster = with_service().await?;
     let mut runner = cluster.run(cluster.config());
     let version = |status: &Status| status.facts.get("server_version").cloned();
-    assert_eq!(runner.until_status("the version", version).await?, "v1.36.0");
+    assert_eq!(runner.until_status("the version", version).await?, "v1.36.2");
     until_published(&mut runner).await
 }
 
