@@ -37,7 +37,9 @@ use crate::world::World;
 
 pub(crate) use query::encode;
 pub use readiness::{Readiness, WaitingFor};
-pub use registries::{DiskReport, HeldReport, RegistryReport, RegistryTrouble, Released};
+pub use registries::{
+    DiskReport, HeldReport, LastErrorReport, RegistryReport, RegistryTrouble, Released, WatchReport,
+};
 pub use reply::{Failure, Reply};
 pub use resources::{ResourceReport, ResourcesReport};
 pub use services::{ConflictReport, EndpointReport, ServiceReport, ServiceSummary, ServicesReport};

@@ -1,9 +1,10 @@
 //! What is known of each registry, and letting go of what its guard holds.
 
+mod told;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use pilot_registry::RegistryHealth;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -12,6 +13,7 @@ use crate::catalog::{DiskStatus, Held, Origin};
 use crate::metrics::health_word;
 use crate::rfc3339;
 use crate::supervisor::Registered;
+pub use told::{LastErrorReport, RegistryTrouble, WatchReport};
 
 /// One registry. Times are RFC 3339.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,17 @@ pub struct RegistryReport {
     pub health: String,
     /// What is wrong, when degraded.
     pub trouble: Option<RegistryTrouble>,
+    /// What else is wrong, the oldest first.
+    #[serde(default)]
+    pub other_troubles: Vec<RegistryTrouble>,
+    /// What went wrong last; it stays when it is over.
+    pub last_error: Option<LastErrorReport>,
+    /// What it tells of its platform, by name: `server_version`.
+    #[serde(default)]
+    pub facts: BTreeMap<String, String>,
+    /// How it follows its platform, by what is followed.
+    #[serde(default)]
+    pub watches: BTreeMap<String, WatchReport>,
     /// Where what is served of it is from: `registry`, or `disk` while it has not answered yet; `None` =
     /// nothing is known of it.
     pub origin: Option<String>,
@@ -82,22 +95,19 @@ pub struct Released {
     pub services: BTreeMap<String, usize>,
 }
 
-/// What is wrong with a registry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegistryTrouble {
-    /// Since when.
-    pub since: String,
-    /// `denied`, `unavailable` or `malformed`.
-    pub kind: String,
-    /// What was tried, and how it failed.
-    pub error: String,
-}
-
 impl RegistryReport {
+    /// Of the registry of that name.
+    pub(super) fn of_name(registries: &[Registered], name: &str) -> Result<Self, Failure> {
+        named(registries, name).map(Self::of)
+    }
+
     pub(super) fn of(registered: &Registered) -> Self {
-        let (health, published, skipped) = registered.feed.with_state(|state| {
-            (state.health(), state.published.clone(), std::sync::Arc::clone(&state.skipped))
+        let (health, troubles, published, skipped) = registered.feed.with_state(|state| {
+            let troubles: Vec<_> = state.troubles().cloned().collect();
+            (state.health(), troubles, state.published.clone(), std::sync::Arc::clone(&state.skipped))
         });
+        let mut troubles = troubles.iter().map(RegistryTrouble::of);
+        let (status, now) = (registered.feed.status(), Instant::now());
         let known = registered.intake.standing().known;
         let age = registered.data_age().as_ref().map(Duration::as_secs_f64);
         Self {
@@ -106,7 +116,11 @@ impl RegistryReport {
             priority: registered.priority,
             optional: registered.intake.policy().patience.is_some(),
             health: health_word(&health).to_owned(),
-            trouble: trouble(&health),
+            trouble: troubles.next(),
+            other_troubles: troubles.collect(),
+            last_error: status.last_error.as_ref().map(|error| LastErrorReport::of(error, now)),
+            watches: WatchReport::all(&status, now),
+            facts: status.facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             origin: known.as_ref().map(|known| origin_word(known.origin).to_owned()),
             revision: published.as_ref().map(|published| published.revision),
             changed_at: published.as_ref().map(|published| wall_clock(published.changed)),
@@ -140,17 +154,21 @@ impl DiskReport {
 impl Released {
     /// Lets go of what is held of the registry of that name.
     pub(super) fn from(registries: &[Registered], name: &str) -> Result<Self, Failure> {
-        let Some(registered) = registries.iter().find(|registered| *registered.name == *name) else {
-            let known = registries.iter().map(|registered| &*registered.name);
-            return Err(Failure::not_found(format!("no registry {name:?}")).knowing(known));
-        };
-        let held = registered.intake.release();
+        let held = named(registries, name)?.intake.release();
         Ok(Self {
             registry: name.to_owned(),
             endpoints: held.as_ref().map_or(0, Held::endpoints),
             services: held.as_ref().map(by_name).unwrap_or_default(),
         })
     }
+}
+
+/// The registry of that name.
+fn named<'a>(registries: &'a [Registered], name: &str) -> Result<&'a Registered, Failure> {
+    registries.iter().find(|registered| *registered.name == *name).ok_or_else(|| {
+        let known = registries.iter().map(|registered| &*registered.name);
+        Failure::not_found(format!("no registry {name:?}")).knowing(known)
+    })
 }
 
 fn by_name(held: &Held) -> BTreeMap<String, usize> {
@@ -162,15 +180,6 @@ fn origin_word(origin: Origin) -> &'static str {
         Origin::Live => "registry",
         Origin::Disk { .. } => "disk",
     }
-}
-
-fn trouble(health: &RegistryHealth) -> Option<RegistryTrouble> {
-    let RegistryHealth::Degraded(trouble) = health else { return None };
-    Some(RegistryTrouble {
-        since: wall_clock(trouble.since),
-        kind: trouble.error.kind().as_str().to_owned(),
-        error: trouble.error.chain(),
-    })
 }
 
 fn wall_clock(at: Instant) -> String {

@@ -21,7 +21,7 @@ const PATHS: [(&str, &str); 7] = [
         "200 once every registry has answered or need not be waited for, else 503; and what is missing",
     ),
     ("/metrics", "OpenMetrics text for Prometheus"),
-    ("/debug/registries", "registries: health, age, what was left out and why"),
+    ("/debug/registries", "registries: health, age, watches, errors, what was left out; ?name=<name>: one"),
     ("/debug/services", "services; ?host=<name>: one with its endpoints"),
     ("/debug/proxies", "connected proxies: sent, accepted, refused by type"),
     (
@@ -57,7 +57,7 @@ impl Server {
                 self.large(|admin| Ok(Reply::metrics(admin.metrics.encode(&admin.world, &admin.proxies))))
                     .await
             }
-            "/debug/registries" => query(&[]).map(|_| registries(&self.admin)),
+            "/debug/registries" => registries(&self.admin, &query(&["name"])?),
             "/debug/services" => self.services(&query(&["host"])?).await,
             "/debug/proxies" => {
                 query(&[])?;
@@ -120,9 +120,13 @@ fn index() -> Reply {
     Reply::text(StatusCode::OK, lines.collect::<String>() + release)
 }
 
-fn registries(admin: &Admin) -> Reply {
-    let reports: Vec<_> = admin.world.registries().iter().map(RegistryReport::of).collect();
-    Reply::json(&BTreeMap::from([("registries", reports)]))
+fn registries(admin: &Admin, query: &Query<'_>) -> Result<Reply, Failure> {
+    let registries = admin.world.registries();
+    if let Some(name) = query.get("name") {
+        return Ok(Reply::json(&RegistryReport::of_name(registries, name)?));
+    }
+    let reports: Vec<_> = registries.iter().map(RegistryReport::of).collect();
+    Ok(Reply::json(&BTreeMap::from([("registries", reports)])))
 }
 
 /// Whether a request is not from a page of another origin: browsers say where a POST is from, and programs say

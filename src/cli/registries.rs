@@ -1,5 +1,7 @@
 //! `pilot registries`: how the registries of a running pilot are doing, and letting go of what is held.
 
+mod watches;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
@@ -8,13 +10,20 @@ use super::output::plain;
 use super::{Global, Output, Table};
 use crate::admin::{RegistryReport, Released};
 
-/// Show the registries of a running pilot, or let go of what is held of one
+/// Show the registries of a running pilot, or one with its watches; or let go of what is held of one
 ///
 /// Health is connecting, live or degraded: then what is served stays, and why it may be old stands below the
-/// table. Source is disk while a registry has not answered since the start and its last known good is served.
-/// Held are endpoints that disappeared in a mass: they are kept until the registry confirms that.
+/// table, with all that is wrong. Source is disk while a registry has not answered since the start and its last
+/// known good is served. Held are endpoints that disappeared in a mass: they are kept until the registry
+/// confirms that. Below the table is also what Kubernetes and etcd tell of themselves: the server's version, how
+/// old the watches are, and how long the quietest has said nothing. The last error stays when it is over.
 ///
-/// Example: pilot registries
+/// Of one registry each watch is shown: listing, watching or stopped, and for how long (age); since when the
+/// server has said nothing on it, not even that nothing has changed (quiet); how often it was opened, and how
+/// often everything was listed, since pilot started; what went wrong last. Watches are renewed now and then:
+/// what is opened often and listed rarely is in order.
+///
+/// Example: pilot registries cluster
 ///
 /// For programs: pilot registries -o json
 #[derive(Debug, clap::Args)]
@@ -22,6 +31,8 @@ use crate::admin::{RegistryReport, Released};
 pub struct Args {
     #[command(subcommand)]
     order: Option<Order>,
+    /// One registry, by its name in pilot.toml: with its watches.
+    name: Option<String>,
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
@@ -54,9 +65,14 @@ impl Args {
     /// # Errors
     /// pilot does not answer, or has no registry of that name.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self { order, target, output } = self;
+        let Self { order, name, target, output } = self;
         if let Some(Order::Release(release)) = order {
             return release.run(global);
+        }
+        if let Some(name) = name {
+            let question = Question::new("/debug/registries").with("name", &name);
+            let report: RegistryReport = target.ask(global, &question)?;
+            return super::print(&output.format.render(&report, one)?);
         }
         let report: BTreeMap<String, Vec<RegistryReport>> =
             target.ask(global, &Question::new("/debug/registries"))?;
@@ -73,6 +89,10 @@ impl Release {
         let released: Released = target.tell(global, &Question::new(&path))?;
         super::print(&output.format.render(&released, words)?)
     }
+}
+
+fn one(registry: &RegistryReport) -> String {
+    format!("{}{}", table(std::slice::from_ref(registry)), watches::table(registry))
 }
 
 fn table(registries: &[RegistryReport]) -> String {
@@ -119,9 +139,11 @@ fn notes_on(registry: &RegistryReport) -> Vec<String> {
     if registry.origin.is_none() && registry.optional {
         notes.push("nothing is known of it; it is optional: others are served without it".to_owned());
     }
-    if let Some(trouble) = &registry.trouble {
+    notes.extend(watches::in_short(registry));
+    for trouble in registry.trouble.iter().chain(&registry.other_troubles) {
         notes.push(format!("{} since {}: {}", trouble.kind, trouble.since, trouble.error));
     }
+    notes.extend(watches::last_error(registry));
     if let Some(held) = &registry.held {
         let services = held.services.iter().map(|(host, endpoints)| format!("{host} ({endpoints})"));
         let services: Vec<_> = services.collect();

@@ -5,4 +5,5 @@ mod debug;
 mod fixture;
 mod metrics;
 mod registries;
+mod told;
 mod verbs;

@@ -11,10 +11,10 @@ use tokio::process::Command;
 
 use crate::fixture::{Pilot, pilot, proxy, snapshot, speaking};
 
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Runs `pilot` in a folder without pilot.toml, with nothing in its environment.
@@ -28,7 +28,7 @@ async fn run(args: &[&str]) -> Ended {
 }
 
 /// Runs a verb against that pilot.
-async fn ask(pilot: &Pilot, args: &[&str]) -> Ended {
+pub(crate) async fn ask(pilot: &Pilot, args: &[&str]) -> Ended {
     let url = format!("http://{}", pilot.addr);
     run(&[args, &["--admin", &url]].concat()).await
 }

@@ -75,6 +75,15 @@ impl Connection {
         Ok(answer.header().map_or(0, etcd_client::ResponseHeader::revision))
     }
 
+    /// The version of the member that is talked to.
+    ///
+    /// # Errors
+    /// etcd refuses, or does not answer.
+    pub(crate) async fn version(&self) -> Result<String, RegistryError> {
+        let mut client = self.client.maintenance_client();
+        Ok(self.answer("asking etcd for its version", client.status()).await?.version().to_owned())
+    }
+
     pub(crate) fn kv(&self) -> KvClient {
         self.client.kv_client()
     }

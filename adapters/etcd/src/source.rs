@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, PoisonError};
 
 use etcd_client::proto::PbEvent;
-use pilot_registry::{RegistryError, ServiceRegistry, SnapshotSink, async_trait};
+use pilot_registry::{ErrorKind, Following, RegistryError, ServiceRegistry, SnapshotSink, async_trait};
 use tokio::time::{Duration, Instant};
 
 use crate::Config;
@@ -36,16 +36,43 @@ impl EtcdRegistry {
         Self { config, keys, turn: AtomicUsize::new(0), last: Mutex::new(None) }
     }
 
+    /// Follows that member until it fails.
+    async fn attempt(
+        &self,
+        connection: &Connection,
+        sink: &SnapshotSink,
+        following: &Following,
+    ) -> Result<Infallible, RegistryError> {
+        let mut directory = Held::of(self);
+        let mut lost = None;
+        loop {
+            following.listing();
+            let (listed, revision) = list(connection, &self.config, &self.keys, &directory).await?;
+            *directory = listed;
+            directory.publish(sink);
+            drop(lost.take());
+            let mut watch = Watch::open(connection, &self.config, &self.keys, revision).await?;
+            following.watching();
+            let why = self.follow(&mut watch, &mut directory, sink, following).await?;
+            tracing::info!(why = why.chain(), "listing again");
+            following.failed(&why);
+            lost = Some(sink.fault(why));
+        }
+    }
+
     /// Follows one watch until its history is lost, and says why.
     async fn follow(
         &self,
         watch: &mut Watch<'_>,
         directory: &mut Directory,
         sink: &SnapshotSink,
+        following: &Following,
     ) -> Result<RegistryError, RegistryError> {
         let mut confirmed = Instant::now();
         loop {
-            match watch.next().await? {
+            let news = watch.next().await?;
+            following.heard();
+            match news {
                 News::Events(events) => {
                     events.iter().for_each(|event| apply(directory, event));
                     check_size(directory, &self.config)?;
@@ -67,20 +94,27 @@ impl ServiceRegistry for EtcdRegistry {
     }
 
     async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
-        let mut directory = Held::of(self);
-        let connection = Connection::open(&self.config, &self.keys, &self.turn).await?;
-        let mut lost = None;
-        loop {
-            let (listed, revision) = list(&connection, &self.config, &self.keys, &directory).await?;
-            *directory = listed;
-            directory.publish(sink);
-            drop(lost.take());
-            let mut watch = Watch::open(&connection, &self.config, &self.keys, revision).await?;
-            let why = self.follow(&mut watch, &mut directory, sink).await?;
-            tracing::info!(why = why.chain(), "listing again");
-            lost = Some(sink.fault(why));
-        }
+        let following = sink.following("services");
+        let ended = async {
+            let connection = Connection::open(&self.config, &self.keys, &self.turn).await?;
+            tokio::select! {
+                ended = self.attempt(&connection, sink, &following) => ended,
+                never = tell_version(&connection, sink) => match never {},
+            }
+        };
+        ended.await.inspect_err(|error| following.failed(error))
     }
+}
+
+/// Tells which version the member is of. That is shown and nothing else: whatever goes wrong with it hurts
+/// nobody. What an earlier attempt told stays while there is no answer.
+async fn tell_version(connection: &Connection, sink: &SnapshotSink) -> Infallible {
+    match connection.version().await {
+        Ok(version) => sink.fact("server_version", &version),
+        Err(error) if error.kind() == ErrorKind::Unavailable => {}
+        Err(_) => sink.fact("server_version", ""),
+    }
+    std::future::pending().await
 }
 
 fn apply(directory: &mut Directory, event: &PbEvent) {

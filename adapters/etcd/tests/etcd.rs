@@ -10,6 +10,8 @@ mod entries;
 mod outages;
 #[path = "etcd/registering.rs"]
 mod registering;
+#[path = "etcd/status.rs"]
+mod status;
 
 use std::sync::Arc;
 use std::time::Duration;

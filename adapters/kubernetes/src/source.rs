@@ -5,6 +5,7 @@ mod follow;
 mod list;
 mod publish;
 mod resource;
+mod version;
 mod watch;
 
 use std::convert::Infallible;
@@ -54,7 +55,8 @@ impl ServiceRegistry for KubernetesRegistry {
         let scopes = Scope::all(&self.config);
         let (updates, received) = mpsc::channel(QUEUE);
         let follower = |(at, scope): (usize, &Scope)| {
-            Follower::new(at, scope.clone(), client.clone(), &self.config, updates.clone()).run()
+            let following = sink.following(&scope.to_string());
+            Follower::new(at, scope.clone(), client.clone(), &self.config, updates.clone(), following).run()
         };
         let mut followers: FuturesUnordered<_> = scopes.iter().enumerate().map(follower).collect();
         let publisher = Publisher::new(sink, Cluster::new(self.mapping.clone()), scopes.clone());
@@ -65,6 +67,7 @@ impl ServiceRegistry for KubernetesRegistry {
                 None => Err(RegistryError::malformed("there is nothing to follow")),
             },
             never = publisher.run(received) => match never {},
+            never = version::tell(&client, sink) => match never {},
         }
     }
 }

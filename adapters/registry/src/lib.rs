@@ -42,6 +42,8 @@
 //!   its last good content stays) is a [`fault`](Sink::fault): the registry is degraded while you hold it.
 //! - **Say facts, decide nothing.** An unhealthy endpoint is published as [`Health::Unhealthy`]; whether it
 //!   gets traffic is not an adapter's business.
+//! - **Tell of yourself** what helps who looks for a mistake: whom you talk to ([`fact`](Sink::fact)), and how
+//!   you follow it ([`following`](Sink::following)). It is shown on request; nothing decides by it.
 //! - **Secrets** never appear in `Debug`, errors or logs: [`Secret`] is their type.
 //!
 //! Where the platform can be written to, the adapter implements [`Registrar`] too, and `pilot register` can
@@ -60,6 +62,7 @@ mod secret;
 mod service;
 mod sink;
 mod snapshot;
+mod status;
 
 pub use async_trait::async_trait;
 
@@ -75,3 +78,4 @@ pub use sink::{
     Content, Fault, Feed, Published, RegistryHealth, Sink, SnapshotSink, State, Trouble, channel,
 };
 pub use snapshot::Snapshot;
+pub use status::{Following, LastError, Status, WatchState, WatchStatus};

@@ -1,4 +1,5 @@
-//! The way from a registry to the rest of pilot: the latest value wins, errors stand beside it.
+//! The way from a registry to the rest of pilot: the latest value wins, errors stand beside it. What a registry
+//! tells of itself besides is in `status.rs`.
 //!
 //! ```text
 //!  adapter ── publish, fault, skipped ──► Sink ──►  watch  ──► Feed ──► supervisor, catalog, status
@@ -11,7 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::{RegistryError, Snapshot};
+use crate::status::Board;
+use crate::{Following, RegistryError, Snapshot, Status};
 
 /// What crosses a sink as one whole value: a [`Snapshot`] of services, or of rule documents.
 pub trait Content: Send + Sync + 'static {
@@ -78,13 +80,22 @@ enum Attempt {
 }
 
 impl<T> State<T> {
-    /// How the registry is doing.
+    /// How the registry is doing. Of several [troubles](Self::troubles) it is degraded by the first.
     pub fn health(&self) -> RegistryHealth {
-        match (&self.attempt, self.faults.values().next()) {
-            (Attempt::Failed(trouble), _) | (_, Some(trouble)) => RegistryHealth::Degraded(trouble.clone()),
-            (Attempt::Live, None) => RegistryHealth::Live,
-            (Attempt::Connecting, None) => RegistryHealth::Connecting,
+        match self.troubles().next() {
+            Some(trouble) => RegistryHealth::Degraded(trouble.clone()),
+            None if matches!(self.attempt, Attempt::Connecting) => RegistryHealth::Connecting,
+            None => RegistryHealth::Live,
         }
+    }
+
+    /// All that is wrong now: that the last attempt failed, then the faults that stand, the oldest first.
+    pub fn troubles(&self) -> impl Iterator<Item = &Trouble> {
+        let failed = match &self.attempt {
+            Attempt::Failed(trouble) => Some(trouble),
+            Attempt::Connecting | Attempt::Live => None,
+        };
+        failed.into_iter().chain(self.faults.values())
     }
 }
 
@@ -103,9 +114,9 @@ pub fn channel<T: Content>() -> (Sink<T>, Feed<T>) {
         attempt: Attempt::Connecting,
         faults: BTreeMap::new(),
     };
-    let state = Arc::new(watch::Sender::new(state));
-    let feed = Feed { state: Arc::clone(&state) };
-    (Sink { state, pending: std::sync::Mutex::default(), next_fault: AtomicU64::new(0) }, feed)
+    let (state, board) = (Arc::new(watch::Sender::new(state)), Arc::new(Board::default()));
+    let feed = Feed { state: Arc::clone(&state), board: Arc::clone(&board) };
+    (Sink { state, board, pending: std::sync::Mutex::default(), next_fault: AtomicU64::new(0) }, feed)
 }
 
 /// The adapter's end. It is lent to [`crate::ServiceRegistry::run`] and cannot be cloned, so nothing is
@@ -113,6 +124,7 @@ pub fn channel<T: Content>() -> (Sink<T>, Feed<T>) {
 #[derive(Debug)]
 pub struct Sink<T: Content> {
     state: Arc<watch::Sender<State<T>>>,
+    board: Arc<Board>,
     pending: std::sync::Mutex<BTreeMap<String, String>>,
     next_fault: AtomicU64,
 }
@@ -155,11 +167,25 @@ impl<T: Content> Sink<T> {
     #[must_use = "the fault ends when the guard is dropped"]
     pub fn fault(&self, error: RegistryError) -> Fault<T> {
         let id = self.next_fault.fetch_add(1, Ordering::Relaxed);
+        self.board.failed(&error);
         let trouble = Trouble { since: Instant::now(), error };
         self.state.send_modify(|state| {
             state.faults.insert(id, trouble);
         });
         Fault { state: Arc::clone(&self.state), id }
+    }
+
+    /// Says something of the platform that people want to see, and nothing decides by: `server_version`.
+    /// An empty value takes it away. No secrets; what is longer than 256 characters is cut off.
+    pub fn fact(&self, name: &'static str, value: &str) {
+        self.board.set_fact(name, value);
+    }
+
+    /// Says of a part of the platform how it is followed: in a few words (`services`), of which the
+    /// configuration decides how many there are, not the platform. A part has one [`Following`] at a time.
+    #[must_use = "the part is no longer followed when this is dropped"]
+    pub fn following(&self, part: &str) -> Following {
+        self.board.follow(part)
     }
 
     fn lock_pending(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
@@ -186,11 +212,12 @@ impl<T: Content> Drop for Fault<T> {
 #[derive(Debug)]
 pub struct Feed<T: Content> {
     state: Arc<watch::Sender<State<T>>>,
+    board: Arc<Board>,
 }
 
 impl<T: Content> Clone for Feed<T> {
     fn clone(&self) -> Self {
-        Self { state: Arc::clone(&self.state) }
+        Self { state: Arc::clone(&self.state), board: Arc::clone(&self.board) }
     }
 }
 
@@ -215,9 +242,15 @@ impl<T: Content> Feed<T> {
         look(&self.state.borrow())
     }
 
+    /// What the registry tells of itself, as of this moment. Nobody is woken when it changes.
+    pub fn status(&self) -> Status {
+        self.board.read()
+    }
+
     /// For the supervisor: the attempt ended with that error. The value stays; the trouble's beginning
     /// is that of the first failure since the registry was live.
     pub fn attempt_failed(&self, error: RegistryError) {
+        self.board.failed(&error);
         self.state.send_modify(|state| {
             let since = match &state.attempt {
                 Attempt::Failed(trouble) => trouble.since,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use pilot_registry::{
-    Feed, RegistryHealth, ServiceRegistry, Snapshot, SnapshotSink, State, Trouble, channel,
+    Feed, RegistryHealth, ServiceRegistry, Snapshot, SnapshotSink, State, Status, Trouble, channel,
 };
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
@@ -103,6 +103,31 @@ impl Runner {
             _ => None,
         };
         self.until("the registry to be degraded", trouble).await
+    }
+
+    /// Waits until `look` finds something in what the registry tells of itself.
+    ///
+    /// # Errors
+    /// It took too long, or the registry panicked.
+    pub async fn until_status<R>(
+        &mut self,
+        what: &str,
+        mut look: impl FnMut(&Status) -> Option<R>,
+    ) -> Result<R> {
+        let wait = async {
+            loop {
+                match look(&self.feed.status()) {
+                    Some(found) => return found,
+                    // It wakes nobody.
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        };
+        let found = tokio::select! {
+            found = timeout(self.patience, wait) => found,
+            Some(Err(ended)) = self.attempts.join_next() => bail!(panic_of(ended)),
+        };
+        found.map_err(|_| anyhow!("waited {:?} in vain for {what}; {:?}", self.patience, self.feed.status()))
     }
 
     /// Ends the attempt that runs, and returns when it is gone.

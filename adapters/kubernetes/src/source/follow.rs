@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::RegistryError;
+use pilot_registry::{Following, RegistryError};
 use tokio::sync::mpsc::Sender;
 use tokio::time::{Instant, sleep};
 
@@ -47,6 +47,8 @@ pub(super) struct Follower {
     /// Whether the server has refused to list by streaming.
     pub(super) pages: bool,
     updates: Sender<Update>,
+    /// What is shown of it.
+    following: Following,
 }
 
 impl Follower {
@@ -56,13 +58,19 @@ impl Follower {
         client: Client,
         config: &Arc<Config>,
         updates: Sender<Update>,
+        following: Following,
     ) -> Self {
         let decoder = Decoder::new(scope.resource);
-        Self { at, scope, client, config: Arc::clone(config), decoder, pages: false, updates }
+        Self { at, scope, client, config: Arc::clone(config), decoder, pages: false, updates, following }
     }
 
     /// Runs until something is wrong that is not cured here.
     pub(super) async fn run(mut self) -> Result<Infallible, RegistryError> {
+        let ended = self.follow_for_ever().await;
+        ended.inspect_err(|error| self.following.failed(error))
+    }
+
+    async fn follow_for_ever(&mut self) -> Result<Infallible, RegistryError> {
         let mut recheck = RECHECK;
         loop {
             let mut followed = false;
@@ -96,6 +104,7 @@ impl Follower {
     }
 
     async fn follow(&mut self, followed: &mut bool) -> Result<Infallible, Refusal> {
+        self.following.listing();
         let (listed, mut version, mut watch) = self.list().await?;
         self.tell(Update::Listed(self.at, listed)).await;
         loop {
@@ -103,6 +112,7 @@ impl Follower {
                 Some(watch) => watch,
                 None => Watch::open(self, &version).await?,
             };
+            self.following.watching();
             // The server still has this version.
             self.tell(Update::Checked(self.at)).await;
             let (opened, mut events) = (Instant::now(), 0u64);
@@ -113,6 +123,7 @@ impl Follower {
             } {
                 events += 1;
                 *followed = true;
+                self.following.heard();
                 match event {
                     Event::Changed(change, now) => {
                         version = now.unwrap_or(version);
@@ -133,6 +144,9 @@ impl Follower {
     }
 
     async fn tell(&self, update: Update) {
+        if let Update::Trouble { error, .. } = &update {
+            self.following.failed(error);
+        }
         // The publisher ends with this future.
         _ = self.updates.send(update).await;
     }

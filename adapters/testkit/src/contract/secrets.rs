@@ -6,7 +6,7 @@ use super::log::Log;
 use super::{Bench, Verdict};
 use crate::{Backend, Operation, service};
 
-/// C17: secrets never appear in `Debug`, errors or logs, whatever goes wrong.
+/// C17: secrets never appear in `Debug`, errors, logs or what a registry tells of itself, whatever goes wrong.
 ///
 /// Logs of the thread that runs the test are looked at, so the test has a runtime of one thread.
 ///
@@ -51,6 +51,7 @@ async fn everything_goes_wrong(bench: &mut Bench<'_>) -> Result<Vec<(&'static st
         said.push(("an error's Debug", format!("{error:?}")));
         end(bench, trouble).await?;
         bench.agrees(&mut runner).await?;
+        said.push(("a status", format!("{:?}", runner.feed().status())));
     }
     if bench.can(Operation::PutMalformed) {
         bench.backend.put_malformed("broken-entry").await?;

@@ -60,7 +60,7 @@ struct World {
     token: String,
     /// Nobody is who he says: 401.
     locked: bool,
-    /// Resources that may not be listed or watched: 403.
+    /// Resources that may not be listed or watched, and `version`: 403.
     forbidden: BTreeSet<String>,
     /// Answers are no JSON.
     garbled: bool,
@@ -139,7 +139,7 @@ impl KubernetesServer {
         self.change(|world| world.locked = locked);
     }
 
-    /// Whether requests for a resource are refused with 403.
+    /// Whether requests for a resource, or for the server's `version`, are refused with 403.
     pub fn set_forbidden(&self, resource: &str, forbidden: bool) {
         self.change(|world| match forbidden {
             true => world.forbidden.insert(resource.to_owned()),

@@ -24,6 +24,10 @@ pub(super) fn answer(shared: &Arc<Shared>, request: &Request<Incoming>) -> Answe
         return refusal;
     }
     if request.uri().path() == "/version" {
+        if world.forbidden.contains("version") {
+            let message = "forbidden: User \"pilot\" cannot get path \"/version\"";
+            return status(StatusCode::FORBIDDEN, "Forbidden", message);
+        }
         return json_answer(
             StatusCode::OK,
             json!({ "major": "1", "minor": "36", "gitVersion": "v1.36.2" }).to_string(),
