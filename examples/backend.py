@@ -10,6 +10,8 @@ address = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
 class Backend(http.server.BaseHTTPRequestHandler):
     # Envoy keeps its connections.
     protocol_version = "HTTP/1.1"
+    # Head and body are written one after the other: the second would wait until the first is acknowledged.
+    disable_nagle_algorithm = True
 
     def do_GET(self):
         body = f"{name}\n".encode()
