@@ -1,12 +1,20 @@
-//! The contract of registries, kept by a Kubernetes API server: by one that streams lists, and by one that
-//! has pages only.
+//! The contract of registries, kept by a Kubernetes API server: by one in this process that streams lists,
+//! by one that has pages only, and by a real one.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 // A test's modules are looked for beside it, where they would be tests of their own.
 #[path = "contract/backend.rs"]
 mod backend;
+#[path = "contract/configs.rs"]
+mod configs;
+#[path = "contract/gate.rs"]
+mod gate;
 #[path = "contract/objects.rs"]
 mod objects;
+#[path = "support/permissions.rs"]
+mod permissions;
+#[path = "contract/real.rs"]
+mod real;
 
 mod streaming {
     use crate::backend::KubernetesBackend;
@@ -26,4 +34,14 @@ mod pages {
     }
 
     pilot_registry_testkit::contract!(pages);
+}
+
+mod on_a_real_server {
+    use crate::real::RealBackend;
+
+    async fn real() -> anyhow::Result<Option<RealBackend>> {
+        RealBackend::new().await
+    }
+
+    pilot_registry_testkit::contract!(real);
 }

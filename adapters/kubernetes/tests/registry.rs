@@ -64,17 +64,22 @@ async fn a_start_asks_once_for_each_resource() -> Result<()> {
     Ok(())
 }
 
+/// One says 422; one whose storage cannot report progress begins to stream, and says 500 in the stream.
 #[tokio::test]
 async fn a_server_that_does_not_stream_lists_is_asked_for_pages() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    cluster.server.set_streaming(false);
-    for name in ["a", "b", "c", "d", "e"] {
-        cluster.serve("shop", name, &["10.0.0.1"]);
+    for (streaming, progress) in [(false, true), (true, false)] {
+        let cluster = Cluster::start().await?;
+        cluster.server.set_streaming(streaming);
+        cluster.server.set_progress(progress);
+        for name in ["a", "b", "c", "d", "e"] {
+            cluster.serve("shop", name, &["10.0.0.1"]);
+        }
+        let mut runner = cluster.run(Config { page_size: 2, ..cluster.config() });
+        let all = ["a", "b", "c", "d", "e"].map(|name| format!("{name}.shop.svc.cluster.local"));
+        until_hosts(&mut runner, &all.each_ref().map(String::as_str)).await?;
+        assert_eq!((cluster.asked("list services"), cluster.asked("list pods")), (3, 1));
+        until_live(&mut runner).await?;
     }
-    let mut runner = cluster.run(Config { page_size: 2, ..cluster.config() });
-    let all = ["a", "b", "c", "d", "e"].map(|name| format!("{name}.shop.svc.cluster.local"));
-    until_hosts(&mut runner, &all.each_ref().map(String::as_str)).await?;
-    assert_eq!((cluster.asked("list services"), cluster.asked("list pods")), (3, 1));
     Ok(())
 }
 

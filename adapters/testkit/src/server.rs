@@ -21,14 +21,16 @@ pub use relay::Relay;
 /// The path that `tests/run` has put into that variable, or `None`, after having said why the test is
 /// skipped.
 pub fn tool(variable: &str, what: &str) -> Option<PathBuf> {
+    path_in(variable, what, "tests/run installs it and sets it")
+}
+
+/// The same of what `tests/run` does not install. `how` says how the variable comes to its value.
+fn path_in(variable: &str, what: &str, how: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable).filter(|path| !path.is_empty());
     if path.is_none() {
         let test = std::thread::current().name().unwrap_or("a test").to_owned();
         // Not eprintln!, which is swallowed in a test that passes. `tests/run` counts these lines.
-        _ = writeln!(
-            std::io::stderr(),
-            "\nskipped: {test}: {what} is needed: {variable} is not set; tests/run installs it and sets it"
-        );
+        _ = writeln!(std::io::stderr(), "\nskipped: {test}: {what} is needed: {variable} is not set; {how}");
     }
     path.map(PathBuf::from)
 }

@@ -21,6 +21,8 @@ pub(crate) enum Refusal {
     Expired,
     /// 422: the server does not know this way of asking.
     Unsupported,
+    /// 500: it may be this way of asking that the server, or its storage, cannot answer.
+    Internal(RegistryError),
     /// 403: this resource is not for us; others may be.
     Forbidden(RegistryError),
     /// Whatever ends the attempt.
@@ -51,6 +53,7 @@ impl Status {
             StatusCode::UNPROCESSABLE_ENTITY => Refusal::Unsupported,
             StatusCode::FORBIDDEN => Refusal::Forbidden(error(ErrorKind::Denied)),
             StatusCode::UNAUTHORIZED => Refusal::Failed(error(ErrorKind::Denied)),
+            StatusCode::INTERNAL_SERVER_ERROR => Refusal::Internal(error(ErrorKind::Unavailable)),
             code if code.is_server_error() => Refusal::Failed(error(ErrorKind::Unavailable)),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
                 Refusal::Failed(error(ErrorKind::Unavailable))

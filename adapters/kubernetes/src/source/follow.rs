@@ -17,8 +17,10 @@ use super::watch::{Event, Watch};
 use crate::Config;
 use crate::client::{Client, Refusal};
 
-/// How often it is looked whether a permission has been given meanwhile.
-const RECHECK: Duration = Duration::from_secs(30);
+/// How soon it is looked whether a permission has been given meanwhile: servers learn of permissions a moment
+/// after they were written. Each time it is longer, up to the most.
+const RECHECK: Duration = Duration::from_secs(1);
+const RECHECK_MOST: Duration = Duration::from_secs(30);
 /// A watch that ends sooner than this, without anything having happened, was refused in fact.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
@@ -61,15 +63,18 @@ impl Follower {
 
     /// Runs until something is wrong that is not cured here.
     pub(super) async fn run(mut self) -> Result<Infallible, RegistryError> {
+        let mut recheck = RECHECK;
         loop {
             let mut followed = false;
             let Err(refusal) = self.follow(&mut followed).await;
             let at = self.at;
             match refusal {
-                Refusal::Failed(error) => return Err(error),
+                Refusal::Failed(error) | Refusal::Internal(error) => return Err(error),
                 Refusal::Forbidden(error) if self.scope.resource.is_optional() => {
                     self.tell(Update::Trouble { at, error: self.left_out(&error), known: true }).await;
-                    sleep(RECHECK).await;
+                    recheck = if followed { RECHECK } else { recheck };
+                    sleep(recheck).await;
+                    recheck = (recheck * 2).min(RECHECK_MOST);
                 }
                 Refusal::Forbidden(error) => return Err(error),
                 Refusal::Expired if followed => {

@@ -32,7 +32,9 @@ impl Follower {
     pub(super) async fn list(&mut self) -> Result<(Vec<Listed>, String, Option<Watch>), Refusal> {
         if !self.pages {
             match self.streamed().await {
-                Err(Refusal::Unsupported) => self.pages = true,
+                // 500 is what a server says whose etcd cannot report progress (before 3.4.31 and 3.5.13). If
+                // it is in trouble beyond that, it says so again.
+                Err(Refusal::Unsupported | Refusal::Internal(_)) => self.pages = true,
                 other => return other,
             }
         }

@@ -14,7 +14,8 @@ use pilot_registry_testkit::{Backend, BadConfig, Operation};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::objects::{self, Object, TRUST_DOMAIN};
+use crate::configs;
+use crate::objects::{self, TRUST_DOMAIN, place};
 
 const TOKEN: &str = "open-sesame-8841";
 
@@ -59,10 +60,6 @@ impl KubernetesBackend {
     fn write(&mut self, service: &Arc<Service>) {
         let new = objects::objects(service, self.backwards);
         let old = self.services.insert(service.host.clone(), Arc::clone(service));
-        let place = |object: &Object| {
-            let text = |key: &str| object.1["metadata"][key].as_str().unwrap_or_default().to_owned();
-            (object.0, text("namespace"), text("name"))
-        };
         let kept: Vec<_> = new.iter().map(place).collect();
         for (resource, object) in new {
             self.server.put(resource, object);
@@ -74,11 +71,6 @@ impl KubernetesBackend {
             }
         }
     }
-}
-
-fn refusal(text: &str) -> Result<(), String> {
-    let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
-    registry(config).map(drop).map_err(|error| error.to_string())
 }
 
 #[async_trait]
@@ -101,16 +93,7 @@ impl Backend for KubernetesBackend {
     }
 
     fn bad_configs(&self) -> Vec<BadConfig> {
-        let bad = |wrong, mentions, text| BadConfig { wrong, mentions, outcome: refusal(text) };
-        vec![
-            bad("an unknown key", &["line 2", "`namspaces`", "`namespaces`"], "pods = true\nnamspaces = []"),
-            bad("a template without a service", &["line 1", "{service}"], "host = 'web'"),
-            bad("an unknown protocol", &["default_protocol", "http", "grpc"], "default_protocol = 'htp'"),
-            bad("a context of nothing", &["context", "kubeconfig"], "context = 'east'"),
-            bad("a short name for many", &["aliases", "{namespace}"], "aliases = ['{service}']"),
-            bad("a path for a namespace", &["namespaces", "a-z"], "namespaces = ['../nodes']"),
-            bad("a trust domain that is none", &["trust_domain", "spiffe://"], "trust_domain = 'a b'"),
-        ]
+        configs::bad()
     }
 
     async fn put(&mut self, service: &Service) -> Result<()> {
@@ -120,10 +103,10 @@ impl Backend for KubernetesBackend {
 
     async fn delete(&mut self, host: &Hostname) -> Result<()> {
         let old = self.services.remove(host).expect("only what is there is deleted");
-        for (resource, object) in objects::objects(&old, self.backwards).into_iter().rev() {
+        for object in objects::objects(&old, self.backwards).iter().rev() {
+            let (resource, namespace, name) = place(object);
             if resource != "nodes" {
-                let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default();
-                self.server.delete(resource, text("namespace"), text("name"));
+                self.server.delete(resource, &namespace, &name);
             }
         }
         Ok(())

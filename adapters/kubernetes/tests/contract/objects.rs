@@ -12,6 +12,15 @@ pub(crate) const TRUST_DOMAIN: &str = "mesh.local";
 /// Resource and object.
 pub(crate) type Object = (&'static str, Value);
 
+/// Resource, namespace and name; what has no namespace has an empty one.
+pub(crate) type Place = (&'static str, String, String);
+
+/// Where an object is.
+pub(crate) fn place(object: &Object) -> Place {
+    let text = |key: &str| object.1["metadata"][key].as_str().unwrap_or_default().to_owned();
+    (object.0, text("namespace"), text("name"))
+}
+
 /// What a registry of the cluster says of that service.
 pub(crate) fn as_seen(service: &Service) -> Arc<Service> {
     let mut spec = service.clone().into_spec();
@@ -118,7 +127,8 @@ fn node(endpoint: &Endpoint) -> Option<Object> {
     Some(("nodes", json!({ "apiVersion": "v1", "kind": "Node", "metadata": metadata })))
 }
 
-/// Endpoints of one slice have one family and the same ports.
+/// Endpoints of one slice have one family and the same ports. A slice keeps its family: it is part of its
+/// name here.
 fn slices(service: &Service, endpoints: &[(usize, &Endpoint)], backwards: bool) -> Vec<Object> {
     let mut groups: BTreeMap<(bool, &BTreeMap<Port, Port>), Vec<Value>> = BTreeMap::new();
     for (at, endpoint) in endpoints {
@@ -132,13 +142,15 @@ fn slices(service: &Service, endpoints: &[(usize, &Endpoint)], backwards: bool) 
     }
     let mut slices = Vec::new();
     for (at, ((ipv4, ports), members)) in groups.into_iter().enumerate() {
+        let family = if ipv4 { "IPv4" } else { "IPv6" };
+        let slice_name = format!("{}-{}-{at}", name(&service.host), family.to_lowercase());
         let metadata = json!({
-            "namespace": service.namespace.as_str(), "name": format!("{}-{at}", name(&service.host)),
+            "namespace": service.namespace.as_str(), "name": slice_name,
             "labels": { "kubernetes.io/service-name": name(&service.host) },
         });
         let slice = json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
-            "addressType": if ipv4 { "IPv4" } else { "IPv6" },
+            "addressType": family,
             "ports": ports.iter().map(|(number, own)| slice_port(service, *number, *own)).collect::<Vec<_>>(),
             "endpoints": members,
         });
@@ -191,7 +203,12 @@ fn itself(service: &Service) -> Value {
             spec["externalName"] = name.as_str().into();
         }
         (None, []) => spec["clusterIP"] = "None".into(),
-        (None, several) => spec["clusterIPs"] = json!(several),
+        (None, several @ [first, ..]) => {
+            spec["clusterIP"] = json!(first);
+            spec["clusterIPs"] = json!(several);
+            spec["ipFamilyPolicy"] =
+                if several.len() > 1 { "RequireDualStack" } else { "SingleStack" }.into();
+        }
     }
     let metadata = json!({
         "namespace": service.namespace.as_str(), "name": name(&service.host), "labels": service.labels,

@@ -11,6 +11,7 @@
 
 mod answer;
 mod query;
+mod real;
 mod stall;
 mod store;
 mod watch;
@@ -28,6 +29,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch::Sender;
 use tokio::task::JoinSet;
 
+pub use real::{KubeApiServer, Rest};
 use stall::Stall;
 use store::Store;
 
@@ -64,6 +66,8 @@ struct World {
     garbled: bool,
     /// Whether watches may begin with all objects (`sendInitialEvents`); if not: 422.
     streaming: bool,
+    /// Whether the storage can report progress; if not, such watches end with an error in the stream.
+    progress: bool,
     /// Counts the bookmarks that were asked for.
     bookmarks: u64,
     /// Counts how often all watches were ended.
@@ -79,7 +83,7 @@ impl KubernetesServer {
     pub async fn start(token: &str) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let world = World { token: token.to_owned(), streaming: true, ..World::default() };
+        let world = World { token: token.to_owned(), streaming: true, progress: true, ..World::default() };
         let shared = Arc::new(Shared {
             world: Mutex::new(world),
             changed: Sender::new(0),
@@ -151,6 +155,12 @@ impl KubernetesServer {
     /// Whether streaming lists are supported; if not, they are answered with 422.
     pub fn set_streaming(&self, streaming: bool) {
         self.change(|world| world.streaming = streaming);
+    }
+
+    /// Whether the storage can report progress, as etcd can since 3.4.31 and 3.5.13. If not, streaming lists
+    /// begin well (200) and end with an error (500) in their first event.
+    pub fn set_progress(&self, progress: bool) {
+        self.change(|world| world.progress = progress);
     }
 
     /// Whether lists of more than one object stop after a part of them has been sent.

@@ -26,7 +26,7 @@ pub(super) fn answer(shared: &Arc<Shared>, request: &Request<Incoming>) -> Answe
     if request.uri().path() == "/version" {
         return json_answer(
             StatusCode::OK,
-            json!({ "major": "1", "minor": "36", "gitVersion": "v1.36.0" }).to_string(),
+            json!({ "major": "1", "minor": "36", "gitVersion": "v1.36.2" }).to_string(),
         );
     }
     let Some(query) = Query::read(request) else {
@@ -35,8 +35,7 @@ pub(super) fn answer(shared: &Arc<Shared>, request: &Request<Incoming>) -> Answe
     let verb = if query.is_watch() { "watch" } else { "list" };
     *world.requests.entry(format!("{verb} {}", query.resource)).or_default() += 1;
     if world.forbidden.contains(&query.resource) {
-        let message = format!("{} is forbidden: User \"pilot\" cannot {verb} resource", query.resource);
-        return status(StatusCode::FORBIDDEN, "Forbidden", &message);
+        return status(StatusCode::FORBIDDEN, "Forbidden", &query.forbidden(verb));
     }
     match query.is_watch() {
         true => watch::open(shared, &mut world, query),
@@ -101,8 +100,11 @@ pub(super) fn streamed(bytes: impl Stream<Item = Bytes> + Send + Sync + 'static)
     with_body(StatusCode::OK, BodyExt::boxed(StreamBody::new(frames)))
 }
 
-pub(super) fn expired() -> Answer {
-    status(StatusCode::GONE, "Expired", "too old resource version")
+/// What is said of a version that is forgotten.
+pub(super) const TOO_OLD: &str = "too old resource version";
+
+fn expired() -> Answer {
+    status(StatusCode::GONE, "Expired", TOO_OLD)
 }
 
 pub(super) fn status(code: StatusCode, reason: &str, message: &str) -> Answer {

@@ -67,6 +67,32 @@ impl Query {
         Duration::from_secs(self.get("timeoutSeconds").parse().unwrap_or(1800))
     }
 
+    /// Version and kind of what it is about.
+    pub(super) fn kind(&self) -> (&'static str, &'static str) {
+        match self.resource.as_str() {
+            _ if self.metadata_only => ("meta.k8s.io/v1", "PartialObjectMetadata"),
+            "services" => ("v1", "Service"),
+            "pods" => ("v1", "Pod"),
+            "nodes" => ("v1", "Node"),
+            "namespaces" => ("v1", "Namespace"),
+            _ => ("discovery.k8s.io/v1", "EndpointSlice"),
+        }
+    }
+
+    /// What is said to whoever may not do that.
+    pub(super) fn forbidden(&self, verb: &str) -> String {
+        let resource = &self.resource;
+        let group = if resource == "endpointslices" { "discovery.k8s.io" } else { "" };
+        let place = match &self.namespace {
+            Some(namespace) => format!("in the namespace \"{namespace}\""),
+            None => "at the cluster scope".to_owned(),
+        };
+        let whole = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
+        format!(
+            "{whole} is forbidden: User \"pilot\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {place}"
+        )
+    }
+
     pub(super) fn selects(&self, place: &Place, stored: &Stored) -> bool {
         let here = self.namespace.as_ref().is_none_or(|namespace| *namespace == place.1);
         place.0 == self.resource && here && self.selectors.iter().all(|one| one.holds(&stored.value))

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Answer, expired, status, status_text, streamed};
+use super::answer::{Answer, TOO_OLD, status, status_text, streamed};
 use super::query::Query;
 use super::store::Change;
 use super::{Shared, World};
@@ -39,9 +39,14 @@ pub(super) fn open(shared: &Arc<Shared>, world: &mut World, query: Query) -> Ans
                        WatchList feature gate is enabled";
         return status(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message);
     }
+    if streaming && !world.progress {
+        let message = "a watch stream was requested by the client but the required storage feature \
+                       RequestWatchProgress is disabled";
+        return failing(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message);
+    }
     let from = query.get("resourceVersion").parse().ok().filter(|revision| *revision > 0 && !streaming);
     if from.is_some_and(|from| !world.store.remembers(from)) {
-        return expired();
+        return failing(StatusCode::GONE, "Expired", TOO_OLD);
     }
     let initial = if streaming { initial(world, &query) } else { VecDeque::new() };
     let watch = Watch {
@@ -63,12 +68,18 @@ pub(super) fn open(shared: &Arc<Shared>, world: &mut World, query: Query) -> Ans
     }))
 }
 
+/// A watch that says in its only event what is wrong: its status was sent before that was known.
+fn failing(code: StatusCode, reason: &str, message: &str) -> Answer {
+    let event = Bytes::from(line("ERROR", &status_text(code, reason, message)));
+    streamed(stream::iter([event]))
+}
+
 /// All objects as events, and the bookmark that ends them; in two parts where there are several objects.
 fn initial(world: &mut World, query: &Query) -> VecDeque<Bytes> {
     let view = world.store.view(&query.resource);
     let selected = view.iter().filter(|(place, stored)| query.selects(place, stored));
     let added = selected.map(|(_, stored)| line("ADDED", query.text(stored)));
-    let lines: Vec<String> = added.chain([bookmark(world.store.revision(), true)]).collect();
+    let lines: Vec<String> = added.chain([bookmark(query, world.store.revision(), true)]).collect();
     let (first, second) = lines.split_at(if lines.len() > 2 { lines.len() / 2 } else { 0 });
     [first, second].into_iter().filter(|part| !part.is_empty()).map(|part| part.concat().into()).collect()
 }
@@ -89,7 +100,7 @@ impl Watch {
             }
             if !self.over && timeout_at(self.deadline, self.changed.changed()).await.is_err() {
                 self.over = true;
-                return Some(bookmark(self.revision, false).into());
+                return Some(bookmark(&self.query, self.revision, false).into());
             }
         }
         None
@@ -105,7 +116,7 @@ impl Watch {
         }
         if !world.store.remembers(self.revision) {
             self.over = true;
-            let gone = status_text(StatusCode::GONE, "Expired", "too old resource version");
+            let gone = status_text(StatusCode::GONE, "Expired", TOO_OLD);
             return vec![line("ERROR", &gone)];
         }
         let mut lines: Vec<_> =
@@ -113,7 +124,7 @@ impl Watch {
         self.revision = world.store.revision();
         if world.bookmarks > self.bookmarks {
             self.bookmarks = world.bookmarks;
-            lines.push(bookmark(self.revision, false));
+            lines.push(bookmark(&self.query, self.revision, false));
         }
         lines
     }
@@ -136,10 +147,12 @@ fn line(kind: &str, object: &str) -> String {
     format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n")
 }
 
-fn bookmark(revision: u64, initial_end: bool) -> String {
+/// An object of the resource, without anything but its version.
+fn bookmark(query: &Query, revision: u64, initial_end: bool) -> String {
     let mut metadata = json!({ "resourceVersion": revision.to_string() });
     if initial_end {
         metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
     }
-    line("BOOKMARK", &json!({ "kind": "Bookmark", "apiVersion": "v1", "metadata": metadata }).to_string())
+    let (api_version, kind) = query.kind();
+    line("BOOKMARK", &json!({ "kind": kind, "apiVersion": api_version, "metadata": metadata }).to_string())
 }
