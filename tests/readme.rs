@@ -154,12 +154,14 @@ fn every_key_of_a_services_file_and_every_verb_is_shown() {
 
 #[test]
 fn links_lead_somewhere() {
-    for file in ["README.md", "examples/README.md", "examples/consul/README.md", "examples/etcd/README.md"] {
-        let path = root().join(file);
+    let examples = ["consul", "etcd", "kubernetes", "migration"].map(|it| format!("examples/{it}/README.md"));
+    for file in ["README.md", "examples/README.md"].iter().map(ToString::to_string).chain(examples) {
+        let path = root().join(&file);
         let text = fs::read_to_string(&path).unwrap();
         let links: Vec<&str> = text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()).collect();
         assert!(!links.is_empty());
         for link in links.iter().filter(|link| !link.starts_with("https://")) {
+            let link = link.split('#').next().unwrap();
             let target: PathBuf = path.parent().unwrap().join(link);
             assert!(target.exists(), "{file} links to {link}");
         }

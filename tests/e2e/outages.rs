@@ -1,6 +1,8 @@
 //! A registry's server is lost and comes back: meanwhile no request fails, no endpoint goes, and what
 //! changed is made up for in time.
 
+mod kubernetes;
+
 use tokio::time::Instant;
 
 use super::mesh::Mesh;

@@ -6,6 +6,7 @@
 
 mod consul;
 mod etcd;
+mod kubernetes;
 
 use std::net::SocketAddr;
 
@@ -13,6 +14,7 @@ use pilot_registry_testkit::server::Relay;
 
 pub(super) use consul::Consul;
 pub(super) use etcd::Etcd;
+pub(super) use kubernetes::Kubernetes;
 
 /// The port of every instance, and so of every service.
 pub(super) const PORT: u16 = 9080;

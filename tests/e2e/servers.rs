@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::mesh::Mesh;
-use super::platform::{Consul, Etcd, Platform};
+use super::platform::{Consul, Etcd, Kubernetes, Platform};
 use crate::support::pilot::Pilot;
 use crate::support::wait::{holds, until, within};
 
@@ -66,4 +66,9 @@ async fn l4_changes_in_consul_are_at_envoy_within_a_second() {
 #[tokio::test(flavor = "multi_thread")]
 async fn l4_changes_in_etcd_are_at_envoy_within_a_second() {
     l4_every_change_is_at_envoy_within_a_second::<Etcd>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l4_changes_in_kubernetes_are_at_envoy_within_a_second() {
+    l4_every_change_is_at_envoy_within_a_second::<Kubernetes>().await;
 }

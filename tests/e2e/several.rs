@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use super::platform::{Consul, Etcd, PORT, Platform};
+use super::platform::{Consul, Etcd, Kubernetes, PORT, Platform};
 use crate::support::backend::Backend;
 use crate::support::envoy::{Envoy, Kind};
 use crate::support::http;
@@ -77,6 +77,53 @@ async fn service_in_a_file_in_consul_and_in_etcd_is_one_cluster() {
     .await;
     load.more(500).await;
     whole().await.unwrap();
+    load.finish().await.assert_no_failure();
+    envoy.assert_no_rejections().await;
+}
+
+/// What machines have registered, and what a cluster runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn service_in_consul_and_in_kubernetes_is_one_cluster() {
+    let (Some(binary), Some(consul), Some(kubernetes)) =
+        (envoy(), Consul::start().await, Kubernetes::start().await)
+    else {
+        return;
+    };
+    let mut backends = Vec::new();
+    for name in ["machine-1", "machine-2", "pod-1", "pod-2"] {
+        backends.push(Backend::http_at_port(name, PORT).await);
+    }
+    let (machines, pods) = backends.split_at(2);
+    for (backend, id) in machines.iter().zip(["1", "2"]) {
+        consul.put("reviews", id, backend.socket()).await;
+    }
+    for (backend, id) in pods.iter().zip(["1", "2"]) {
+        kubernetes.put("reviews", id, backend.socket()).await;
+    }
+    let mut pilot = Pilot::prepare_with(&(consul_table(&consul, "east") + &kubernetes.tables("west")));
+    pilot.spawn();
+    pilot.ready().await;
+    let envoy = Envoy::start(&binary, &pilot, Kind::Delta).await;
+    let sockets = |of: &[Backend]| of.iter().map(|it| it.socket().to_string()).collect::<BTreeSet<_>>();
+    let has = async |expected: &BTreeSet<String>| {
+        until("one cluster has the endpoints", async || {
+            let found = endpoints(&envoy).await?;
+            holds(found == (expected.clone(), 1), format!("{found:?}, expected {expected:?} in one cluster"))
+        })
+        .await;
+    };
+    has(&sockets(&backends)).await;
+    let load = Load::start(envoy.http_address(), &[HOST], 2, &[]);
+    until("all of them are asked", async || {
+        holds(backends.iter().all(|it| it.served() > 50), "some are not")
+    })
+    .await;
+    for (backend, id) in machines.iter().zip(["1", "2"]) {
+        consul.set_healthy("reviews", id, backend.socket(), false).await;
+        consul.remove("reviews", id).await;
+    }
+    has(&sockets(pods)).await;
+    load.more(200).await;
     load.finish().await.assert_no_failure();
     envoy.assert_no_rejections().await;
 }
