@@ -6,7 +6,7 @@
 mod cluster;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use cluster::Cluster;
@@ -137,6 +137,26 @@ async fn services_that_may_not_be_read_are_unknown_not_empty() -> Result<()> {
         cluster.server.set_forbidden(resource, false);
         until_hosts(&mut runner, &[WEB]).await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_costs_no_list() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.server.set_streaming(false);
+    cluster.serve("shop", "web", &["10.0.0.1"]);
+    let mut runner = cluster.run(cluster.config());
+    until_hosts(&mut runner, &[WEB]).await?;
+    // A watch that breaks as soon as it has begun is another matter.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(1) {
+        until_checked(&cluster, &mut runner).await?;
+    }
+    cluster.relay.cut();
+    cluster.serve("shop", "pay", &["10.0.0.2"]);
+    until_hosts(&mut runner, &[PAY, WEB]).await?;
+    assert!(matches!(runner.feed().health(), RegistryHealth::Live));
+    assert_eq!((cluster.asked("list services"), cluster.asked("list endpointslices")), (1, 1));
     Ok(())
 }
 

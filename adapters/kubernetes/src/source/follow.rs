@@ -1,13 +1,14 @@
 //! Following one resource: list, watch from there on, list again when the history is lost.
 //!
-//! What ends a watch in order is part of following. What is broken ends the attempt, but for a
-//! resource that services can do without: it is asked for again after a while.
+//! What ends a watch in order is part of following, and so is a connection that breaks once: the next watch
+//! goes on where it was. Where there is none to be had the attempt ends, but for a resource that is not
+//! for us and that services can do without: it is asked for again after a while.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{Following, RegistryError};
+use pilot_registry::{ErrorKind, Following, RegistryError};
 use tokio::sync::mpsc::Sender;
 use tokio::time::{Instant, sleep};
 
@@ -115,32 +116,55 @@ impl Follower {
             self.following.watching();
             // The server still has this version.
             self.tell(Update::Checked(self.at)).await;
-            let (opened, mut events) = (Instant::now(), 0u64);
-            while let Some(event) = {
-                let next = open.next(&mut self.decoder).await;
-                *followed |= opened.elapsed() >= AT_ONCE;
-                next?
-            } {
-                events += 1;
-                *followed = true;
-                self.following.heard();
-                match event {
-                    Event::Changed(change, now) => {
-                        version = now.unwrap_or(version);
-                        self.tell(Update::Changed(self.at, change)).await;
-                    }
-                    Event::Bookmark { version: now, .. } => {
-                        version = now;
-                        self.tell(Update::Checked(self.at)).await;
-                    }
-                }
-            }
-            if events == 0 && opened.elapsed() < AT_ONCE {
-                let message = format!("watch {}: the watch ended as soon as it began", self.scope);
-                return Err(RegistryError::unavailable(message).into());
-            }
-            *followed = true;
+            self.hear(&mut open, &mut version, followed).await?;
         }
+    }
+
+    /// Takes what a watch says until it ends. A connection may break for itself, as when one of several servers
+    /// is stopped: whether there is more to it shows when the next watch is asked for.
+    async fn hear(
+        &mut self,
+        watch: &mut Watch,
+        version: &mut String,
+        followed: &mut bool,
+    ) -> Result<(), Refusal> {
+        let (opened, mut heard) = (Instant::now(), false);
+        loop {
+            let next = watch.next(&mut self.decoder).await;
+            let lasted = opened.elapsed() >= AT_ONCE;
+            *followed |= lasted;
+            match next {
+                Ok(Some(event)) => {
+                    (*followed, heard) = (true, true);
+                    self.following.heard();
+                    self.take(event, version).await;
+                }
+                Ok(None) if lasted || heard => return Ok(()),
+                Ok(None) => {
+                    let message = format!("watch {}: the watch ended as soon as it began", self.scope);
+                    return Err(RegistryError::unavailable(message).into());
+                }
+                Err(Refusal::Failed(error)) if lasted && error.kind() == ErrorKind::Unavailable => {
+                    self.following.failed(&error);
+                    return Ok(());
+                }
+                Err(refusal) => return Err(refusal),
+            }
+        }
+    }
+
+    async fn take(&self, event: Event, version: &mut String) {
+        let update = match event {
+            Event::Changed(change, now) => {
+                *version = now.unwrap_or(std::mem::take(version));
+                Update::Changed(self.at, change)
+            }
+            Event::Bookmark { version: now, .. } => {
+                *version = now;
+                Update::Checked(self.at)
+            }
+        };
+        self.tell(update).await;
     }
 
     async fn tell(&self, update: Update) {

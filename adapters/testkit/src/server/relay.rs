@@ -26,7 +26,8 @@ enum Way {
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
-    way: watch::Sender<Way>,
+    /// And how often open connections have been cut.
+    way: watch::Sender<(Way, u64)>,
     open: Arc<()>,
     /// Aborted when it is dropped, and its connections with it.
     _tasks: JoinSet<()>,
@@ -39,7 +40,7 @@ impl Relay {
     /// The system has no port left.
     pub async fn to(server: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let (address, way, open) = (listener.local_addr()?, watch::Sender::new(Way::Open), Arc::new(()));
+        let (address, way, open) = (listener.local_addr()?, watch::Sender::new((Way::Open, 0)), Arc::new(()));
         let (ways, counted) = (way.subscribe(), Arc::clone(&open));
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, server, ways, counted));
@@ -53,17 +54,22 @@ impl Relay {
 
     /// Resets what is open and refuses what comes.
     pub fn refuse(&self) {
-        self.way.send_replace(Way::Refused);
+        self.way.send_modify(|(way, _)| *way = Way::Refused);
     }
 
     /// Lets nothing through any more, without telling anybody.
     pub fn silence(&self) {
-        self.way.send_replace(Way::Silent);
+        self.way.send_modify(|(way, _)| *way = Way::Silent);
     }
 
     /// Lets everything through again. Connections that fell silent stay so: what was lost stays lost.
     pub fn open(&self) {
-        self.way.send_replace(Way::Open);
+        self.way.send_modify(|(way, _)| *way = Way::Open);
+    }
+
+    /// Resets what is open; new connections are as before.
+    pub fn cut(&self) {
+        self.way.send_modify(|(_, cuts)| *cuts += 1);
     }
 
     /// How many connections are open.
@@ -73,7 +79,12 @@ impl Relay {
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, ways: watch::Receiver<Way>, counted: Arc<()>) {
+async fn accept(
+    listener: TcpListener,
+    server: SocketAddr,
+    ways: watch::Receiver<(Way, u64)>,
+    counted: Arc<()>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -89,30 +100,31 @@ async fn accept(listener: TcpListener, server: SocketAddr, ways: watch::Receiver
     }
 }
 
-async fn pass(mut client: TcpStream, server: SocketAddr, mut ways: watch::Receiver<Way>) {
-    let way = *ways.borrow_and_update();
+async fn pass(mut client: TcpStream, server: SocketAddr, mut ways: watch::Receiver<(Way, u64)>) {
+    let (way, cuts) = *ways.borrow_and_update();
     if way == Way::Open
         && let Ok(mut upstream) = TcpStream::connect(server).await
     {
         _ = (client.set_nodelay(true), upstream.set_nodelay(true));
         tokio::select! {
             _ = copy_bidirectional(&mut client, &mut upstream) => return,
-            () = closed(&mut ways) => {}
+            () = closed(&mut ways, cuts) => {}
         }
         return silent_or_reset(client, ways).await;
     }
     silent_or_reset(client, ways).await;
 }
 
-async fn closed(ways: &mut watch::Receiver<Way>) {
+async fn closed(ways: &mut watch::Receiver<(Way, u64)>, before: u64) {
     // The relay has ended if there is no sender: so does the task, by abort.
-    _ = ways.wait_for(|way| *way != Way::Open).await;
+    _ = ways.wait_for(|(way, cuts)| *way != Way::Open || *cuts != before).await;
 }
 
 /// Holds a silent connection until it is refused or the relay ends.
-async fn silent_or_reset(client: TcpStream, mut ways: watch::Receiver<Way>) {
-    if *ways.borrow() == Way::Silent {
-        _ = ways.wait_for(|way| *way == Way::Refused).await;
+async fn silent_or_reset(client: TcpStream, mut ways: watch::Receiver<(Way, u64)>) {
+    let (way, before) = *ways.borrow();
+    if way == Way::Silent {
+        _ = ways.wait_for(|(way, cuts)| *way == Way::Refused || *cuts != before).await;
     }
     // A reset, not an orderly end.
     _ = client.set_zero_linger();
