@@ -11,6 +11,7 @@
 //! `cargo test --benches` runs it in smoke size. `PILOT_BENCH_SERVICES=500` makes it another one, and
 //! `PILOT_BENCH_BINARY=target/release/pilot` lets it start that pilot as a whole, too, and start it again.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and may panic")]
+#![allow(clippy::disallowed_methods, reason = "it measures the machine's time, from outside of any runtime")]
 
 #[path = "../../tests/support/cluster.rs"]
 mod cluster;
