@@ -10,7 +10,7 @@ use super::output::plain;
 use super::{Global, Output, Table};
 use crate::admin::{RegistryReport, Released};
 
-/// Show the registries of a running pilot, or one with its watches; or let go of what is held of one
+/// Show the registries of a running pilot, or one with its watches
 ///
 /// Health is connecting, live or degraded: then what is served stays, and why it may be old stands below the
 /// table, with all that is wrong. Source is disk while a registry has not answered since the start and its last

@@ -5,17 +5,18 @@
 // A test's modules are looked for beside it, where they would be tests of their own.
 #[path = "support/cluster.rs"]
 mod cluster;
+#[path = "support/large.rs"]
+mod large;
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cluster::Cluster;
+use large::{ENDPOINTS, fill};
 use pilot_registry_kubernetes::Config;
 use pilot_registry_testkit::Runner;
-use serde_json::{Value, json};
 
-const ENDPOINTS: usize = 20;
 /// The most bytes for an endpoint, its pod, and its share of everything else, at the worst moment: measured
 /// are about 2,100 ...
 const MOST: usize = 2_800;
@@ -73,30 +74,6 @@ async fn measure() -> Result<()> {
     }
     println!("requests: {:?}", cluster.server.requests());
     Ok(())
-}
-
-/// A service, its slice and its pods, of the size that they have in the field.
-fn fill(cluster: &Cluster, number: usize) {
-    let name = format!("service-{number}");
-    let address = |own: usize| format!("10.{}.{}.{own}", number / 256, number % 256);
-    let addresses: Vec<String> = (1..=ENDPOINTS).map(address).collect();
-    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
-    for address in &addresses {
-        cluster.server.put("pods", pod(&name, address));
-    }
-    cluster.serve("shop", &name, &addresses);
-}
-
-fn pod(service: &str, address: &str) -> Value {
-    let labels = json!({
-        "app.kubernetes.io/name": service, "app.kubernetes.io/part-of": "shop",
-        "app.kubernetes.io/version": "1.2.3", "pod-template-hash": "7d9c5b6f48", "version": "v1",
-    });
-    let metadata = json!({
-        "namespace": "shop", "name": cluster::pod_name(service, address), "labels": labels,
-        "managedFields": "f".repeat(1500), "annotations": { "checksum/config": "0".repeat(64) },
-    });
-    json!({ "metadata": metadata, "spec": { "serviceAccountName": service, "containers": "c".repeat(2500) } })
 }
 
 /// A figure of this process, in bytes.
