@@ -21,12 +21,13 @@
 //!   from the list before names the services (and for checks of a node, the services with an instance on
 //!   it), which are read at once.
 //! - An instance that comes, goes or moves wakes `catalog/services`. That list names a service that is new,
-//!   gone or tagged anew, which is read at once. Else every service is *probed*: a read with a filter that
-//!   fits nothing has an empty body and the index of the service. Those whose index is another are read. Those
+//!   gone or tagged anew, which is read at once. Else every service is *probed*: a read with a tag that
+//!   nobody has has an empty body and the index of the service. Those whose index is another are read. Those
 //!   that changed last are probed first: who changes is likely to change again.
 //! - Each `limits.wait_seconds` all are probed in any case, so no service waits for ever.
 //!
-//! Between two rounds of probes is a rest as long as the round took: Consul has half of the time for others.
+//! Between two rounds of probes is a rest as long as the round took: Consul has half of the time for others. Only
+//! a round that began because it was time is followed at once by one that has a reason.
 //!
 //! # Indexes
 //! As Consul's documentation of blocking queries wants them: an index that goes backwards begins from the

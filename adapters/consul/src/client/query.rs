@@ -17,8 +17,8 @@ pub(crate) struct Query<'a> {
     pub(crate) wait: Option<Wait>,
     /// Whether the leader makes sure that it is the leader before it answers, whatever is configured.
     pub(crate) consistent: bool,
-    /// Which of the entries are sent, in Consul's language of filters.
-    pub(crate) filter: Option<&'a str>,
+    /// What instances must have to be sent.
+    pub(crate) tag: Option<&'a str>,
 }
 
 /// A wait for something newer.
@@ -47,7 +47,7 @@ impl Wait {
 impl<'a> Query<'a> {
     /// A read at once, as configured.
     pub(crate) fn new(what: &'a str, datacenter: Option<&'a str>) -> Self {
-        Self { what, datacenter, wait: None, consistent: false, filter: None }
+        Self { what, datacenter, wait: None, consistent: false, tag: None }
     }
 
     /// Path and parameters. `common` is what every query says, and begins with the consistency.
@@ -61,8 +61,8 @@ impl<'a> Query<'a> {
         if let Some(wait) = &self.wait {
             _ = write!(path, "&index={}&wait={}ms", wait.index, wait.time.as_millis());
         }
-        if let Some(filter) = self.filter {
-            _ = write!(path, "&filter={}", encoded(filter));
+        if let Some(tag) = self.tag {
+            _ = write!(path, "&tag={}", encoded(tag));
         }
         path
     }

@@ -132,7 +132,7 @@ impl<'a> Follower<'a> {
             }
             Reply::Recheck => {
                 self.recheck_later();
-                self.probe_all();
+                self.recheck();
             }
             Reply::Rested => {
                 self.round.resting = false;

@@ -20,8 +20,9 @@ use crate::source::services::hash;
 /// How many services are read at one time where they are read in turn.
 const READS: usize = 32;
 
-/// Fits no instance: each has an id.
-const NOTHING: &str = "Service.ID == \"\"";
+/// A tag of nobody's. Consul looks at tags before all else, so it costs it half of what a filter does; an
+/// instance that has it makes the answer longer, and no worse.
+const NOBODYS: &str = "pilot-asks-for-the-index";
 
 impl<'a> Follower<'a> {
     /// Asks about as many services as may be asked about now.
@@ -62,7 +63,7 @@ impl<'a> Follower<'a> {
             }
             return;
         }
-        self.round = Round { resting: self.round.resting, ..Round::default() };
+        self.round = Round::after(&self.round);
         self.urgent = self.services.keys().cloned().collect();
     }
 
@@ -94,8 +95,8 @@ impl<'a> Follower<'a> {
             sleep(pause).await;
             let path = format!("/v1/health/service/{}", encoded(&key.name));
             let wait = index.held().filter(|_| ask == Ask::Poll).map(|held| Wait::new(held, wait));
-            let filter = (ask == Ask::Probe).then_some(NOTHING);
-            let query = Query { wait, filter, consistent: sure, ..Query::new(&path, name.as_deref()) };
+            let tag = (ask == Ask::Probe).then_some(NOBODYS);
+            let query = Query { wait, tag, consistent: sure, ..Query::new(&path, name.as_deref()) };
             let told = match client.query(&query).await {
                 Ok(answer) if ask != Ask::Probe && is_empty(&answer) => {
                     really_empty(client, &query, has_own, &key.name).await

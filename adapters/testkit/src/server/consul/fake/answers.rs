@@ -23,7 +23,7 @@ struct Question {
     about: About,
     index: u64,
     wait: Duration,
-    /// Whether a filter leaves nothing.
+    /// Whether the tag that is asked for leaves nothing: no instance has one that is asked for.
     nothing: bool,
 }
 
@@ -82,7 +82,7 @@ fn question(request: &Request<Incoming>) -> Option<Question> {
         about,
         index: parameters.get("index").and_then(|text| text.parse().ok()).unwrap_or(0),
         wait: Duration::from_millis(parameters.get("wait").and_then(millis).unwrap_or(300_000)),
-        nothing: parameters.contains_key("filter"),
+        nothing: parameters.contains_key("tag"),
     })
 }
 
