@@ -1,15 +1,14 @@
 //! Asking the API server: who we are, requests with deadlines, answers in lines or as a whole.
 
 mod body;
+mod kubeconfig;
 mod refusal;
 
 use std::time::Duration;
 
 use http::{Request, StatusCode, header};
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use pilot_registry::RegistryError;
-use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::Config;
@@ -61,37 +60,9 @@ impl Client {
 }
 
 fn connect(config: &Config) -> Result<kube::Client, RegistryError> {
-    let mut access = access(config)?;
+    let mut access = kubeconfig::access(config)?;
     // The supervisor decides when to try again.
     access.default_retry = false;
     access.connect_timeout = Some(CONNECT);
     kube::Client::try_from(access).map_err(refusal::unusable)
-}
-
-fn access(config: &Config) -> Result<kube::Config, RegistryError> {
-    let Some(path) = &config.kubeconfig else {
-        return kube::Config::incluster().map_err(|error| {
-            let message = "no service account: pilot is not in a cluster, and no kubeconfig is given";
-            RegistryError::unavailable(message).caused_by(error)
-        });
-    };
-    let context = Some(config.context.clone()).filter(|context| !context.is_empty());
-    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-    let kubeconfig = Kubeconfig::read_from(path).map_err(|error| unreadable(&error))?;
-    // It is asynchronous in name only.
-    let access = kube::Config::from_custom_kubeconfig(kubeconfig, &options);
-    Handle::current().block_on(access).map_err(|error| unreadable(&error))
-}
-
-/// The parser's own words quote the file, and with it credentials.
-fn unreadable(error: &KubeconfigError) -> RegistryError {
-    match error {
-        KubeconfigError::Parse(error) => {
-            let at = error.location().map(|at| format!(", line {}, column {}", at.line(), at.column()));
-            let at = at.unwrap_or_default();
-            RegistryError::malformed(format!("the kubeconfig cannot be parsed{at}: expected YAML"))
-        }
-        KubeconfigError::ReadConfig(..) => RegistryError::unavailable(error.to_string()),
-        _ => RegistryError::malformed(format!("the kubeconfig cannot be used: {error}")),
-    }
 }
