@@ -4,11 +4,13 @@ mod body;
 mod kubeconfig;
 mod refusal;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, StatusCode, header};
 use kube::client::Body;
 use pilot_registry::RegistryError;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::Config;
@@ -19,8 +21,39 @@ pub(crate) use refusal::{Refusal, Status};
 const CREDENTIALS: Duration = Duration::from_secs(30);
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long the beginning of an answer may take. A page of a large list takes a second or two.
+/// How long the beginning of an answer may take. A page of a large list takes a second or two; a server in
+/// trouble lets requests queue, and those of watches too. A partition is noticed sooner: what is asked for on
+/// a new connection waits for its handshake, for as long as connecting may take.
 const ANSWER: Duration = Duration::from_secs(15);
+
+/// Makes clients, one at a time: what hangs while the credentials are read cannot be ended, and must not
+/// become more with each attempt.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Connector {
+    turn: Arc<Mutex<()>>,
+}
+
+impl Connector {
+    /// Reads the credentials and what else leads to the server. Connects with the first request.
+    pub(crate) async fn client(&self, config: &Config) -> Result<Client, RegistryError> {
+        let late = |_| RegistryError::unavailable(format!("no credentials within {CREDENTIALS:?}"));
+        let inner = timeout(CREDENTIALS, self.connect(config.clone())).await.map_err(late)??;
+        Ok(Client { inner })
+    }
+
+    async fn connect(&self, config: Config) -> Result<kube::Client, RegistryError> {
+        // Until the thread has ended, even if nobody waits for it any more.
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        // Files are read, and plugins run: in a thread of its own.
+        let made = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            connect(&config)
+        });
+        let ended =
+            |error| RegistryError::unavailable("reading the credentials was broken off").caused_by(error);
+        made.await.map_err(ended)?
+    }
+}
 
 /// A connection pool to one API server, with credentials. It ends when it is dropped.
 #[derive(Clone)]
@@ -29,18 +62,6 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Reads the credentials and what else leads to the server. Connects with the first request.
-    pub(crate) async fn new(config: &Config) -> Result<Self, RegistryError> {
-        let config = config.clone();
-        // Files are read, and plugins run: in a thread of its own.
-        let made = tokio::task::spawn_blocking(move || connect(&config));
-        let late = |_| RegistryError::unavailable(format!("no credentials within {CREDENTIALS:?}"));
-        let ended =
-            |error| RegistryError::unavailable("reading the credentials was broken off").caused_by(error);
-        let inner = timeout(CREDENTIALS, made).await.map_err(late)?.map_err(ended)??;
-        Ok(Self { inner })
-    }
-
     /// Asks for a path and its query. `what` is what errors call it: `list pods`.
     pub(crate) async fn get(&self, what: &str, path: &str, accept: &str) -> Result<Content, Refusal> {
         let request = Request::get(path).header(header::ACCEPT, accept).body(Body::empty());

@@ -8,14 +8,19 @@ mod cluster;
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Result;
 use cluster::{Cluster, TOKEN};
-use pilot_registry::{ErrorKind, RegistryError, State};
+use pilot_registry::{ErrorKind, RegistryError, ServiceRegistry, SnapshotSink, State, channel};
+use pilot_registry_kubernetes::{KubernetesRegistry, registry};
 use pilot_registry_testkit::Runner;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 const SECRET: &str = "hidden-5520";
+/// Longer than credentials may take.
+const TOO_LONG: Duration = Duration::from_secs(31);
 
 /// A script, as credentials: with a secret among its arguments, one in its environment, and the cluster's
 /// folder as `$HERE`.
@@ -108,6 +113,45 @@ async fn what_a_plugin_is_given_is_not_told_when_its_token_has_ended() -> Result
     assert_eq!(error.kind(), ErrorKind::Denied, "{}", error.chain());
     assert!(error.chain().contains("exit status: 3"), "{}", error.chain());
     assert_hidden(&error);
+    Ok(())
+}
+
+/// One attempt, in which time is over at once.
+async fn late(registry: &KubernetesRegistry, sink: &SnapshotSink) -> RegistryError {
+    tokio::time::pause();
+    let (ended, ()) = tokio::join!(registry.run(sink), tokio::time::advance(TOO_LONG));
+    tokio::time::resume();
+    ended.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_plugin_that_hangs_is_run_once() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.serve("shop", "web", &["10.0.0.1"]);
+    // It ends with the test's folder.
+    let hangs = "echo hung >> \"$HERE/hung\"; while [ -e \"$HERE/hold\" ]; do sleep 0.05; done";
+    let script = format!("if [ -e \"$HERE/hold\" ]; then {hangs}; fi\n{}", prints(TOKEN, None));
+    fs::write(cluster.file("hold"), "")?;
+    cluster.write_kubeconfig(&plugin(&cluster, &script)?)?;
+    let (sink, _feed) = channel();
+    let registry = registry(cluster.config())?;
+    for _ in 0..4 {
+        let error = late(&registry, &sink).await;
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains("no credentials within 30s"), "{error}");
+    }
+    let hung = || fs::read_to_string(cluster.file("hung")).unwrap_or_default().lines().count();
+    let begun = async {
+        while hung() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(TOO_LONG, begun).await?;
+    // As soon as it is over, it is run again.
+    fs::remove_file(cluster.file("hold"))?;
+    let mut runner = Runner::start(std::sync::Arc::new(registry));
+    until_served(&mut runner).await?;
+    assert_eq!(hung(), 1);
     Ok(())
 }
 
