@@ -1,15 +1,16 @@
 //! Asking the API server: who we are, requests with deadlines, answers in lines or as a whole.
 
 mod body;
+mod kubeconfig;
 mod refusal;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, StatusCode, header};
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use pilot_registry::RegistryError;
-use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::Config;
@@ -20,8 +21,39 @@ pub(crate) use refusal::{Refusal, Status};
 const CREDENTIALS: Duration = Duration::from_secs(30);
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long the beginning of an answer may take. A page of a large list takes a second or two.
+/// How long the beginning of an answer may take. A page of a large list takes a second or two; a server in
+/// trouble lets requests queue, and those of watches too. A partition is noticed sooner: what is asked for on
+/// a new connection waits for its handshake, for as long as connecting may take.
 const ANSWER: Duration = Duration::from_secs(15);
+
+/// Makes clients, one at a time: what hangs while the credentials are read cannot be ended, and must not
+/// become more with each attempt.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Connector {
+    turn: Arc<Mutex<()>>,
+}
+
+impl Connector {
+    /// Reads the credentials and what else leads to the server. Connects with the first request.
+    pub(crate) async fn client(&self, config: &Config) -> Result<Client, RegistryError> {
+        let late = |_| RegistryError::unavailable(format!("no credentials within {CREDENTIALS:?}"));
+        let inner = timeout(CREDENTIALS, self.connect(config.clone())).await.map_err(late)??;
+        Ok(Client { inner })
+    }
+
+    async fn connect(&self, config: Config) -> Result<kube::Client, RegistryError> {
+        // Until the thread has ended, even if nobody waits for it any more.
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        // Files are read, and plugins run: in a thread of its own.
+        let made = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            connect(&config)
+        });
+        let ended =
+            |error| RegistryError::unavailable("reading the credentials was broken off").caused_by(error);
+        made.await.map_err(ended)?
+    }
+}
 
 /// A connection pool to one API server, with credentials. It ends when it is dropped.
 #[derive(Clone)]
@@ -30,18 +62,6 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Reads the credentials and what else leads to the server. Connects with the first request.
-    pub(crate) async fn new(config: &Config) -> Result<Self, RegistryError> {
-        let config = config.clone();
-        // Files are read, and plugins run: in a thread of its own.
-        let made = tokio::task::spawn_blocking(move || connect(&config));
-        let late = |_| RegistryError::unavailable(format!("no credentials within {CREDENTIALS:?}"));
-        let ended =
-            |error| RegistryError::unavailable("reading the credentials was broken off").caused_by(error);
-        let inner = timeout(CREDENTIALS, made).await.map_err(late)?.map_err(ended)??;
-        Ok(Self { inner })
-    }
-
     /// Asks for a path and its query. `what` is what errors call it: `list pods`.
     pub(crate) async fn get(&self, what: &str, path: &str, accept: &str) -> Result<Content, Refusal> {
         let request = Request::get(path).header(header::ACCEPT, accept).body(Body::empty());
@@ -61,37 +81,9 @@ impl Client {
 }
 
 fn connect(config: &Config) -> Result<kube::Client, RegistryError> {
-    let mut access = access(config)?;
+    let mut access = kubeconfig::access(config)?;
     // The supervisor decides when to try again.
     access.default_retry = false;
     access.connect_timeout = Some(CONNECT);
     kube::Client::try_from(access).map_err(refusal::unusable)
-}
-
-fn access(config: &Config) -> Result<kube::Config, RegistryError> {
-    let Some(path) = &config.kubeconfig else {
-        return kube::Config::incluster().map_err(|error| {
-            let message = "no service account: pilot is not in a cluster, and no kubeconfig is given";
-            RegistryError::unavailable(message).caused_by(error)
-        });
-    };
-    let context = Some(config.context.clone()).filter(|context| !context.is_empty());
-    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-    let kubeconfig = Kubeconfig::read_from(path).map_err(|error| unreadable(&error))?;
-    // It is asynchronous in name only.
-    let access = kube::Config::from_custom_kubeconfig(kubeconfig, &options);
-    Handle::current().block_on(access).map_err(|error| unreadable(&error))
-}
-
-/// The parser's own words quote the file, and with it credentials.
-fn unreadable(error: &KubeconfigError) -> RegistryError {
-    match error {
-        KubeconfigError::Parse(error) => {
-            let at = error.location().map(|at| format!(", line {}, column {}", at.line(), at.column()));
-            let at = at.unwrap_or_default();
-            RegistryError::malformed(format!("the kubeconfig cannot be parsed{at}: expected YAML"))
-        }
-        KubeconfigError::ReadConfig(..) => RegistryError::unavailable(error.to_string()),
-        _ => RegistryError::malformed(format!("the kubeconfig cannot be used: {error}")),
-    }
 }

@@ -2,6 +2,7 @@
 
 mod template;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -137,13 +138,18 @@ impl Config {
                 format!("there are more than {MAX_NAMESPACES}: expected fewer, or none, which is all");
             return Err(ConfigError::new("namespaces", reason));
         }
-        match self.namespaces.iter().find(|name| !is_label(name)) {
-            Some(name) => Err(ConfigError::new(
-                "namespaces",
-                format!("{name:?} is not a namespace: expected 1 to 63 of a-z, 0-9 and '-'"),
-            )),
-            None => Ok(()),
+        let mut named = BTreeSet::new();
+        for name in &self.namespaces {
+            if !is_label(name) {
+                let reason = format!("{name:?} is not a namespace: expected 1 to 63 of a-z, 0-9 and '-'");
+                return Err(ConfigError::new("namespaces", reason));
+            }
+            if !named.insert(name) {
+                let reason = format!("{name:?} is there twice: expected each once");
+                return Err(ConfigError::new("namespaces", reason));
+            }
         }
+        Ok(())
     }
 
     fn check_names(&self) -> Result<(), ConfigError> {
@@ -217,5 +223,13 @@ mod tests {
             let config = Config { namespaces: vec![name.into()], ..Config::default() };
             assert_eq!(config.check().unwrap_err().key, "namespaces", "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_namespace_is_followed_once() {
+        let named =
+            |names: [&str; 2]| Config { namespaces: names.map(Into::into).into(), ..Config::default() };
+        assert_eq!(named(["shop", "shop"]).check().unwrap_err().key, "namespaces");
+        assert_eq!(named(["shop", "bank"]).check(), Ok(()));
     }
 }

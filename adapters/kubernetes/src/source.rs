@@ -17,7 +17,7 @@ use pilot_registry::{ConfigError, RegistryError, ServiceRegistry, SnapshotSink, 
 use tokio::sync::mpsc;
 
 use crate::Config;
-use crate::client::Client;
+use crate::client::Connector;
 use crate::cluster::Cluster;
 use crate::convert::Mapping;
 use follow::Follower;
@@ -32,13 +32,14 @@ const QUEUE: usize = 256;
 pub struct KubernetesRegistry {
     config: Arc<Config>,
     mapping: Mapping,
+    connector: Connector,
 }
 
 impl KubernetesRegistry {
     pub(crate) fn new(config: Config) -> Result<Self, ConfigError> {
         config.check()?;
         let mapping = Mapping::new(&config)?;
-        Ok(Self { config: Arc::new(config), mapping })
+        Ok(Self { config: Arc::new(config), mapping, connector: Connector::default() })
     }
 }
 
@@ -51,7 +52,7 @@ impl ServiceRegistry for KubernetesRegistry {
     /// Ends with whatever is wrong with services or endpoint slices. What is wrong with the others is a
     /// fault, and what they would have said is left out.
     async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
-        let client = Client::new(&self.config).await?;
+        let client = self.connector.client(&self.config).await?;
         let scopes = Scope::all(&self.config);
         let (updates, received) = mpsc::channel(QUEUE);
         let follower = |(at, scope): (usize, &Scope)| {

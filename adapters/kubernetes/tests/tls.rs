@@ -12,8 +12,9 @@ use cluster::{Cluster, TOKEN};
 use front::Front;
 use pilot_registry::{ErrorKind, State};
 use pilot_registry_testkit::Runner;
-use pilot_registry_testkit::server::{Authority, Certificate};
+use pilot_registry_testkit::server::{Authority, Certificate, Relay};
 use serde_json::{Value, json};
+use tokio::time::{Duration, Instant};
 
 async fn until_served(runner: &mut Runner) -> Result<()> {
     let host = "web.shop.svc.cluster.local";
@@ -75,5 +76,29 @@ async fn a_client_certificate_that_is_replaced_is_read_again() -> Result<()> {
     let mut runner = cluster.run(cluster.config());
     runner.degraded().await?;
     cluster.write_kubeconfig_of(&of(&front, &authority), &user(&authority.issue("pilot", &["pilot"])?))?;
+    until_served(&mut runner).await
+}
+
+/// As long as connecting may take, and not as long as an answer may.
+#[tokio::test]
+async fn a_server_that_is_cut_off_is_given_up_when_connecting() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut authority = Authority::new(folder.path())?;
+    let (cluster, front) = start(&mut authority, false).await?;
+    let relay = Relay::to(front.address()).await?;
+    let server = format!("https://{}", relay.address());
+    let cluster_of = json!({ "server": server, "certificate-authority": authority.certificate() });
+    cluster.write_kubeconfig_of(&cluster_of, &json!({ "token": TOKEN }))?;
+    relay.silence();
+    // Nothing happens but time.
+    tokio::time::pause();
+    let begun = Instant::now();
+    let mut runner = cluster.run(cluster.config());
+    let error = runner.degraded().await?.error;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    tokio::time::resume();
+    relay.refuse();
+    relay.open();
     until_served(&mut runner).await
 }

@@ -99,11 +99,14 @@ pub(super) fn unusable(error: kube::Error) -> RegistryError {
     }
 }
 
-/// What plugins printed stays unsaid: it holds tokens when it is about tokens.
+/// What plugins are given and what they print stays unsaid: it holds secrets.
 fn denied(error: &AuthError) -> RegistryError {
     let why = match error {
-        AuthError::AuthExecRun { cmd, out } => format!("{cmd:?} ended with {}", out.status),
+        AuthError::AuthExecRun { out, .. } => format!("the credentials' plugin ended with {}", out.status),
         AuthError::AuthExecParse(_) => "what the credentials' plugin printed cannot be parsed".to_owned(),
+        AuthError::MalformedTokenExpirationDate(_) => {
+            "the time at which the token ends makes no sense".to_owned()
+        }
         AuthError::AuthExec(_) => "the credentials' plugin failed".to_owned(),
         AuthError::InvalidBasicAuth(_) => "user and password make no header".to_owned(),
         AuthError::InvalidBearerToken(_) => "the token makes no header".to_owned(),

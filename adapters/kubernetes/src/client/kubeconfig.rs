@@ -1,0 +1,70 @@
+//! Where the server is, and who we are there: of a kubeconfig, or of the pod's service account.
+
+use kube::config::{Cluster, ExecInteractiveMode, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use pilot_registry::RegistryError;
+use tokio::runtime::Handle;
+
+use crate::Config;
+
+/// Stands for the proxy of a cluster that has none, so that those of the environment are not looked up.
+const NO_PROXY: &str = "http://none.invalid";
+
+/// Reads it. To be called in a thread that may wait.
+pub(super) fn access(config: &Config) -> Result<kube::Config, RegistryError> {
+    let Some(path) = &config.kubeconfig else {
+        return kube::Config::incluster().map_err(|error| {
+            let message = "no service account: pilot is not in a cluster, and no kubeconfig is given";
+            RegistryError::unavailable(message).caused_by(error)
+        });
+    };
+    let context = Some(config.context.clone()).filter(|context| !context.is_empty());
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    let mut kubeconfig = Kubeconfig::read_from(path).map_err(|error| unreadable(&error))?;
+    refuse_proxies(&mut kubeconfig, &options)?;
+    keep_plugins_silent(&mut kubeconfig);
+    // It is asynchronous in name only.
+    let access = kube::Config::from_custom_kubeconfig(kubeconfig, &options);
+    let mut access = Handle::current().block_on(access).map_err(|error| unreadable(&error))?;
+    access.proxy_url = None;
+    Ok(access)
+}
+
+/// The proxy's URL may hold a password: it is not told.
+fn refuse_proxies(kubeconfig: &mut Kubeconfig, options: &KubeConfigOptions) -> Result<(), RegistryError> {
+    let Some(cluster) = cluster_of(kubeconfig, options) else { return Ok(()) };
+    match cluster.proxy_url.replace(NO_PROXY.to_owned()) {
+        Some(url) if !url.is_empty() => Err(RegistryError::malformed(
+            "the kubeconfig cannot be used: its cluster has a proxy-url, and proxies are not supported",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The cluster of the context that is meant, if there is one. That there is none is found by who reads it.
+fn cluster_of<'a>(kubeconfig: &'a mut Kubeconfig, options: &KubeConfigOptions) -> Option<&'a mut Cluster> {
+    let context = options.context.as_ref().or(kubeconfig.current_context.as_ref())?;
+    let context = kubeconfig.contexts.iter().find(|named| named.name == *context)?.context.as_ref()?;
+    let cluster = kubeconfig.clusters.iter_mut().find(|named| named.name == context.cluster)?;
+    cluster.cluster.as_mut()
+}
+
+/// Plugins neither read what pilot is given, nor write into its log.
+fn keep_plugins_silent(kubeconfig: &mut Kubeconfig) {
+    let users = kubeconfig.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut());
+    for exec in users.filter_map(|user| user.exec.as_mut()) {
+        exec.interactive_mode = Some(ExecInteractiveMode::Never);
+    }
+}
+
+/// The parser's own words quote the file, and with it credentials.
+fn unreadable(error: &KubeconfigError) -> RegistryError {
+    match error {
+        KubeconfigError::Parse(error) => {
+            let at = error.location().map(|at| format!(", line {}, column {}", at.line(), at.column()));
+            let at = at.unwrap_or_default();
+            RegistryError::malformed(format!("the kubeconfig cannot be parsed{at}: expected YAML"))
+        }
+        KubeconfigError::ReadConfig(..) => RegistryError::unavailable(error.to_string()),
+        _ => RegistryError::malformed(format!("the kubeconfig cannot be used: {error}")),
+    }
+}
