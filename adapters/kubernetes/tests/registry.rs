@@ -6,7 +6,7 @@
 mod cluster;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use cluster::Cluster;
@@ -14,6 +14,7 @@ use pilot_registry::{ErrorKind, RegistryHealth, Service, Snapshot, State};
 use pilot_registry_kubernetes::Config;
 use pilot_registry_testkit::Runner;
 use serde_json::json;
+use tokio::time::Instant;
 
 const WEB: &str = "web.shop.svc.cluster.local";
 const PAY: &str = "pay.shop.svc.cluster.local";
