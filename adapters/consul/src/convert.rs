@@ -32,7 +32,7 @@ pub(crate) struct Content {
     pub(crate) instances: Vec<Instance>,
     /// The nodes of all instances, also of those that do not count.
     pub(crate) nodes: BTreeSet<Arc<str>>,
-    /// What was left out, and why.
+    /// What was left out or does not count, and why.
     pub(crate) skipped: Vec<(String, String)>,
     /// Whether consul left out instances that the token may not read.
     pub(crate) filtered: bool,
@@ -114,12 +114,15 @@ impl Content {
                 Err(error) => return self.skipped.push((name.to_owned(), error.to_string())),
             }
         }
-        match Instance::read(entry, node, config) {
-            Ok(instance) => self.instances.push(instance),
-            Err(why) => {
-                self.skipped.push((format!("{name}/{}/{}", entry.node.node, entry.service.id), why));
+        let why = match Instance::read(entry, node, config) {
+            Ok(instance) => {
+                self.instances.push(instance);
+                instance::note(entry)
             }
-        }
+            Err(why) => Some(why),
+        };
+        let place = || format!("{name}/{}/{}", entry.node.node, entry.service.id);
+        self.skipped.extend(why.map(|why| (place(), why)));
     }
 }
 

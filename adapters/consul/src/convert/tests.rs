@@ -105,6 +105,27 @@ fn the_protocol_comes_from_meta_a_tag_or_the_name_of_the_port() {
     }
 }
 
+/// An instance that serves stays, whatever others call what it speaks.
+#[test]
+fn a_protocol_that_is_not_known_takes_nothing_away() {
+    let cases = [
+        (json!({ "Meta": { "protocol": "https" } }), "tcp"),
+        (json!({ "Meta": { "protocol": "mysql" }, "Tags": ["http"] }), "http"),
+        (json!({ "Meta": { "protocol": "", "port_name": "grpc-web" } }), "grpc"),
+        (json!({ "Meta": { "protocol": "htp" }, "Ports": [{ "Name": "http", "Port": 80 }] }), "http"),
+    ];
+    for (said, protocol) in cases {
+        let body = json!([entry("1", said.clone())]).to_string();
+        let content = content("web", body.as_bytes(), &Config::default()).unwrap();
+        let host = content.host.as_ref().unwrap();
+        let built = service(host, content.instances.iter(), &Numbers::new()).unwrap().unwrap().service;
+        assert_eq!((built.endpoints.len(), built.ports[0].protocol.as_str()), (1, protocol), "{said}");
+        let [(place, why)] = content.skipped.as_slice() else { panic!("{:?}", content.skipped) };
+        assert_eq!(place, "web/n1/1");
+        assert!(why.contains("protocol in its meta") && why.contains("expected"), "{why}");
+    }
+}
+
 #[test]
 fn the_address_is_the_instances_or_its_nodes_or_the_one_that_is_asked_for() {
     let mut whole = entry("1", json!({}));
@@ -234,7 +255,6 @@ fn what_makes_no_sense_hides_only_itself() {
         (entry("1", json!({ "Port": 0 })), "service_port"),
         (entry("1", json!({ "Port": "many" })), "invalid type"),
         (entry("1", json!({ "Address": "not an address" })), "not an address"),
-        (entry("1", json!({ "Meta": { "protocol": "htp" } })), "htp"),
         (entry("1", json!({ "Meta": { "service_port": "0" } })), "65535"),
         (json!({ "Service": 5 }), "invalid type"),
     ];
