@@ -68,6 +68,17 @@ fn l01_the_worst_check_decides() {
     }
 }
 
+/// Without weights, and with those that Consul adds.
+#[test]
+fn a_warning_weighs_as_much_as_the_others_unless_it_says_otherwise() {
+    for weights in [Value::Null, json!({ "Passing": 1, "Warning": 1 })] {
+        let mut entry = checked(&[("a", "warning")]);
+        entry["Service"]["Weights"] = weights;
+        let service = built_with(entry, |config| config.serve.push(CheckStatus::Warning));
+        assert_eq!((service.endpoints[0].health, service.endpoints[0].weight.get()), (Health::Healthy, 1));
+    }
+}
+
 #[test]
 fn a_weight_of_0_takes_no_traffic() {
     let mut entry = checked(&[("a", "passing")]);
