@@ -66,6 +66,12 @@ impl Instance {
         &self.node
     }
 
+    /// The same where nobody says any more how it is.
+    pub(super) fn unseen(&self) -> Self {
+        let health = if self.health == Health::Healthy { Health::Unknown } else { self.health };
+        Self { health, ..self.clone() }
+    }
+
     /// Whether it listens where that one does.
     pub(super) fn is_where(&self, other: &Self) -> bool {
         let ports = self.ports.iter().map(|port| port.own);

@@ -292,6 +292,61 @@ fn of_one_address_the_healthiest_counts() {
     assert_eq!((only.health, only.weight.get()), (Health::Healthy, 4));
 }
 
+/// Instances on these nodes with that state, as an answer that leaves out others, after the one before.
+fn shown(nodes: &[u8], status: &str, after: Option<&Content>) -> Content {
+    let on = |n: &u8| {
+        let mut entry = checked(&[("a", status)]);
+        entry["Node"]["Node"] = json!(format!("n{n}"));
+        entry["Service"]["Address"] = json!(format!("10.0.0.{n}"));
+        entry
+    };
+    let body = nodes.iter().map(on).collect::<Value>().to_string();
+    let mut content = content("web", body.as_bytes(), &Config::default()).unwrap();
+    if after.is_some() {
+        content.keep("web", after);
+    }
+    content
+}
+
+fn healths(content: &Content) -> Vec<(String, Health)> {
+    content.instances.iter().map(|one| (one.node().to_owned(), one.health)).collect()
+}
+
+/// Who could read all before loses nothing, whatever was hidden and shown again in between.
+#[test]
+fn what_could_be_read_is_kept_whatever_is_hidden_next() {
+    let whole = shown(&[1, 2], "passing", None);
+    let hidden = shown(&[1], "passing", Some(&whole));
+    assert_eq!((hidden.kept, hidden.instances.len()), (1, 2));
+    // The second is shown again, and there is a fourth, which the token may not read.
+    let other = shown(&[1, 2], "passing", Some(&hidden));
+    assert_eq!((other.kept, other.instances.len()), (0, 2));
+    let last = shown(&[2], "passing", Some(&other));
+    assert_eq!((last.kept, last.instances.len()), (1, 2));
+    let again = shown(&[2], "passing", None);
+    assert_eq!((again.kept, again.instances.len()), (0, 1), "all may be read again");
+}
+
+#[test]
+fn who_never_could_read_all_keeps_nothing() {
+    let nothing = Content::default();
+    let some = shown(&[1, 2], "passing", Some(&nothing));
+    assert_eq!(shown(&[1], "passing", Some(&some)).instances.len(), 1);
+}
+
+/// Nobody says any more that it is healthy; and nobody says that one which failed no longer does.
+#[test]
+fn what_is_kept_is_not_healthy_for_ever() {
+    for (status, kept) in [("passing", Health::Unknown), ("critical", Health::Unhealthy)] {
+        let whole = shown(&[1, 2], status, None);
+        let hidden = shown(&[1], "passing", Some(&whole));
+        let expected = [("n1".to_owned(), Health::Healthy), ("n2".to_owned(), kept)];
+        assert_eq!(healths(&hidden), expected);
+        let back = shown(&[1, 2], "passing", Some(&hidden));
+        assert!(healths(&back).iter().all(|(_, health)| *health == Health::Healthy), "they are shown again");
+    }
+}
+
 fn some_entry() -> impl Strategy<Value = Value> {
     let port = prop_oneof![Just(0u16), 8080..8083u16];
     let declared = proptest::option::of(80..82u16);
