@@ -17,7 +17,7 @@ use crate::{register, registries};
 /// pilot.toml says where the registry is. The exit code is 0 when the instance was removed, 1 when it was not
 /// there or the registry did not answer within 10 seconds, 2 when the arguments or pilot.toml are wrong.
 ///
-/// Example: pilot deregister --registry east --service payments.mesh --id box-payments.mesh-8080
+/// Example: pilot deregister --registry east --service payments --id box-payments-8080
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The registry's name in pilot.toml. May be left out where only one can be written to.

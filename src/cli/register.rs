@@ -22,9 +22,11 @@ use crate::registries::{self, ConfiguredRegistrar};
 /// etcd), keeps it alive there, and follows its health check: what fails is marked as unhealthy, not removed.
 /// When the registry restarts, the instance is written again.
 ///
-/// SIGTERM, SIGINT or the end of the terminal (SIGHUP) ends it in order: the instance is marked as draining, --drain-time passes in which proxies
-/// stop sending to it, and it is removed. A second signal ends at once. Without an orderly end (kill -9, power
-/// failure) the registry takes the instance away after --ttl.
+/// SIGTERM, SIGINT or the end of the terminal (SIGHUP) ends it in order: the instance is marked as draining,
+/// --drain-time passes in which proxies stop sending to it, and it is removed. A second signal ends at once.
+/// Without an orderly end (kill -9, power failure) the registry gives the instance up after --ttl: etcd removes
+/// it; in Consul it is critical, and so out of traffic, and removed at least 60 seconds later, which is Consul's
+/// minimum.
 ///
 /// With a command after --, that is started, registered while it runs, and removed at once when it ends. A
 /// signal reaches it only after the instance has drained and is removed. It has a process group of its own and
@@ -43,11 +45,13 @@ use crate::registries::{self, ConfiguredRegistrar};
 /// is none, 126 where it does not start). Without a command it is 0 after an orderly end, 1 when the registry
 /// did not answer at the end or a second signal came, 2 when the arguments or pilot.toml are wrong.
 ///
-/// Example: pilot register --registry east --service payments.mesh --port 8080/http --check http://127.0.0.1:8080/healthz
+/// Example, in Consul: pilot register --registry east --service payments --port 8080/http --check http://127.0.0.1:8080/healthz
 ///
-/// Around a command: pilot register --service payments.mesh --port 8080 --check tcp -- ./payments --listen 0.0.0.0:8080
+/// In etcd: pilot register --registry west --service payments.mesh --port 8080/http --check http://127.0.0.1:8080/healthz
 ///
-/// Once: pilot register --service db.mesh --port 5432/tcp --address 10.0.0.9 --once
+/// Around a command: pilot register --service payments --port 8080 --check tcp -- ./payments --listen 0.0.0.0:8080
+///
+/// Once: pilot register --service db --port 5432/tcp --address 10.0.0.9 --once
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The registry's name in pilot.toml. May be left out where only one can be written to.
@@ -58,7 +62,7 @@ pub struct Args {
     #[command(flatten)]
     checks: checks::Checks,
     /// After how long without a sign of life the registry gives the instance up: 1s to 1h. etcd removes it then.
-    /// Consul marks it as failing, so that it gets no traffic, and removes it a minute or more later.
+    /// In Consul it is critical then and gets no traffic; Consul removes it at least 60 seconds later.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = ttl)]
     ttl: Duration,
     /// How long the instance still serves after the registry knows that it drains. 0s removes it at once.
@@ -115,4 +119,64 @@ fn ttl(text: &str) -> Result<Duration, String> {
     let ttl = crate::config::parse_duration(text)?;
     let range = Duration::from_secs(1)..=Duration::from_secs(3600);
     if range.contains(&ttl) { Ok(ttl) } else { Err("expected 1s to 1h".into()) }
+}
+
+#[cfg(all(test, feature = "consul", feature = "etcd"))]
+mod tests {
+    use clap::{Args as _, FromArgMatches};
+
+    use super::*;
+
+    const CONFIG: &str = r#"
+        [registry.east.consul]
+        [registry.west.etcd]
+        endpoints = ["http://127.0.0.1:2379"]
+    "#;
+
+    fn help() -> String {
+        let command = Args::augment_args(clap::Command::new("register"));
+        command.get_long_about().unwrap().to_string()
+    }
+
+    /// Whether a registry takes what an example registers. One that names no registry is for each.
+    fn check(example: &str, registry: &str) {
+        // A machine may have no address outwards.
+        let example = if example.contains("--address") {
+            example.to_owned()
+        } else {
+            example.replacen(" --port", " --address 10.0.0.9 --port", 1)
+        };
+        let command = Args::augment_args(clap::Command::new("register"));
+        let words = example.trim_start_matches("pilot ").split_whitespace();
+        let given = command.try_get_matches_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
+        let args = Args::from_arg_matches(&given).unwrap();
+        let name = args.registry.as_deref().unwrap_or(registry);
+        let loaded = crate::config::parse("pilot.toml", CONFIG, &Default::default(), &[]).unwrap();
+        let to = registries::registrar(&loaded, Some(name)).unwrap();
+        let (registration, _) = args.instance.registration(args.ttl).unwrap();
+        to.registrar.check(&registration).unwrap_or_else(|error| panic!("{example}: {error:?}"));
+    }
+
+    #[test]
+    fn the_examples_of_the_help_work_with_what_registries_are_by_default() {
+        let help = help();
+        let examples: Vec<&str> =
+            help.lines().filter_map(|line| line.find(": pilot register").map(|at| &line[at + 2..])).collect();
+        assert_eq!(examples.len(), 4, "{help}");
+        for example in &examples {
+            ["east", "west"].into_iter().for_each(|registry| check(example, registry));
+        }
+        for registry in ["east", "west"] {
+            assert!(examples.iter().any(|example| example.contains(&format!("--registry {registry}"))));
+        }
+    }
+
+    #[test]
+    fn the_help_says_when_a_registry_removes_who_has_crashed() {
+        let help = help();
+        assert!(
+            help.contains("in Consul it is critical") && help.contains("at least 60 seconds later"),
+            "{help}"
+        );
+    }
 }

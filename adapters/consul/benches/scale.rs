@@ -1,4 +1,5 @@
 //! 5,000 services with 15 instances each: how long until they are in sync, and what it costs afterwards.
+//! `cargo test --benches` runs it with 200 and few changes, which shows only that it works.
 //!
 //! ```text
 //!  thread "consul" (a fake agent) ◄── loopback ──► thread "registry" (the adapter)
@@ -17,28 +18,51 @@ use pilot_registry_testkit::server::consul::FakeConsul;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-const SERVICES: usize = 5_000;
 const INSTANCES: usize = 15;
-const CHANGES: usize = 20;
-const IDLE: Duration = Duration::from_secs(40);
-/// Long enough for a round of probes and the rest after it.
-const REST: Duration = Duration::from_secs(2);
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+struct Size {
+    /// More than have a long poll each.
+    services: usize,
+    changes: usize,
+    /// Until the rounds of probes that follow a start are over.
+    settle: Duration,
+    /// How long it is watched while nothing changes: twice as long as all that is checked once takes.
+    idle: Duration,
+    /// Long enough for a round of probes and the rest after it.
+    rest: Duration,
+}
+
+impl Size {
+    /// `cargo bench` passes `--bench`, `cargo test` does not.
+    fn asked_for() -> Self {
+        let given = |flag: &str| std::env::args().any(|argument| argument == flag);
+        let full = given("--bench") && !given("--smoke");
+        let size = |services, changes, [settle, idle, rest]: [u64; 3]| {
+            let millis = Duration::from_millis;
+            Self { services, changes, settle: millis(settle), idle: millis(idle), rest: millis(rest) }
+        };
+        if full { size(5_000, 20, [10_000, 60_000, 2_000]) } else { size(200, 2, [100, 500, 100]) }
+    }
+}
 
 fn main() {
-    let consul = start_consul();
+    let size = Size::asked_for();
+    let consul = start_consul(size.services);
     let feed = start_registry(&consul);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(measure(&consul, &feed));
+    runtime.block_on(measure(&consul, &feed, size));
 }
 
 /// The agent, with its catalog, on a thread that runs as long as the bench.
-fn start_consul() -> Arc<FakeConsul> {
+fn start_consul(services: usize) -> Arc<FakeConsul> {
     let (started, consul) = sync_channel(1);
     let serve = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             let consul = Arc::new(FakeConsul::start(None).await.unwrap());
-            for service in 0..SERVICES {
+            for service in 0..services {
                 consul.put(&name(service), &entries(service, INSTANCES, "passing"));
             }
             started.send(Arc::clone(&consul)).unwrap();
@@ -62,27 +86,28 @@ fn start_registry(consul: &FakeConsul) -> Feed<Snapshot> {
     feed
 }
 
-async fn measure(consul: &FakeConsul, feed: &Feed<Snapshot>) {
+async fn measure(consul: &FakeConsul, feed: &Feed<Snapshot>, size: Size) {
     let began = Instant::now();
     until(feed, |state| state.published.is_some()).await;
     let endpoints = feed.published().unwrap().value.endpoint_count();
     println!("in sync: {} endpoints after {:?}, CPU {:?}", endpoints, began.elapsed(), cpu("registry"));
-    assert_eq!(endpoints, SERVICES * INSTANCES);
+    assert_eq!(endpoints, size.services * INSTANCES);
     let counts = consul.counts();
     println!("connections: {} open, {} at most, {} opened", counts.open, counts.most, counts.opened);
 
+    sleep(size.settle).await;
     let (before, requests) = (cpu("registry"), consul.counts().requests);
-    sleep(IDLE).await;
+    sleep(size.idle).await;
     let spent = cpu("registry") - before;
     let asked = consul.counts().requests - requests;
-    println!("idle for {IDLE:?}: CPU {spent:?}, {asked} requests");
+    println!("idle for {:?}: CPU {spent:?}, {asked} requests", size.idle);
 
     let sick = |change: usize| (7, INSTANCES, change.is_multiple_of(2));
-    changes(consul, feed, "health of an instance", sick).await;
+    changes(consul, feed, size, "health of an instance", sick).await;
     let same = |change: usize| (7, INSTANCES + 1 - change % 2, false);
-    changes(consul, feed, "an instance more or less of one service", same).await;
+    changes(consul, feed, size, "an instance more or less of one service", same).await;
     let other = |change: usize| (change * 119 + 40, INSTANCES + 1, false);
-    changes(consul, feed, "an instance more of ever another service", other).await;
+    changes(consul, feed, size, "an instance more of ever another service", other).await;
     let counts = consul.counts();
     println!("connections: {} open, {} at most, {} opened", counts.open, counts.most, counts.opened);
 }
@@ -92,12 +117,13 @@ async fn measure(consul: &FakeConsul, feed: &Feed<Snapshot>) {
 async fn changes(
     consul: &FakeConsul,
     feed: &Feed<Snapshot>,
+    size: Size,
     what: &str,
     change: impl Fn(usize) -> (usize, usize, bool),
 ) {
     let (before, mut times) = (cpu("registry"), Vec::new());
     let requests = consul.counts().requests;
-    for number in 0..CHANGES {
+    for number in 0..size.changes {
         let (service, count, critical) = change(number);
         let (status, health) =
             if critical { ("critical", Health::Unhealthy) } else { ("passing", Health::Healthy) };
@@ -111,12 +137,12 @@ async fn changes(
         })
         .await;
         times.push(began.elapsed());
-        sleep(REST).await;
+        sleep(size.rest).await;
     }
     times.sort();
-    let spent = (cpu("registry") - before) / u32::try_from(CHANGES).unwrap();
-    let asked = (consul.counts().requests - requests) / CHANGES;
-    let (middle, last) = (times[CHANGES / 2], times[CHANGES - 1]);
+    let spent = (cpu("registry") - before) / u32::try_from(size.changes).unwrap();
+    let asked = (consul.counts().requests - requests) / size.changes;
+    let (middle, last) = (times[size.changes / 2], times[size.changes - 1]);
     println!("{what}: seen after {middle:?} (at most {last:?}); each CPU {spent:?}, {asked} requests");
 }
 

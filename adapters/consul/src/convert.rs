@@ -32,10 +32,12 @@ pub(crate) struct Content {
     pub(crate) instances: Vec<Instance>,
     /// The nodes of all instances, also of those that do not count.
     pub(crate) nodes: BTreeSet<Arc<str>>,
-    /// What was left out, and why.
+    /// What was left out or does not count, and why.
     pub(crate) skipped: Vec<(String, String)>,
     /// Whether consul left out instances that the token may not read.
     pub(crate) filtered: bool,
+    /// Whether the token could read all of them at some time before, where it cannot now.
+    pub(crate) was_whole: bool,
     /// How many of the instances are those of an answer before: the token could read them then.
     pub(crate) kept: usize,
 }
@@ -72,15 +74,20 @@ fn one_by_one(name: &str, body: &[u8], config: &Config, content: &mut Content) -
 
 impl Content {
     /// Consul left out instances of this answer that the token may not read. Which those are, it does not say:
-    /// where all could be read before, the ones on nodes of which nothing is shown now are kept. Where some
-    /// were left out before, too, as the token may read some nodes only, what is gone is gone.
+    /// where all could be read at some time before, the ones on nodes of which nothing is shown now are kept.
+    /// Where some were left out ever since, as the token may read some nodes only, what is gone is gone.
+    ///
+    /// Nobody says that one that is kept is healthy: its health is unknown then, which takes traffic. It is kept
+    /// until the token may read its node again, however long: so is all that is known where a token may read
+    /// nothing any more, and time does not tell what is hidden from what is gone.
     pub(crate) fn keep(&mut self, name: &str, known: Option<&Self>) {
         self.filtered = true;
-        if let Some(known) = known.filter(|known| !known.filtered || known.kept > 0) {
+        if let Some(known) = known.filter(|known| known.is_or_was_whole()) {
+            self.was_whole = true;
             let lost = |one: &&Instance| {
                 !self.nodes.contains(one.node()) && !self.instances.iter().any(|other| other.is_where(one))
             };
-            let kept: Vec<Instance> = known.instances.iter().filter(lost).cloned().collect();
+            let kept: Vec<Instance> = known.instances.iter().filter(lost).map(Instance::unseen).collect();
             self.kept = kept.len();
             self.instances.extend(kept);
             self.host = self.host.take().or_else(|| known.host.clone());
@@ -94,6 +101,11 @@ impl Content {
             ),
         };
         self.skipped.push((name.to_owned(), why));
+    }
+
+    /// Without a node it says nothing: it may be there only because there never was an answer of use.
+    fn is_or_was_whole(&self) -> bool {
+        self.was_whole || (!self.filtered && !self.nodes.is_empty())
     }
 
     fn add(&mut self, name: &str, entry: &Entry, config: &Config) {
@@ -114,12 +126,15 @@ impl Content {
                 Err(error) => return self.skipped.push((name.to_owned(), error.to_string())),
             }
         }
-        match Instance::read(entry, node, config) {
-            Ok(instance) => self.instances.push(instance),
-            Err(why) => {
-                self.skipped.push((format!("{name}/{}/{}", entry.node.node, entry.service.id), why));
+        let why = match Instance::read(entry, node, config) {
+            Ok(instance) => {
+                self.instances.push(instance);
+                instance::note(entry)
             }
-        }
+            Err(why) => Some(why),
+        };
+        let place = || format!("{name}/{}/{}", entry.node.node, entry.service.id);
+        self.skipped.extend(why.map(|why| (place(), why)));
     }
 }
 

@@ -14,6 +14,7 @@ use cluster::follow;
 use pilot_registry::{Endpoint, ErrorKind, Locality, RegistryHealth, Service, Snapshot, State};
 use pilot_registry_consul::{Config, Consistency, Limits};
 use pilot_registry_testkit::Runner;
+use pilot_registry_testkit::server::consul::FakeConsul;
 use serde_json::{Value, json};
 use wiremock::matchers::{method, path, query_param, query_param_is_missing};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -206,6 +207,32 @@ async fn a_truncated_body_is_no_shorter_list() {
         }
     });
     fails(&mut follow(address, |_| {}), ErrorKind::Unavailable, "broke off").await;
+}
+
+/// A body that stalls in its middle, at the first read of a service and in the answer to a long poll.
+#[tokio::test]
+async fn a_body_that_stalls_half_way_is_given_up() {
+    let consul = FakeConsul::start(None).await.unwrap();
+    consul.put("web", web("10.0.0.1").as_array().unwrap());
+    consul.stall();
+    let mut runner = follow(consul.address(), |config| {
+        config.limits = Limits { wait_seconds: 1, timeout_seconds: 1, ..Limits::default() };
+    });
+    consul.stalled().await;
+    fails(&mut runner, ErrorKind::Unavailable, "web of consul did not answer in 1 s").await;
+    // No other answer stalls.
+    address(&mut runner, "10.0.0.1").await;
+    let live = |state: &State<Snapshot>| matches!(state.health(), RegistryHealth::Live).then_some(());
+    runner.until("the next attempt", live).await.unwrap();
+
+    consul.stall();
+    consul.put("web", web("10.0.0.2").as_array().unwrap());
+    consul.stalled().await;
+    let error = runner.degraded().await.unwrap().error;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+    assert!(error.chain().contains("web of consul did not answer in 2 s"), "{}", error.chain());
+    address(&mut runner, "10.0.0.2").await;
+    assert_eq!(runner.revision(), 2, "nothing came of half a list");
 }
 
 fn two_names() -> Value {

@@ -60,6 +60,7 @@ pub(crate) struct DescribedPort {
     #[schemars(with = "u16", range(min = 1))]
     pub(crate) number: Port,
     /// A name that is unique in the service; by default protocol and number: "http-9080".
+    #[schemars(length(min = 1))]
     pub(crate) name: Option<String>,
     /// What is spoken on it: http, http2, grpc, tls, tcp, mongo, redis or udp.
     #[schemars(with = "String", extend("enum" = Protocol::ALL.map(Protocol::as_str)))]
@@ -69,25 +70,30 @@ pub(crate) struct DescribedPort {
 /// One instance of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+// What `parse` refuses, as far as a schema can say it.
+#[schemars(extend(
+    "not" = { "required": ["port", "ports"], "properties": { "ports": { "minProperties": 1 } } },
+    "dependentRequired" = { "protocol": ["port"], "protocols": ["ports"] },
+))]
 pub(crate) struct Instance {
     /// Where it listens: an IP address, "unix:/path", or for a service with resolution "dns" a name.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("pattern" = "^(unix:/.{0,106}|[0-9A-Za-z_.:-]+)$"))]
     pub(crate) address: Address,
     /// Its port, if it has one only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<u16>", range(min = 1))]
+    #[schemars(with = "u16", range(min = 1))]
     pub(crate) port: Option<Port>,
     /// What is spoken on that port, where no description says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", extend("enum" = Protocol::ALL.map(Protocol::as_str)))]
+    #[schemars(with = "String", extend("enum" = Protocol::ALL.map(Protocol::as_str)))]
     pub(crate) protocol: Option<Protocol>,
     /// Its ports, by the names or the numbers of the service's ports.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(with = "BTreeMap<String, PortNumber>")]
+    #[schemars(with = "BTreeMap<String, PortNumber>", extend("propertyNames" = { "minLength": 1 }))]
     pub(crate) ports: BTreeMap<String, Port>,
     /// What is spoken on the ports, where no description says it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(with = "BTreeMap<String, String>")]
+    #[schemars(with = "BTreeMap<String, ProtocolName>")]
     pub(crate) protocols: BTreeMap<String, Protocol>,
     /// Its share of the traffic, relative to the other instances: 1 to 1000000.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -127,6 +133,11 @@ struct Place {
 #[derive(JsonSchema)]
 #[allow(dead_code, reason = "the type is read by the derive only")]
 struct PortNumber(#[schemars(range(min = 1))] u16);
+
+/// For the schema only: what is spoken on a port.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "the type is read by the derive only")]
+struct ProtocolName(#[schemars(extend("enum" = Protocol::ALL.map(Protocol::as_str)))] String);
 
 impl Description {
     pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
@@ -180,3 +191,6 @@ impl Instance {
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
+
+#[cfg(test)]
+mod tests;

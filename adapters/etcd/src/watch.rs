@@ -3,6 +3,8 @@
 //! A watch on which nothing happens looks like one that is dead. So etcd is asked for progress all the time,
 //! and one that does not answer is gone.
 
+mod heard;
+
 use etcd_client::proto::{PbEvent, PbWatchResponse};
 use etcd_client::{WatchOptions, WatchStream};
 use futures_util::{FutureExt, TryStreamExt};
@@ -13,6 +15,7 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::error;
 use crate::keys::Keys;
+use heard::Heard;
 
 /// How often the right to read, the leader and the revision are looked at besides.
 const RECHECK: Duration = Duration::from_secs(10);
@@ -27,13 +30,10 @@ pub(crate) struct Watch<'a> {
     connection: &'a Connection,
     keys: &'a Keys,
     stream: WatchStream,
-    /// The latest revision that was heard of.
-    revision: i64,
+    heard: Heard,
     silence: Silence,
     ask: Instant,
     recheck: Instant,
-    /// Events of a response of which there is more to come.
-    partial: Vec<PbEvent>,
 }
 
 /// How long the watch has said nothing.
@@ -56,6 +56,7 @@ impl Silence {
 }
 
 /// What a watch brings.
+#[derive(Debug)]
 pub(crate) enum News {
     /// All events of one or several whole responses.
     Events(Vec<PbEvent>),
@@ -91,11 +92,10 @@ impl<'a> Watch<'a> {
             connection,
             keys,
             stream,
-            revision,
+            heard: Heard::since(revision),
             silence: Silence { interval, heard: now },
             ask,
             recheck,
-            partial: Vec::new(),
         })
     }
 
@@ -110,7 +110,7 @@ impl<'a> Watch<'a> {
                 biased;
                 message = self.stream.try_next() => {
                     let response = self.response(message)?;
-                    if let Some(news) = self.take(response)? {
+                    if let Some(news) = self.heard.take(&self.connection.endpoint, response)? {
                         return self.and_what_is_there(news);
                     }
                 }
@@ -130,7 +130,7 @@ impl<'a> Watch<'a> {
         for _ in 0..BATCH {
             let Some(message) = self.stream.try_next().now_or_never() else { break };
             let response = self.response(message)?;
-            match self.take(response)? {
+            match self.heard.take(&self.connection.endpoint, response)? {
                 Some(News::Events(more)) => events.extend(more),
                 // Whatever else it is comes back: from a list, what was taken here would come, too.
                 Some(News::Lost(why)) => return Ok(News::Lost(why)),
@@ -150,28 +150,6 @@ impl<'a> Watch<'a> {
         self.silence.heard = Instant::now();
         let ended = || RegistryError::unavailable(format!("etcd at {endpoint} ended the watch"));
         message.map(|response| response.0).ok_or_else(ended)
-    }
-
-    /// What a response means; nothing, while there is more of it to come.
-    fn take(&mut self, response: PbWatchResponse) -> Result<Option<News>, RegistryError> {
-        let endpoint = &self.connection.endpoint;
-        if response.compact_revision != 0 {
-            let at = response.compact_revision;
-            let why = format!("etcd at {endpoint} has compacted its history up to revision {at}");
-            return Ok(Some(News::Lost(RegistryError::unavailable(why))));
-        }
-        if response.canceled {
-            return Err(error::cancelled(endpoint, &response.cancel_reason));
-        }
-        if let Some(header) = &response.header {
-            self.revision = self.revision.max(header.revision);
-        }
-        self.partial.extend(response.events);
-        Ok(match (response.fragment, self.partial.is_empty()) {
-            (true, _) => None,
-            (false, true) => Some(News::Nothing),
-            (false, false) => Some(News::Events(std::mem::take(&mut self.partial))),
-        })
     }
 
     async fn ask(&mut self) -> Result<(), RegistryError> {
@@ -196,7 +174,7 @@ impl<'a> Watch<'a> {
         let revision = self.connection.revision(self.keys).await?;
         self.recheck = Instant::now() + RECHECK;
         self.silence.not_listened(began.elapsed());
-        let (endpoint, seen) = (&self.connection.endpoint, self.revision);
+        let (endpoint, seen) = (&self.connection.endpoint, self.heard.revision());
         let back = format!("etcd at {endpoint} went back from revision {seen} to {revision}");
         Ok((revision < seen).then(|| RegistryError::unavailable(back)))
     }
@@ -204,6 +182,9 @@ impl<'a> Watch<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use pilot_registry_testkit::server::etcd::EtcdCluster;
     use tokio::time::advance;
 
     use super::*;
@@ -231,5 +212,31 @@ mod tests {
         advance(Duration::from_secs(3)).await;
         silence.not_listened(Duration::from_secs(3));
         assert_eq!(silence.too_long(), None);
+    }
+
+    /// Between a list and its watch, etcd may forget what happened in between.
+    #[tokio::test]
+    async fn a_watch_from_a_revision_that_is_compacted_asks_for_a_new_list() {
+        let Some(etcd) = EtcdCluster::start(1).await.unwrap() else { return };
+        let mut config = Config::new(etcd.endpoints());
+        config.timeout = Duration::from_secs(10);
+        let keys = Keys::new(&config.prefix);
+        for value in ["1", "2", "3"] {
+            etcd.etcdctl(&["put", "/pilot/v1/instances/a.local/1", value]).await.unwrap();
+        }
+        etcd.compact().await.unwrap();
+        let connection = Connection::open(&config, &keys, &AtomicUsize::new(0)).await.unwrap();
+        let mut watch = Watch::open(&connection, &config, &keys, 1).await.unwrap();
+        // The watch is created before it is told.
+        let told = async {
+            loop {
+                match watch.next().await.unwrap() {
+                    News::Nothing => {}
+                    news => return news,
+                }
+            }
+        };
+        let news = timeout(Duration::from_secs(10), told).await.unwrap();
+        assert!(matches!(&news, News::Lost(why) if why.chain().contains("compacted")), "{news:?}");
     }
 }

@@ -66,6 +66,12 @@ impl Instance {
         &self.node
     }
 
+    /// The same where nobody says any more how it is.
+    pub(super) fn unseen(&self) -> Self {
+        let health = if self.health == Health::Healthy { Health::Unknown } else { self.health };
+        Self { health, ..self.clone() }
+    }
+
     /// Whether it listens where that one does.
     pub(super) fn is_where(&self, other: &Self) -> bool {
         let ports = self.ports.iter().map(|port| port.own);
@@ -103,13 +109,13 @@ fn ports(entry: &Entry, address: &Address, tagged: Option<u32>) -> Result<Vec<In
     if !service.ports.is_empty() {
         let named = |port: &super::entry::NamedPort| {
             let name = Some(port.name.clone()).filter(|name| !name.is_empty());
-            let protocol = protocol(entry, name.as_deref())?;
+            let protocol = protocol(entry, name.as_deref());
             Ok(InstancePort { service: None, own: Some(own(port.port)?), name, protocol })
         };
         return service.ports.iter().map(named).collect();
     }
     let name = meta.get(Meta::PORT_NAME).cloned().filter(|name| !name.is_empty());
-    let protocol = protocol(entry, name.as_deref())?;
+    let protocol = protocol(entry, name.as_deref());
     let own = match (tagged.unwrap_or(service.port), address) {
         // The port of a Unix socket has no meaning.
         (0, Address::Unix(_)) => declared,
@@ -124,11 +130,8 @@ fn ports(entry: &Entry, address: &Address, tagged: Option<u32>) -> Result<Vec<In
 }
 
 /// What is spoken: as meta says, or a tag, or the name of the port (`http`, `grpc-web`).
-fn protocol(entry: &Entry, port_name: Option<&str>) -> Result<Option<Protocol>, String> {
-    if let Some(name) = entry.service.meta.get(Meta::PROTOCOL) {
-        let protocol = name.parse::<Protocol>().map(Some);
-        return protocol.map_err(|error| format!("{} in its meta: {error}", Meta::PROTOCOL));
-    }
+fn protocol(entry: &Entry, port_name: Option<&str>) -> Option<Protocol> {
+    let of_meta = entry.service.meta.get(Meta::PROTOCOL).and_then(|name| name.parse().ok());
     let tags = entry.service.tags.iter();
     let of_tag = tags.filter_map(|tag| match split(tag) {
         Some((Meta::PROTOCOL, value)) => value.parse().ok(),
@@ -136,7 +139,14 @@ fn protocol(entry: &Entry, port_name: Option<&str>) -> Result<Option<Protocol>, 
         None => tag.parse().ok(),
     });
     let of_name = || port_name.and_then(|name| name.split('-').next()?.parse().ok());
-    Ok(of_tag.min().or_else(of_name))
+    of_meta.or_else(|| of_tag.min()).or_else(of_name)
+}
+
+/// Why what is spoken is not what its meta says. Words that others know (`https`, `mysql`) are no reason to
+/// take away an instance that serves.
+pub(super) fn note(entry: &Entry) -> Option<String> {
+    let error = entry.service.meta.get(Meta::PROTOCOL)?.parse::<Protocol>().err()?;
+    Some(format!("{} in its meta does not count: {error}", Meta::PROTOCOL))
 }
 
 fn labels(entry: &Entry, config: &Config) -> Labels {

@@ -68,6 +68,17 @@ fn l01_the_worst_check_decides() {
     }
 }
 
+/// Without weights, and with those that Consul adds.
+#[test]
+fn a_warning_weighs_as_much_as_the_others_unless_it_says_otherwise() {
+    for weights in [Value::Null, json!({ "Passing": 1, "Warning": 1 })] {
+        let mut entry = checked(&[("a", "warning")]);
+        entry["Service"]["Weights"] = weights;
+        let service = built_with(entry, |config| config.serve.push(CheckStatus::Warning));
+        assert_eq!((service.endpoints[0].health, service.endpoints[0].weight.get()), (Health::Healthy, 1));
+    }
+}
+
 #[test]
 fn a_weight_of_0_takes_no_traffic() {
     let mut entry = checked(&[("a", "passing")]);
@@ -102,6 +113,27 @@ fn the_protocol_comes_from_meta_a_tag_or_the_name_of_the_port() {
     for (service, protocol) in cases {
         let name = service.to_string();
         assert_eq!(built_with(entry("1", service), |_| {}).ports[0].protocol.as_str(), protocol, "{name}");
+    }
+}
+
+/// An instance that serves stays, whatever others call what it speaks.
+#[test]
+fn a_protocol_that_is_not_known_takes_nothing_away() {
+    let cases = [
+        (json!({ "Meta": { "protocol": "https" } }), "tcp"),
+        (json!({ "Meta": { "protocol": "mysql" }, "Tags": ["http"] }), "http"),
+        (json!({ "Meta": { "protocol": "", "port_name": "grpc-web" } }), "grpc"),
+        (json!({ "Meta": { "protocol": "htp" }, "Ports": [{ "Name": "http", "Port": 80 }] }), "http"),
+    ];
+    for (said, protocol) in cases {
+        let body = json!([entry("1", said.clone())]).to_string();
+        let content = content("web", body.as_bytes(), &Config::default()).unwrap();
+        let host = content.host.as_ref().unwrap();
+        let built = service(host, content.instances.iter(), &Numbers::new()).unwrap().unwrap().service;
+        assert_eq!((built.endpoints.len(), built.ports[0].protocol.as_str()), (1, protocol), "{said}");
+        let [(place, why)] = content.skipped.as_slice() else { panic!("{:?}", content.skipped) };
+        assert_eq!(place, "web/n1/1");
+        assert!(why.contains("protocol in its meta") && why.contains("expected"), "{why}");
     }
 }
 
@@ -234,7 +266,6 @@ fn what_makes_no_sense_hides_only_itself() {
         (entry("1", json!({ "Port": 0 })), "service_port"),
         (entry("1", json!({ "Port": "many" })), "invalid type"),
         (entry("1", json!({ "Address": "not an address" })), "not an address"),
-        (entry("1", json!({ "Meta": { "protocol": "htp" } })), "htp"),
         (entry("1", json!({ "Meta": { "service_port": "0" } })), "65535"),
         (json!({ "Service": 5 }), "invalid type"),
     ];
@@ -259,6 +290,61 @@ fn of_one_address_the_healthiest_counts() {
         built(&[at("1", "critical", 9), at("2", "passing", 3), at("3", "passing", 4)], &Config::default());
     let [only] = service.endpoints.as_slice() else { panic!("{:?}", service.endpoints) };
     assert_eq!((only.health, only.weight.get()), (Health::Healthy, 4));
+}
+
+/// Instances on these nodes with that state, as an answer that leaves out others, after the one before.
+fn shown(nodes: &[u8], status: &str, after: Option<&Content>) -> Content {
+    let on = |n: &u8| {
+        let mut entry = checked(&[("a", status)]);
+        entry["Node"]["Node"] = json!(format!("n{n}"));
+        entry["Service"]["Address"] = json!(format!("10.0.0.{n}"));
+        entry
+    };
+    let body = nodes.iter().map(on).collect::<Value>().to_string();
+    let mut content = content("web", body.as_bytes(), &Config::default()).unwrap();
+    if after.is_some() {
+        content.keep("web", after);
+    }
+    content
+}
+
+fn healths(content: &Content) -> Vec<(String, Health)> {
+    content.instances.iter().map(|one| (one.node().to_owned(), one.health)).collect()
+}
+
+/// Who could read all before loses nothing, whatever was hidden and shown again in between.
+#[test]
+fn what_could_be_read_is_kept_whatever_is_hidden_next() {
+    let whole = shown(&[1, 2], "passing", None);
+    let hidden = shown(&[1], "passing", Some(&whole));
+    assert_eq!((hidden.kept, hidden.instances.len()), (1, 2));
+    // The second is shown again, and there is a fourth, which the token may not read.
+    let other = shown(&[1, 2], "passing", Some(&hidden));
+    assert_eq!((other.kept, other.instances.len()), (0, 2));
+    let last = shown(&[2], "passing", Some(&other));
+    assert_eq!((last.kept, last.instances.len()), (1, 2));
+    let again = shown(&[2], "passing", None);
+    assert_eq!((again.kept, again.instances.len()), (0, 1), "all may be read again");
+}
+
+#[test]
+fn who_never_could_read_all_keeps_nothing() {
+    let nothing = Content::default();
+    let some = shown(&[1, 2], "passing", Some(&nothing));
+    assert_eq!(shown(&[1], "passing", Some(&some)).instances.len(), 1);
+}
+
+/// Nobody says any more that it is healthy; and nobody says that one which failed no longer does.
+#[test]
+fn what_is_kept_is_not_healthy_for_ever() {
+    for (status, kept) in [("passing", Health::Unknown), ("critical", Health::Unhealthy)] {
+        let whole = shown(&[1, 2], status, None);
+        let hidden = shown(&[1], "passing", Some(&whole));
+        let expected = [("n1".to_owned(), Health::Healthy), ("n2".to_owned(), kept)];
+        assert_eq!(healths(&hidden), expected);
+        let back = shown(&[1, 2], "passing", Some(&hidden));
+        assert!(healths(&back).iter().all(|(_, health)| *health == Health::Healthy), "they are shown again");
+    }
 }
 
 fn some_entry() -> impl Strategy<Value = Value> {
