@@ -3,6 +3,7 @@
 mod decode;
 mod follow;
 mod list;
+mod memory;
 mod publish;
 mod resource;
 mod version;
@@ -18,9 +19,9 @@ use tokio::sync::mpsc;
 
 use crate::Config;
 use crate::client::Client;
-use crate::cluster::Cluster;
 use crate::convert::Mapping;
 use follow::Follower;
+use memory::Memory;
 use publish::Publisher;
 pub(crate) use resource::{Resource, Scope};
 
@@ -32,13 +33,14 @@ const QUEUE: usize = 256;
 pub struct KubernetesRegistry {
     config: Arc<Config>,
     mapping: Mapping,
+    memory: Memory,
 }
 
 impl KubernetesRegistry {
     pub(crate) fn new(config: Config) -> Result<Self, ConfigError> {
         config.check()?;
         let mapping = Mapping::new(&config)?;
-        Ok(Self { config: Arc::new(config), mapping })
+        Ok(Self { config: Arc::new(config), mapping, memory: Memory::default() })
     }
 }
 
@@ -59,7 +61,7 @@ impl ServiceRegistry for KubernetesRegistry {
             Follower::new(at, scope.clone(), client.clone(), &self.config, updates.clone(), following).run()
         };
         let mut followers: FuturesUnordered<_> = scopes.iter().enumerate().map(follower).collect();
-        let publisher = Publisher::new(sink, Cluster::new(self.mapping.clone()), scopes.clone());
+        let publisher = Publisher::new(sink, self.mapping.clone(), &self.memory, scopes.clone());
         tokio::select! {
             ended = followers.next() => match ended {
                 Some(Err(error)) => Err(error),

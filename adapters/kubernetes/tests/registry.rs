@@ -110,17 +110,34 @@ async fn a_permission_that_is_lost_takes_nothing_away() -> Result<()> {
     let cluster = Cluster::start().await?;
     cluster.pod("shop", "web", "10.0.0.1", &json!({ "version": "v1" }));
     cluster.serve("shop", "web", &["10.0.0.1"]);
+    cluster.node("node-1", "north");
+    let whole =
+        |web: &Service| !web.endpoints[0].labels.is_empty() && web.endpoints[0].locality.region == "north";
     let mut runner = cluster.run(cluster.config());
-    until(&mut runner, WEB, |web| !web.endpoints[0].labels.is_empty()).await?;
+    until(&mut runner, WEB, whole).await?;
     until_checked(&cluster, &mut runner).await?;
     until_checked(&cluster, &mut runner).await?;
-    cluster.server.set_forbidden("pods", true);
+    ["pods", "nodes"].iter().for_each(|one| cluster.server.set_forbidden(one, true));
     cluster.server.end_watches();
     assert_eq!(runner.degraded().await?.error.kind(), ErrorKind::Denied);
     cluster.serve("shop", "web", &["10.0.0.1", "10.0.0.2"]);
     let web = until(&mut runner, WEB, |web| web.endpoints.len() == 2).await?;
-    assert!(!web.endpoints[0].labels.is_empty());
-    Ok(())
+    assert!(whole(&web));
+    // Nor does another attempt, for which there never was one.
+    cluster.relay.refuse();
+    let unavailable = |state: &State<Snapshot>| {
+        state.troubles().any(|trouble| trouble.error.kind() == ErrorKind::Unavailable).then_some(())
+    };
+    runner.until("the attempt to end", unavailable).await?;
+    cluster.serve("shop", "web", &["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    cluster.relay.open();
+    let web = until(&mut runner, WEB, |web| web.endpoints.len() == 3).await?;
+    assert!(whole(&web));
+    // What is there when it may be read again counts, and nothing else.
+    cluster.server.delete("pods", "shop", "web-10-0-0-1");
+    ["pods", "nodes"].iter().for_each(|one| cluster.server.set_forbidden(one, false));
+    until(&mut runner, WEB, |web| web.endpoints[0].labels.is_empty()).await?;
+    until_live(&mut runner).await
 }
 
 #[tokio::test]
