@@ -50,8 +50,8 @@ impl ServiceRegistry for KubernetesRegistry {
         "kubernetes"
     }
 
-    /// Ends with whatever is wrong with services or endpoint slices. What is wrong with the others is a
-    /// fault, and what they would have said is left out.
+    /// Ends with whatever is wrong with services or endpoint slices, or with the server as a whole. What is
+    /// wrong with pods or nodes alone is a fault, and what was known of them stays.
     async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
         let client = Client::new(&self.config).await?;
         let scopes = Scope::all(&self.config);
