@@ -89,6 +89,9 @@ async fn a_server_that_does_not_stream_lists_is_asked_for_pages() -> Result<()> 
         let all = ["a", "b", "c", "d", "e"].map(|name| format!("{name}.shop.svc.cluster.local"));
         until_hosts(&mut runner, &all.each_ref().map(String::as_str)).await?;
         assert_eq!((cluster.asked("list services"), cluster.asked("list pods")), (3, 1));
+        // The one that is refused is for a list as well.
+        until_checked(&cluster, &mut runner).await?;
+        assert_eq!(cluster.asked("watch services"), 2);
         until_live(&mut runner).await?;
     }
     Ok(())

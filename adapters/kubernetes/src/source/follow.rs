@@ -135,10 +135,10 @@ impl Follower {
     ) -> Result<(), Refusal> {
         let (opened, mut heard) = (Instant::now(), false);
         loop {
-            let next = watch.next(&mut self.decoder).await?;
+            let next = watch.next(&mut self.decoder).await;
             let lasted = opened.elapsed() >= AT_ONCE;
             *followed |= lasted;
-            match next {
+            match next? {
                 Next::Happened(event) => {
                     (*followed, heard) = (true, true);
                     self.following.heard();
