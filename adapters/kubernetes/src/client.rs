@@ -69,7 +69,7 @@ impl Client {
         let request = request.map_err(malformed)?;
         let late = |_| RegistryError::unavailable(format!("{what}: no answer within {ANSWER:?}"));
         let answer = timeout(ANSWER, self.inner.send(request)).await.map_err(late)?;
-        let answer = answer.map_err(|error| refusal::failed(what, error))?;
+        let answer = answer.map_err(|error| Refusal::OutOfReach(refusal::failed(what, error)))?;
         let status = answer.status();
         let content = Content::new(what, answer.into_body());
         if status == StatusCode::OK {

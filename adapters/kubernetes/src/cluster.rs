@@ -49,13 +49,14 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(mapping: Mapping) -> Self {
+    /// An empty one. The facts count until their resources are listed.
+    pub(crate) fn new(mapping: Mapping, facts: Facts) -> Self {
         Self {
             mapping,
+            facts,
             services: BTreeMap::new(),
             slices: HashMap::new(),
             owners: HashMap::new(),
-            facts: Facts::default(),
             users: HashMap::new(),
             namespaces: BTreeSet::new(),
             unreadable: BTreeMap::new(),
@@ -76,6 +77,11 @@ impl Cluster {
         for (key, entry) in entries {
             self.put(scope.resource, key, entry);
         }
+    }
+
+    /// Takes out what another cluster may begin with.
+    pub(crate) fn take_facts(&mut self) -> Facts {
+        std::mem::take(&mut self.facts)
     }
 
     fn keys(&self, resource: Resource) -> Vec<Key> {

@@ -3,6 +3,7 @@
 mod decode;
 mod follow;
 mod list;
+mod memory;
 mod publish;
 mod resource;
 mod version;
@@ -18,9 +19,9 @@ use tokio::sync::mpsc;
 
 use crate::Config;
 use crate::client::Connector;
-use crate::cluster::Cluster;
 use crate::convert::Mapping;
 use follow::Follower;
+use memory::Memory;
 use publish::Publisher;
 pub(crate) use resource::{Resource, Scope};
 
@@ -33,13 +34,15 @@ pub struct KubernetesRegistry {
     config: Arc<Config>,
     mapping: Mapping,
     connector: Connector,
+    memory: Memory,
 }
 
 impl KubernetesRegistry {
     pub(crate) fn new(config: Config) -> Result<Self, ConfigError> {
         config.check()?;
         let mapping = Mapping::new(&config)?;
-        Ok(Self { config: Arc::new(config), mapping, connector: Connector::default() })
+        let (connector, memory) = (Connector::default(), Memory::default());
+        Ok(Self { config: Arc::new(config), mapping, connector, memory })
     }
 }
 
@@ -49,8 +52,8 @@ impl ServiceRegistry for KubernetesRegistry {
         "kubernetes"
     }
 
-    /// Ends with whatever is wrong with services or endpoint slices. What is wrong with the others is a
-    /// fault, and what they would have said is left out.
+    /// Ends with whatever is wrong with services or endpoint slices, or with the server as a whole. What is
+    /// wrong with pods or nodes alone is a fault, and what was known of them stays.
     async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
         let client = self.connector.client(&self.config).await?;
         let scopes = Scope::all(&self.config);
@@ -60,7 +63,7 @@ impl ServiceRegistry for KubernetesRegistry {
             Follower::new(at, scope.clone(), client.clone(), &self.config, updates.clone(), following).run()
         };
         let mut followers: FuturesUnordered<_> = scopes.iter().enumerate().map(follower).collect();
-        let publisher = Publisher::new(sink, Cluster::new(self.mapping.clone()), scopes.clone());
+        let publisher = Publisher::new(sink, self.mapping.clone(), &self.memory, scopes.clone());
         tokio::select! {
             ended = followers.next() => match ended {
                 Some(Err(error)) => Err(error),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use cluster::Cluster;
+use http::StatusCode;
 use pilot_registry::{ErrorKind, RegistryHealth, Service, Snapshot, State};
 use pilot_registry_kubernetes::Config;
 use pilot_registry_testkit::Runner;
@@ -53,6 +54,15 @@ async fn until_checked(cluster: &Cluster, runner: &mut Runner) -> Result<()> {
     runner.until("a check", checked).await
 }
 
+/// Waits until every watch has lasted for a while: one that ends as soon as it has begun is another matter.
+async fn until_old(cluster: &Cluster, runner: &mut Runner) -> Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(1) {
+        until_checked(cluster, runner).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_start_asks_once_for_each_resource() -> Result<()> {
     let cluster = Cluster::start().await?;
@@ -79,6 +89,9 @@ async fn a_server_that_does_not_stream_lists_is_asked_for_pages() -> Result<()> 
         let all = ["a", "b", "c", "d", "e"].map(|name| format!("{name}.shop.svc.cluster.local"));
         until_hosts(&mut runner, &all.each_ref().map(String::as_str)).await?;
         assert_eq!((cluster.asked("list services"), cluster.asked("list pods")), (3, 1));
+        // The one that is refused is for a list as well.
+        until_checked(&cluster, &mut runner).await?;
+        assert_eq!(cluster.asked("watch services"), 2);
         until_live(&mut runner).await?;
     }
     Ok(())
@@ -111,17 +124,34 @@ async fn a_permission_that_is_lost_takes_nothing_away() -> Result<()> {
     let cluster = Cluster::start().await?;
     cluster.pod("shop", "web", "10.0.0.1", &json!({ "version": "v1" }));
     cluster.serve("shop", "web", &["10.0.0.1"]);
+    cluster.node("node-1", "north");
+    let whole =
+        |web: &Service| !web.endpoints[0].labels.is_empty() && web.endpoints[0].locality.region == "north";
     let mut runner = cluster.run(cluster.config());
-    until(&mut runner, WEB, |web| !web.endpoints[0].labels.is_empty()).await?;
+    until(&mut runner, WEB, whole).await?;
     until_checked(&cluster, &mut runner).await?;
     until_checked(&cluster, &mut runner).await?;
-    cluster.server.set_forbidden("pods", true);
+    ["pods", "nodes"].iter().for_each(|one| cluster.server.set_forbidden(one, true));
     cluster.server.end_watches();
     assert_eq!(runner.degraded().await?.error.kind(), ErrorKind::Denied);
     cluster.serve("shop", "web", &["10.0.0.1", "10.0.0.2"]);
     let web = until(&mut runner, WEB, |web| web.endpoints.len() == 2).await?;
-    assert!(!web.endpoints[0].labels.is_empty());
-    Ok(())
+    assert!(whole(&web));
+    // Nor does another attempt, for which there never was one.
+    cluster.relay.refuse();
+    let unavailable = |state: &State<Snapshot>| {
+        state.troubles().any(|trouble| trouble.error.kind() == ErrorKind::Unavailable).then_some(())
+    };
+    runner.until("the attempt to end", unavailable).await?;
+    cluster.serve("shop", "web", &["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    cluster.relay.open();
+    let web = until(&mut runner, WEB, |web| web.endpoints.len() == 3).await?;
+    assert!(whole(&web));
+    // What is there when it may be read again counts, and nothing else.
+    cluster.server.delete("pods", "shop", "web-10-0-0-1");
+    ["pods", "nodes"].iter().for_each(|one| cluster.server.set_forbidden(one, false));
+    until(&mut runner, WEB, |web| web.endpoints[0].labels.is_empty()).await?;
+    until_live(&mut runner).await
 }
 
 #[tokio::test]
@@ -142,17 +172,83 @@ async fn services_that_may_not_be_read_are_unknown_not_empty() -> Result<()> {
 }
 
 #[tokio::test]
+async fn pods_and_nodes_that_cannot_be_read_leave_services_served() -> Result<()> {
+    let codes = [
+        StatusCode::INTERNAL_SERVER_ERROR,
+        StatusCode::GATEWAY_TIMEOUT,
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::NOT_FOUND,
+    ];
+    futures_util::future::try_join_all(codes.map(served_without_pods_and_nodes)).await.map(drop)
+}
+
+async fn served_without_pods_and_nodes(code: StatusCode) -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.pod("shop", "web", "10.0.0.1", &json!({ "version": "v1" }));
+    cluster.serve("shop", "web", &["10.0.0.1"]);
+    ["pods", "nodes"].iter().for_each(|one| cluster.server.set_failing(one, Some(code)));
+    let mut runner = cluster.run(cluster.config());
+    let web = until(&mut runner, WEB, |_| true).await?;
+    assert!(web.endpoints[0].labels.is_empty());
+    let said = runner.degraded().await?.error.chain();
+    assert!(said.contains("told without") && said.contains(code.as_str()), "{said}");
+    ["pods", "nodes"].iter().for_each(|one| cluster.server.set_failing(one, None));
+    until(&mut runner, WEB, |web| !web.endpoints[0].labels.is_empty()).await?;
+    until_live(&mut runner).await?;
+    assert_eq!(cluster.asked("watch services"), 1, "it was one attempt");
+    Ok(())
+}
+
+#[tokio::test]
+async fn pods_beyond_a_limit_leave_services_served() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.serve("shop", "web", &["10.0.0.1", "10.0.0.2"]);
+    ["10.0.0.1", "10.0.0.2"].iter().for_each(|address| cluster.pod("shop", "web", address, &json!({})));
+    let mut runner = cluster.run(Config { max_objects: 1, ..cluster.config() });
+    until_hosts(&mut runner, &[WEB]).await?;
+    let said = runner.degraded().await?.error.chain();
+    assert!(said.contains("pods") && said.contains("max_objects"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn pods_that_fail_for_a_moment_are_waited_for() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.pod("shop", "web", "10.0.0.1", &json!({ "version": "v1" }));
+    cluster.serve("shop", "web", &["10.0.0.1"]);
+    cluster.server.set_failing("pods", Some(StatusCode::SERVICE_UNAVAILABLE));
+    let mut runner = cluster.run(cluster.config());
+    runner.degraded().await?;
+    cluster.server.set_failing("pods", None);
+    let web = until(&mut runner, WEB, |_| true).await?;
+    assert_eq!(web.endpoints[0].labels.len(), 1, "services were told without pods");
+    Ok(())
+}
+
+/// It is asked again by another attempt, after a pause: asking at once would be more of what ails it.
+#[tokio::test]
+async fn a_watch_that_the_server_ends_in_trouble_is_not_resumed_at_once() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.serve("shop", "web", &["10.0.0.1"]);
+    let mut runner = cluster.run(Config { pods: false, nodes: false, ..cluster.config() });
+    until_hosts(&mut runner, &[WEB]).await?;
+    until_old(&cluster, &mut runner).await?;
+    cluster.server.fail_watches(StatusCode::TOO_MANY_REQUESTS);
+    let error = runner.degraded().await?.error;
+    assert!(error.chain().contains("429"), "{}", error.chain());
+    cluster.serve("shop", "pay", &["10.0.0.2"]);
+    until_hosts(&mut runner, &[PAY, WEB]).await?;
+    until_live(&mut runner).await
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_costs_no_list() -> Result<()> {
     let cluster = Cluster::start().await?;
     cluster.server.set_streaming(false);
     cluster.serve("shop", "web", &["10.0.0.1"]);
     let mut runner = cluster.run(cluster.config());
     until_hosts(&mut runner, &[WEB]).await?;
-    // A watch that breaks as soon as it has begun is another matter.
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(1) {
-        until_checked(&cluster, &mut runner).await?;
-    }
+    until_old(&cluster, &mut runner).await?;
     cluster.relay.cut();
     cluster.serve("shop", "pay", &["10.0.0.2"]);
     until_hosts(&mut runner, &[PAY, WEB]).await?;

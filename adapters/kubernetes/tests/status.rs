@@ -47,7 +47,7 @@ async fn the_servers_version_is_told() -> Result<()> {
 async fn a_version_that_may_not_be_read_hurts_nobody_and_an_old_one_is_not_shown() -> Result<()> {
     let cluster = with_service().await?;
     let mut runner = cluster.run(cluster.config());
-    runner.until_status("the version", |status| status.facts.get("server_version").cloned()).await?;
+    until_watching(&mut runner, |status| status.facts.contains_key("server_version")).await?;
     cluster.server.set_forbidden("version", true);
     cluster.relay.refuse();
     runner.degraded().await?;

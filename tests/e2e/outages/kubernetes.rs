@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::super::mesh::Mesh;
@@ -40,35 +41,73 @@ async fn kubernetes_forbids_everything_for_a_while() {
     outage(Kubernetes::start().await, 3, Writes::Meanwhile, forbid, allow).await;
 }
 
-/// What pilot would watch on from is no longer there when it comes back.
+/// While pilot is cut off and does not know it, the server forgets what pilot would watch on from: 410 is the
+/// answer when it asks for that.
 #[tokio::test(flavor = "multi_thread")]
 async fn kubernetes_is_compacted_during_an_outage() {
-    let cut = async |it: &mut Kubernetes| it.relays()[0].refuse();
-    let heal = async |it: &mut Kubernetes| {
-        it.server.compact();
-        open(it).await;
-    };
-    outage(Kubernetes::start().await, 3, Writes::Meanwhile, cut, heal).await;
+    let Some(platform) = Kubernetes::start().await else { return };
+    let Some(mesh) = Mesh::of(platform).await else { return };
+    let before = mesh.endpoints().await;
+    watches_last(&mesh).await;
+    mesh.platform.relays()[0].silence();
+    mesh.goes_on(200).await;
+    mesh.change().await;
+    mesh.platform.server.compact();
+    mesh.platform.relays()[0].open();
+    let healed = Instant::now();
+    // What fell silent ends with this.
+    mesh.platform.relays()[0].cut();
+    mesh.changed(healed).await;
+    // The first, the one that was refused, and the one after the list.
+    lost_its_history(&mesh, 3).await;
+    mesh.goes_on(200).await;
+    mesh.assert_unharmed(before).await;
 }
 
-/// Watches end in order, and when pilot resumes them, what happened since is forgotten: 410. The server was
-/// there all the time.
+/// What happened last is forgotten while pilot watches. The server was there all the time.
 #[tokio::test(flavor = "multi_thread")]
 async fn kubernetes_loses_its_history() {
     let Some(platform) = Kubernetes::start().await else { return };
     let Some(mesh) = Mesh::of(platform).await else { return };
     let before = mesh.endpoints().await;
-    let lists = mesh.platform.server.requests();
+    watches_last(&mesh).await;
     let healed = Instant::now();
-    mesh.platform.server.end_watches();
     mesh.change().await;
     mesh.platform.server.compact();
     mesh.changed(healed).await;
-    mesh.registry_is("live").await;
+    lost_its_history(&mesh, 2).await;
     mesh.goes_on(200).await;
-    let again = mesh.platform.server.requests();
-    assert_ne!(again, lists, "nothing was asked for again");
     mesh.assert_unharmed(before).await;
+}
+
+/// Waits until all watches are older than one that breaks as soon as it has begun.
+async fn watches_last(mesh: &Mesh<Kubernetes>) {
+    until_watches(mesh, "have lasted for a second", |watch| {
+        watch["state"] == "watching" && watch["age_seconds"].as_f64().is_some_and(|age| age > 1.0)
+    })
+    .await;
+}
+
+/// Every watch is told so (410), and everything is listed anew in place: no attempt fails. Watches have then
+/// been opened so many times.
+async fn lost_its_history(mesh: &Mesh<Kubernetes>, opened: u64) {
+    until_watches(mesh, "are listed anew in place", |watch| {
+        let said = watch.pointer("/last_error/error").and_then(|it| it.as_str()).unwrap_or_default();
+        said.contains("the history is lost") && watch["opened"] == opened && watch["lists"] == 2
+    })
+    .await;
+    mesh.registry_is("live").await;
+}
+
+/// Waits until what pilot says of each watch is right.
+async fn until_watches(mesh: &Mesh<Kubernetes>, what: &str, right: impl Fn(&Value) -> bool) {
+    until(&format!("all watches {what}"), async || {
+        let report = mesh.pilot.debug("/debug/registries").await?;
+        let watches = report.pointer("/registries/0/watches").and_then(|it| it.as_object());
+        let all = watches.is_some_and(|all| all.len() == 4 && all.values().all(&right));
+        holds(all, report.clone())
+    })
+    .await;
 }
 
 /// A server that is started on an empty store says so, in order, until the store is there: the guard holds

@@ -20,8 +20,7 @@ const NAMESPACE: &str = "shop";
 
 /// An API server, a relay in front of it, and a kubeconfig that leads through the relay.
 ///
-/// Connections to a server that is killed are cut and refused; when it is started again it has its objects,
-/// but nothing of what happened before, as an API server whose cache of watches begins anew.
+/// Connections to a server that is killed are cut and refused; when it is started again it has its objects.
 pub(in super::super) struct Kubernetes {
     pub(in super::super) server: KubernetesServer,
     relays: [Relay; 1],
@@ -137,7 +136,6 @@ impl Platform for Kubernetes {
     }
 
     async fn restart(&mut self) {
-        self.server.compact();
         self.relays[0].open();
     }
 

@@ -25,7 +25,9 @@ pub(crate) enum Refusal {
     Internal(RegistryError),
     /// 403: this resource is not for us; others may be.
     Forbidden(RegistryError),
-    /// Whatever ends the attempt.
+    /// No connection, no credentials, or 401: whatever else is asked for fares the same.
+    OutOfReach(RegistryError),
+    /// Anything else.
     Failed(RegistryError),
 }
 
@@ -52,7 +54,7 @@ impl Status {
             StatusCode::GONE => Refusal::Expired,
             StatusCode::UNPROCESSABLE_ENTITY => Refusal::Unsupported,
             StatusCode::FORBIDDEN => Refusal::Forbidden(error(ErrorKind::Denied)),
-            StatusCode::UNAUTHORIZED => Refusal::Failed(error(ErrorKind::Denied)),
+            StatusCode::UNAUTHORIZED => Refusal::OutOfReach(error(ErrorKind::Denied)),
             StatusCode::INTERNAL_SERVER_ERROR => Refusal::Internal(error(ErrorKind::Unavailable)),
             code if code.is_server_error() => Refusal::Failed(error(ErrorKind::Unavailable)),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {

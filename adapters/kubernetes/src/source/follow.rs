@@ -1,8 +1,8 @@
 //! Following one resource: list, watch from there on, list again when the history is lost.
 //!
 //! What ends a watch in order is part of following, and so is a connection that breaks once: the next watch
-//! goes on where it was. Where there is none to be had the attempt ends, but for a resource that is not
-//! for us and that services can do without: it is asked for again after a while.
+//! goes on where it was. Where there is none to be had the attempt ends, but for a resource that services
+//! can do without while the server is there: it is asked for again after a while.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use tokio::time::{Instant, sleep};
 
 use super::Scope;
 use super::decode::{Change, Decoder, Listed};
-use super::watch::{Event, Watch};
+use super::watch::{Event, Next, Watch};
 use crate::Config;
 use crate::client::{Client, Refusal};
 
-/// How soon it is looked whether a permission has been given meanwhile: servers learn of permissions a moment
-/// after they were written. Each time it is longer, up to the most.
+/// How soon what services can do without is asked for again: servers learn of permissions a moment after they
+/// were written. Each time it is longer, up to the most.
 const RECHECK: Duration = Duration::from_secs(1);
 const RECHECK_MOST: Duration = Duration::from_secs(30);
 /// A watch that ends sooner than this, without anything having happened, was refused in fact.
@@ -74,33 +74,37 @@ impl Follower {
     async fn follow_for_ever(&mut self) -> Result<Infallible, RegistryError> {
         let mut recheck = RECHECK;
         loop {
-            let mut followed = false;
+            let (began, mut followed) = (Instant::now(), false);
             let Err(refusal) = self.follow(&mut followed).await;
-            let at = self.at;
-            match refusal {
-                Refusal::Failed(error) | Refusal::Internal(error) => return Err(error),
-                Refusal::Forbidden(error) if self.scope.resource.is_optional() => {
-                    self.tell(Update::Trouble { at, error: self.left_out(&error), known: true }).await;
-                    recheck = if followed { RECHECK } else { recheck };
-                    sleep(recheck).await;
-                    recheck = (recheck * 2).min(RECHECK_MOST);
-                }
-                Refusal::Forbidden(error) => return Err(error),
+            let (at, scope) = (self.at, &self.scope);
+            let error = match refusal {
                 Refusal::Expired if followed => {
-                    let error = RegistryError::unavailable(format!("{}: the history is lost", self.scope));
+                    let error = RegistryError::unavailable(format!("{scope}: the history is lost"));
                     self.tell(Update::Trouble { at, error, known: false }).await;
+                    continue;
                 }
                 // Over and over again: not at once.
                 Refusal::Expired => {
-                    let message = format!("{}: the history was lost while listing", self.scope);
-                    return Err(RegistryError::unavailable(message));
+                    RegistryError::unavailable(format!("{scope}: the history was lost while listing"))
                 }
                 Refusal::Unsupported => {
-                    let message =
-                        format!("{}: the server refuses to list and to watch them (422)", self.scope);
-                    return Err(RegistryError::malformed(message));
+                    let message = format!("{scope}: the server refuses to list and to watch them (422)");
+                    RegistryError::malformed(message)
                 }
+                Refusal::OutOfReach(error) => return Err(error),
+                Refusal::Forbidden(error) | Refusal::Internal(error) | Refusal::Failed(error) => error,
+            };
+            if !scope.resource.is_optional() {
+                return Err(error);
             }
+            if began.elapsed() > RECHECK_MOST {
+                recheck = RECHECK;
+            }
+            // What may be over in a moment is tried twice before services are told without it.
+            let known = error.kind() == ErrorKind::Denied || recheck > RECHECK;
+            self.tell(Update::Trouble { at, error: self.left_out(&error), known }).await;
+            sleep(recheck).await;
+            recheck = (recheck * 2).min(RECHECK_MOST);
         }
     }
 
@@ -121,7 +125,8 @@ impl Follower {
     }
 
     /// Takes what a watch says until it ends. A connection may break for itself, as when one of several servers
-    /// is stopped: whether there is more to it shows when the next watch is asked for.
+    /// is stopped: whether there is more to it shows when the next watch is asked for. What the server itself
+    /// says is wrong is another matter: it may be asked for too much already.
     async fn hear(
         &mut self,
         watch: &mut Watch,
@@ -133,22 +138,22 @@ impl Follower {
             let next = watch.next(&mut self.decoder).await;
             let lasted = opened.elapsed() >= AT_ONCE;
             *followed |= lasted;
-            match next {
-                Ok(Some(event)) => {
+            match next? {
+                Next::Happened(event) => {
                     (*followed, heard) = (true, true);
                     self.following.heard();
                     self.take(event, version).await;
                 }
-                Ok(None) if lasted || heard => return Ok(()),
-                Ok(None) => {
+                Next::Ended if lasted || heard => return Ok(()),
+                Next::Ended => {
                     let message = format!("watch {}: the watch ended as soon as it began", self.scope);
                     return Err(RegistryError::unavailable(message).into());
                 }
-                Err(Refusal::Failed(error)) if lasted && error.kind() == ErrorKind::Unavailable => {
+                Next::Broken(error) if lasted => {
                     self.following.failed(&error);
                     return Ok(());
                 }
-                Err(refusal) => return Err(refusal),
+                Next::Broken(error) => return Err(Refusal::OutOfReach(error)),
             }
         }
     }
@@ -176,7 +181,11 @@ impl Follower {
     }
 
     fn left_out(&self, error: &RegistryError) -> RegistryError {
-        let said = format!("services are told without {} (verbs list and watch are needed)", self.scope);
+        let needed = match error.kind() {
+            ErrorKind::Denied => " (verbs list and watch are needed)",
+            _ => "",
+        };
+        let said = format!("services are told without {}{needed}", self.scope);
         RegistryError::new(error.kind(), said).caused_by(error.clone())
     }
 }

@@ -9,7 +9,9 @@ use tokio::sync::mpsc::Receiver;
 use super::Scope;
 use super::decode::Change;
 use super::follow::Update;
+use super::memory::Memory;
 use crate::cluster::Cluster;
+use crate::convert::Mapping;
 
 /// How many updates are applied at most before the result is published.
 const BATCH: usize = 1024;
@@ -17,6 +19,7 @@ const BATCH: usize = 1024;
 pub(super) struct Publisher<'a> {
     sink: &'a SnapshotSink,
     cluster: Cluster,
+    memory: &'a Memory,
     scopes: Vec<Scope>,
     /// Scopes of which nothing is known yet.
     unknown: BTreeSet<usize>,
@@ -27,9 +30,15 @@ pub(super) struct Publisher<'a> {
 }
 
 impl<'a> Publisher<'a> {
-    pub(super) fn new(sink: &'a SnapshotSink, cluster: Cluster, scopes: Vec<Scope>) -> Self {
+    pub(super) fn new(
+        sink: &'a SnapshotSink,
+        mapping: Mapping,
+        memory: &'a Memory,
+        scopes: Vec<Scope>,
+    ) -> Self {
+        let cluster = Cluster::new(mapping, memory.take());
         let all: BTreeSet<usize> = (0..scopes.len()).collect();
-        Self { sink, cluster, scopes, unknown: all.clone(), unheard: all, faults: BTreeMap::new() }
+        Self { sink, cluster, memory, scopes, unknown: all.clone(), unheard: all, faults: BTreeMap::new() }
     }
 
     pub(super) async fn run(mut self, mut updates: Receiver<Update>) -> Infallible {
@@ -97,5 +106,12 @@ impl<'a> Publisher<'a> {
         self.sink.publish(snapshot);
         // A scope that is not readable is not waited for.
         self.unheard = (0..self.scopes.len()).filter(|at| !self.faults.contains_key(at)).collect();
+    }
+}
+
+/// An attempt is dropped wherever it is.
+impl Drop for Publisher<'_> {
+    fn drop(&mut self) {
+        self.memory.keep(self.cluster.take_facts());
     }
 }

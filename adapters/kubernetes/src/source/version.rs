@@ -23,7 +23,8 @@ struct Info {
 pub(super) async fn tell(client: &Client, sink: &SnapshotSink) -> Infallible {
     match version(client).await {
         Ok(version) => sink.fact(FACT, &version),
-        Err(Refusal::Failed(error)) if error.kind() == ErrorKind::Unavailable => {}
+        Err(Refusal::Failed(error) | Refusal::OutOfReach(error))
+            if error.kind() == ErrorKind::Unavailable => {}
         Err(_) => sink.fact(FACT, ""),
     }
     std::future::pending().await

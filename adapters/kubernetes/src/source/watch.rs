@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::RegistryError;
+use pilot_registry::{ErrorKind, RegistryError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
@@ -24,6 +24,15 @@ pub(super) enum Event {
     Changed(Change, Option<String>),
     /// Nothing happened until this version.
     Bookmark { version: String, initial_end: bool },
+}
+
+/// What comes next of a watch.
+pub(super) enum Next {
+    Happened(Event),
+    /// It is time for another watch.
+    Ended,
+    /// The connection broke.
+    Broken(RegistryError),
 }
 
 /// An open watch.
@@ -84,13 +93,15 @@ impl Watch {
         self
     }
 
-    /// The next event; `None` when it is time for another watch.
-    pub(super) async fn next(&mut self, decoder: &mut Decoder) -> Result<Option<Event>, Refusal> {
+    /// The next event, or how it ended. Whatever the server says is wrong is an error.
+    pub(super) async fn next(&mut self, decoder: &mut Decoder) -> Result<Next, Refusal> {
         let line = self.content.line(self.most, self.until + GRACE);
         match timeout_at(self.until, line).await {
-            Ok(line) => line?.map(|line| self.event(&line, decoder)).transpose(),
+            Ok(Ok(Some(line))) => Ok(Next::Happened(self.event(&line, decoder)?)),
+            Ok(Err(error)) if error.kind() == ErrorKind::Unavailable => Ok(Next::Broken(error)),
+            Ok(Err(error)) => Err(error.into()),
             // A connection that fell silent is not told from a quiet one. Another one tells.
-            Err(_) => Ok(None),
+            Ok(Ok(None)) | Err(_) => Ok(Next::Ended),
         }
     }
 

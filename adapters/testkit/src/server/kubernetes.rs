@@ -21,6 +21,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -62,6 +63,8 @@ struct World {
     locked: bool,
     /// Resources that may not be listed or watched, and `version`: 403.
     forbidden: BTreeSet<String>,
+    /// Resources of which every request ends with such a status.
+    failing: BTreeMap<String, StatusCode>,
     /// Answers are no JSON.
     garbled: bool,
     /// Whether watches may begin with all objects (`sendInitialEvents`); if not: 422.
@@ -72,6 +75,8 @@ struct World {
     bookmarks: u64,
     /// Counts how often all watches were ended.
     ended: u64,
+    /// What they said last, if not in order.
+    ended_with: Option<StatusCode>,
     requests: BTreeMap<String, usize>,
 }
 
@@ -126,7 +131,12 @@ impl KubernetesServer {
 
     /// Ends all watches in order, as their time-outs do. Clients may resume.
     pub fn end_watches(&self) {
-        self.change(|world| world.ended += 1);
+        self.change(|world| (world.ended, world.ended_with) = (world.ended + 1, None));
+    }
+
+    /// Ends all watches with an error in the stream, as a server does that is in trouble.
+    pub fn fail_watches(&self, code: StatusCode) {
+        self.change(|world| (world.ended, world.ended_with) = (world.ended + 1, Some(code)));
     }
 
     /// Sends a bookmark on each watch.
@@ -144,6 +154,14 @@ impl KubernetesServer {
         self.change(|world| match forbidden {
             true => world.forbidden.insert(resource.to_owned()),
             false => world.forbidden.remove(resource),
+        });
+    }
+
+    /// Whether requests for a resource are answered with such a status, 503 for example.
+    pub fn set_failing(&self, resource: &str, code: Option<StatusCode>) {
+        self.change(|world| match code {
+            Some(code) => world.failing.insert(resource.to_owned(), code),
+            None => world.failing.remove(resource),
         });
     }
 

@@ -41,6 +41,9 @@ pub(super) fn answer(shared: &Arc<Shared>, request: &Request<Incoming>) -> Answe
     if world.forbidden.contains(&query.resource) {
         return status(StatusCode::FORBIDDEN, "Forbidden", &query.forbidden(verb));
     }
+    if let Some(code) = world.failing.get(&query.resource) {
+        return status(*code, "", "the server is in trouble");
+    }
     match query.is_watch() {
         true => watch::open(shared, &mut world, query),
         false => list(shared, &mut world, &query),

@@ -112,7 +112,8 @@ impl Watch {
         if world.ended > self.ended {
             // What has happened meanwhile is for the next one.
             self.over = true;
-            return Vec::new();
+            let error = |code| line("ERROR", &status_text(code, "", "the server is in trouble"));
+            return world.ended_with.map(error).into_iter().collect();
         }
         if !world.store.remembers(self.revision) {
             self.over = true;

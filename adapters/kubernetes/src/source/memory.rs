@@ -1,0 +1,22 @@
+//! What is known from one attempt to the next: pods and nodes, which an attempt may have to do without.
+//!
+//! Services and slices are not kept: an attempt publishes only after it has listed them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::cluster::Facts;
+
+/// Shared by the attempts of one registry.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory(Arc<Mutex<Facts>>);
+
+impl Memory {
+    /// Takes all out. It is kept again when the attempt ends.
+    pub(super) fn take(&self) -> Facts {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn keep(&self, facts: Facts) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = facts;
+    }
+}
