@@ -25,6 +25,7 @@ pub mod services;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -35,6 +36,9 @@ pub use output::{Output, OutputFormat, Table, print};
 
 /// Bad configuration, like bad arguments: there is something to mend before trying again.
 pub const EXIT_INVALID: u8 = 2;
+
+/// What blocks a thread at the end has so long to be done.
+const BLOCKED_MAX: Duration = Duration::from_secs(1);
 
 /// Tells every Envoy of a mesh where its services are and how to reach them.
 ///
@@ -141,12 +145,16 @@ fn setting(text: &str) -> Result<Setting, String> {
     }
 }
 
-/// Runs a future to its end, on all cores.
+/// Runs a future to its end, on all cores. What still blocks a thread then, like a disk or a program that does
+/// not answer, is not waited for.
 ///
 /// # Errors
 /// Those of the future, or the system has no threads left.
 pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(future);
+    runtime.shutdown_timeout(BLOCKED_MAX);
+    outcome
 }
 
 /// Writes to standard error what went wrong, and tells the exit code: 2 where the configuration is to be
@@ -163,5 +171,31 @@ pub fn explain(error: &anyhow::Error) -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// A program or a disk that never answers does not keep pilot from ending.
+    #[test]
+    fn end_does_not_wait_for_a_thread_that_blocks() {
+        let (_hangs, never) = mpsc::channel::<()>();
+        let (ended, end) = mpsc::channel();
+        std::thread::spawn(move || {
+            let outcome = block_on(async move {
+                let (begun, begins) = tokio::sync::oneshot::channel();
+                tokio::task::spawn_blocking(move || {
+                    _ = begun.send(());
+                    never.recv()
+                });
+                Ok(begins.await?)
+            });
+            ended.send(outcome.is_ok())
+        });
+        assert_eq!(end.recv_timeout(Duration::from_secs(30)), Ok(true));
     }
 }

@@ -8,9 +8,10 @@
 //!    └───────────────────────┘
 //! ```
 //!
-//! The guard decides (`guard.rs`, pure), the file is read and written elsewhere (`state.rs`), and
-//! `follow.rs` is the loop with the clock.
+//! The guard decides (`guard.rs`, pure), the file is read and written elsewhere (`state.rs`), `disk.rs` is
+//! what becomes of it at the start, and `follow.rs` is the loop with the clock.
 
+mod disk;
 mod follow;
 mod reads;
 

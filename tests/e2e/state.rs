@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::platform::{Etcd, PORT, Platform};
 use crate::support::backend::Backend;
 use crate::support::envoy::{Envoy, Kind};
 use crate::support::http;
@@ -16,6 +17,16 @@ async fn readyz(pilot: &Pilot, expected: &str) {
     until("/readyz", async || {
         let body = http::body(admin, "localhost", "/readyz").await?;
         holds(body.contains(expected), body)
+    })
+    .await;
+}
+
+/// Waits until so many endpoints of the only registry are held.
+async fn held(pilot: &Pilot, expected: u64) {
+    until("held", async || {
+        let report = pilot.debug("/debug/registries").await?;
+        let held = report["registries"][0]["held"]["endpoints"].as_u64().unwrap_or(0);
+        holds(held == expected, report)
     })
     .await;
 }
@@ -71,24 +82,16 @@ async fn l22_a_mass_disappearance_costs_no_request_and_is_let_go_when_it_is_conf
     let envoy = Envoy::start(&binary, &pilot, Kind::Delta).await;
     envoy.answers("many.local", "b7").await;
     let load = Load::start(envoy.http_address(), &["many.local"], 2, &[]);
-    let held = async |expected: u64| {
-        until("held", async || {
-            let report = pilot.debug("/debug/registries").await?;
-            let held = report["registries"][0]["held"]["endpoints"].as_u64().unwrap_or(0);
-            holds(held == expected, report)
-        })
-        .await;
-    };
     pilot.write_services("service = []");
-    held(12).await;
+    held(&pilot, 12).await;
     load.more(300).await;
     pilot.write_services(&all);
-    held(0).await;
+    held(&pilot, 0).await;
     load.more(300).await;
     load.finish().await.assert_no_failure();
 
     pilot.write_services("service = []");
-    held(12).await;
+    held(&pilot, 12).await;
     let released =
         pilot.command(&["registries", "release", "local", "--config"]).arg(pilot.config()).output();
     let released = released.unwrap();
@@ -108,5 +111,48 @@ async fn l22_a_mass_disappearance_costs_no_request_and_is_let_go_when_it_is_conf
     pilot.write_services("service = []");
     envoy.knows_nothing_of("many.local").await;
     assert!(pilot.process().output().contains("reading everything again"));
+    envoy.assert_no_rejections().await;
+}
+
+/// L22: the platform loses everything while no pilot runs, and answers the next one at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn l22_etcd_that_is_wiped_while_pilot_is_away_costs_no_request() {
+    let (Some(binary), Some(etcd)) = (envoy(), Etcd::start().await) else { return };
+    let (a, b) = (Backend::http_at_port("a", PORT).await, Backend::http_at_port("b", PORT).await);
+    let host = Etcd::host("stays");
+    etcd.put("stays", "a", a.socket()).await;
+    etcd.put("stays", "b", b.socket()).await;
+    let tables = "[state]\ndir = \"state\"\n[guard]\nhold = \"1h\"\n";
+    let mut pilot = Pilot::prepare_with(&(etcd.tables("east") + tables));
+    pilot.spawn();
+    pilot.ready().await;
+    let envoy = Envoy::start(&binary, &pilot, Kind::Delta).await;
+    envoy.answers(&host, "a").await;
+    envoy.answers(&host, "b").await;
+    let file = pilot.folder().join("state/east.snapshot");
+    let good = || fs::read_to_string(&file).is_ok_and(|text| text.matches("127.").count() >= 2);
+    until("all of it is on disk", async || holds(good(), "it is not")).await;
+    let load = Load::start(envoy.http_address(), &[&host], 2, &[]);
+
+    pilot.kill();
+    envoy.is_connected(false).await;
+    etcd.remove("stays", "a").await;
+    etcd.remove("stays", "b").await;
+    pilot.spawn();
+    pilot.ready().await;
+    held(&pilot, 2).await;
+    assert_eq!(pilot.debug("/debug/registries").await.unwrap()["registries"][0]["origin"], "registry");
+    envoy.is_connected(true).await;
+    load.more(500).await;
+    load.finish().await.assert_no_failure();
+    assert!(good(), "what is held was written over");
+
+    // etcd says so again a third of the time later.
+    pilot.configure("hold = \"1h\"", "hold = \"3s\"");
+    pilot.kill();
+    pilot.spawn();
+    envoy.knows_nothing_of(&host).await;
+    assert!(pilot.process().output().contains("mass disappearance is held back"));
+    until("what is left is on disk", async || holds(!good(), "it is not")).await;
     envoy.assert_no_rejections().await;
 }

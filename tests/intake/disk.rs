@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use crate::follow::{DEADLINE, East};
 use crate::services::of;
 
-fn store(folder: &Path) -> Store {
+pub(crate) fn store(folder: &Path) -> Store {
     Store::new(folder, "east", "scripted", 1 << 20)
 }
 
-fn keeping(folder: &Path) -> Policy {
+pub(crate) fn keeping(folder: &Path) -> Policy {
     let state = StatePolicy {
         store: store(folder),
         wait: Duration::from_secs(2),
@@ -28,18 +28,18 @@ fn keeping(folder: &Path) -> Policy {
 }
 
 /// A folder with a last known good of a minute ago.
-fn with(known: &Snapshot) -> TempDir {
+pub(crate) fn with(known: &Snapshot) -> TempDir {
     let folder = TempDir::new().unwrap();
     store(folder.path()).save(known, SystemTime::now() - Duration::from_secs(60)).unwrap();
     folder
 }
 
-fn is_from_disk(known: &Known) -> bool {
+pub(crate) fn is_from_disk(known: &Known) -> bool {
     matches!(known.origin, Origin::Disk { .. })
 }
 
 /// Asks until it is so. The virtual clock goes on meanwhile, but while something is written.
-async fn until(what: &str, expected: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, expected: impl Fn() -> bool) {
     let started = Instant::now();
     while !expected() {
         assert!(started.elapsed() < DEADLINE, "{what}: never");
@@ -48,7 +48,7 @@ async fn until(what: &str, expected: impl Fn() -> bool) {
 }
 
 /// Waits until that is on disk.
-async fn saved(folder: &Path, expected: &Snapshot) {
+pub(crate) async fn saved(folder: &Path, expected: &Snapshot) {
     let is_saved = || store(folder).load().unwrap().is_some_and(|saved| *saved.snapshot == *expected);
     until("saved", is_saved).await;
 }
@@ -92,9 +92,10 @@ async fn what_is_on_disk_comes_before_patience_ends() {
 async fn a_registry_that_answers_is_not_served_from_disk() {
     let folder = with(&snapshot([of("a.local", 0..20)]));
     let east = East::start(keeping(folder.path()));
-    east.script.publish(snapshot([of("b.local", 0..1)])).await;
-    east.counts("b.local=1").await;
-    saved(folder.path(), &snapshot([of("b.local", 0..1)])).await;
+    let next = || snapshot([of("a.local", 0..18), of("b.local", 0..1)]);
+    east.script.publish(next()).await;
+    east.counts("a.local=18 b.local=1").await;
+    saved(folder.path(), &next()).await;
     assert!(!is_from_disk(&east.intake().standing().known.unwrap()));
 }
 

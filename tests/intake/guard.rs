@@ -216,7 +216,7 @@ proptest! {
 }
 
 #[test]
-fn a_first_snapshot_is_believed() {
+fn a_first_snapshot_is_believed_where_nothing_was_known() {
     let mut guard = Guard::new(Some(GuardSettings::default()));
     guard.publish(Instant::now(), &shared([]), 1);
     assert!(guard.held().is_none() && guard.counts().services().is_empty());

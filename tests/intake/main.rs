@@ -6,6 +6,7 @@ mod disk;
 mod follow;
 mod guard;
 mod release;
+mod restart;
 mod services;
 mod state;
 mod story;

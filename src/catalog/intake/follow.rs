@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use pilot_registry::{Feed, Published, RegistryHealth, Snapshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::disk::OnDisk;
 use super::{DiskStatus, Intake, Known, Origin, StatePolicy, lock};
 use crate::catalog::guard::Guard;
-use crate::catalog::state::Saved;
 
 /// What has not changed is written again after this time, so that its age on disk is about that of the data.
 const REFRESH: Duration = Duration::from_secs(600);
@@ -17,7 +17,8 @@ const REFRESH: Duration = Duration::from_secs(600);
 impl Intake {
     /// Takes in what the registry says, for ever.
     pub async fn follow(&self, feed: &Feed<Snapshot>) -> Infallible {
-        tokio::join!(self.decide(feed), self.keep_saved(feed)).0
+        let on_disk = OnDisk::at_start(&self.0.policy, Instant::now());
+        tokio::join!(self.decide(feed, on_disk), self.keep_saved(feed)).0
     }
 
     /// Writes what is not on disk yet, for the end.
@@ -27,34 +28,36 @@ impl Intake {
         }
     }
 
-    async fn decide(&self, feed: &Feed<Snapshot>) -> Infallible {
+    pub(super) async fn decide(&self, feed: &Feed<Snapshot>, mut on_disk: OnDisk) -> Infallible {
         let mut states = feed.subscribe();
         let started = Instant::now();
-        let mut load = self.0.policy.state.as_ref();
         loop {
             let now = Instant::now();
-            let mut next = self.take(feed, now);
-            if self.0.standing.borrow().known.is_none() {
-                let failed = matches!(feed.health(), RegistryHealth::Degraded(_));
-                // What is on disk is looked at before others are served without the registry.
-                let patience = self.0.policy.patience.unwrap_or(Duration::MAX);
-                match load {
-                    Some(state) if failed || started + state.wait.min(patience) <= now => {
-                        load = None;
-                        self.load(state, feed).await;
-                        continue;
-                    }
-                    Some(state) => next = earlier(next, started + state.wait.min(patience)),
-                    None => {}
+            let mut next = on_disk.awaited(now);
+            if next.is_none() {
+                next = self.take(feed, now);
+            }
+            if self.knows_nothing() {
+                let until;
+                (on_disk, until) = self.fall_back(on_disk, feed, started, now);
+                next = until.map_or(next, |until| earlier(next, until));
+                if until.is_none() && self.knows_nothing() {
+                    next = self.pass_over(started, now, next);
                 }
-                next = self.pass_over(started, now, next);
+            } else {
+                on_disk = on_disk.no_longer_needed(&self.0.registry);
             }
             tokio::select! {
                 // The feed outlives its receivers.
                 _changed = states.changed() => {}
+                loaded = on_disk.loaded() => on_disk = self.compare_with(loaded),
                 () = reached(next) => {}
             }
         }
+    }
+
+    pub(super) fn knows_nothing(&self) -> bool {
+        self.0.standing.borrow().known.is_none()
     }
 
     /// Takes in what the feed says now. When there is something to do though it says nothing new.
@@ -118,40 +121,6 @@ impl Intake {
             news
         });
         next
-    }
-
-    async fn load(&self, state: &StatePolicy, feed: &Feed<Snapshot>) {
-        let store = state.store.clone();
-        let registry = &*self.0.registry;
-        let loaded = match tokio::task::spawn_blocking(move || store.load()).await {
-            Ok(loaded) => loaded,
-            Err(error) => return tracing::error!(registry, %error, "loading failed: this is a bug"),
-        };
-        match loaded {
-            Ok(None) => tracing::info!(registry, "there is no last known good on disk"),
-            Ok(Some(saved)) => self.resume(saved, feed),
-            Err(error) => {
-                tracing::error!(registry, "last known good: {error}");
-                lock(&self.0.disk).error = Some(error.to_string());
-            }
-        }
-    }
-
-    /// Serves what was saved, unless the registry has spoken meanwhile.
-    fn resume(&self, Saved { snapshot, saved_at }: Saved, feed: &Feed<Snapshot>) {
-        lock(&self.0.disk).saved_at = Some(saved_at);
-        if feed.published().is_some() {
-            return;
-        }
-        let (now, registry) = (Instant::now(), &*self.0.registry);
-        let age_seconds = saved_at.elapsed().unwrap_or_default().as_secs();
-        tracing::warn!(registry, age_seconds, "registry does not answer: its last known good is served");
-        lock(&self.0.course).guard.publish(now, &snapshot, 0);
-        self.0.standing.send_modify(|standing| {
-            let origin = Origin::Disk { saved_at };
-            standing.known = Some(Known { snapshot, changed: now, origin, held: None });
-            standing.generation += 1;
-        });
     }
 
     /// The first change is written at once, further ones are merged.
