@@ -176,15 +176,15 @@ pub fn explain(error: &anyhow::Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::mpsc::sync_channel;
 
     use super::*;
 
     /// A program or a disk that never answers does not keep pilot from ending.
     #[test]
     fn end_does_not_wait_for_a_thread_that_blocks() {
-        let (_hangs, never) = mpsc::channel::<()>();
-        let (ended, end) = mpsc::channel();
+        let (_hangs, never) = sync_channel::<()>(1);
+        let (ended, end) = sync_channel(1);
         std::thread::spawn(move || {
             let outcome = block_on(async move {
                 let (begun, begins) = tokio::sync::oneshot::channel();

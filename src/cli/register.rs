@@ -122,6 +122,7 @@ fn ttl(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(all(test, feature = "consul", feature = "etcd"))]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use clap::{Args as _, FromArgMatches};
 

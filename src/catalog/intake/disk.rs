@@ -154,7 +154,7 @@ fn age(saved_at: SystemTime) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::mpsc::sync_channel;
 
     use pilot_registry::channel;
     use pilot_registry_testkit::{service, snapshot};
@@ -164,7 +164,7 @@ mod tests {
     /// A disk that does not answer holds up nobody for ever.
     #[tokio::test(start_paused = true)]
     async fn first_answer_waits_for_the_disk_but_not_for_long() {
-        let (_hangs, never) = mpsc::channel::<()>();
+        let (_hangs, never) = sync_channel::<()>(1);
         let load = tokio::task::spawn_blocking(move || {
             _ = never.recv();
             Ok(None)
