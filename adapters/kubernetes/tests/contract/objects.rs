@@ -135,13 +135,14 @@ fn slices(service: &Service, endpoints: &[(usize, &Endpoint)], backwards: bool) 
         let Address::Ip(ip) = endpoint.address else { continue };
         groups.entry((ip.is_ipv4(), &endpoint.ports)).or_default().push(member(service, *at, endpoint));
     }
-    let mut groups: Vec<_> = groups.into_iter().collect();
+    // The order is not part of the name: what is written in another order replaces what was there.
+    let mut groups: Vec<_> = groups.into_iter().enumerate().collect();
     if backwards {
         groups.reverse();
-        groups.iter_mut().for_each(|(_, members)| members.reverse());
+        groups.iter_mut().for_each(|(_, (_, members))| members.reverse());
     }
     let mut slices = Vec::new();
-    for (at, ((ipv4, ports), members)) in groups.into_iter().enumerate() {
+    for (at, ((ipv4, ports), members)) in groups {
         let family = if ipv4 { "IPv4" } else { "IPv6" };
         let slice_name = format!("{}-{}-{at}", name(&service.host), family.to_lowercase());
         let metadata = json!({
