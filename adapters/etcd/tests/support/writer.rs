@@ -1,9 +1,12 @@
 //! Services as keys in etcd, written by whoever registers them: by hand, with JSON.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use etcd_client::{Client, ConnectOptions, DeleteOptions, Txn, TxnOp};
 use pilot_registry::{Endpoint, Health, Hostname, Locality, Service, Weight};
 use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep};
 
 /// As many operations as etcd takes in one transaction, and some less.
 const OPERATIONS: usize = 120;
@@ -47,8 +50,7 @@ impl Writer {
         let gone = service.endpoints.len()..before;
         let operations: Vec<_> =
             Self::entries(service, backwards).into_iter().map(put).chain(gone.map(delete)).collect();
-        self.client.txn(Txn::new().and_then(operations)).await?;
-        Ok(())
+        self.transact(operations).await
     }
 
     /// Puts many services that are not there yet.
@@ -58,24 +60,37 @@ impl Writer {
             for (key, value) in Self::entries(service, false) {
                 operations.push(TxnOp::put(key, value, None));
                 if operations.len() == OPERATIONS {
-                    self.client.txn(Txn::new().and_then(std::mem::take(&mut operations))).await?;
+                    self.transact(std::mem::take(&mut operations)).await?;
                 }
             }
         }
-        if !operations.is_empty() {
-            self.client.txn(Txn::new().and_then(operations)).await?;
+        if operations.is_empty() { Ok(()) } else { self.transact(operations).await }
+    }
+
+    /// A member that has not heard yet of the latest change of rights refuses, and takes it a moment later.
+    async fn transact(&self, operations: Vec<TxnOp>) -> Result<()> {
+        let transaction = Txn::new().and_then(operations);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.client().txn(transaction.clone()).await {
+                Err(error)
+                    if error.to_string().contains("revision of auth store is old")
+                        && Instant::now() < deadline =>
+                {
+                    sleep(Duration::from_millis(20)).await;
+                }
+                outcome => return Ok(outcome.map(drop)?),
+            }
         }
-        Ok(())
     }
 
     pub(crate) async fn delete(&mut self, host: &Hostname) -> Result<()> {
         let instances = format!("{PREFIX}/v1/instances/{host}/");
-        let operations = [
+        let operations = vec![
             TxnOp::delete(format!("{PREFIX}/v1/services/{host}"), None),
             TxnOp::delete(instances, Some(DeleteOptions::new().with_prefix())),
         ];
-        self.client.txn(Txn::new().and_then(operations)).await?;
-        Ok(())
+        self.transact(operations).await
     }
 }
 
