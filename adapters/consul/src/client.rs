@@ -119,7 +119,7 @@ impl Client {
         longest: Duration,
     ) -> Result<(http::response::Parts, Bytes), RegistryError> {
         let late = || {
-            let seconds = longest.as_secs();
+            let seconds = longest.as_secs_f64().round();
             RegistryError::unavailable(format!("{} of consul did not answer in {seconds} s", what(call)))
         };
         timeout(longest, self.exchange(call)).await.map_err(|_| late())?
