@@ -4,6 +4,7 @@
 //! there it answers only to requests that name a local host, so that no web page reaches it through a name of
 //! its own. To requests that change something it answers only where they come from no other page.
 
+mod proxies;
 mod query;
 mod readiness;
 mod registries;
@@ -35,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::proxies::Proxies;
 use crate::world::World;
 
+pub use proxies::{ProxyReport, ServedReport, WorkloadReport};
 pub(crate) use query::encode;
 pub use readiness::{Readiness, WaitingFor};
 pub use registries::{

@@ -6,14 +6,18 @@
 //!  Feed ──► intake                                   ┘
 //! ```
 
+mod addresses;
 mod conflict;
 mod guard;
+mod index;
 mod intake;
 mod localities;
 mod merge;
 pub mod state;
+mod workload;
 
 pub use conflict::{Conflict, Field, Opinion};
 pub use guard::{Guard, GuardSettings, Held};
 pub use intake::{DiskStatus, Intake, Known, Origin, Policy, Standing, StatePolicy};
 pub use merge::{Catalog, CatalogService, Part, Source};
+pub use workload::Workload;

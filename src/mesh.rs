@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::catalog::Catalog;
+use pilot_registry::Locality;
+
+use crate::catalog::{Catalog, Workload};
 
 /// Everything that the configuration of all proxies is made from.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +14,21 @@ pub struct Mesh {
     pub catalog: Catalog,
     /// What pilot.toml says of all proxies.
     pub options: MeshOptions,
+}
+
+impl Mesh {
+    /// The workload that a proxy runs beside, if registries know one at the proxy's address.
+    pub fn workload(&self, address: Option<IpAddr>) -> Option<Workload<'_>> {
+        self.catalog.workload(address?)
+    }
+
+    /// Where a proxy runs: where it says itself, or else where the workload at its address does.
+    pub fn locality(&self, said: &Locality, address: Option<IpAddr>) -> Locality {
+        if *said != Locality::default() {
+            return said.clone();
+        }
+        self.workload(address).map(|workload| workload.locality()).unwrap_or_default()
+    }
 }
 
 /// What pilot.toml says of all proxies.

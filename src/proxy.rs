@@ -4,6 +4,7 @@
 //! the whole id, so that a stock Envoy sample works.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use pilot_envoy_api::envoy::config::core::v3::Node;
@@ -59,6 +60,9 @@ pub struct Proxy {
     pub cluster: Arc<str>,
     /// What it is there for.
     pub role: Role,
+    /// The address in its id, by which registries know the workload that it runs beside. `None` where that says
+    /// nothing: every machine has a loopback.
+    pub address: Option<IpAddr>,
     /// The client's name and version as it tells them: `envoy 1.40.0`.
     pub user_agent: Arc<str>,
     /// `node.locality`: where it runs. Empty parts are unknown.
@@ -115,14 +119,15 @@ impl Proxy {
         fits("node.metadata.XDS_CLUSTER", xds_cluster, MAX_XDS_CLUSTER)?;
         let locality = locality(node)?;
         let parts: Vec<&str> = node.id.split('~').collect();
-        let role = match parts.as_slice() {
-            [role, _ip, _name, _domain] => Role::from_word(role),
-            _ => None,
+        let (role, address) = match parts.as_slice() {
+            [role, ip, _name, _domain] => (Role::from_word(role), address(ip)),
+            _ => (None, None),
         };
         Ok(Self {
             id: node.id.as_str().into(),
             cluster: node.cluster.as_str().into(),
             role: role.unwrap_or(Role::Router),
+            address: address.filter(|_| role.is_some()),
             user_agent: user_agent(node).into(),
             locality,
             xds_cluster: xds_cluster.into(),
@@ -200,6 +205,12 @@ impl fmt::Display for Scope {
     }
 }
 
+/// The address that tells one workload from others. IPv4 within IPv6 is IPv4.
+fn address(text: &str) -> Option<IpAddr> {
+    let address = text.parse::<IpAddr>().ok()?.to_canonical();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
 fn locality(node: &Node) -> Result<Locality, NodeError> {
     let Some(locality) = &node.locality else { return Ok(Locality::default()) };
     fits("node.locality.region", &locality.region, MAX_LOCALITY_PART)?;
@@ -257,6 +268,23 @@ mod tests {
         assert_eq!(role("router~10.0.0.1~a.b~b.svc"), Role::Router);
         for other in ["test-id", "mixer~10.0.0.1~a~b", "sidecar~10.0.0.1", "sidecar~a~b~c~d"] {
             assert_eq!(role(other), Role::Router, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_address_in_istios_grammar_is_the_workloads_unless_it_is_everybodys() {
+        let address = |id: &str| Proxy::from_node(Some(&node(id))).unwrap().address;
+        let known = |text: &str| Some(text.parse().unwrap());
+        assert_eq!(address("sidecar~10.9.0.7~a.b~b.svc"), known("10.9.0.7"));
+        assert_eq!(address("router~fd00::7~a.b~b.svc"), known("fd00::7"));
+        assert_eq!(address("router~::ffff:10.9.0.7~a.b~b.svc"), known("10.9.0.7"));
+        for nobody in
+            ["127.0.0.1", "127.0.0.53", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "", "web", "10.9.0.7:80"]
+        {
+            assert_eq!(address(&format!("sidecar~{nobody}~a.b~b.svc")), None, "{nobody}");
+        }
+        for other in ["10.9.0.7", "mixer~10.9.0.7~a~b", "sidecar~10.9.0.7", "sidecar~10.9.0.7~b~c~d"] {
+            assert_eq!(address(other), None, "{other}");
         }
     }
 

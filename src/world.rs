@@ -111,13 +111,15 @@ impl World {
         self.0.registries.iter().filter(waits).map(waiting).collect()
     }
 
-    /// The scope of a proxy as the mesh is now. Where it runs counts as far as some endpoint runs there, too:
-    /// there are no more scopes than places that registries know, whatever clients say.
+    /// The scope of a proxy as the mesh is now. Where it runs, as it says itself or registries say of its workload,
+    /// counts as far as some endpoint runs there, too: there are no more scopes than places that registries know,
+    /// whatever clients say.
     pub fn scope(&self, proxy: &Proxy, transport: Transport) -> Scope {
         let scope = proxy.scope(transport);
         match &*self.0.mesh.borrow() {
             Some(mesh) if mesh.options.prefer_near => {
-                Scope { locality: mesh.catalog.known_part(&proxy.locality), ..scope }
+                let locality = mesh.locality(&proxy.locality, proxy.address);
+                Scope { locality: mesh.catalog.known_part(&locality), ..scope }
             }
             _ => scope,
         }

@@ -1,6 +1,9 @@
 //! One host in several registries is one service.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "catalog/workload.rs"]
+mod workload;
+
 use std::sync::Arc;
 
 use pilot::catalog::{Catalog, Source};

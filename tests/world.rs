@@ -3,6 +3,8 @@
 
 #[path = "world/scopes.rs"]
 mod scopes;
+#[path = "world/workloads.rs"]
+mod workloads;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use http::header::{ACCEPT, HOST, ORIGIN};
 use http::{Method, Request, StatusCode};
 
+use super::proxies::ProxyReport;
 use super::query::Query;
 use super::readiness::Readiness;
 use super::registries::{RegistryReport, Released};
@@ -23,7 +24,7 @@ const PATHS: [(&str, &str); 7] = [
     ("/metrics", "OpenMetrics text for Prometheus"),
     ("/debug/registries", "registries: health, age, watches, errors, what was left out; ?name=<name>: one"),
     ("/debug/services", "services; ?host=<name>: one with its endpoints"),
-    ("/debug/proxies", "connected proxies: sent, accepted, refused by type"),
+    ("/debug/proxies", "connected proxies: who and where, their workloads; sent, accepted, refused by type"),
     (
         "/debug/resources",
         "?proxy=<id> or ?node=<id> (&region, &zone, &sub_zone: where it runs), &type=cds|eds|lds|rds, \
@@ -61,7 +62,7 @@ impl Server {
             "/debug/services" => self.services(&query(&["host"])?).await,
             "/debug/proxies" => {
                 query(&[])?;
-                self.large(|admin| Ok(Reply::json(&BTreeMap::from([("proxies", admin.proxies.list())]))))
+                self.large(|admin| Ok(Reply::json(&BTreeMap::from([("proxies", ProxyReport::all(admin))]))))
                     .await
             }
             _ => self.resources(&query(&Selection::PARAMETERS)?).await,

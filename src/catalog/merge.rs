@@ -11,7 +11,8 @@ use std::sync::Arc;
 use pilot_registry::{Endpoint, Hostname, Locality, Service, ServicePort, Snapshot};
 
 use super::conflict::{self, Conflict};
-use super::localities::Localities;
+use super::index::Index;
+use super::workload::Workload;
 
 /// One registry's services, as input to the catalog.
 #[derive(Clone, Debug)]
@@ -28,7 +29,7 @@ pub struct Source {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
     services: Vec<Arc<CatalogService>>,
-    localities: Localities,
+    index: Index,
 }
 
 /// One service, out of one or more registries.
@@ -170,10 +171,10 @@ impl Catalog {
         sources.sort_by_key(rank);
         let mut old = previous.services.iter().peekable();
         let mut services = Vec::with_capacity(previous.services.len());
-        let mut localities = previous.localities.clone();
+        let mut index = previous.index.clone();
         while let Some(host) = sources.iter().filter_map(Cursor::host).min() {
             while let Some(gone) = old.next_if(|old| old.host() < host) {
-                localities.remove(gone);
+                index.replace(Some(gone), None);
             }
             let known = old.next_if(|old| old.host() == host);
             services.push(match known.filter(|known| known.is_made_of(&sources, host)) {
@@ -181,15 +182,14 @@ impl Catalog {
                 None => {
                     let parts = sources.iter().filter_map(|source| source.part(host));
                     let service = Arc::new(CatalogService::new(parts.collect()));
-                    localities.add(&service);
-                    known.into_iter().for_each(|known| localities.remove(known));
+                    index.replace(known.map(|known| &**known), Some(&service));
                     service
                 }
             });
             sources.iter_mut().for_each(|source| source.pass(host));
         }
-        old.for_each(|gone| localities.remove(gone));
-        Self { services, localities }
+        old.for_each(|gone| index.replace(Some(gone), None));
+        Self { services, index }
     }
 
     /// The services, ordered by host.
@@ -205,7 +205,14 @@ impl Catalog {
 
     /// The part of a proxy's locality that tells endpoints from each other: some are there, too.
     pub fn known_part(&self, locality: &Locality) -> Locality {
-        self.localities.known_part(locality)
+        self.index.localities.known_part(locality)
+    }
+
+    /// What is known of the workload at that address; `None` where no service has an endpoint, and of
+    /// loopback, which is another machine's, too.
+    pub fn workload(&self, address: IpAddr) -> Option<Workload<'_>> {
+        let services = self.index.addresses.hosts(address).filter_map(|host| self.get(host.as_str()));
+        Workload::at(address, services.map(|service| &**service))
     }
 
     /// Everything that registries disagree about, with the host that it is about.

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use super::client::{Question, Target};
 use super::output::plain;
 use super::{Global, Output, Table};
-use crate::proxies::{NackReport, ProxyStatus, SyncState, TypeReport};
+use crate::admin::ProxyReport;
+use crate::proxies::{NackReport, SyncState, TypeReport};
 use crate::resources::ResourceType;
 
 /// Show the proxies that are connected to a running pilot
@@ -14,6 +15,11 @@ use crate::resources::ResourceType;
 /// For each type: ACKED (it accepted what was sent last), STALE (it has not answered yet), NACKED (it
 /// refused what was sent: its words stand below the table), NOT SENT (nothing that it asks for exists), or
 /// - (it does not ask).
+///
+/// WORKLOAD is the services that have an endpoint at the address in the proxy's node id (role~ip~name~domain), as
+/// registries say; - where none has, or the address is loopback, which every machine has. With -o json or yaml:
+/// its ports, labels, identity, namespace and place. Where [mesh] locality is "prefer", a proxy that does not say
+/// where it runs (node.locality) runs where its workload does: effective_locality.
 ///
 /// Example: pilot proxies -o json
 #[derive(Debug, clap::Args)]
@@ -31,7 +37,7 @@ impl Args {
     /// pilot does not answer.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self { target, output } = self;
-        let report: BTreeMap<String, Vec<ProxyStatus>> =
+        let report: BTreeMap<String, Vec<ProxyReport>> =
             target.ask(global, &Question::new("/debug/proxies"))?;
         super::print(
             &output.format.render(&report, |report| {
@@ -41,19 +47,30 @@ impl Args {
     }
 }
 
-fn table(proxies: &[ProxyStatus]) -> String {
-    let mut table = Table::new(["proxy", "role", "client", "cds", "eds", "lds", "rds"]);
+fn table(proxies: &[ProxyReport]) -> String {
+    let mut table = Table::new(["proxy", "role", "client", "cds", "eds", "lds", "rds", "workload"]);
     let mut refusals = String::new();
     for proxy in proxies {
         let [cds, eds, lds, rds] = ResourceType::ALL.map(|kind| state(proxy, kind).to_owned());
-        table.row([proxy.id.clone(), proxy.role.clone(), proxy.user_agent.clone(), cds, eds, lds, rds]);
+        let (id, role, client) = (&proxy.status.id, &proxy.status.role, &proxy.status.user_agent);
+        let [id, role, client] = [id, role, client].map(String::clone);
+        table.row([id.clone(), role, client, cds, eds, lds, rds, workload(proxy)]);
         for (kind, report) in reports(proxy) {
             if let Some(nack) = &report.nack {
-                refusals.push_str(&refusal(&proxy.id, kind, nack));
+                refusals.push_str(&refusal(&id, kind, nack));
             }
         }
     }
     format!("{table}{refusals}")
+}
+
+/// The services of its workload: the first, and how many more.
+fn workload(proxy: &ProxyReport) -> String {
+    match proxy.workload.as_ref().map(|workload| workload.services.as_slice()) {
+        None | Some([]) => String::new(),
+        Some([only]) => only.host.clone(),
+        Some([first, more @ ..]) => format!("{} +{}", first.host, more.len()),
+    }
 }
 
 /// Who refused what, and the proxy's words below, line by line as it wrote them.
@@ -67,12 +84,12 @@ fn refusal(id: &str, kind: &str, nack: &NackReport) -> String {
     format!("\n{head}\n{words}")
 }
 
-fn reports(proxy: &ProxyStatus) -> impl Iterator<Item = (&String, &TypeReport)> {
-    proxy.streams.iter().flat_map(|stream| &stream.types)
+fn reports(proxy: &ProxyReport) -> impl Iterator<Item = (&String, &TypeReport)> {
+    proxy.status.streams.iter().flat_map(|stream| &stream.types)
 }
 
 /// The worst over all streams of the type.
-fn state(proxy: &ProxyStatus, kind: ResourceType) -> &'static str {
+fn state(proxy: &ProxyReport, kind: ResourceType) -> &'static str {
     let states = reports(proxy).filter(|(name, _)| *name == kind.as_str()).map(|(_, report)| report.state);
     match states.max() {
         None => "-",

@@ -1,6 +1,7 @@
 //! What is known of a type on a stream, and how it is shown.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use pilot_registry::Locality;
@@ -145,7 +146,10 @@ pub struct ProxyStatus {
     pub role: String,
     /// The client's name and version.
     pub user_agent: String,
-    /// `node.locality`: where it runs.
+    /// The address in its id, by which its workload is found; none where that is no address, or loopback.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
+    /// `node.locality`: where it says that it runs.
     #[serde(default)]
     pub locality: Locality,
     /// Its streams, oldest first.
@@ -215,6 +219,7 @@ impl ProxyStatus {
             cluster: proxy.cluster.as_ref().into(),
             role: proxy.role.as_str().into(),
             user_agent: proxy.user_agent.as_ref().into(),
+            address: proxy.address,
             locality: proxy.locality.clone(),
             streams: Vec::new(),
         }

@@ -4,6 +4,7 @@
 mod debug;
 mod fixture;
 mod metrics;
+mod proxies;
 mod registries;
 mod told;
 mod verbs;

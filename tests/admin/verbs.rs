@@ -114,8 +114,8 @@ async fn proxies_show_the_worst_of_each_type_and_what_was_refused() {
     });
     assert_eq!(
         ask(&pilot, &["proxies"]).await.stdout,
-        "PROXY    ROLE    CLIENT  CDS  EDS    LDS     RDS\n\
-         envoy-1  router  -       -    STALE  NACKED  -\n\
+        "PROXY    ROLE    CLIENT  CDS  EDS    LDS     RDS  WORKLOAD\n\
+         envoy-1  router  -       -    STALE  NACKED  -    -\n\
          \n\
          envoy-1 refused lds 1 (l):\n  can't:\n  no such filter\\u{1b}[31m\n"
     );
@@ -131,9 +131,9 @@ async fn clients_of_two_kinds_with_one_id_have_a_row_each() {
     let _connections = [client("envoy"), client("gRPC"), client("envoy")];
     assert_eq!(
         ask(&pilot, &["proxies"]).await.stdout,
-        "PROXY  ROLE    CLIENT  CDS  EDS  LDS  RDS\n\
-         same   router  envoy   -    -    -    -\n\
-         same   router  gRPC    -    -    -    -\n"
+        "PROXY  ROLE    CLIENT  CDS  EDS  LDS  RDS  WORKLOAD\n\
+         same   router  envoy   -    -    -    -    -\n\
+         same   router  gRPC    -    -    -    -    -\n"
     );
 }
 

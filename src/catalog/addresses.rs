@@ -1,0 +1,93 @@
+//! Which services have an endpoint at an address.
+//!
+//! ```text
+//!  address ── hash ──► shard: (address, host), in order ──► hosts ──► services
+//! ```
+//!
+//! A catalog shares all shards with the one before it but those whose entries changed, so that a change does not
+//! cost what the mesh has: at 100,000 endpoints a shard holds about a hundred entries of 40 bytes.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use pilot_registry::{Address, Hostname};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::merge::CatalogService;
+
+const SHARDS: usize = 1024;
+
+type Shard = Vec<(IpAddr, Hostname)>;
+
+/// The hosts of the services that have an endpoint at an address, by address. Loopback is everybody's, and
+/// nobody's in particular: it is not here.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Addresses(Arc<[Arc<Shard>]>);
+
+impl Default for Addresses {
+    fn default() -> Self {
+        let empty = Arc::new(Shard::new());
+        Self((0..SHARDS).map(|_| Arc::clone(&empty)).collect())
+    }
+}
+
+impl Addresses {
+    /// A service came, changed or went. Costs what differs, and the shards that this is in.
+    pub(super) fn replace(&mut self, old: Option<&CatalogService>, new: Option<&CatalogService>) {
+        let [before, after] = [old, new].map(|service| service.map(of).unwrap_or_default());
+        for (service, address) in
+            old.iter().flat_map(|old| before.difference(&after).map(move |it| (old, *it)))
+        {
+            self.remove(address, service.host());
+        }
+        for (service, address) in
+            new.iter().flat_map(|new| after.difference(&before).map(move |it| (new, *it)))
+        {
+            self.add(address, service.host());
+        }
+    }
+
+    /// The hosts of the services that have an endpoint there, in order.
+    pub(super) fn hosts(&self, address: IpAddr) -> impl Iterator<Item = &Hostname> {
+        let shard = &self.0[shard_of(address)];
+        let first = shard.partition_point(|(known, _)| *known < address);
+        shard[first..].iter().take_while(move |(known, _)| *known == address).map(|(_, host)| host)
+    }
+
+    fn add(&mut self, address: IpAddr, host: &Hostname) {
+        let entry = (address, host.clone());
+        let shard = self.shard(address);
+        if let Err(at) = shard.binary_search(&entry) {
+            shard.insert(at, entry);
+        }
+    }
+
+    fn remove(&mut self, address: IpAddr, host: &Hostname) {
+        let shard = self.shard(address);
+        if let Ok(at) = shard.binary_search_by(|(known, of)| (known, of).cmp(&(&address, host))) {
+            shard.remove(at);
+        }
+    }
+
+    fn shard(&mut self, address: IpAddr) -> &mut Shard {
+        Arc::make_mut(&mut Arc::make_mut(&mut self.0)[shard_of(address)])
+    }
+}
+
+/// Where an address is in all catalogs of all pilots: equal catalogs are to be equal.
+fn shard_of(address: IpAddr) -> usize {
+    let hash = match address {
+        IpAddr::V4(ip) => xxh3_64(&ip.octets()),
+        IpAddr::V6(ip) => xxh3_64(&ip.octets()),
+    };
+    (hash % SHARDS as u64) as usize
+}
+
+fn of(service: &CatalogService) -> BTreeSet<IpAddr> {
+    let ip = |address: &Address| match address {
+        Address::Ip(ip) if !ip.to_canonical().is_loopback() => Some(*ip),
+        _ => None,
+    };
+    service.endpoints().filter_map(|(_, endpoint)| ip(&endpoint.address)).collect()
+}

@@ -1,0 +1,22 @@
+//! What is looked up in a catalog otherwise than by host. It is kept from one catalog to the next, and costs what
+//! changed.
+
+use super::addresses::Addresses;
+use super::localities::Localities;
+use super::merge::CatalogService;
+
+/// Where there are endpoints: in which places, and at which addresses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Index {
+    pub(super) localities: Localities,
+    pub(super) addresses: Addresses,
+}
+
+impl Index {
+    /// A service came, changed or went.
+    pub(super) fn replace(&mut self, old: Option<&CatalogService>, new: Option<&CatalogService>) {
+        new.into_iter().for_each(|new| self.localities.add(new));
+        old.into_iter().for_each(|old| self.localities.remove(old));
+        self.addresses.replace(old, new);
+    }
+}
