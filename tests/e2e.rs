@@ -41,4 +41,5 @@ mod e2e {
     mod several;
     mod state;
     mod verbs;
+    mod workload;
 }
