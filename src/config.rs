@@ -164,7 +164,8 @@ pub struct Mesh {
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub connect_timeout: Duration,
-    /// Whether where a proxy runs (node.locality) decides which endpoints it uses first.
+    /// Whether where a proxy runs (node.locality, or else the place of the workload at its address) decides which
+    /// endpoints it uses first.
     pub locality: LocalityPreference,
 }
 
