@@ -7,10 +7,12 @@
 //! ```
 
 mod conflict;
+mod counts;
 mod guard;
 mod intake;
 mod localities;
 mod merge;
+mod namespaces;
 pub mod state;
 
 pub use conflict::{Conflict, Field, Opinion};

@@ -34,7 +34,7 @@ struct Fixture {
 type Sets = watch::Receiver<Option<Arc<ResourceSet>>>;
 
 fn router() -> Scope {
-    Scope { role: Role::Router, config_source: ConfigSource::Ads, locality: Locality::default() }
+    Scope::new(Role::Router, ConfigSource::Ads)
 }
 
 fn start(names: &[&str]) -> Fixture {

@@ -8,10 +8,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use pilot_registry::{Endpoint, Hostname, Locality, Service, ServicePort, Snapshot};
+use pilot_registry::{Endpoint, Hostname, Locality, Namespace, Service, ServicePort, Snapshot};
 
 use super::conflict::{self, Conflict};
 use super::localities::Localities;
+use super::namespaces::Namespaces;
 
 /// One registry's services, as input to the catalog.
 #[derive(Clone, Debug)]
@@ -27,8 +28,9 @@ pub struct Source {
 /// All services of the mesh, ordered by host.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
-    services: Vec<Arc<CatalogService>>,
+    services: Arc<Vec<Arc<CatalogService>>>,
     localities: Localities,
+    namespaces: Namespaces,
 }
 
 /// One service, out of one or more registries.
@@ -37,6 +39,7 @@ pub struct CatalogService {
     parts: Vec<Part>,
     ports: Vec<ServicePort>,
     aliases: Vec<Hostname>,
+    local_names: Vec<(Namespace, Hostname)>,
     virtual_addresses: Vec<IpAddr>,
     conflicts: Vec<Conflict>,
 }
@@ -64,8 +67,9 @@ impl CatalogService {
         ports.sort();
         let aliases = union(parts.iter().flat_map(|part| &part.service.aliases));
         let virtual_addresses = union(parts.iter().flat_map(|part| &part.service.virtual_addresses));
+        let local_names = local_names(&parts, &aliases);
         let conflicts = conflict::between(&parts);
-        Self { parts, ports, aliases, virtual_addresses, conflicts }
+        Self { parts, ports, aliases, local_names, virtual_addresses, conflicts }
     }
 
     /// What the preferred registry says; it decides where registries disagree.
@@ -86,6 +90,12 @@ impl CatalogService {
     /// Other names of the service, in order.
     pub fn aliases(&self) -> &[Hostname] {
         &self.aliases
+    }
+
+    /// Names by which only clients of a namespace reach the service, in order. Each is of the namespace of the
+    /// registry that says it.
+    pub fn local_names(&self) -> &[(Namespace, Hostname)] {
+        &self.local_names
     }
 
     /// All ports, ordered by number.
@@ -156,6 +166,19 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Names that all clients use are left out.
+fn local_names(parts: &[Part], aliases: &[Hostname]) -> Vec<(Namespace, Hostname)> {
+    let mut names = Vec::new();
+    for Part { service, .. } in parts {
+        let local = service.local_names.iter();
+        let local = local.filter(|name| **name != service.host && !aliases.contains(name));
+        names.extend(local.map(|name| (service.namespace.clone(), name.clone())));
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
 fn union<'a, T: Ord + Clone + 'a>(values: impl Iterator<Item = &'a T>) -> Vec<T> {
     let values: std::collections::BTreeSet<&T> = values.collect();
     values.into_iter().cloned().collect()
@@ -170,10 +193,11 @@ impl Catalog {
         sources.sort_by_key(rank);
         let mut old = previous.services.iter().peekable();
         let mut services = Vec::with_capacity(previous.services.len());
-        let mut localities = previous.localities.clone();
+        let (mut localities, mut namespaces) = (previous.localities.clone(), previous.namespaces.clone());
         while let Some(host) = sources.iter().filter_map(Cursor::host).min() {
             while let Some(gone) = old.next_if(|old| old.host() < host) {
                 localities.remove(gone);
+                namespaces.replace(Some(gone), None);
             }
             let known = old.next_if(|old| old.host() == host);
             services.push(match known.filter(|known| known.is_made_of(&sources, host)) {
@@ -183,17 +207,26 @@ impl Catalog {
                     let service = Arc::new(CatalogService::new(parts.collect()));
                     localities.add(&service);
                     known.into_iter().for_each(|known| localities.remove(known));
+                    namespaces.replace(known.map(AsRef::as_ref), Some(&service));
                     service
                 }
             });
             sources.iter_mut().for_each(|source| source.pass(host));
         }
-        old.for_each(|gone| localities.remove(gone));
-        Self { services, localities }
+        old.for_each(|gone| {
+            localities.remove(gone);
+            namespaces.replace(Some(gone), None);
+        });
+        Self { services: Arc::new(services), localities, namespaces }
     }
 
     /// The services, ordered by host.
     pub fn services(&self) -> &[Arc<CatalogService>] {
+        &self.services
+    }
+
+    /// The same list, to be kept: lists that are one allocation are equal.
+    pub(crate) fn shared_services(&self) -> &Arc<Vec<Arc<CatalogService>>> {
         &self.services
     }
 
@@ -206,6 +239,11 @@ impl Catalog {
     /// The part of a proxy's locality that tells endpoints from each other: some are there, too.
     pub fn known_part(&self, locality: &Locality) -> Locality {
         self.localities.known_part(locality)
+    }
+
+    /// Whether clients of that namespace have names of their own for some service.
+    pub fn has_local_names(&self, namespace: &Namespace) -> bool {
+        self.namespaces.contains(namespace)
     }
 
     /// Everything that registries disagree about, with the host that it is about.
@@ -226,6 +264,6 @@ impl Catalog {
     /// Whether both hold the same allocations, which after [`Catalog::merge`] means: nothing changed.
     pub fn same(&self, other: &Self) -> bool {
         let same = |(a, b): (&Arc<CatalogService>, &Arc<CatalogService>)| Arc::ptr_eq(a, b);
-        self.services.len() == other.services.len() && self.services.iter().zip(&other.services).all(same)
+        self.services.len() == other.services.len() && self.services.iter().zip(&*other.services).all(same)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use pilot_registry::Locality;
+use pilot_registry::{Locality, Namespace};
 use serde::{Deserialize, Serialize};
 
 use crate::proxy::Proxy;
@@ -148,6 +148,9 @@ pub struct ProxyStatus {
     /// `node.locality`: where it runs.
     #[serde(default)]
     pub locality: Locality,
+    /// Its place among services, which decides what short names mean to it.
+    #[serde(default)]
+    pub namespace: Option<Namespace>,
     /// Its streams, oldest first.
     pub streams: Vec<StreamStatus>,
 }
@@ -216,6 +219,7 @@ impl ProxyStatus {
             role: proxy.role.as_str().into(),
             user_agent: proxy.user_agent.as_ref().into(),
             locality: proxy.locality.clone(),
+            namespace: proxy.namespace.clone(),
             streams: Vec::new(),
         }
     }

@@ -61,5 +61,5 @@ pub(crate) fn empty() -> Mesh {
 
 /// A router that uses ADS.
 pub(crate) fn router() -> Scope {
-    Scope { role: Role::Router, config_source: ConfigSource::Ads, locality: Locality::default() }
+    Scope::new(Role::Router, ConfigSource::Ads)
 }

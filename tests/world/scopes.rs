@@ -24,18 +24,13 @@ async fn proxies_of_one_scope_share_one_set() {
     let (mut one, mut other) = (world.subscribe(&router()).unwrap(), world.subscribe(&router()).unwrap());
     let (one, other) = (until(&mut one, |_| true).await, until(&mut other, |_| true).await);
     assert!(Arc::ptr_eq(&one, &other));
-    let sidecar =
-        Scope { role: Role::Sidecar, config_source: ConfigSource::Ads, locality: Locality::default() };
+    let sidecar = Scope::new(Role::Sidecar, ConfigSource::Ads);
     let other = until(&mut world.subscribe(&sidecar).unwrap(), |_| true).await;
     assert!(!Arc::ptr_eq(&one, &other));
 }
 
 fn named(role: Role, cluster: &str) -> Scope {
-    Scope {
-        role,
-        config_source: ConfigSource::PerType { cluster: cluster.into(), delta: true },
-        locality: Locality::default(),
-    }
+    Scope::new(role, ConfigSource::PerType { cluster: cluster.into(), delta: true })
 }
 
 /// P19: names that clients think up are limited, and cost neither the ADS proxies nor the usual name anything.
@@ -51,8 +46,7 @@ async fn a_flood_of_names_is_refused_and_ads_is_served() {
     assert_eq!(refused[0].as_ref().unwrap_err(), &TooManyScopes(MAX_SCOPES));
     assert!(TooManyScopes(MAX_SCOPES).to_string().contains("[xds] max_scopes"));
 
-    let sidecar =
-        Scope { role: Role::Sidecar, config_source: ConfigSource::Ads, locality: Locality::default() };
+    let sidecar = Scope::new(Role::Sidecar, ConfigSource::Ads);
     let mut late = world.subscribe(&sidecar).unwrap();
     let mut usual = world.subscribe(&named(Role::Ingress, "pilot")).unwrap();
     for sets in [&mut early, &mut late, &mut usual].into_iter().chain(followed.iter_mut().flatten()) {
