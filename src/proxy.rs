@@ -315,6 +315,46 @@ mod tests {
         assert_eq!(Proxy::from_node(Some(&node(""))), Err(NodeError::NoId));
     }
 
+    fn saying(id: &str, kind: Kind) -> Node {
+        let value = Value { kind: Some(kind) };
+        Node { metadata: Some(Struct { fields: [("NAMESPACE".into(), value)].into() }), ..node(id) }
+    }
+
+    #[test]
+    fn a_namespace_is_said_or_begins_the_domain_of_an_id() {
+        let namespace = |node: Node| {
+            let namespace = Proxy::from_node(Some(&node)).unwrap().namespace;
+            namespace.map_or_else(String::new, String::from)
+        };
+        for (id, expected) in [
+            ("sidecar~10.0.0.1~cart~shop.svc.cluster.local", "shop"),
+            ("router~127.0.0.1~laptop~shop.mesh", "shop"),
+            ("router~127.0.0.1~laptop~mesh", ""),
+            ("router~127.0.0.1~laptop~.svc", ""),
+            ("router~127.0.0.1~laptop~a b.svc", ""),
+            ("mixer~127.0.0.1~laptop~shop.mesh", ""),
+            ("laptop.shop.mesh", ""),
+        ] {
+            assert_eq!(namespace(node(id)), expected, "{id}");
+        }
+        let id = "sidecar~10.0.0.1~cart~shop.svc.cluster.local";
+        assert_eq!(namespace(saying(id, Kind::StringValue("bank".into()))), "bank");
+        assert_eq!(namespace(saying("laptop", Kind::StringValue("bank".into()))), "bank");
+        assert_eq!(namespace(saying(id, Kind::StringValue(String::new()))), "shop");
+    }
+
+    #[test]
+    fn a_namespace_that_is_none_is_refused() {
+        let refusal = |kind| Proxy::from_node(Some(&saying("laptop", kind))).unwrap_err().to_string();
+        for (kind, found) in
+            [(Kind::StringValue("a b".into()), "is \"a b\": "), (Kind::NumberValue(1.0), "is no text: ")]
+        {
+            let refusal = refusal(kind);
+            assert!(refusal.starts_with(&format!("node.metadata.NAMESPACE {found}")), "{refusal}");
+        }
+        assert!(refusal(Kind::StringValue("a".repeat(254))).ends_with("has 254 bytes: expected at most 253"));
+    }
+
     #[test]
     fn parts_of_a_node_are_short() {
         let long = |node: Node| match Proxy::from_node(Some(&node)) {

@@ -13,7 +13,7 @@ use pilot::proxy::{ConfigSource, Role, Scope};
 use pilot::resources::{ResourceSet, ResourceType};
 use pilot::supervisor::{Registered, supervise};
 use pilot::world::{Debounce, World};
-use pilot_registry::{Locality, RegistryError, RegistryHealth, Service, Snapshot, channel};
+use pilot_registry::{RegistryError, RegistryHealth, Service, Snapshot, channel};
 use pilot_registry_testkit::{Script, Scripted, service, snapshot};
 use tokio::sync::watch;
 use tokio::task::JoinSet;

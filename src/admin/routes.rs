@@ -26,7 +26,7 @@ const PATHS: [(&str, &str); 7] = [
     ("/debug/proxies", "connected proxies: sent, accepted, refused by type"),
     (
         "/debug/resources",
-        "?proxy=<id> or ?node=<id> (&region, &zone, &sub_zone: where it runs), &type=cds|eds|lds|rds, \
+        "?proxy=<id> or ?node=<id> (&region, &zone, &sub_zone: where it runs, &namespace), &type=cds|eds|lds|rds, \
          &name=<name>: what a proxy gets",
     ),
 ];
