@@ -167,8 +167,9 @@ async fn proxies_of_different_namespaces_share_all_but_names() {
     scripts[0].publish(services("10.0.0.2")).await;
     until(&mut world.subscribe(&router()).unwrap(), |_| true).await;
     let scopes = ["bank", "shop"].map(|namespace| {
-        let locality = proxy_at("eu", "a", "").locality;
-        world.scope(&Proxy { locality, ..proxy_in(namespace) }, Transport::Ads)
+        let mut proxy = proxy_in(namespace);
+        proxy.locality = proxy_at("eu", "a", "").locality;
+        world.scope(&proxy, Transport::Ads)
     });
     assert_eq!(scopes[0].to_string(), "router in bank near eu/a");
     let mut sets = scopes.map(|scope| world.subscribe(&scope).unwrap());
