@@ -8,11 +8,13 @@
 
 mod addresses;
 mod conflict;
+mod counts;
 mod guard;
 mod index;
 mod intake;
 mod localities;
 mod merge;
+mod namespaces;
 pub mod state;
 mod workload;
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use pilot_registry::Locality;
+use pilot_registry::{Locality, Namespace};
 
 use crate::catalog::{Catalog, Workload};
 
@@ -28,6 +28,15 @@ impl Mesh {
             return said.clone();
         }
         self.workload(address).map(|workload| workload.locality()).unwrap_or_default()
+    }
+
+    /// The namespace of a proxy: what it says itself, or else that of the workload at its address.
+    pub fn namespace<'a>(
+        &'a self,
+        said: Option<&'a Namespace>,
+        address: Option<IpAddr>,
+    ) -> Option<&'a Namespace> {
+        said.or_else(|| self.workload(address)?.namespace())
     }
 }
 

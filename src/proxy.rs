@@ -2,6 +2,9 @@
 //!
 //! A node id has Istio's form `role~ip~name~domain`. An id in another form is a router that is named by
 //! the whole id, so that a stock Envoy sample works.
+//!
+//! Its namespace is `node.metadata.NAMESPACE`, as Istio's proxies say it, or else the first label of the domain
+//! in its id: `shop` of `sidecar~10.0.0.1~cart~shop.svc.cluster.local`. A domain of one label names none.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,7 +12,7 @@ use std::sync::Arc;
 
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::google::protobuf::value::Kind;
-use pilot_registry::Locality;
+use pilot_registry::{Locality, Namespace};
 
 /// What a proxy is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +70,8 @@ pub struct Proxy {
     pub user_agent: Arc<str>,
     /// `node.locality`: where it runs. Empty parts are unknown.
     pub locality: Locality,
+    /// Its place among services: what the short names are that it uses.
+    pub namespace: Option<Namespace>,
     /// The cluster of its bootstrap that leads to pilot, for clients that do not use ADS:
     /// `node.metadata.XDS_CLUSTER`, or `pilot`.
     xds_cluster: Arc<str>,
@@ -81,6 +86,7 @@ const MAX_NODE_CLUSTER: usize = 1024;
 const MAX_XDS_CLUSTER: usize = 256;
 const MAX_USER_AGENT: usize = 1024;
 const MAX_LOCALITY_PART: usize = 256;
+const MAX_NAMESPACE: usize = 253;
 
 /// A node that cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,13 +107,19 @@ pub enum NodeError {
         /// How long it may be.
         max: usize,
     },
+    /// It says a namespace that is none.
+    #[error("node.metadata.NAMESPACE is {found}: expected a text of letters, digits, '-', '_' and '.'")]
+    Namespace {
+        /// What it says.
+        found: String,
+    },
 }
 
 impl Proxy {
     /// Reads the node of a stream's first request.
     ///
     /// # Errors
-    /// There is no node, it has no id, or a part of it is too long.
+    /// There is no node, it has no id, its namespace is none, or a part of it is too long.
     pub fn from_node(node: Option<&Node>) -> Result<Self, NodeError> {
         let node = node.ok_or(NodeError::Missing)?;
         if node.id.is_empty() {
@@ -119,23 +131,28 @@ impl Proxy {
         fits("node.metadata.XDS_CLUSTER", xds_cluster, MAX_XDS_CLUSTER)?;
         let locality = locality(node)?;
         let parts: Vec<&str> = node.id.split('~').collect();
-        let (role, address) = match parts.as_slice() {
-            [role, ip, _name, _domain] => (Role::from_word(role), address(ip)),
-            _ => (None, None),
+        let istios = match parts.as_slice() {
+            [role, ip, _name, domain] => Role::from_word(role).map(|role| (role, *ip, *domain)),
+            _ => None,
+        };
+        let namespace = match said_namespace(node)? {
+            Some(said) => Some(said),
+            None => istios.and_then(|(.., domain)| namespace_of(domain)),
         };
         Ok(Self {
             id: node.id.as_str().into(),
             cluster: node.cluster.as_str().into(),
-            role: role.unwrap_or(Role::Router),
-            address: address.filter(|_| role.is_some()),
+            role: istios.map_or(Role::Router, |(role, ..)| role),
+            address: istios.and_then(|(_, ip, _)| address(ip)),
             user_agent: user_agent(node).into(),
             locality,
+            namespace,
             xds_cluster: xds_cluster.into(),
         })
     }
 
-    /// The key of everything that this proxy's configuration depends on when it asks like that, and where it
-    /// runs does not matter.
+    /// The key of everything that this proxy's configuration depends on when it asks like that, and neither where
+    /// it runs matters nor what its namespace is.
     pub fn scope(&self, transport: Transport) -> Scope {
         let config_source = match transport {
             Transport::Ads => ConfigSource::Ads,
@@ -143,7 +160,7 @@ impl Proxy {
                 ConfigSource::PerType { cluster: Arc::clone(&self.xds_cluster), delta }
             }
         };
-        Scope { role: self.role, config_source, locality: Locality::default() }
+        Scope::new(self.role, config_source)
     }
 }
 
@@ -168,13 +185,21 @@ pub struct Scope {
     pub config_source: ConfigSource,
     /// What its endpoints are near to or far from; empty where that makes no difference.
     pub locality: Locality,
+    /// Whose short names it uses; `None` where those are no others than everybody's.
+    pub namespace: Option<Namespace>,
 }
 
 impl Scope {
-    /// The scope of proxies like this one to which nothing is near.
+    /// The scope of proxies to which nothing is near, and which use no names of a namespace.
+    pub fn new(role: Role, config_source: ConfigSource) -> Self {
+        Self { role, config_source, locality: Locality::default(), namespace: None }
+    }
+
+    /// The scope whose resources those of all scopes like this one begin with, wherever their proxies run and
+    /// whatever their namespace is.
     #[must_use]
-    pub fn anywhere(&self) -> Self {
-        Self { locality: Locality::default(), ..self.clone() }
+    pub fn common(&self) -> Self {
+        Self::new(self.role, self.config_source.clone())
     }
 
     /// Whether there are as many scopes like this one as clients think up names: it is neither of ADS, nor
@@ -196,6 +221,9 @@ impl fmt::Display for Scope {
                 write!(f, "/{}/{cluster}", if *delta { "delta" } else { "sotw" })
             }
         }?;
+        if let Some(namespace) = &self.namespace {
+            write!(f, " in {namespace}")?;
+        }
         if self.locality == Locality::default() {
             return Ok(());
         }
@@ -218,6 +246,27 @@ fn locality(node: &Node) -> Result<Locality, NodeError> {
     fits("node.locality.sub_zone", &locality.sub_zone, MAX_LOCALITY_PART)?;
     let [region, zone, sub_zone] = [&locality.region, &locality.zone, &locality.sub_zone].map(String::clone);
     Ok(Locality { region, zone, sub_zone })
+}
+
+/// What the node says itself: a mistake in it is not guessed around.
+fn said_namespace(node: &Node) -> Result<Option<Namespace>, NodeError> {
+    let value = node.metadata.as_ref().and_then(|metadata| metadata.fields.get("NAMESPACE"));
+    match value.and_then(|value| value.kind.as_ref()) {
+        None | Some(Kind::NullValue(_)) => Ok(None),
+        Some(Kind::StringValue(text)) if text.is_empty() => Ok(None),
+        Some(Kind::StringValue(text)) => {
+            fits("node.metadata.NAMESPACE", text, MAX_NAMESPACE)?;
+            let refused = |_| NodeError::Namespace { found: format!("{text:?}") };
+            Namespace::try_from(text.clone()).map(Some).map_err(refused)
+        }
+        Some(_) => Err(NodeError::Namespace { found: "no text".to_owned() }),
+    }
+}
+
+/// The namespace that a domain of a node id begins with, if it is more than the name of a mesh.
+fn namespace_of(domain: &str) -> Option<Namespace> {
+    let (first, _) = domain.split_once('.')?;
+    Namespace::try_from(first.to_owned()).ok()
 }
 
 fn fits(part: &'static str, text: &str, max: usize) -> Result<(), NodeError> {
@@ -292,6 +341,46 @@ mod tests {
     fn nodes_without_a_usable_id_are_refused() {
         assert_eq!(Proxy::from_node(None), Err(NodeError::Missing));
         assert_eq!(Proxy::from_node(Some(&node(""))), Err(NodeError::NoId));
+    }
+
+    fn saying(id: &str, kind: Kind) -> Node {
+        let value = Value { kind: Some(kind) };
+        Node { metadata: Some(Struct { fields: [("NAMESPACE".into(), value)].into() }), ..node(id) }
+    }
+
+    #[test]
+    fn a_namespace_is_said_or_begins_the_domain_of_an_id() {
+        let namespace = |node: Node| {
+            let namespace = Proxy::from_node(Some(&node)).unwrap().namespace;
+            namespace.map_or_else(String::new, String::from)
+        };
+        for (id, expected) in [
+            ("sidecar~10.0.0.1~cart~shop.svc.cluster.local", "shop"),
+            ("router~127.0.0.1~laptop~shop.mesh", "shop"),
+            ("router~127.0.0.1~laptop~mesh", ""),
+            ("router~127.0.0.1~laptop~.svc", ""),
+            ("router~127.0.0.1~laptop~a b.svc", ""),
+            ("mixer~127.0.0.1~laptop~shop.mesh", ""),
+            ("laptop.shop.mesh", ""),
+        ] {
+            assert_eq!(namespace(node(id)), expected, "{id}");
+        }
+        let id = "sidecar~10.0.0.1~cart~shop.svc.cluster.local";
+        assert_eq!(namespace(saying(id, Kind::StringValue("bank".into()))), "bank");
+        assert_eq!(namespace(saying("laptop", Kind::StringValue("bank".into()))), "bank");
+        assert_eq!(namespace(saying(id, Kind::StringValue(String::new()))), "shop");
+    }
+
+    #[test]
+    fn a_namespace_that_is_none_is_refused() {
+        let refusal = |kind| Proxy::from_node(Some(&saying("laptop", kind))).unwrap_err().to_string();
+        for (kind, found) in
+            [(Kind::StringValue("a b".into()), "is \"a b\": "), (Kind::NumberValue(1.0), "is no text: ")]
+        {
+            let refusal = refusal(kind);
+            assert!(refusal.starts_with(&format!("node.metadata.NAMESPACE {found}")), "{refusal}");
+        }
+        assert!(refusal(Kind::StringValue("a".repeat(254))).ends_with("has 254 bytes: expected at most 253"));
     }
 
     #[test]

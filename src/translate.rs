@@ -8,6 +8,8 @@
 //!        └──────────────► Common: a fragment per service, patched into ◄──────┘
 //!                         one set per type; routes are put together from encoded virtual hosts
 //!                            │
+//!                         Local: routes and gRPC listeners with further names, by namespace
+//!                            │
 //!                         Nearby: other priorities of endpoints, by locality; all else is shared
 //! ```
 //!
@@ -26,10 +28,13 @@ mod clusters;
 mod common;
 mod conflict;
 mod endpoints;
+mod entrances;
 mod fragment;
 mod listeners;
+mod local;
 mod names;
 mod nearby;
+mod overlay;
 mod proximity;
 mod routes;
 mod sockets;

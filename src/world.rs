@@ -111,18 +111,17 @@ impl World {
         self.0.registries.iter().filter(waits).map(waiting).collect()
     }
 
-    /// The scope of a proxy as the mesh is now. Where it runs, as it says itself or registries say of its workload,
-    /// counts as far as some endpoint runs there, too: there are no more scopes than places that registries know,
-    /// whatever clients say.
+    /// The scope of a proxy as the mesh is now. Where it runs counts as far as some endpoint runs there, too, and
+    /// its namespace if services have names of their own there: there are no more scopes than what registries
+    /// know makes, whatever clients say. What a proxy does not say of itself is said by its workload.
     pub fn scope(&self, proxy: &Proxy, transport: Transport) -> Scope {
         let scope = proxy.scope(transport);
-        match &*self.0.mesh.borrow() {
-            Some(mesh) if mesh.options.prefer_near => {
-                let locality = mesh.locality(&proxy.locality, proxy.address);
-                Scope { locality: mesh.catalog.known_part(&locality), ..scope }
-            }
-            _ => scope,
-        }
+        let Some(mesh) = &*self.0.mesh.borrow() else { return scope };
+        let place = || mesh.locality(&proxy.locality, proxy.address);
+        let near = mesh.options.prefer_near.then(|| mesh.catalog.known_part(&place()));
+        let namespace = mesh.namespace(proxy.namespace.as_ref(), proxy.address);
+        let namespace = namespace.filter(|namespace| mesh.catalog.has_local_names(namespace)).cloned();
+        Scope { locality: near.unwrap_or_default(), namespace, ..scope }
     }
 
     /// Follows the resources of a scope; `None` = not known yet.
@@ -144,7 +143,7 @@ impl World {
         }
         let resources = watch::Sender::new(None);
         let receiver = resources.subscribe();
-        let alike = scopes.iter().find(|(known, _)| known.anywhere() == scope.anywhere());
+        let alike = scopes.iter().find(|(known, _)| known.common() == scope.common());
         let memo = alike.map_or_else(|| Memo::new(scope), |(_, state)| state.memo.clone());
         let translator = Arc::new(Mutex::new(Translator::sharing(scope.clone(), memo.clone())));
         let conflicts = Arc::default();
@@ -349,11 +348,12 @@ fn tell_conflicts(catalog: &Catalog, before: Option<&Catalog>) {
     }
 }
 
-/// Whether clients have chosen as many other names as are allowed. One name at several localities counts once.
+/// Whether clients have chosen as many other names as are allowed. One name at several localities,
+/// or in several namespaces, counts once.
 fn is_one_too_many(scopes: &BTreeMap<Scope, ScopeState>, scope: &Scope, max: usize) -> bool {
-    let chosen = scopes.keys().filter(|it| it.has_chosen_name()).map(Scope::anywhere);
+    let chosen = scopes.keys().filter(|it| it.has_chosen_name()).map(Scope::common);
     let chosen: BTreeSet<Scope> = chosen.collect();
-    chosen.len() >= max && !chosen.contains(&scope.anywhere())
+    chosen.len() >= max && !chosen.contains(&scope.common())
 }
 
 /// Scopes without a proxy are not kept up to date.

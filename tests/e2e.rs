@@ -32,6 +32,7 @@ mod e2e {
     mod lifecycle;
     mod locality;
     mod mesh;
+    mod namespaces;
     mod outages;
     mod platform;
     mod registries;

@@ -15,7 +15,7 @@ use pilot::proxy::{ConfigSource, Role, Scope};
 use pilot::resources::{ResourceSet, ResourceType};
 use pilot::supervisor::{Registered, supervise};
 use pilot::world::{Debounce, World};
-use pilot_registry::{Locality, RegistryError, RegistryHealth, Service, Snapshot, channel};
+use pilot_registry::{RegistryError, RegistryHealth, Service, Snapshot, channel};
 use pilot_registry_testkit::{Script, Scripted, service, snapshot};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -36,7 +36,7 @@ struct Fixture {
 type Sets = watch::Receiver<Option<Arc<ResourceSet>>>;
 
 fn router() -> Scope {
-    Scope { role: Role::Router, config_source: ConfigSource::Ads, locality: Locality::default() }
+    Scope::new(Role::Router, ConfigSource::Ads)
 }
 
 fn start(names: &[&str]) -> Fixture {

@@ -130,7 +130,7 @@ impl World {
 }
 
 fn scope() -> Scope {
-    Scope { role: Role::Router, config_source: ConfigSource::Ads, locality: Locality::default() }
+    Scope::new(Role::Router, ConfigSource::Ads)
 }
 
 fn mesh(services: &[Arc<Service>]) -> Mesh {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pilot_registry::{Hostname, Labels, Locality, Port};
+use pilot_registry::{Hostname, Labels, Locality, Namespace, Port};
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
@@ -22,6 +22,9 @@ pub struct ProxyReport {
     /// Where it runs: where it says itself, or else where its workload does.
     #[serde(default)]
     pub effective_locality: Locality,
+    /// Its place among services: what it says itself, or else that of its workload.
+    #[serde(default)]
+    pub effective_namespace: Option<Namespace>,
 }
 
 /// What registries say of a workload. Where several run at its address, this is what is true of all.
@@ -58,8 +61,13 @@ impl ProxyReport {
     }
 
     fn of(status: ProxyStatus, mesh: &Mesh) -> Self {
-        let workload = mesh.workload(status.address).as_ref().map(WorkloadReport::of);
-        Self { effective_locality: mesh.locality(&status.locality, status.address), workload, status }
+        let (said, address) = (status.namespace.as_ref(), status.address);
+        Self {
+            workload: mesh.workload(address).as_ref().map(WorkloadReport::of),
+            effective_locality: mesh.locality(&status.locality, address),
+            effective_namespace: mesh.namespace(said, address).cloned(),
+            status,
+        }
     }
 }
 

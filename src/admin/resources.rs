@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pilot_envoy_api::envoy::config::core::v3::{Locality, Node};
+use pilot_envoy_api::google::protobuf::{Struct, Value as WireValue, value::Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -22,6 +23,9 @@ const TRANSLATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The parameters that say where a proxy runs.
 const PLACE: [&str; 3] = ["region", "zone", "sub_zone"];
+
+/// The parameter that says whose short names it uses.
+const NAMESPACE: &str = "namespace";
 
 /// The resources of one proxy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,10 +68,11 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    pub(super) const PARAMETERS: [&str; 7] = ["proxy", "node", "region", "zone", "sub_zone", "type", "name"];
+    pub(super) const PARAMETERS: [&str; 8] =
+        ["proxy", "node", "region", "zone", "sub_zone", NAMESPACE, "type", "name"];
 
-    /// Reads `proxy=<id of a connected one>`, or `node=<any id>` with `region`, `zone` and `sub_zone` where it runs;
-    /// `type` and `name`.
+    /// Reads `proxy=<id of a connected one>`, or `node=<any id>` with `region`, `zone` and `sub_zone` where it runs,
+    /// and `namespace`; `type` and `name`.
     pub(super) fn read(query: &Query<'_>, admin: &Admin) -> Result<Self, Failure> {
         let (id, connected, subscriber) = match (query.get("proxy"), query.get("node")) {
             (Some(id), None) => (id, true, connected(admin, id, query)?),
@@ -128,8 +133,8 @@ impl Selection {
 }
 
 fn connected(admin: &Admin, id: &str, query: &Query<'_>) -> Result<Subscriber, Failure> {
-    if let Some(part) = PLACE.into_iter().find(|part| query.get(part).is_some()) {
-        let error = format!("{part} goes with node: a connected proxy has said where it runs");
+    if let Some(part) = PLACE.into_iter().chain([NAMESPACE]).find(|part| query.get(part).is_some()) {
+        let error = format!("{part} goes with node: a connected proxy has said where it is");
         return Err(Failure::bad_request(error));
     }
     admin.proxies.subscriber(id).ok_or_else(|| {
@@ -140,11 +145,16 @@ fn connected(admin: &Admin, id: &str, query: &Query<'_>) -> Result<Subscriber, F
     })
 }
 
-/// An Envoy of that id and place, as it would ask: one stream, all clusters and listeners.
+/// An Envoy of that id, place and namespace, as it would ask: one stream, all clusters and listeners.
 fn described(admin: &Admin, id: &str, query: &Query<'_>) -> Result<Subscriber, Failure> {
     let [region, zone, sub_zone] = PLACE.map(|part| query.get(part).unwrap_or_default().to_owned());
     let locality = Some(Locality { region, zone, sub_zone });
-    let node = Node { id: id.to_owned(), locality, ..Node::default() };
+    let said = |namespace: &str| {
+        let value = WireValue { kind: Some(Kind::StringValue(namespace.to_owned())) };
+        Struct { fields: [("NAMESPACE".to_owned(), value)].into() }
+    };
+    let metadata = query.get(NAMESPACE).map(said);
+    let node = Node { id: id.to_owned(), locality, metadata, ..Node::default() };
     let proxy = Proxy::from_node(Some(&node)).map_err(|error| Failure::bad_request(error.to_string()))?;
     let wildcard = ResourceType::ALL.map(ResourceType::has_wildcard);
     Ok(Subscriber { scope: admin.world.scope(&proxy, Transport::Ads), wildcard })

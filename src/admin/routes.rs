@@ -27,7 +27,7 @@ const PATHS: [(&str, &str); 7] = [
     ("/debug/proxies", "connected proxies: who and where, their workloads; sent, accepted, refused by type"),
     (
         "/debug/resources",
-        "?proxy=<id> or ?node=<id> (&region, &zone, &sub_zone: where it runs), &type=cds|eds|lds|rds, \
+        "?proxy=<id> or ?node=<id> (&region, &zone, &sub_zone: where it runs, &namespace), &type=cds|eds|lds|rds, \
          &name=<name>: what a proxy gets",
     ),
 ];

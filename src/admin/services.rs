@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilot_registry::{Address, Endpoint, Health, Labels, Locality, Port, Resolution, ServicePort};
+use pilot_registry::{Address, Endpoint, Health, Labels, Locality, Namespace, Port, Resolution, ServicePort};
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
@@ -30,6 +30,9 @@ pub struct ServiceSummary {
     pub host: String,
     /// Other names of it.
     pub aliases: Vec<String>,
+    /// Names that only clients of a namespace use, by namespace.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub local_names: BTreeMap<Namespace, Vec<String>>,
     /// Its ports.
     pub ports: Vec<ServicePort>,
     /// The registries that know it, preferred first.
@@ -128,9 +131,14 @@ impl ServiceSummary {
         for (_, endpoint, _) in used {
             *health.entry(endpoint.health).or_default() += 1;
         }
+        let mut local_names: BTreeMap<Namespace, Vec<String>> = BTreeMap::new();
+        for (namespace, name) in service.local_names() {
+            local_names.entry(namespace.clone()).or_default().push(name.to_string());
+        }
         Self {
             host: service.host().to_string(),
             aliases: service.aliases().iter().map(ToString::to_string).collect(),
+            local_names,
             ports: service.ports().to_vec(),
             registries: service.parts().iter().map(|part| part.registry.to_string()).collect(),
             held: doubts.held(service),

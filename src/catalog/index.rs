@@ -4,12 +4,14 @@
 use super::addresses::Addresses;
 use super::localities::Localities;
 use super::merge::CatalogService;
+use super::namespaces::Namespaces;
 
-/// Where there are endpoints: in which places, and at which addresses.
+/// Where there are endpoints, in which places and at which addresses, and whose clients have names of their own.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Index {
     pub(super) localities: Localities,
     pub(super) addresses: Addresses,
+    pub(super) namespaces: Namespaces,
 }
 
 impl Index {
@@ -18,5 +20,6 @@ impl Index {
         new.into_iter().for_each(|new| self.localities.add(new));
         old.into_iter().for_each(|old| self.localities.remove(old));
         self.addresses.replace(old, new);
+        self.namespaces.replace(old, new);
     }
 }

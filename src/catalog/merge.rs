@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use pilot_registry::{Endpoint, Hostname, Locality, Service, ServicePort, Snapshot};
+use pilot_registry::{Endpoint, Hostname, Locality, Namespace, Service, ServicePort, Snapshot};
 
 use super::conflict::{self, Conflict};
 use super::index::Index;
@@ -28,7 +28,7 @@ pub struct Source {
 /// All services of the mesh, ordered by host.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
-    services: Vec<Arc<CatalogService>>,
+    services: Arc<Vec<Arc<CatalogService>>>,
     index: Index,
 }
 
@@ -38,6 +38,7 @@ pub struct CatalogService {
     parts: Vec<Part>,
     ports: Vec<ServicePort>,
     aliases: Vec<Hostname>,
+    local_names: Vec<(Namespace, Hostname)>,
     virtual_addresses: Vec<IpAddr>,
     conflicts: Vec<Conflict>,
 }
@@ -65,8 +66,9 @@ impl CatalogService {
         ports.sort();
         let aliases = union(parts.iter().flat_map(|part| &part.service.aliases));
         let virtual_addresses = union(parts.iter().flat_map(|part| &part.service.virtual_addresses));
+        let local_names = local_names(&parts, &aliases);
         let conflicts = conflict::between(&parts);
-        Self { parts, ports, aliases, virtual_addresses, conflicts }
+        Self { parts, ports, aliases, local_names, virtual_addresses, conflicts }
     }
 
     /// What the preferred registry says; it decides where registries disagree.
@@ -87,6 +89,12 @@ impl CatalogService {
     /// Other names of the service, in order.
     pub fn aliases(&self) -> &[Hostname] {
         &self.aliases
+    }
+
+    /// Names by which only clients of a namespace reach the service, in order. Each is of the namespace of the
+    /// registry that says it.
+    pub fn local_names(&self) -> &[(Namespace, Hostname)] {
+        &self.local_names
     }
 
     /// All ports, ordered by number.
@@ -157,6 +165,19 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Names that all clients use are left out.
+fn local_names(parts: &[Part], aliases: &[Hostname]) -> Vec<(Namespace, Hostname)> {
+    let mut names = Vec::new();
+    for Part { service, .. } in parts {
+        let local = service.local_names.iter();
+        let local = local.filter(|name| **name != service.host && !aliases.contains(name));
+        names.extend(local.map(|name| (service.namespace.clone(), name.clone())));
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
 fn union<'a, T: Ord + Clone + 'a>(values: impl Iterator<Item = &'a T>) -> Vec<T> {
     let values: std::collections::BTreeSet<&T> = values.collect();
     values.into_iter().cloned().collect()
@@ -189,11 +210,16 @@ impl Catalog {
             sources.iter_mut().for_each(|source| source.pass(host));
         }
         old.for_each(|gone| index.replace(Some(gone), None));
-        Self { services, index }
+        Self { services: Arc::new(services), index }
     }
 
     /// The services, ordered by host.
     pub fn services(&self) -> &[Arc<CatalogService>] {
+        &self.services
+    }
+
+    /// The same list, to be kept: lists that are one allocation are equal.
+    pub(crate) fn shared_services(&self) -> &Arc<Vec<Arc<CatalogService>>> {
         &self.services
     }
 
@@ -215,6 +241,11 @@ impl Catalog {
         Workload::at(address, services.map(|service| &**service))
     }
 
+    /// Whether clients of that namespace have names of their own for some service.
+    pub fn has_local_names(&self, namespace: &Namespace) -> bool {
+        self.index.namespaces.contains(namespace)
+    }
+
     /// Everything that registries disagree about, with the host that it is about.
     pub fn conflicts(&self) -> impl Iterator<Item = (&Hostname, &Conflict)> {
         self.services.iter().flat_map(|service| service.conflicts.iter().map(|it| (service.host(), it)))
@@ -233,6 +264,6 @@ impl Catalog {
     /// Whether both hold the same allocations, which after [`Catalog::merge`] means: nothing changed.
     pub fn same(&self, other: &Self) -> bool {
         let same = |(a, b): (&Arc<CatalogService>, &Arc<CatalogService>)| Arc::ptr_eq(a, b);
-        self.services.len() == other.services.len() && self.services.iter().zip(&other.services).all(same)
+        self.services.len() == other.services.len() && self.services.iter().zip(&*other.services).all(same)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use pilot_registry::Locality;
 use serde::Serialize;
 
 use super::{EXIT_INVALID, Global, Output, Table};
@@ -82,7 +81,7 @@ fn state_dir(loaded: &Loaded) -> Option<Problem> {
 fn conflicts(sources: &[Source], options: MeshOptions) -> Vec<Problem> {
     let mesh = Mesh { catalog: Catalog::merge(sources, &Catalog::default()), options };
     let (role, config_source) = (Role::Router, ConfigSource::Ads);
-    let scope = Scope { role, config_source, locality: Locality::default() };
+    let scope = Scope::new(role, config_source);
     let disputed = mesh.catalog.conflicts().map(|(host, conflict)| format!("{host}: {conflict}"));
     let claims = translate(&mesh, &scope).conflicts.into_iter().map(|conflict| conflict.to_string());
     disputed.chain(claims).map(|message| Problem { message, ..Problem::default() }).collect()

@@ -29,6 +29,9 @@ pub struct Args {
     not_connected: bool,
     #[command(flatten)]
     place: Place,
+    /// Its namespace, whose short names it uses. Default: the one in its node id.
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
     /// Only resources of this type.
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<Kind>,
@@ -72,16 +75,20 @@ impl Args {
     /// # Errors
     /// pilot does not answer, does not know the proxy or the resource, or cannot show one.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self { proxy, not_connected, place, kind, name, target, format } = self;
+        let Self { proxy, not_connected, place, namespace, kind, name, target, format } = self;
         let mut question = Question::new("/debug/resources");
         question = question.with(if not_connected { "node" } else { "proxy" }, &proxy);
         let Locality { region, zone, sub_zone } = place.into();
-        for (part, value) in [("region", &region), ("zone", &zone), ("sub_zone", &sub_zone)] {
+        let namespace = namespace.unwrap_or_default();
+        let said = [("region", &region), ("zone", &zone), ("sub_zone", &sub_zone), ("namespace", &namespace)];
+        for (part, value) in said {
             if value.is_empty() {
                 continue;
             }
             if !not_connected {
-                bail!("where a connected proxy runs is known: leave the place out, or add --not-connected");
+                bail!(
+                    "where a connected proxy runs, and its namespace, are known: leave them out, or add --not-connected"
+                );
             }
             question = question.with(part, value);
         }

@@ -18,8 +18,8 @@ use crate::resources::ResourceType;
 ///
 /// WORKLOAD is the services that have an endpoint at the address in the proxy's node id (role~ip~name~domain), as
 /// registries say; - where none has, or the address is loopback, which every machine has. With -o json or yaml:
-/// its ports, labels, identity, namespace and place. Where [mesh] locality is "prefer", a proxy that does not say
-/// where it runs (node.locality) runs where its workload does: effective_locality.
+/// its ports, labels, identity, namespace and place. What a proxy does not say of itself, its workload does:
+/// effective_locality, which counts where [mesh] locality is "prefer", and effective_namespace.
 ///
 /// Example: pilot proxies -o json
 #[derive(Debug, clap::Args)]

@@ -85,6 +85,9 @@ fn service(report: &ServiceReport) -> String {
     let conflicts = summary.conflicts.iter().map(|conflict| conflict.message.clone());
     let conflicts = listed("what registries disagree about", conflicts);
     let head = format!("{} ({}), {}", summary.host, word(&report.resolution), ports(&summary.ports));
+    let local = summary.local_names.iter();
+    let local = local.map(|(namespace, names)| format!("\n{} in namespace {namespace}", names.join(", ")));
+    let head = local.fold(head, |head, line| head + &line);
     let doubts = listed("what registries do not say now", doubts(summary).into_iter());
     format!("{head}\n\n{table}{conflicts}{doubts}")
 }

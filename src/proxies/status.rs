@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use pilot_registry::Locality;
+use pilot_registry::{Locality, Namespace};
 use serde::{Deserialize, Serialize};
 
 use crate::proxy::Proxy;
@@ -152,6 +152,9 @@ pub struct ProxyStatus {
     /// `node.locality`: where it says that it runs.
     #[serde(default)]
     pub locality: Locality,
+    /// The namespace that it says it is in, which decides what short names mean to it.
+    #[serde(default)]
+    pub namespace: Option<Namespace>,
     /// Its streams, oldest first.
     pub streams: Vec<StreamStatus>,
 }
@@ -221,6 +224,7 @@ impl ProxyStatus {
             user_agent: proxy.user_agent.as_ref().into(),
             address: proxy.address,
             locality: proxy.locality.clone(),
+            namespace: proxy.namespace.clone(),
             streams: Vec::new(),
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use pilot_registry::{Hostname, Port, Protocol, Resolution};
+use pilot_registry::{Hostname, Namespace, Port, Protocol, Resolution};
 
 use super::conflict::{Claim, Claimant, Conflict, Reason};
 use super::sockets::Sockets;
@@ -27,6 +27,7 @@ enum Class {
     Configuration,
     Own,
     Alias,
+    Local,
 }
 
 /// The claimants of one thing. HTTP services share a listener among themselves; all else has one owner.
@@ -47,10 +48,6 @@ enum Owner {
 }
 
 impl Entry {
-    fn winner(&self) -> Option<&Rank> {
-        self.sharing.first().into_iter().chain(self.alone.first()).min()
-    }
-
     fn owner(&self) -> Owner {
         match (self.sharing.first(), self.alone.first()) {
             (None, None) => Owner::Nobody,
@@ -90,6 +87,8 @@ pub(super) struct Ledger {
 pub(super) struct Grants {
     /// The names it is called by, its own first.
     pub(super) names: Vec<Hostname>,
+    /// Further names, by the namespace whose clients call it so.
+    pub(super) local_names: BTreeMap<Namespace, Vec<Hostname>>,
     /// What each port got, in the order of the service's ports.
     pub(super) ports: Vec<PortGrants>,
 }
@@ -131,7 +130,9 @@ impl Ledger {
     ) {
         let old = old.map(|service| claims(service, options)).unwrap_or_default();
         let new = new.map(|service| claims(service, options)).unwrap_or_default();
-        let touched: BTreeSet<Claim> = old.iter().chain(&new).map(|wanted| wanted.claim.clone()).collect();
+        let claimed = old.iter().chain(&new).map(|wanted| &wanted.claim);
+        let touched: BTreeSet<Claim> =
+            claimed.flat_map(|claim| [claim].into_iter().chain(self.local(claim))).cloned().collect();
         let before: Vec<Owner> = touched.iter().map(|claim| self.owner(claim)).collect();
         old.into_iter().for_each(|wanted| self.withdraw(&wanted));
         new.into_iter().for_each(|wanted| self.enter(wanted));
@@ -162,9 +163,26 @@ impl Ledger {
         found
     }
 
-    /// What pilot.toml asks for goes before an endpoint, and an endpoint before what services ask for.
+    /// The claims of namespaces to a name that is claimed for all clients here.
+    fn local<'a>(&'a self, claim: &'a Claim) -> impl Iterator<Item = &'a Claim> {
+        let name = match claim {
+            Claim::Name(name, None) => Some(name),
+            _ => None,
+        };
+        let from = name.into_iter().flat_map(move |_| self.entries.range(claim..));
+        let from = from.map(|(it, _)| it);
+        from.take_while(move |it| matches!(it, Claim::Name(other, _) if Some(other) == name))
+    }
+
+    /// What pilot.toml asks for goes before an endpoint, an endpoint before what services ask for, and a name that
+    /// all clients use before one of a namespace.
     fn owner(&self, claim: &Claim) -> Owner {
-        let owner = self.entries.get(claim).map_or(Owner::Nobody, Entry::owner);
+        let owner = |claim: &Claim| self.entries.get(claim).map_or(Owner::Nobody, Entry::owner);
+        if let Claim::Name(name, Some(_)) = claim {
+            let of_all = owner(&Claim::Name(name.clone(), None));
+            return if of_all == Owner::Nobody { owner(claim) } else { of_all };
+        }
+        let owner = owner(claim);
         match (self.sockets.holder(claim), &owner) {
             (None, _) | (_, Owner::One(Rank { class: Class::Configuration, .. })) => owner,
             (Some((host, port)), _) => Owner::Endpoint(host.clone(), *port),
@@ -200,12 +218,15 @@ impl Ledger {
     /// What the service has of what it claims.
     pub(super) fn grants(&self, service: &CatalogService, options: &MeshOptions) -> Grants {
         let ports = service.ports().iter().map(|_| PortGrants::default()).collect();
-        let mut grants = Grants { names: Vec::new(), ports };
+        let mut grants = Grants { ports, ..Grants::default() };
         for wanted in claims(service, options).iter().filter(|wanted| self.has(wanted)) {
             let at = service.ports().iter().position(|port| Some(port.number) == wanted.rank.port);
             let port = at.and_then(|at| grants.ports.get_mut(at));
             match (&wanted.claim, port) {
-                (Claim::Name(name), _) => grants.names.push(name.clone()),
+                (Claim::Name(name, None), _) => grants.names.push(name.clone()),
+                (Claim::Name(name, Some(namespace)), _) => {
+                    grants.local_names.entry(namespace.clone()).or_default().push(name.clone());
+                }
                 (Claim::Listener(at) | Claim::UdpListener(at), Some(port)) => port.listeners.push(*at),
                 (Claim::VirtualAddress(ip, _), Some(port)) => port.virtual_addresses.push(*ip),
                 _ => {}
@@ -228,12 +249,15 @@ impl Ledger {
         contested.flat_map(|(claim, entry)| {
             let owner = self.owner(claim);
             let conflict = |loser: &Rank| {
-                let (winner, reason) = match (&owner, entry.winner()) {
-                    (Owner::Endpoint(host, port), _) => {
+                let (winner, reason) = match &owner {
+                    Owner::Endpoint(host, port) => {
                         (Claimant::Endpoint(host.clone(), *port), Reason::EndpointListens)
                     }
-                    (_, Some(winner)) => (claimant(winner), reason(winner, loser)),
-                    (_, None) => return None,
+                    Owner::One(winner) => (claimant(winner), reason(winner, loser)),
+                    Owner::Sharers => {
+                        entry.sharing.first().map(|winner| (claimant(winner), reason(winner, loser)))?
+                    }
+                    Owner::Nobody => return None,
                 };
                 Some(Conflict { claim: claim.clone(), loser: claimant(loser), winner, reason })
             };
@@ -253,6 +277,7 @@ fn reason(winner: &Rank, loser: &Rank) -> Reason {
     match (winner.class, loser.class) {
         (Class::Configuration, _) => Reason::Configuration,
         (Class::Own, Class::Alias) => Reason::OwnHost,
+        (Class::Own | Class::Alias, Class::Local) => Reason::AllClients,
         _ if winner.priority != loser.priority => Reason::Priority,
         _ => Reason::FirstHost,
     }
@@ -267,9 +292,12 @@ fn claims(service: &CatalogService, options: &MeshOptions) -> Vec<Wanted> {
         port,
     };
     let alone = |claim, rank| Wanted { claim, rank, shares: false };
-    let mut wanted = vec![alone(Claim::Name(service.host().clone()), rank(Class::Own, None))];
+    let name = |name: &Hostname, of: Option<&Namespace>| Claim::Name(name.clone(), of.cloned());
+    let mut wanted = vec![alone(name(service.host(), None), rank(Class::Own, None))];
     let aliases = service.aliases().iter().filter(|alias| *alias != service.host());
-    wanted.extend(aliases.map(|alias| alone(Claim::Name(alias.clone()), rank(Class::Alias, None))));
+    wanted.extend(aliases.map(|alias| alone(name(alias, None), rank(Class::Alias, None))));
+    let local = service.local_names().iter();
+    wanted.extend(local.map(|(of, local)| alone(name(local, Some(of)), rank(Class::Local, None))));
     if service.lead().resolution == Resolution::Passthrough {
         return wanted;
     }

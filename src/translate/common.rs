@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_envoy_api::envoy::config::listener::v3::Listener;
-use pilot_registry::{Hostname, Locality, Port};
+use pilot_registry::{Hostname, Locality, Namespace, Port};
 
 use super::claims::Ledger;
 use super::conflict::Conflict;
-use super::fragment::{Backends, Context, Entrances, RouteKey, VirtualHost};
+use super::entrances::{Entrances, RouteKey, VirtualHost};
+use super::fragment::{Backends, Context};
 use super::{Translation, listeners, names, routes, source};
 use crate::catalog::CatalogService;
 use crate::mesh::{Mesh, MeshOptions};
@@ -29,18 +30,23 @@ pub(super) struct Common {
 
 /// What is known of the last mesh.
 #[derive(Debug)]
-struct World {
+pub(super) struct World {
     options: MeshOptions,
     http_listen: Option<SocketAddr>,
-    services: Vec<Arc<CatalogService>>,
+    services: Arc<Vec<Arc<CatalogService>>>,
     ledger: Ledger,
     fragments: BTreeMap<Hostname, Fragment>,
     routes: BTreeMap<RouteKey, BTreeMap<(Hostname, Port), VirtualHost>>,
+    named: BTreeMap<Namespace, Arc<Named>>,
     /// The hosts whose fragments report conflicts.
     conflicted: BTreeSet<Hostname>,
     types: Types,
     conflicts: Vec<Conflict>,
 }
+
+/// The services that clients of one namespace call by names of their own. As long as it is one allocation, none
+/// of them is called or entered differently.
+pub(super) type Named = BTreeMap<Hostname, Arc<Entrances>>;
 
 #[derive(Debug)]
 struct Fragment {
@@ -71,13 +77,18 @@ pub(super) fn http_listen(scope: &Scope, options: &MeshOptions) -> Option<Socket
 impl Common {
     /// Knows nothing yet.
     pub(super) fn new(scope: &Scope) -> Self {
-        let scope = scope.anywhere();
+        let scope = scope.common();
         Self { config_source: source::config_source(&scope.config_source), scope, world: None }
     }
 
     /// Where this client gets the resources that others refer to.
     pub(super) fn config_source(&self) -> &core::ConfigSource {
         &self.config_source
+    }
+
+    /// What is known of the mesh that was translated last.
+    pub(super) fn world(&self) -> Option<&World> {
+        self.world.as_ref()
     }
 
     /// Translates a mesh.
@@ -92,10 +103,10 @@ impl Common {
                 self.world.insert(World::new(&self.scope, &mesh.options))
             }
         };
-        let changes = changes(&world.services, mesh.catalog.services());
+        let changes = changes(&world.services, mesh.catalog.shared_services());
         if !changes.is_empty() {
             world.update_services(&changes, &self.config_source, &mut work);
-            remember(&mut world.services, changes, mesh.catalog.services());
+            world.services = Arc::clone(mesh.catalog.shared_services());
         }
         world.update_routes(&self.config_source, &mut work);
         world.apply(&work);
@@ -109,10 +120,11 @@ impl World {
         Self {
             options: options.clone(),
             http_listen,
-            services: Vec::new(),
+            services: Arc::default(),
             ledger: Ledger::new(http_listen),
             fragments: BTreeMap::new(),
             routes: BTreeMap::new(),
+            named: BTreeMap::new(),
             conflicted: BTreeSet::new(),
             types: std::array::from_fn(|_| Arc::new(TypeSet::new([]))),
             conflicts: Vec::new(),
@@ -141,12 +153,36 @@ impl World {
             let old = self.fragments.remove(&host);
             let new = service.map(|service| self.fragment(service, old.as_ref(), config_source));
             self.withdraw(&host, old.as_ref(), new.as_ref(), work);
+            self.name(&host, old.as_ref(), new.as_ref());
             added.extend(new.map(|new| (host, old, new)));
         }
         for (host, old, new) in added {
             self.enter(&host, old.as_ref(), &new, work);
             self.fragments.insert(host, new);
         }
+    }
+
+    /// What services are translated with where nothing is near.
+    pub(super) fn context<'a>(&'a self, config_source: &'a core::ConfigSource) -> Context<'a> {
+        const NOWHERE: &Locality =
+            &Locality { region: String::new(), zone: String::new(), sub_zone: String::new() };
+        let (options, http_listen) = (&self.options, self.http_listen);
+        Context { options, config_source, http_listen, locality: NOWHERE }
+    }
+
+    /// Who has names of its own in that namespace.
+    pub(super) fn named(&self, namespace: &Namespace) -> Option<&Arc<Named>> {
+        self.named.get(namespace)
+    }
+
+    /// The service of that host.
+    pub(super) fn service(&self, host: &Hostname) -> Option<&CatalogService> {
+        self.fragments.get(host).map(|fragment| &*fragment.service)
+    }
+
+    /// The virtual hosts of those routes.
+    pub(super) fn virtual_hosts(&self, key: RouteKey) -> impl Iterator<Item = &VirtualHost> {
+        self.routes.get(&key).into_iter().flat_map(BTreeMap::values)
     }
 
     /// Translates a service, as far as it is not the same as before.
@@ -156,12 +192,7 @@ impl World {
         old: Option<&Fragment>,
         config_source: &core::ConfigSource,
     ) -> Fragment {
-        let context = Context {
-            options: &self.options,
-            config_source,
-            http_listen: self.http_listen,
-            locality: &Locality::default(),
-        };
+        let context = self.context(config_source);
         let backends = match old.filter(|old| Arc::ptr_eq(&old.service, &service)) {
             Some(old) => Arc::clone(&old.backends),
             None => {
@@ -218,22 +249,41 @@ impl World {
         }
     }
 
+    fn name(&mut self, host: &Hostname, old: Option<&Fragment>, new: Option<&Fragment>) {
+        let [old, new] = [old, new].map(|fragment| fragment.map(|fragment| &fragment.entrances));
+        if old.map(Arc::as_ptr) == new.map(Arc::as_ptr) {
+            return;
+        }
+        for namespace in old.into_iter().flat_map(|old| old.grants.local_names.keys()) {
+            let named = Arc::make_mut(self.named.entry(namespace.clone()).or_default());
+            named.remove(host);
+            if named.is_empty() {
+                self.named.remove(namespace);
+            }
+        }
+        for (new, namespace) in
+            new.into_iter().flat_map(|new| new.grants.local_names.keys().map(move |it| (new, it)))
+        {
+            let named = Arc::make_mut(self.named.entry(namespace.clone()).or_default());
+            named.insert(host.clone(), Arc::clone(new));
+        }
+    }
+
     /// Puts the routes together in which a virtual host changed, and their listeners.
     fn update_routes(&mut self, config_source: &core::ConfigSource, work: &mut Work) {
         for key in std::mem::take(&mut work.routes) {
-            let (name, listener, at) = match key {
+            let name = key.name();
+            let (listener, at) = match key {
                 RouteKey::Port(port) => {
                     let at = SocketAddr::new(self.options.bind, port.get());
-                    (port.to_string(), names::listener(at), Some(at))
+                    (names::listener(at), Some(at))
                 }
-                RouteKey::HttpListen => {
-                    (names::HTTP_LISTEN.to_owned(), names::HTTP_LISTEN.to_owned(), self.http_listen)
-                }
+                RouteKey::HttpListen => (names::HTTP_LISTEN.to_owned(), self.http_listen),
             };
-            let hosts = self.routes.get(&key).filter(|hosts| !hosts.is_empty());
-            match at.filter(|_| hosts.is_some() || key == RouteKey::HttpListen) {
+            let any = self.virtual_hosts(key).next().is_some();
+            match at.filter(|_| any || key == RouteKey::HttpListen) {
                 Some(at) => {
-                    let hosts = hosts.into_iter().flat_map(BTreeMap::values);
+                    let hosts = self.virtual_hosts(key);
                     let listener = listeners::http(&listener, at, &name, config_source);
                     self.put(ResourceType::Listener, http_listener(&listener, &name), work);
                     self.put(ResourceType::Route, route_configuration(&name, hosts), work);
@@ -304,14 +354,21 @@ fn same_claims(a: &CatalogService, b: &CatalogService) -> bool {
         && a.lead().resolution == b.lead().resolution
         && a.ports() == b.ports()
         && a.aliases() == b.aliases()
+        && a.local_names() == b.local_names()
         && a.virtual_addresses() == b.virtual_addresses()
 }
 
 /// What differs between two lists that are ordered by host. Pointers are compared, not services.
-pub(super) fn changes(old: &[Arc<CatalogService>], new: &[Arc<CatalogService>]) -> Vec<Change> {
+pub(super) fn changes(
+    old: &Arc<Vec<Arc<CatalogService>>>,
+    new: &Arc<Vec<Arc<CatalogService>>>,
+) -> Vec<Change> {
     let mut changes = Vec::new();
+    if Arc::ptr_eq(old, new) {
+        return changes;
+    }
     let mut old = old.iter().peekable();
-    for service in new {
+    for service in new.iter() {
         if old.next_if(|old| Arc::ptr_eq(old, service)).is_some() {
             continue;
         }
@@ -327,30 +384,13 @@ pub(super) fn changes(old: &[Arc<CatalogService>], new: &[Arc<CatalogService>]) 
     changes
 }
 
-/// Brings a list that is ordered by host to what these changes led to. A service that changed costs no copy
-/// of the list.
-pub(super) fn remember(
-    known: &mut Vec<Arc<CatalogService>>,
-    changes: Vec<Change>,
-    services: &[Arc<CatalogService>],
-) {
-    for change in changes {
-        let Change { old: Some(_), new: Some(new) } = change else {
-            *known = services.to_vec();
-            return;
-        };
-        if let Ok(at) = known.binary_search_by(|known| known.host().cmp(new.host())) {
-            known[at] = new;
-        }
-    }
-}
-
 fn http_listener(listener: &Listener, routes: &str) -> Resource {
     let references = vec![(ResourceType::Route, routes.into())];
     Resource::new(listener.name.as_str().into(), listener, references, false)
 }
 
-fn route_configuration<'a>(name: &str, hosts: impl Iterator<Item = &'a VirtualHost>) -> Resource {
+/// A route configuration of these virtual hosts.
+pub(super) fn route_configuration<'a>(name: &str, hosts: impl Iterator<Item = &'a VirtualHost>) -> Resource {
     let (hosts, references): (Vec<_>, Vec<_>) =
         hosts.map(|host| (host.bytes.clone(), (ResourceType::Cluster, Arc::clone(&host.cluster)))).unzip();
     Resource::new(name.into(), &routes::RouteConfiguration::new(name, hosts), references, false)

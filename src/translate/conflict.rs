@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use pilot_registry::{Address, Hostname, Port};
+use pilot_registry::{Address, Hostname, Namespace, Port};
 use serde::{Serialize, Serializer};
 
 /// Something that a service claimed and did not get. Everything else of it stands: its clusters exist, and
@@ -27,8 +27,9 @@ pub enum Claim {
     Listener(SocketAddr),
     /// A UDP listener's address.
     UdpListener(SocketAddr),
-    /// A name by which a service is called.
-    Name(Hostname),
+    /// A name by which a service is called: by all clients, or by those of one namespace. In order, those of one
+    /// name stand together, that of all clients first.
+    Name(Hostname, Option<Namespace>),
     /// A virtual address and port by which an HTTP service is called.
     VirtualAddress(IpAddr, Port),
     /// An endpoint's place in its service.
@@ -58,6 +59,8 @@ pub enum Claimant {
 pub enum Reason {
     /// A service's own host goes before another's alias.
     OwnHost,
+    /// A name that all clients use goes before one that clients of a namespace use.
+    AllClients,
     /// The winner's registry has the smaller priority number.
     Priority,
     /// Both registries have the same priority; the host that comes first in the alphabet wins.
@@ -88,7 +91,8 @@ impl fmt::Display for Claim {
         match self {
             Self::Listener(at) => write!(f, "listener {at}"),
             Self::UdpListener(at) => write!(f, "UDP listener {at}"),
-            Self::Name(name) => write!(f, "name {name}"),
+            Self::Name(name, None) => write!(f, "name {name}"),
+            Self::Name(name, Some(namespace)) => write!(f, "name {name} in namespace {namespace}"),
             Self::VirtualAddress(ip, port) => {
                 write!(f, "virtual address {}", SocketAddr::new(*ip, port.get()))
             }
@@ -115,6 +119,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OwnHost => "a service's own host goes before an alias",
+            Self::AllClients => "a name that all clients use goes before one of a namespace",
             Self::Priority => "its registry is preferred",
             Self::FirstHost => "its host comes first in the alphabet",
             Self::Configuration => "pilot.toml asks for it",

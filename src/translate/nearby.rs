@@ -3,37 +3,29 @@
 //! All resources are those that proxies have in common, but the endpoints of services that have some nearer
 //! and some farther away: as resources of their own, or inline in clusters that the proxy resolves itself.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_registry::Resolution;
 
-use super::common::{apply, changes, http_listen, remember};
+use super::common::{apply, changes, http_listen};
 use super::fragment::{self, Context};
+use super::overlay::{Overlay, shared};
 use super::proximity::Proximity;
 use super::{Translation, names};
 use crate::catalog::CatalogService;
 use crate::mesh::{Mesh, MeshOptions};
 use crate::proxy::Scope;
-use crate::resources::{Patch, Resource, ResourceType, TypeSet};
+use crate::resources::{Patch, ResourceType, TypeSet};
 
 /// Translates one mesh after another for one locality.
 #[derive(Debug)]
 pub(super) struct Nearby {
     scope: Scope,
     options: Option<MeshOptions>,
-    services: Vec<Arc<CatalogService>>,
+    services: Arc<Vec<Arc<CatalogService>>>,
     endpoints: Arc<TypeSet>,
-    clusters: Clusters,
-}
-
-/// Clusters, of which few or none differ from the common ones: those with endpoints inline.
-#[derive(Debug, Default)]
-struct Clusters {
-    own: BTreeMap<Arc<str>, Arc<Resource>>,
-    /// The last common set, and what it became.
-    last: Option<(Arc<TypeSet>, Arc<TypeSet>)>,
+    clusters: Overlay,
 }
 
 impl Nearby {
@@ -42,9 +34,9 @@ impl Nearby {
         Self {
             scope: scope.clone(),
             options: None,
-            services: Vec::new(),
+            services: Arc::default(),
             endpoints: Arc::default(),
-            clusters: Clusters::default(),
+            clusters: Overlay::default(),
         }
     }
 
@@ -67,7 +59,7 @@ impl Nearby {
             locality: &scope.locality,
         };
         let (mut clusters, mut endpoints) = (Patch::new(), Patch::new());
-        let changes = changes(&self.services, mesh.catalog.services());
+        let changes = changes(&self.services, mesh.catalog.shared_services());
         for change in &changes {
             for name in change.old.iter().flat_map(|service| cluster_names(service)) {
                 clusters.insert(Arc::clone(&name), None);
@@ -79,7 +71,7 @@ impl Nearby {
                 endpoints.extend(own_endpoints);
             }
         }
-        remember(&mut self.services, changes, mesh.catalog.services());
+        self.services = Arc::clone(mesh.catalog.shared_services());
         apply(&mut self.endpoints, &endpoints);
         self.clusters.apply(clusters);
         let mut types = common.types;
@@ -111,7 +103,7 @@ impl Nearby {
                 }
                 Resolution::Dns if matters => {
                     let own = fragment::cluster(service, port, context);
-                    let known = [common(ResourceType::Cluster), self.clusters.own.get(&name)];
+                    let known = [common(ResourceType::Cluster), self.clusters.get(&name)];
                     clusters.insert(Arc::clone(&name), Some(shared(own, known)));
                 }
                 Resolution::Dns | Resolution::Passthrough => {}
@@ -121,42 +113,6 @@ impl Nearby {
     }
 }
 
-impl Clusters {
-    fn apply(&mut self, patch: Patch) {
-        for (name, resource) in patch {
-            let known = self.own.get(&name);
-            if known.map(Arc::as_ptr) == resource.as_ref().map(Arc::as_ptr) {
-                continue;
-            }
-            self.last = None;
-            match resource {
-                Some(resource) => drop(self.own.insert(name, resource)),
-                None => drop(self.own.remove(&name)),
-            }
-        }
-    }
-
-    /// The common clusters, with the own ones instead of theirs.
-    fn over(&mut self, common: &Arc<TypeSet>) -> Arc<TypeSet> {
-        if self.own.is_empty() {
-            return Arc::clone(common);
-        }
-        if let Some((_, own)) = self.last.as_ref().filter(|(last, _)| Arc::ptr_eq(last, common)) {
-            return Arc::clone(own);
-        }
-        let patch = self.own.iter().map(|(name, own)| (Arc::clone(name), Some(Arc::clone(own)))).collect();
-        let own = Arc::new(common.patched(&patch));
-        self.last = Some((Arc::clone(common), Arc::clone(&own)));
-        own
-    }
-}
-
 fn cluster_names(service: &CatalogService) -> impl Iterator<Item = Arc<str>> {
     service.ports().iter().map(|port| names::cluster(port.number, "", service.host()).into())
-}
-
-/// The resource as it is known already, if it is.
-fn shared(own: Resource, known: [Option<&Arc<Resource>>; 2]) -> Arc<Resource> {
-    let same = known.into_iter().flatten().find(|known| ***known == own);
-    same.map_or_else(|| Arc::new(own), Arc::clone)
 }

@@ -1,14 +1,19 @@
 //! One scope's translation, kept up to date.
 //!
 //! ```text
-//!  Common    clusters, endpoints, listeners, routes     once for all localities (a Memo)
-//!     └──► Nearby   endpoints that are nearer or farther    once for each locality, where they differ
+//!  Common    clusters, endpoints, listeners, routes            once for all of a role (a Memo)
+//!     └──► Local    names that clients of a namespace use      once for each namespace, where there are some
+//!            └──► Nearby   endpoints nearer or farther         once for each locality, where they differ
 //! ```
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use pilot_registry::{Locality, Namespace};
 
 use super::Translation;
 use super::common::Common;
+use super::local::Local;
 use super::nearby::Nearby;
 use crate::mesh::Mesh;
 use crate::proxy::Scope;
@@ -19,23 +24,42 @@ use crate::proxy::Scope;
 pub struct Translator {
     scope: Scope,
     memo: Memo,
-    nearby: Option<Nearby>,
+    local: Option<Arc<Mutex<Local>>>,
+    nearby: Option<Arc<Mutex<Nearby>>>,
 }
 
-/// What translators of scopes that differ only in their locality share.
+/// What translators of scopes that differ only in their locality and namespace share.
 #[derive(Clone, Debug)]
-pub struct Memo(Arc<Mutex<Common>>);
+pub struct Memo(Arc<Mutex<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    common: Common,
+    locals: Layers<Namespace, Local>,
+    nearbys: Layers<Locality, Nearby>,
+}
+
+/// What is different for some, for as long as a translator uses it.
+#[derive(Debug)]
+struct Layers<K, L>(BTreeMap<K, Weak<Mutex<L>>>);
+
+impl<K: Ord + Clone, L> Layers<K, L> {
+    fn get(&mut self, key: &K, new: impl FnOnce() -> L) -> Arc<Mutex<L>> {
+        if let Some(known) = self.0.get(key).and_then(Weak::upgrade) {
+            return known;
+        }
+        self.0.retain(|_, layer| layer.strong_count() > 0);
+        let layer = Arc::new(Mutex::new(new()));
+        self.0.insert(key.clone(), Arc::downgrade(&layer));
+        layer
+    }
+}
 
 impl Memo {
-    /// What translators of this scope, at any locality, share. It knows nothing yet.
+    /// What translators of this scope, at any locality and in any namespace, share. It knows nothing yet.
     pub fn new(scope: &Scope) -> Self {
-        Self(Arc::new(Mutex::new(Common::new(scope))))
-    }
-
-    /// A panic while translating is a bug, after which what is kept may be of two meshes: better than
-    /// nothing for ever.
-    fn lock(&self) -> MutexGuard<'_, Common> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let (locals, nearbys) = (Layers(BTreeMap::new()), Layers(BTreeMap::new()));
+        Self(Arc::new(Mutex::new(Shared { common: Common::new(scope), locals, nearbys })))
     }
 }
 
@@ -46,11 +70,17 @@ impl Translator {
         Self::sharing(scope, memo)
     }
 
-    /// A translator that shares what is equal with those of other localities: all resources but endpoints
-    /// whose distance matters. The memo is one of a scope that differs from this one in its locality only.
+    /// A translator that shares what is equal with those of other localities and namespaces: all resources but
+    /// endpoints whose distance matters, and routes in which names of the namespace are. The memo is one of a
+    /// scope that differs from this one in these two only.
     pub fn sharing(scope: Scope, memo: Memo) -> Self {
-        let nearby = (scope.anywhere() != scope).then(|| Nearby::new(&scope));
-        Self { scope, memo, nearby }
+        let mut shared = lock(&memo.0);
+        let local = scope.namespace.as_ref();
+        let local = local.map(|namespace| shared.locals.get(namespace, || Local::new(namespace)));
+        let place = Some(&scope.locality).filter(|locality| **locality != Locality::default());
+        let nearby = place.map(|locality| shared.nearbys.get(locality, || Nearby::new(&scope)));
+        drop(shared);
+        Self { scope, memo, local, nearby }
     }
 
     /// The scope that it translates for.
@@ -60,11 +90,22 @@ impl Translator {
 
     /// Translates a mesh.
     pub fn translate(&mut self, mesh: &Mesh) -> Translation {
-        let mut common = self.memo.lock();
-        let translation = common.translate(mesh);
-        match &mut self.nearby {
-            Some(nearby) => nearby.translate(mesh, common.config_source(), translation),
+        // Held to the end: what is different is made from what all of it is in common.
+        let common = &mut lock(&self.memo.0).common;
+        let mut translation = common.translate(mesh);
+        let config_source = common.config_source();
+        if let Some((local, world)) = self.local.as_ref().zip(common.world()) {
+            translation.types = lock(local).translate(world, config_source, translation.types);
+        }
+        match &self.nearby {
+            Some(nearby) => lock(nearby).translate(mesh, config_source, translation),
             None => translation,
         }
     }
+}
+
+/// A panic while translating is a bug, after which what is kept may be of two meshes: better than nothing for
+/// ever.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

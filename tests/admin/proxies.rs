@@ -52,6 +52,7 @@ async fn the_workload_of_a_proxy_is_shown_and_the_place_that_counts() {
     assert_eq!((&silent["address"], &silent["workload"]), (&"10.9.0.7".into(), &workload));
     assert_eq!((&silent["locality"], &silent["effective_locality"]), (&zone(""), &zone("a")));
     assert_eq!((&says["workload"], &says["effective_locality"]), (&workload, &zone("b")));
+    assert_eq!(silent["effective_namespace"], "shop", "the proxy says so itself");
     let nothing = (&Value::Null, &Value::Null, &zone(""));
     assert_eq!((&laptop["address"], &laptop["workload"], &laptop["effective_locality"]), nothing);
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -59,7 +60,12 @@ impl GrpcBackend {
 
     /// Where it is, for a services file.
     pub(crate) fn place(&self) -> Place {
-        Place::at(&format!("127.0.0.1:{}", self.port))
+        Place::at(&self.socket().to_string())
+    }
+
+    /// Where it is.
+    pub(crate) fn socket(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 }
 

@@ -31,6 +31,7 @@ fn cases() -> Vec<(&'static str, Mesh, Scope)> {
         ("dns_and_passthrough", dns_and_passthrough(), router()),
         ("localities_and_priorities", localities_and_priorities(), router()),
         ("nearby", nearby(), near()),
+        ("local_names", local_names(), shop()),
         ("ipv6", ipv6(), router()),
         ("conflicts", conflicts(), router()),
     ]
@@ -95,6 +96,22 @@ fn localities_and_priorities() -> Mesh {
 /// A router in a rack of a zone.
 fn near() -> Scope {
     Scope { locality: locality("eu/a/r1"), ..router() }
+}
+
+/// Two namespaces, each with a service that its clients call alike.
+fn local_names() -> Mesh {
+    let web = |namespace: &str, port| {
+        let mut web = spec(&format!("web.{namespace}"), &[port], &[]);
+        web.namespace = namespace.to_owned().try_into().unwrap();
+        web.local_names = vec!["web".parse().unwrap()];
+        web
+    };
+    mesh(vec![web("bank", "80/http"), web("shop", "80/grpc")])
+}
+
+/// A router in one of both.
+fn shop() -> Scope {
+    Scope { namespace: Some("shop".to_owned().try_into().unwrap()), ..router() }
 }
 
 fn locality(text: &str) -> Locality {

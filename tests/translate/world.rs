@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pilot::catalog::{Catalog, Source};
 use pilot::mesh::{Mesh, MeshOptions};
 use pilot::proxy::{ConfigSource, Role, Scope};
-use pilot_registry::{Endpoint, Locality, Port, Resolution, Service, ServicePort, ServiceSpec, Snapshot};
+use pilot_registry::{Endpoint, Port, Resolution, Service, ServicePort, ServiceSpec, Snapshot};
 
 /// A port from a number that is one.
 pub(crate) fn port(number: u16) -> Port {
@@ -61,5 +61,5 @@ pub(crate) fn empty() -> Mesh {
 
 /// A router that uses ADS.
 pub(crate) fn router() -> Scope {
-    Scope { role: Role::Router, config_source: ConfigSource::Ads, locality: Locality::default() }
+    Scope::new(Role::Router, ConfigSource::Ads)
 }

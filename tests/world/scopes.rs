@@ -11,7 +11,7 @@ use pilot::resources::{ResourceSet, ResourceType};
 use pilot::supervisor::Registered;
 use pilot::world::{Debounce, TooManyScopes, World};
 use pilot_envoy_api::envoy::config::core::v3 as core;
-use pilot_registry::{Locality, Service, channel};
+use pilot_registry::{Service, channel};
 use pilot_registry_testkit::{ServiceBuilder, service, snapshot};
 use tokio::task::JoinSet;
 
@@ -24,18 +24,13 @@ async fn proxies_of_one_scope_share_one_set() {
     let (mut one, mut other) = (world.subscribe(&router()).unwrap(), world.subscribe(&router()).unwrap());
     let (one, other) = (until(&mut one, |_| true).await, until(&mut other, |_| true).await);
     assert!(Arc::ptr_eq(&one, &other));
-    let sidecar =
-        Scope { role: Role::Sidecar, config_source: ConfigSource::Ads, locality: Locality::default() };
+    let sidecar = Scope::new(Role::Sidecar, ConfigSource::Ads);
     let other = until(&mut world.subscribe(&sidecar).unwrap(), |_| true).await;
     assert!(!Arc::ptr_eq(&one, &other));
 }
 
 fn named(role: Role, cluster: &str) -> Scope {
-    Scope {
-        role,
-        config_source: ConfigSource::PerType { cluster: cluster.into(), delta: true },
-        locality: Locality::default(),
-    }
+    Scope::new(role, ConfigSource::PerType { cluster: cluster.into(), delta: true })
 }
 
 /// P19: names that clients think up are limited, and cost neither the ADS proxies nor the usual name anything.
@@ -51,8 +46,7 @@ async fn a_flood_of_names_is_refused_and_ads_is_served() {
     assert_eq!(refused[0].as_ref().unwrap_err(), &TooManyScopes(MAX_SCOPES));
     assert!(TooManyScopes(MAX_SCOPES).to_string().contains("[xds] max_scopes"));
 
-    let sidecar =
-        Scope { role: Role::Sidecar, config_source: ConfigSource::Ads, locality: Locality::default() };
+    let sidecar = Scope::new(Role::Sidecar, ConfigSource::Ads);
     let mut late = world.subscribe(&sidecar).unwrap();
     let mut usual = world.subscribe(&named(Role::Ingress, "pilot")).unwrap();
     for sets in [&mut early, &mut late, &mut usual].into_iter().chain(followed.iter_mut().flatten()) {
@@ -132,6 +126,68 @@ async fn proxies_of_different_places_share_all_but_endpoints() {
     let (differs, same) = ("outbound|80||a.local", "outbound|80||b.local");
     assert_ne!(endpoints(&one, differs), endpoints(&other, differs));
     assert!(Arc::ptr_eq(&endpoints(&one, same), &endpoints(&other, same)));
+}
+
+/// A proxy of that namespace.
+fn proxy_in(namespace: &str) -> Proxy {
+    let id = format!("router~127.0.0.1~laptop~{namespace}.svc.cluster.local");
+    Proxy::from_node(Some(&core::Node { id, ..Default::default() })).unwrap()
+}
+
+fn web(namespace: &str) -> ServiceBuilder {
+    let web = service(&format!("web.{namespace}")).http(80).endpoint("10.0.0.1", 8080);
+    web.namespace(namespace).local_name("web")
+}
+
+/// However many namespaces clients think up, those count whose clients have names of their own.
+#[tokio::test(start_paused = true)]
+async fn namespaces_that_have_no_names_of_their_own_make_no_scopes() {
+    let Fixture { world, scripts, _tasks } = start(&["east"]);
+    let named = |namespace: &str| world.scope(&proxy_in(namespace), Transport::Ads).to_string();
+    assert_eq!(named("shop"), "router", "nothing is known yet");
+    scripts[0].publish(snapshot([web("shop").build(), web("bank").build()])).await;
+    let mut sets = world.subscribe(&router()).unwrap();
+    let before = until(&mut sets, |_| true).await;
+    assert_eq!(["shop", "bank", "default"].map(named), ["router in shop", "router in bank", "router"]);
+    let invented: BTreeSet<String> = (0..1_000).map(|n| named(&format!("n{n}"))).collect();
+    assert_eq!(invented, BTreeSet::from(["router".to_owned()]));
+
+    scripts[0].publish(snapshot([web("shop").build()])).await;
+    until(&mut sets, |set| set.generation() > before.generation()).await;
+    assert_eq!(["shop", "bank"].map(named), ["router in shop", "router"], "there is none any more");
+}
+
+/// Where both matter, scopes are of both, and share what each of both shares.
+#[tokio::test(start_paused = true)]
+async fn proxies_of_different_namespaces_share_all_but_names() {
+    let Fixture { world, scripts, _tasks } = start_near("east");
+    let services = |address: &str| {
+        snapshot([placed(&["a", "b"]), web("bank").build(), web("shop").endpoint(address, 80).build()])
+    };
+    scripts[0].publish(services("10.0.0.2")).await;
+    until(&mut world.subscribe(&router()).unwrap(), |_| true).await;
+    let scopes = ["bank", "shop"].map(|namespace| {
+        let mut proxy = proxy_in(namespace);
+        proxy.locality = proxy_at("eu", "a", "").locality;
+        world.scope(&proxy, Transport::Ads)
+    });
+    assert_eq!(scopes[0].to_string(), "router in bank near eu/a");
+    let mut sets = scopes.map(|scope| world.subscribe(&scope).unwrap());
+    let one = until(&mut sets[0], |_| true).await;
+    let other = until(&mut sets[1], |_| true).await;
+    for kind in [ResourceType::Cluster, ResourceType::Endpoint, ResourceType::Listener] {
+        assert!(Arc::ptr_eq(one.of(kind), other.of(kind)), "{kind}");
+    }
+    assert_ne!(one.of(ResourceType::Route), other.of(ResourceType::Route));
+
+    scripts[0].publish(services("10.0.0.3")).await;
+    for (sets, before) in sets.iter_mut().zip([one, other]) {
+        let after = until(sets, |set| set.generation() > before.generation()).await;
+        for kind in [ResourceType::Cluster, ResourceType::Listener, ResourceType::Route] {
+            assert!(Arc::ptr_eq(before.of(kind), after.of(kind)), "{kind}");
+        }
+        assert_eq!(after.changes_since(&before).of(ResourceType::Endpoint).len(), 1);
+    }
 }
 
 /// A scope that is new is translated alone: who asks for one does not have all others translated again.

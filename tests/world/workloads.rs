@@ -12,8 +12,9 @@ use super::{Fixture, a, router, start, start_near, until};
 
 const POD: &str = "10.9.0.7";
 
+/// A domain of one label names no namespace.
 fn proxy(address: &str, locality: Option<core::Locality>) -> Proxy {
-    let id = format!("router~{address}~gateway-0.shop~shop.svc.cluster.local");
+    let id = format!("router~{address}~gateway-0~mesh");
     Proxy::from_node(Some(&core::Node { id, locality, ..Default::default() })).unwrap()
 }
 
@@ -83,4 +84,38 @@ async fn where_nearness_is_not_asked_for_workloads_make_no_scopes() {
     scripts[0].publish(snapshot([gateway(&[(POD, "a")])])).await;
     until(&mut world.subscribe(&router()).unwrap(), |_| true).await;
     assert_eq!(scope(&world, &proxy(POD, None)), "router");
+}
+
+/// A proxy that says no namespace has its workload's, where that makes a difference.
+#[tokio::test(start_paused = true)]
+async fn the_namespace_is_the_workloads_unless_the_proxy_says_one() {
+    let Fixture { world, scripts, _tasks } = start(&["east"]);
+    let named =
+        |host: &str, namespace: &str| service(host).namespace(namespace).http(80).local_name("web").build();
+    let gateway = |host: &str, namespace: &str, address: &str| {
+        service(host).namespace(namespace).http(80).endpoint(address, 8080).build()
+    };
+    let webs = [named("web.shop.mesh", "shop"), named("web.lab.mesh", "lab")];
+    let mut sets = world.subscribe(&router()).unwrap();
+    let (silent, mut generation) = (proxy(POD, None), 0);
+    let steps: [(&[Arc<Service>], &str); 5] = [
+        (&[], "router"),
+        (&[gateway("g.shop.mesh", "shop", POD)], "router in shop"),
+        (&[gateway("g.shop.mesh", "shop", POD), gateway("g.lab.mesh", "lab", POD)], "router"),
+        (&[gateway("g.lab.mesh", "lab", POD)], "router in lab"),
+        (&[gateway("g.else.mesh", "else", POD)], "router"),
+    ];
+    for (gateways, expected) in steps {
+        scripts[0].publish(snapshot(webs.iter().chain(gateways).cloned())).await;
+        generation = until(&mut sets, |set| set.generation() > generation).await.generation();
+        assert_eq!(scope(&world, &silent), expected);
+    }
+    scripts[0].publish(snapshot(webs.iter().cloned().chain([gateway("g.shop.mesh", "shop", POD)]))).await;
+    until(&mut sets, |set| set.generation() > generation).await;
+    let says = format!("router~{POD}~gateway-0~lab.svc.cluster.local");
+    let says = Proxy::from_node(Some(&core::Node { id: says, ..Default::default() })).unwrap();
+    assert_eq!(
+        (scope(&world, &silent), scope(&world, &says)),
+        ("router in shop".into(), "router in lab".into())
+    );
 }

@@ -34,6 +34,8 @@ pub struct Config {
     pub host: HostTemplate,
     /// Other names of a service, of the same parts.
     pub aliases: Vec<HostTemplate>,
+    /// Names of a service that only clients of its own namespace use, of the same parts.
+    pub local_names: Vec<HostTemplate>,
     /// The cluster's domain.
     pub domain: String,
     /// The trust domain of workloads' identities: `spiffe://<trust_domain>/ns/<namespace>/sa/<account>`.
@@ -75,6 +77,7 @@ impl Default for Config {
             service_selector: String::new(),
             host: template("{service}.{namespace}.svc.{domain}"),
             aliases: vec![template("{service}.{namespace}.svc"), template("{service}.{namespace}")],
+            local_names: vec![template("{service}")],
             domain: "cluster.local".to_owned(),
             trust_domain: String::new(),
             default_protocol: Protocol::Tcp.as_str().to_owned(),
@@ -161,14 +164,23 @@ impl Config {
         {
             return Err(ConfigError::new("trust_domain", error.to_string()));
         }
-        // In several namespaces, one short name would stand for several services.
+        self.check_templates()
+    }
+
+    fn check_templates(&self) -> Result<(), ConfigError> {
+        let mut named = self.local_names.iter().enumerate();
+        if let Some((_, again)) = named.find(|(at, template)| self.local_names[..*at].contains(template)) {
+            let reason = format!("{again:?} is there twice: expected each once");
+            return Err(ConfigError::new("local_names", reason));
+        }
+        // In several namespaces, one short name would stand for several services to clients of all.
         let ambiguous = |alias: &&HostTemplate| !alias.has_namespace() && self.namespaces.len() != 1;
         match self.aliases.iter().find(ambiguous) {
             Some(alias) => Err(ConfigError::new(
                 "aliases",
                 format!(
                     "{alias:?} is the same for services of several namespaces: expected {{namespace}} in it, \
-                     or exactly one of namespaces"
+                     exactly one of namespaces, or local_names for clients of the service's own namespace"
                 ),
             )),
             None => Ok(()),
@@ -215,6 +227,17 @@ mod tests {
         assert_eq!(Config { namespaces: vec!["shop".into()], ..short() }.check(), Ok(()));
         let two = Config { namespaces: vec!["shop".into(), "bank".into()], ..short() };
         assert_eq!(two.check().unwrap_err().key, "aliases");
+    }
+
+    #[test]
+    fn short_names_for_clients_of_their_own_namespace_are_told_once_each() {
+        let local = |names: &[&str]| Config {
+            local_names: names.iter().map(|name| name.parse().unwrap()).collect(),
+            ..Config::default()
+        };
+        assert_eq!(local(&[]).check(), Ok(()));
+        assert_eq!(local(&["{service}", "{service}.local"]).check(), Ok(()));
+        assert_eq!(local(&["{service}", "{service}"]).check().unwrap_err().key, "local_names");
     }
 
     #[test]

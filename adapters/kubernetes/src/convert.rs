@@ -23,6 +23,7 @@ use ports::NamedPort;
 pub(crate) struct Mapping {
     host: HostTemplate,
     aliases: Vec<HostTemplate>,
+    local_names: Vec<HostTemplate>,
     domain: String,
     trust_domain: Option<String>,
     default_protocol: Protocol,
@@ -45,6 +46,7 @@ impl Mapping {
         Ok(Self {
             host: config.host.clone(),
             aliases: config.aliases.clone(),
+            local_names: config.local_names.clone(),
             domain: config.domain.clone(),
             trust_domain: Some(config.trust_domain.clone()).filter(|domain| !domain.is_empty()),
             default_protocol: config.protocol()?,
@@ -92,6 +94,7 @@ impl Mapping {
         let host = |template: &HostTemplate| template.host(&key.name, &key.namespace, &self.domain);
         let mut spec = ServiceSpec::new(host(&self.host)?);
         spec.aliases = self.aliases.iter().map(host).collect::<Result<_, _>>()?;
+        spec.local_names = self.local_names.iter().map(host).collect::<Result<_, _>>()?;
         spec.namespace = Namespace::try_from(key.namespace.to_string())?;
         spec.labels = service.labels.clone();
         spec.virtual_addresses = virtual_addresses(service);

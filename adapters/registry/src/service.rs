@@ -70,6 +70,9 @@ pub struct ServiceSpec {
     pub host: Hostname,
     /// Other names by which clients reach the same service.
     pub aliases: Vec<Hostname>,
+    /// Names by which clients of the service's own namespace reach it, and no others: `web`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub local_names: Vec<Hostname>,
     /// The ports that clients call.
     pub ports: Vec<ServicePort>,
     /// Addresses that stand for the service as a whole, where the platform has such.
@@ -92,6 +95,7 @@ impl ServiceSpec {
         Self {
             host,
             aliases: Vec::new(),
+            local_names: Vec::new(),
             ports: Vec::new(),
             virtual_addresses: Vec::new(),
             resolution: Resolution::default(),
@@ -113,7 +117,8 @@ pub struct Service(ServiceSpec);
 impl Service {
     /// Checks a service and puts its parts in canonical order.
     ///
-    /// An endpoint that is listed twice (same address, same ports) counts once.
+    /// An endpoint that is listed twice (same address, same ports) counts once. A local name that is the
+    /// service's host or an alias is none.
     ///
     /// # Errors
     /// - no port, or two ports with one number or one name;
@@ -122,9 +127,12 @@ impl Service {
     /// - any endpoint while the resolution is [`Resolution::Passthrough`].
     pub fn new(mut spec: ServiceSpec) -> Result<Self, ModelError> {
         sort_unique(&mut spec.aliases);
+        sort_unique(&mut spec.local_names);
         sort_unique(&mut spec.virtual_addresses);
         sort_unique(&mut spec.identities);
         spec.aliases.retain(|alias| *alias != spec.host);
+        // What everybody calls it by is nothing special to its own namespace.
+        spec.local_names.retain(|name| *name != spec.host && !spec.aliases.contains(name));
         spec.ports.sort();
         spec.endpoints.sort();
         spec.endpoints.dedup_by(|a, b| a.address == b.address && a.ports == b.ports);
@@ -248,6 +256,22 @@ mod tests {
     }
 
     #[test]
+    fn a_local_name_is_one_that_not_everybody_uses() {
+        let mut spec = spec();
+        spec.aliases = vec!["a".parse().unwrap()];
+        spec.local_names = ["b", "a.local", "a", "c", "b"].map(|name| name.parse().unwrap()).to_vec();
+        let service = Service::new(spec).unwrap();
+        assert_eq!(service.local_names.iter().map(Hostname::as_str).collect::<Vec<_>>(), ["b", "c"]);
+    }
+
+    #[test]
+    fn what_was_written_before_there_were_local_names_is_read() {
+        let text = serde_json::to_string(&Service::new(spec()).unwrap()).unwrap();
+        assert!(!text.contains("local_names"), "{text}");
+        assert_eq!(serde_json::from_str::<Service>(&text).unwrap().local_names, []);
+    }
+
+    #[test]
     fn services_that_make_no_sense_cannot_be_built() {
         let broken: [fn(&mut ServiceSpec); 7] = [
             |s| s.ports.clear(),
@@ -267,7 +291,8 @@ mod tests {
 
     #[test]
     fn a_service_survives_being_written_and_read() {
-        let service = Service::new(spec()).unwrap();
+        let local_names = vec!["a".parse().unwrap()];
+        let service = Service::new(ServiceSpec { local_names, ..spec() }).unwrap();
         let text = serde_json::to_string(&service).unwrap();
         assert_eq!(serde_json::from_str::<Service>(&text).unwrap(), service);
     }

@@ -129,6 +129,12 @@ impl ServiceBuilder {
         self
     }
 
+    /// Adds a name that clients of its namespace use.
+    pub fn local_name(mut self, host: &str) -> Self {
+        self.spec.local_names.push(hostname(host));
+        self
+    }
+
     /// Adds an address that stands for the service as a whole.
     pub fn virtual_address(mut self, address: &str) -> Self {
         let address: IpAddr = address.parse().expect("a virtual address is an IP address");

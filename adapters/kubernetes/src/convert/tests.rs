@@ -77,6 +77,8 @@ fn an_endpoint_has_the_facts_of_its_pod_and_its_node() {
     assert_eq!(service.host.as_str(), "web.shop.svc.cluster.local");
     let aliases: Vec<_> = service.aliases.iter().map(Hostname::as_str).collect();
     assert_eq!(aliases, ["web.shop", "web.shop.svc"]);
+    let local_names: Vec<_> = service.local_names.iter().map(Hostname::as_str).collect();
+    assert_eq!((service.namespace.as_str(), local_names.as_slice()), ("shop", ["web"].as_slice()));
 }
 
 #[test]

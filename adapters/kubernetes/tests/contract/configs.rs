@@ -12,6 +12,7 @@ pub(crate) fn bad() -> Vec<BadConfig> {
         bad("an unknown protocol", &["default_protocol", "http", "grpc"], "default_protocol = 'htp'"),
         bad("a context of nothing", &["context", "kubeconfig"], "context = 'east'"),
         bad("a short name for many", &["aliases", "{namespace}"], "aliases = ['{service}']"),
+        bad("a short name twice", &["local_names", "{service}"], "local_names = ['{service}', '{service}']"),
         bad("a path for a namespace", &["namespaces", "a-z"], "namespaces = ['../nodes']"),
         bad("a trust domain that is none", &["trust_domain", "spiffe://"], "trust_domain = 'a b'"),
     ]

@@ -28,6 +28,7 @@ pub(crate) fn as_seen(service: &Service) -> Arc<Service> {
     let short = [format!("{name}.{namespace}.svc"), format!("{name}.{namespace}")];
     spec.host = format!("{}.cluster.local", short[0]).parse().unwrap();
     spec.aliases = short.map(|alias| alias.parse().unwrap()).to_vec();
+    spec.local_names = vec![name.parse().unwrap()];
     match external_name(service) {
         Some(name) => {
             let endpoint = Endpoint::new(Address::Dns(name.clone()));

@@ -1,0 +1,35 @@
+//! The namespaces whose clients have names of their own for services.
+//!
+//! Proxies of all other namespaces share what they are told, and nobody makes pilot work by inventing
+//! namespaces.
+
+use std::collections::BTreeSet;
+
+use pilot_registry::Namespace;
+
+use super::counts::Counts;
+use super::merge::CatalogService;
+
+/// The namespaces of all local names, and how many services have local names there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Namespaces(Counts<Namespace>);
+
+impl Namespaces {
+    /// A service came, went, or changed. Most changes are of endpoints, and cost nothing here.
+    pub(super) fn replace(&mut self, old: Option<&CatalogService>, new: Option<&CatalogService>) {
+        let (old, new) = (old.map(of).unwrap_or_default(), new.map(of).unwrap_or_default());
+        if old != new {
+            self.0.add(new);
+            self.0.remove(old);
+        }
+    }
+
+    /// Whether a service has a local name in that namespace.
+    pub(super) fn contains(&self, namespace: &Namespace) -> bool {
+        self.0.contains(namespace)
+    }
+}
+
+fn of(service: &CatalogService) -> BTreeSet<&Namespace> {
+    service.local_names().iter().map(|(namespace, _)| namespace).collect()
+}

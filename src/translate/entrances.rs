@@ -1,0 +1,257 @@
+//! The ways into one service: listeners, and virtual hosts in routes that services share.
+//!
+//! All clients call it by some names, and those of a namespace by further ones: [`Entrances`] are for all, and
+//! [`LocalEntrances`] for one namespace. Both are built alike.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pilot_envoy_api::envoy::config::listener::v3::Listener;
+use pilot_registry::{Hostname, Namespace, Port, Protocol, Resolution, ServicePort};
+
+use super::claims::Grants;
+use super::conflict::{Claim, Claimant, Conflict, Reason};
+use super::fragment::{Context, reuse};
+use super::{listeners, names, routes};
+use crate::catalog::CatalogService;
+use crate::resources::{Resource, ResourceType};
+
+/// The key of a route configuration: that of an HTTP port, or the one of `http_listen`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum RouteKey {
+    HttpListen,
+    Port(Port),
+}
+
+impl RouteKey {
+    /// The route configuration's name.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::HttpListen => names::HTTP_LISTEN.to_owned(),
+            Self::Port(port) => port.to_string(),
+        }
+    }
+}
+
+/// An encoded virtual host, and where it sends to.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct VirtualHost {
+    pub(super) bytes: Bytes,
+    pub(super) cluster: Arc<str>,
+}
+
+/// Virtual hosts of one service, by the routes that they are in and the service's port.
+pub(super) type VirtualHosts = BTreeMap<(RouteKey, Port), VirtualHost>;
+
+/// The ways in for all clients: the part of a service that no endpoint changes.
+#[derive(Debug, Default)]
+pub(super) struct Entrances {
+    pub(super) grants: Grants,
+    pub(super) listeners: Vec<Arc<Resource>>,
+    pub(super) virtual_hosts: VirtualHosts,
+    /// Of the names of namespaces, too: what clients there are does not matter.
+    pub(super) conflicts: Vec<Conflict>,
+}
+
+/// The ways in that clients of one namespace have beside those of all clients.
+#[derive(Debug, Default)]
+pub(super) struct LocalEntrances {
+    pub(super) listeners: Vec<Arc<Resource>>,
+    pub(super) virtual_hosts: VirtualHosts,
+}
+
+/// Names by which a service is called.
+#[derive(Clone, Copy)]
+struct Called<'a> {
+    names: &'a [Hostname],
+    /// By whom, if not by all.
+    by: Option<&'a Namespace>,
+}
+
+impl Entrances {
+    pub(super) fn new(service: &CatalogService, grants: Grants, context: &Context<'_>) -> Self {
+        // A bound listener has no original destination that it could pass on to.
+        if service.lead().resolution == Resolution::Passthrough {
+            return Self { grants, ..Self::default() };
+        }
+        let called = Called { names: &grants.names, by: None };
+        let mut listeners = bound_listeners(service, &grants);
+        listeners.extend(grpc_listeners(service, called));
+        let virtual_hosts = virtual_hosts(service, &grants, called, context);
+        Self { listeners, virtual_hosts, conflicts: reserved(service, &grants), grants }
+    }
+
+    /// The same, with the resources that equal those of before taken from there.
+    pub(super) fn reusing(mut self, old: Option<&Self>) -> Self {
+        if let Some(old) = old {
+            reuse(&mut self.listeners, &old.listeners);
+        }
+        self
+    }
+}
+
+impl LocalEntrances {
+    /// What the service has in that namespace of what it was granted.
+    pub(super) fn new(
+        service: &CatalogService,
+        grants: &Grants,
+        namespace: &Namespace,
+        context: &Context<'_>,
+    ) -> Self {
+        let names = grants.local_names.get(namespace).map(Vec::as_slice).unwrap_or_default();
+        if names.is_empty() || service.lead().resolution == Resolution::Passthrough {
+            return Self::default();
+        }
+        let called = Called { names, by: Some(namespace) };
+        Self {
+            listeners: grpc_listeners(service, called),
+            virtual_hosts: virtual_hosts(service, grants, called, context),
+        }
+    }
+
+    /// The same, with the resources that equal those of before taken from there.
+    pub(super) fn reusing(mut self, old: Option<&Self>) -> Self {
+        if let Some(old) = old {
+            reuse(&mut self.listeners, &old.listeners);
+        }
+        self
+    }
+}
+
+/// Listeners of the ports that are not HTTP.
+fn bound_listeners(service: &CatalogService, grants: &Grants) -> Vec<Arc<Resource>> {
+    let is_virtual = |at: &SocketAddr| service.virtual_addresses().contains(&at.ip());
+    let mut bound = Vec::new();
+    for (port, granted) in service.ports().iter().zip(&grants.ports) {
+        if port.protocol.is_http() {
+            continue;
+        }
+        let cluster: Arc<str> = names::cluster(port.number, "", service.host()).into();
+        let build = if port.protocol == Protocol::Udp { listeners::udp } else { listeners::tcp };
+        let listeners = granted.listeners.iter().map(|at| build(*at, &cluster, is_virtual(at)));
+        bound.extend(listeners.map(|listener| listener_to(&cluster, &listener, false)));
+    }
+    bound
+}
+
+/// Virtual hosts of the HTTP ports: in the routes of their numbers, and in those of `http_listen`.
+fn virtual_hosts(
+    service: &CatalogService,
+    grants: &Grants,
+    called: Called<'_>,
+    context: &Context<'_>,
+) -> VirtualHosts {
+    let mut virtual_hosts = VirtualHosts::new();
+    for (port, granted) in service.ports().iter().zip(&grants.ports) {
+        if !port.protocol.is_http() {
+            continue;
+        }
+        let number = port.number;
+        let addresses = if called.by.is_none() { granted.virtual_addresses.as_slice() } else { &[] };
+        let virtual_host = |bare_names: bool, bare_addresses: bool, dialled: Option<Port>| {
+            let mut domains = called.domains(bare_names, [Some(number), dialled].into_iter().flatten());
+            domains.extend(addresses.iter().flat_map(|ip| address_domains(*ip, number, bare_addresses)));
+            let cluster = names::cluster(number, "", service.host());
+            let name = called.virtual_host(service, number);
+            VirtualHost { bytes: routes::virtual_host(name, domains, &cluster), cluster: cluster.into() }
+        };
+        if !granted.listeners.is_empty() {
+            virtual_hosts.insert((RouteKey::Port(number), number), virtual_host(true, true, None));
+        }
+        if let Some(at) = context.http_listen {
+            let is_default = default_port(service, Protocol::is_http) == Some(number);
+            let dialled = dialled(service, at).filter(|_| is_default);
+            let host = virtual_host(is_default, number.get() == 80, dialled);
+            virtual_hosts.insert((RouteKey::HttpListen, number), host);
+        }
+    }
+    virtual_hosts
+}
+
+impl Called<'_> {
+    /// As they stand in Host headers that name these ports, and, `bare`, in those that name none.
+    fn domains(&self, bare: bool, ports: impl Iterator<Item = Port> + Clone) -> Vec<String> {
+        let of_one = |name: &Hostname| {
+            let with_port = ports.clone().map(|port| format!("{name}:{port}"));
+            bare.then(|| name.to_string()).into_iter().chain(with_port).collect::<Vec<_>>()
+        };
+        self.names.iter().flat_map(of_one).collect()
+    }
+
+    /// The name of a virtual host, unlike that of any other in the same routes: hosts have no slashes.
+    fn virtual_host(&self, service: &CatalogService, port: Port) -> String {
+        let host = service.host();
+        match self.by {
+            None => format!("{host}:{port}"),
+            Some(namespace) => format!("{host}:{port}/{namespace}"),
+        }
+    }
+}
+
+fn address_domains(ip: IpAddr, port: Port, bare: bool) -> impl Iterator<Item = String> {
+    bare.then(|| names::ip_domain(ip)).into_iter().chain([names::ip_port_domain(ip, port)])
+}
+
+/// Clients name the port that they dial, unless the service means something else by it. Names only: a virtual
+/// address may be another service's at that port.
+fn dialled(service: &CatalogService, at: SocketAddr) -> Option<Port> {
+    let dialled = Port::try_from(u32::from(at.port())).ok()?;
+    service.ports().iter().all(|port| port.number != dialled).then_some(dialled)
+}
+
+/// Listeners by name for gRPC clients: `host:port` for each HTTP/2 port, and `host` for the one that is meant
+/// when no port is named.
+fn grpc_listeners(service: &CatalogService, called: Called<'_>) -> Vec<Arc<Resource>> {
+    let default = default_grpc_port(service);
+    let mut by_name = Vec::new();
+    for port in grpc_ports(service) {
+        let cluster: Arc<str> = names::cluster(port.number, "", service.host()).into();
+        let listener = |name: &str| listener_to(&cluster, &listeners::api(name, &cluster), true);
+        for name in called.names {
+            by_name.push(listener(&format!("{name}:{}", port.number)));
+            if default == Some(port.number) && !names::is_reserved(name) {
+                by_name.push(listener(name.as_str()));
+            }
+        }
+    }
+    by_name
+}
+
+/// The names among all that are granted for which a gRPC client's listener cannot be there.
+fn reserved(service: &CatalogService, grants: &Grants) -> Vec<Conflict> {
+    let Some(port) = default_grpc_port(service) else { return Vec::new() };
+    let of_all = grants.names.iter().map(|name| (name, None));
+    let local = grants.local_names.iter();
+    let local = local.flat_map(|(namespace, names)| names.iter().map(move |name| (name, Some(namespace))));
+    let reserved = of_all.chain(local).filter(|(name, _)| names::is_reserved(name));
+    let conflict = |(name, namespace): (&Hostname, Option<&Namespace>)| Conflict {
+        claim: Claim::Name(name.clone(), namespace.cloned()),
+        loser: Claimant::Service(service.host().clone(), Some(port)),
+        winner: Claimant::Pilot,
+        reason: Reason::Reserved,
+    };
+    reserved.map(conflict).collect()
+}
+
+/// The ports that gRPC clients can reach: they know no other resolution.
+fn grpc_ports(service: &CatalogService) -> impl Iterator<Item = &ServicePort> {
+    let known = service.lead().resolution == Resolution::Endpoints;
+    service.ports().iter().filter(move |port| known && port.protocol.is_http2())
+}
+
+fn default_grpc_port(service: &CatalogService) -> Option<Port> {
+    grpc_ports(service).next().and_then(|_| default_port(service, Protocol::is_http2))
+}
+
+/// The port that is meant when a client names none: the only one of its kind, else 80, else the lowest.
+fn default_port(service: &CatalogService, kind: fn(Protocol) -> bool) -> Option<Port> {
+    let numbers = || service.ports().iter().filter(|port| kind(port.protocol)).map(|port| port.number);
+    numbers().find(|number| number.get() == 80).or_else(|| numbers().min())
+}
+
+fn listener_to(cluster: &Arc<str>, listener: &Listener, by_name_only: bool) -> Arc<Resource> {
+    let references = vec![(ResourceType::Cluster, Arc::clone(cluster))];
+    Arc::new(Resource::new(listener.name.as_str().into(), listener, references, by_name_only))
+}
