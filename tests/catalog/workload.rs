@@ -90,7 +90,7 @@ fn what_only_some_say_at_an_address_is_not_guessed() {
 fn a_place_counts_as_far_as_nobody_contradicts() {
     let agreed = |places: &[Locality]| in_places(places).workload(ip(POD)).unwrap().locality();
     let full = place("eu", "a", "r1");
-    assert_eq!(agreed(&[full.clone()]), full);
+    assert_eq!(agreed(std::slice::from_ref(&full)), full);
     assert_eq!(agreed(&[place("eu", "", ""), place("", "", ""), full.clone()]), full);
     assert_eq!(agreed(&[full.clone(), place("eu", "a", "r2")]), place("eu", "a", ""));
     assert_eq!(agreed(&[full.clone(), place("eu", "b", "r1")]), place("eu", "", ""));
