@@ -326,8 +326,10 @@ impl World {
             }
             state.conflicts = conflicts.into();
         }
-        if let Some(next) = next {
-            state.resources.send_replace(Some(Arc::new(next)));
+        match next {
+            Some(next) => drop(state.resources.send_replace(Some(Arc::new(next)))),
+            // A change that nobody here is told of may be one of who they are: streams look at their scopes.
+            None => state.resources.send_modify(|_| ()),
         }
     }
 

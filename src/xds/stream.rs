@@ -292,6 +292,9 @@ where
     fn take_resources(&mut self) {
         let Some(client) = &mut self.client else { return };
         let Some(set) = client.resources.borrow_and_update().clone() else { return };
+        if client.set.as_ref().is_some_and(|known| Arc::ptr_eq(known, &set)) {
+            return;
+        }
         self.machine.update(Arc::clone(&set));
         if let Some(before) = client.set.replace(Arc::clone(&set)) {
             let changes = set.changes_since(&before);

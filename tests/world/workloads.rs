@@ -8,7 +8,9 @@ use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_registry::Service;
 use pilot_registry_testkit::{service, snapshot};
 
-use super::{Fixture, a, router, start, start_near, until};
+use tokio::time::timeout;
+
+use super::{DEADLINE, Fixture, a, router, start, start_near, until};
 
 const POD: &str = "10.9.0.7";
 
@@ -118,4 +120,24 @@ async fn the_namespace_is_the_workloads_unless_the_proxy_says_one() {
         (scope(&world, &silent), scope(&world, &says)),
         ("router in shop".into(), "router in lab".into())
     );
+}
+
+/// What a service's namespace is, is in no resource: streams look at their scopes all the same.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_in_no_resource_is_followed() {
+    let Fixture { world, scripts, _tasks } = start(&["east"]);
+    let web = service("web.shop.mesh").namespace("shop").http(80).local_name("web").build();
+    let publish = |namespace: &str| {
+        let gateway = service("gateway.mesh").namespace(namespace).http(80).endpoint(POD, 8080).build();
+        scripts[0].publish(snapshot([Arc::clone(&web), gateway]))
+    };
+    let (proxy, mut sets) = (proxy(POD, None), world.subscribe(&router()).unwrap());
+    publish("lab").await;
+    let before = until(&mut sets, |_| true).await;
+    assert_eq!(scope(&world, &proxy), "router");
+    sets.mark_unchanged();
+    publish("shop").await;
+    timeout(DEADLINE, sets.changed()).await.unwrap().unwrap();
+    assert!(Arc::ptr_eq(sets.borrow().as_ref().unwrap(), &before));
+    assert_eq!(scope(&world, &proxy), "router in shop");
 }
