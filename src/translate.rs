@@ -23,6 +23,7 @@
 //! | resolution `dns` | STRICT_DNS, endpoints inline | no | as above; not for gRPC clients, which do not know STRICT_DNS |
 //! | resolution `passthrough` | ORIGINAL_DST | no | none: a bound listener has no original address to pass to |
 
+mod changes;
 mod claims;
 mod clusters;
 mod common;

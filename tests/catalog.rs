@@ -89,6 +89,29 @@ fn registries_that_complete_each_other_do_not_disagree() {
     assert_eq!(conflicts(&catalog), Vec::<String>::new());
 }
 
+/// A service that a file and a cluster know is called by short names where the cluster says so, though the file
+/// leads and says nothing of namespaces.
+#[test]
+fn a_local_name_is_of_the_namespace_of_the_registry_that_says_it() {
+    let in_file = service("web.shop").http(80).alias("shop-web").build();
+    let local =
+        |namespace: &str, name: &str| service("web.shop").http(80).namespace(namespace).local_name(name);
+    let in_east = local("shop", "web").local_name("shop-web").build();
+    let in_west = local("bank", "web").build();
+    let known = |catalog: &Catalog, names: [&str; 3]| {
+        names.map(|name| catalog.has_local_names(&name.to_owned().try_into().unwrap()))
+    };
+    let sources = [source("file", 0, [in_file]), source("east", 1, [in_east]), source("west", 1, [in_west])];
+    let catalog = merge(&sources);
+    let web = catalog.get("web.shop").unwrap();
+    let names: Vec<_> = web.local_names().iter().map(|(of, name)| (of.as_str(), name.as_str())).collect();
+    assert_eq!(names, [("bank", "web"), ("shop", "web")], "what everybody says is no local name");
+    assert_eq!(known(&catalog, ["bank", "shop", "default"]), [true, true, false]);
+    let after = Catalog::merge(&sources[..2], &catalog);
+    assert_eq!(known(&after, ["bank", "shop", "default"]), [false, true, false]);
+    assert_eq!(known(&Catalog::merge(&[], &after), ["bank", "shop", "default"]), [false; 3]);
+}
+
 #[test]
 fn only_what_is_new_is_told() {
     let http = |host| service(host).http(80).build();

@@ -1,7 +1,7 @@
 //! All resources of one scope at one generation, and what changed since the generations before.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use tokio::time::Instant;
 
@@ -20,6 +20,8 @@ pub struct TypeSet {
     /// The sum of the resources' fingerprints: independent of order, and cheap to keep up to date.
     fingerprint: u64,
     index: Index,
+    /// The set that came before it, and what differs. Scopes share sets, and so the work of comparing them.
+    since: OnceLock<(Weak<Self>, Arc<[Change]>)>,
 }
 
 impl PartialEq for TypeSet {
@@ -61,7 +63,7 @@ impl TypeSet {
         }
         resources.extend_from_slice(rest);
         let version = version_of(fingerprint, resources.len());
-        Self { resources, version, fingerprint, index: Index::default() }
+        Self { resources, version, fingerprint, index: Index::default(), since: OnceLock::new() }
     }
 
     /// A set with a version that the caller answers for.
@@ -74,7 +76,8 @@ impl TypeSet {
         resources.reverse();
         let fingerprint =
             resources.iter().fold(0u64, |sum, resource| sum.wrapping_add(resource.fingerprint()));
-        Self { resources, version: version.into(), fingerprint, index: Index::default() }
+        let (version, index, since) = (version.into(), Index::default(), OnceLock::new());
+        Self { resources, version, fingerprint, index, since }
     }
 
     /// The resources, ordered by name.
@@ -111,7 +114,7 @@ pub struct Change {
 
 /// What changed from one generation to a later one, by type.
 #[derive(Clone, Debug, Default)]
-pub struct Changes([Vec<Change>; 4]);
+pub struct Changes([Arc<[Change]>; 4]);
 
 impl Changes {
     /// The changes of one type, ordered by name, each name once.
@@ -121,12 +124,25 @@ impl Changes {
 
     /// Whether nothing changed at all.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(Vec::is_empty)
+        self.0.iter().all(|changes| changes.is_empty())
     }
 
     fn between(old: &Types, new: &Types) -> Self {
-        Self(ResourceType::ALL.map(|kind| diff(&old[kind as usize], &new[kind as usize])))
+        Self(ResourceType::ALL.map(|kind| diff(&old[kind as usize], &new[kind as usize]).into()))
     }
+
+    /// The same, of types that follow each other: what one scope has found out, others need not.
+    fn from_step(old: &Types, new: &Types) -> Self {
+        Self(ResourceType::ALL.map(|kind| step(&old[kind as usize], &new[kind as usize])))
+    }
+}
+
+fn step(old: &Arc<TypeSet>, new: &Arc<TypeSet>) -> Arc<[Change]> {
+    if Arc::ptr_eq(old, new) {
+        return Arc::default();
+    }
+    let (since, changes) = new.since.get_or_init(|| (Arc::downgrade(old), diff(old, new).into()));
+    if Weak::as_ptr(since) == Arc::as_ptr(old) { Arc::clone(changes) } else { diff(old, new).into() }
 }
 
 /// A merge of two ordered lists; equal resources are one allocation, so it mostly compares pointers.
@@ -180,7 +196,7 @@ impl ResourceSet {
 
     /// The set that follows this one, or `None` when nothing a client could see is different.
     pub fn successor(&self, mut types: Types, changed: Instant) -> Option<Self> {
-        let changes = Changes::between(&self.types, &types);
+        let changes = Changes::from_step(&self.types, &types);
         if changes.is_empty() {
             return None;
         }
@@ -283,6 +299,21 @@ mod tests {
             last = last.successor(types(&[("a", &step.to_string())]), Instant::now()).unwrap();
         }
         assert_eq!(names(&last.changes_since(&first)), [("a".to_owned(), true)]);
+    }
+
+    #[tokio::test]
+    async fn what_differs_is_found_once_for_all_scopes_that_share_the_sets() {
+        let (old, new) = (types(&[("a", "")]), types(&[("a", "2")]));
+        let step = |from: &Types| {
+            let set = ResourceSet::first(from.clone(), Instant::now());
+            let next = set.successor(new.clone(), Instant::now()).unwrap();
+            next.changes_since(&set)
+        };
+        let [one, other] = [step(&old), step(&old)];
+        assert!(Arc::ptr_eq(&one.0[0], &other.0[0]));
+        let from_another = step(&types(&[("b", "")]));
+        assert_eq!(names(&one), [("a".to_owned(), true)]);
+        assert_eq!(names(&from_another), [("a".to_owned(), true), ("b".to_owned(), false)]);
     }
 
     #[tokio::test]

@@ -9,10 +9,12 @@ use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_envoy_api::envoy::config::listener::v3::Listener;
 use pilot_registry::{Hostname, Locality, Namespace, Port};
 
+use super::changes::{Change, changes};
 use super::claims::Ledger;
 use super::conflict::Conflict;
 use super::entrances::{Entrances, RouteKey, VirtualHost};
 use super::fragment::{Backends, Context};
+use super::local::{LocalNames, Named};
 use super::{Translation, listeners, names, routes, source};
 use crate::catalog::CatalogService;
 use crate::mesh::{Mesh, MeshOptions};
@@ -37,16 +39,12 @@ pub(super) struct World {
     ledger: Ledger,
     fragments: BTreeMap<Hostname, Fragment>,
     routes: BTreeMap<RouteKey, BTreeMap<(Hostname, Port), VirtualHost>>,
-    named: BTreeMap<Namespace, Arc<Named>>,
+    local_names: LocalNames,
     /// The hosts whose fragments report conflicts.
     conflicted: BTreeSet<Hostname>,
     types: Types,
     conflicts: Vec<Conflict>,
 }
-
-/// The services that clients of one namespace call by names of their own. As long as it is one allocation, none
-/// of them is called or entered differently.
-pub(super) type Named = BTreeMap<Hostname, Arc<Entrances>>;
 
 #[derive(Debug)]
 struct Fragment {
@@ -61,12 +59,6 @@ struct Work {
     patches: [Patch; 4],
     routes: BTreeSet<RouteKey>,
     conflicts: bool,
-}
-
-/// A service before and after; at least one of both is there.
-pub(super) struct Change {
-    pub(super) old: Option<Arc<CatalogService>>,
-    pub(super) new: Option<Arc<CatalogService>>,
 }
 
 /// Where routers serve every HTTP service; nowhere for others.
@@ -124,7 +116,7 @@ impl World {
             ledger: Ledger::new(http_listen),
             fragments: BTreeMap::new(),
             routes: BTreeMap::new(),
-            named: BTreeMap::new(),
+            local_names: LocalNames::default(),
             conflicted: BTreeSet::new(),
             types: std::array::from_fn(|_| Arc::new(TypeSet::new([]))),
             conflicts: Vec::new(),
@@ -153,7 +145,9 @@ impl World {
             let old = self.fragments.remove(&host);
             let new = service.map(|service| self.fragment(service, old.as_ref(), config_source));
             self.withdraw(&host, old.as_ref(), new.as_ref(), work);
-            self.name(&host, old.as_ref(), new.as_ref());
+            let entrances =
+                |fragment: Option<&Fragment>| fragment.map(|fragment| Arc::clone(&fragment.entrances));
+            self.local_names.replace(&host, entrances(old.as_ref()), entrances(new.as_ref()));
             added.extend(new.map(|new| (host, old, new)));
         }
         for (host, old, new) in added {
@@ -172,7 +166,7 @@ impl World {
 
     /// Who has names of its own in that namespace.
     pub(super) fn named(&self, namespace: &Namespace) -> Option<&Arc<Named>> {
-        self.named.get(namespace)
+        self.local_names.of(namespace)
     }
 
     /// The service of that host.
@@ -246,26 +240,6 @@ impl World {
         if new.conflicts().next().is_some() {
             self.conflicted.insert(host.clone());
             work.conflicts |= old.is_none_or(|old| !old.conflicts().eq(new.conflicts()));
-        }
-    }
-
-    fn name(&mut self, host: &Hostname, old: Option<&Fragment>, new: Option<&Fragment>) {
-        let [old, new] = [old, new].map(|fragment| fragment.map(|fragment| &fragment.entrances));
-        if old.map(Arc::as_ptr) == new.map(Arc::as_ptr) {
-            return;
-        }
-        for namespace in old.into_iter().flat_map(|old| old.grants.local_names.keys()) {
-            let named = Arc::make_mut(self.named.entry(namespace.clone()).or_default());
-            named.remove(host);
-            if named.is_empty() {
-                self.named.remove(namespace);
-            }
-        }
-        for (new, namespace) in
-            new.into_iter().flat_map(|new| new.grants.local_names.keys().map(move |it| (new, it)))
-        {
-            let named = Arc::make_mut(self.named.entry(namespace.clone()).or_default());
-            named.insert(host.clone(), Arc::clone(new));
         }
     }
 
@@ -356,32 +330,6 @@ fn same_claims(a: &CatalogService, b: &CatalogService) -> bool {
         && a.aliases() == b.aliases()
         && a.local_names() == b.local_names()
         && a.virtual_addresses() == b.virtual_addresses()
-}
-
-/// What differs between two lists that are ordered by host. Pointers are compared, not services.
-pub(super) fn changes(
-    old: &Arc<Vec<Arc<CatalogService>>>,
-    new: &Arc<Vec<Arc<CatalogService>>>,
-) -> Vec<Change> {
-    let mut changes = Vec::new();
-    if Arc::ptr_eq(old, new) {
-        return changes;
-    }
-    let mut old = old.iter().peekable();
-    for service in new.iter() {
-        if old.next_if(|old| Arc::ptr_eq(old, service)).is_some() {
-            continue;
-        }
-        while let Some(gone) = old.next_if(|old| old.host() < service.host()) {
-            changes.push(Change { old: Some(Arc::clone(gone)), new: None });
-        }
-        let known = old.next_if(|old| old.host() == service.host());
-        if known.is_none_or(|known| !Arc::ptr_eq(known, service)) {
-            changes.push(Change { old: known.map(Arc::clone), new: Some(Arc::clone(service)) });
-        }
-    }
-    changes.extend(old.map(|gone| Change { old: Some(Arc::clone(gone)), new: None }));
-    changes
 }
 
 fn http_listener(listener: &Listener, routes: &str) -> Resource {

@@ -9,10 +9,48 @@ use std::sync::Arc;
 use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_registry::{Hostname, Namespace, Port};
 
-use super::common::{Named, World, route_configuration};
-use super::entrances::{LocalEntrances, RouteKey, VirtualHost};
+use super::common::{World, route_configuration};
+use super::entrances::{Entrances, LocalEntrances, RouteKey, VirtualHost};
 use super::overlay::{Overlay, shared};
 use crate::resources::{Patch, Resource, ResourceType, TypeSet, Types};
+
+/// The services that clients of a namespace call by names of their own, by namespace.
+#[derive(Debug, Default)]
+pub(super) struct LocalNames(BTreeMap<Namespace, Arc<Named>>);
+
+/// Those of one namespace. As long as it is one allocation, none of them is called or entered differently.
+pub(super) type Named = BTreeMap<Hostname, Arc<Entrances>>;
+
+impl LocalNames {
+    /// Those of that namespace.
+    pub(super) fn of(&self, namespace: &Namespace) -> Option<&Arc<Named>> {
+        self.0.get(namespace)
+    }
+
+    /// Replaces a service's entrances.
+    pub(super) fn replace(
+        &mut self,
+        host: &Hostname,
+        old: Option<Arc<Entrances>>,
+        new: Option<Arc<Entrances>>,
+    ) {
+        if old.as_ref().map(Arc::as_ptr) == new.as_ref().map(Arc::as_ptr) {
+            return;
+        }
+        for namespace in old.iter().flat_map(|old| old.grants.local_names.keys()) {
+            let Some(named) = self.0.get_mut(namespace) else { continue };
+            Arc::make_mut(named).remove(host);
+            if named.is_empty() {
+                self.0.remove(namespace);
+            }
+        }
+        let Some(new) = new else { return };
+        for namespace in new.grants.local_names.keys() {
+            let named = Arc::make_mut(self.0.entry(namespace.clone()).or_default());
+            named.insert(host.clone(), Arc::clone(&new));
+        }
+    }
+}
 
 /// Translates one mesh after another for one namespace.
 #[derive(Debug)]

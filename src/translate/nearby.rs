@@ -8,7 +8,8 @@ use std::sync::Arc;
 use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_registry::Resolution;
 
-use super::common::{apply, changes, http_listen};
+use super::changes::changes;
+use super::common::{apply, http_listen};
 use super::fragment::{self, Context};
 use super::overlay::{Overlay, shared};
 use super::proximity::Proximity;

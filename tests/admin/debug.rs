@@ -10,10 +10,12 @@ use pilot::admin::{Admin, Failure, Readiness, RegistryReport, serve};
 use pilot::mesh::MeshOptions;
 use pilot::metrics::Metrics;
 use pilot::proxies::{Proxies, ProxyStatus, SyncState};
-use pilot::proxy::Transport;
+use pilot::proxy::{Proxy, Transport};
 use pilot::resources::ResourceType;
 use pilot::world::World;
+use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_registry::{Protocol, RegistryError, Snapshot};
+use pilot_registry_testkit::service;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -186,6 +188,40 @@ async fn resources_of_a_proxy_that_is_only_described_are_those_of_its_place() {
         let report: Value = pilot.get(&format!("/debug/resources?node=laptop{place}")).await.json();
         assert_eq!(report["scope"], scope, "{place}");
     }
+}
+
+/// Names of a namespace are shown with the service, and told to proxies that are in it.
+#[tokio::test]
+async fn names_of_a_namespace_are_for_those_in_it() {
+    let pilot = pilot(&["east"]).await;
+    let web = service("web.shop").http(80).namespace("shop").local_name("web").build();
+    pilot.sinks[0].publish(Snapshot::new([web]).unwrap());
+    pilot.ready().await;
+    let all: Value = pilot.get("/debug/services").await.json();
+    assert_eq!(all["services"][0]["local_names"], serde_json::json!({ "shop": ["web"] }));
+    for (node, scope) in [
+        ("laptop", "router"),
+        ("laptop&namespace=bank", "router"),
+        ("laptop&namespace=shop", "router in shop"),
+        ("sidecar~10.0.0.1~cart~shop.svc.cluster.local", "sidecar in shop"),
+    ] {
+        let path = format!("/debug/resources?node={node}&type=rds&name=80");
+        let report: Value = pilot.get(&path).await.json();
+        assert_eq!(report["scope"], scope, "{node}");
+        let routes = report["resources"]["rds"][0].to_string();
+        assert_eq!(routes.contains("\"web:80\""), scope.ends_with("in shop"), "{routes}");
+    }
+    let wrong = pilot.get("/debug/resources?node=laptop&namespace=a%20b").await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    assert!(wrong.body.contains("node.metadata.NAMESPACE"), "{}", wrong.body);
+
+    let node = Node { id: "router~127.0.0.1~laptop~shop.mesh".into(), ..Node::default() };
+    let proxy = Proxy::from_node(Some(&node)).unwrap();
+    let _connection = pilot.proxies.connect(&proxy, Transport::Ads, true, None);
+    let proxies: Value = pilot.get("/debug/proxies").await.json();
+    assert_eq!(proxies["proxies"][0]["namespace"], "shop");
+    let known = pilot.get(&format!("/debug/resources?proxy={}&namespace=shop", proxy.id)).await;
+    assert_eq!(known.status, StatusCode::BAD_REQUEST, "it has said what it is");
 }
 
 /// Listeners of gRPC clients are there by name: an Envoy, which asks for all, does not get them.

@@ -5,7 +5,8 @@ use std::process::Stdio;
 use pilot::proxy::{Proxy, Transport};
 use pilot::resources::ResourceType;
 use pilot_envoy_api::envoy::config::core::v3::Node;
-use pilot_registry::Protocol;
+use pilot_registry::{Protocol, Snapshot};
+use pilot_registry_testkit::service;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -172,6 +173,21 @@ async fn config_shows_what_a_proxy_gets_connected_or_not() {
     let unknown = ask(&pilot, &["config", "envoy-2"]).await;
     assert_eq!(unknown.code, Some(1));
     assert_eq!(unknown.stderr, "error: no proxy \"envoy-2\" is connected, of 1 that are (known: envoy-1)\n");
+}
+
+#[tokio::test]
+async fn names_of_a_namespace_are_shown() {
+    let pilot = pilot(&["east"]).await;
+    let web = service("web.shop").http(80).namespace("shop").local_name("web").build();
+    pilot.sinks[0].publish(Snapshot::new([web]).unwrap());
+    pilot.ready().await;
+    let shown = ask(&pilot, &["services", "web.shop"]).await.stdout;
+    assert!(shown.contains("\nweb in namespace shop\n"), "{shown}");
+    let of = ["config", "laptop", "--type", "rds", "--namespace", "shop"];
+    let config = ask(&pilot, &[&of[..], &["--not-connected"]].concat()).await.stdout;
+    assert!(config.contains("web:80"), "{config}");
+    let wrong = ask(&pilot, &of).await;
+    assert!(wrong.stderr.contains("add --not-connected"), "{}", wrong.stderr);
 }
 
 #[tokio::test]

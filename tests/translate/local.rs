@@ -216,3 +216,29 @@ fn what_no_proxy_asks_for_any_more_is_let_go() {
     assert!(routes[0].upgrade().is_none());
     common.translate(&mesh);
 }
+
+/// Nothing that others are told changes with it.
+#[test]
+fn a_service_that_gets_or_loses_a_local_name_alone_is_noticed() {
+    let world = |named: bool| {
+        let a = local("a", "shop", &["80/http"], &[]);
+        let a = if named { a } else { ServiceSpec { local_names: Vec::new(), ..a } };
+        vec![a, local("b", "shop", &["80/http"], &[])]
+    };
+    let memo = Memo::new(&router());
+    let mut common = Translator::sharing(router(), memo.clone());
+    let mut shop = Translator::sharing(scope("shop"), memo);
+    let mut last = mesh(world(true));
+    let before = common.translate(&last);
+    for named in [true, false, true] {
+        last = mesh_after(&last, &[source("file", 0, world(named))]);
+        let translation = shop.translate(&last);
+        for routes in ["80", "http_listen"] {
+            assert_eq!(domains(&translation, routes).contains_key("a"), named, "{routes}");
+            assert!(domains(&translation, routes).contains_key("b"), "{routes}");
+        }
+        let now = common.translate(&last);
+        let routes = ResourceType::Route as usize;
+        assert!(Arc::ptr_eq(&before.types[routes], &now.types[routes]));
+    }
+}

@@ -307,6 +307,7 @@ proptest! {
             let mesh = after(&last_mesh, &world);
             let translation = translator.translate(&mesh);
             prop_assert!(same(&translation, &translate(&mesh, &scope)));
+            prop_assert_eq!(&mesh.catalog, &after(&empty(), &world).catalog);
             let common = |mesh| translate(mesh, &router());
             for kind in ResourceType::ALL {
                 for resource in translation.types[kind as usize].resources() {
