@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Result;
 use cluster::Cluster;
 use http::StatusCode;
-use pilot_registry::{ErrorKind, RegistryHealth, Service, Snapshot, State};
+use pilot_registry::{Endpoint, ErrorKind, RegistryHealth, Service, Snapshot, State};
 use pilot_registry_kubernetes::Config;
 use pilot_registry_testkit::Runner;
 use serde_json::json;
@@ -288,6 +288,47 @@ async fn a_node_that_comes_later_says_where_its_endpoints_are() -> Result<()> {
     cluster.node("node-1", "north");
     until(&mut runner, WEB, |web| web.endpoints[0].locality.region == "north").await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn hints_say_where_clients_look_for_endpoints_and_may_be_taken_back() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.node("node-1", "north");
+    cluster.serve("shop", "web", &["10.0.0.1", "10.0.0.2"]);
+    let mut runner = cluster.run(cluster.config());
+    // Nothing but the hints changes, as when a controller assigns endpoints anew.
+    for (hints, zones) in
+        [(["n1", "n2"], ["n1", "n2"]), (["n2", "n1"], ["n2", "n1"]), (["n2", ""], ["n1", "n1"])]
+    {
+        hint(&cluster, "web", &hints);
+        let places = zones.map(|zone| ("north", zone));
+        let place = |endpoint: &Endpoint| (endpoint.locality.region.clone(), endpoint.locality.zone.clone());
+        let right = |web: &Service| {
+            let found: Vec<_> = web.endpoints.iter().map(place).collect();
+            found == places.map(|(region, zone)| (region.to_owned(), zone.to_owned()))
+        };
+        until(&mut runner, WEB, right).await?;
+    }
+    until_live(&mut runner).await
+}
+
+/// Writes the slice of a service with one endpoint for each hint, all of them in one zone. The empty hint is none.
+fn hint(cluster: &Cluster, service: &str, hints: &[&str]) {
+    let endpoint = |(at, hint): (usize, &&str)| {
+        let zones = if hint.is_empty() { json!(null) } else { json!([{ "name": hint }]) };
+        json!({
+            "addresses": [format!("10.0.0.{}", at + 1)], "nodeName": "node-1", "zone": "n1",
+            "conditions": { "ready": true }, "hints": { "forZones": zones },
+        })
+    };
+    let endpoints: Vec<_> = hints.iter().enumerate().map(endpoint).collect();
+    let metadata = json!({
+        "namespace": "shop", "name": format!("{service}-1"), "labels": { "kubernetes.io/service-name": service },
+    });
+    let ports = json!([{ "name": "http", "port": 8080 }]);
+    let slice =
+        json!({ "metadata": metadata, "addressType": "IPv4", "endpoints": endpoints, "ports": ports });
+    cluster.server.put("endpointslices", slice);
 }
 
 #[tokio::test]
