@@ -97,7 +97,9 @@ impl Slice {
         let members = members
             .into_iter()
             .filter_map(|one| Member::new(one, &namespace, interner).map_err(|why| notes.push(why)).ok());
-        let members = members.collect();
+        let mut members: Vec<Member> = members.collect();
+        // What is collected from a vector keeps its allocation, which was for more than is kept of each.
+        members.shrink_to_fit();
         Ok(Self { service, family, ports, members, notes })
     }
 }
