@@ -44,10 +44,12 @@ impl Kubernetes {
         }
     }
 
-    /// Puts them back, as out of a backup.
-    pub(in super::super) fn restore_objects(&self) {
-        for ((resource, _), object) in self.objects.borrow().iter() {
-            self.server.put(resource, object.clone());
+    /// Puts a service and its slices back, as out of a backup.
+    pub(in super::super) fn restore_objects(&self, service: &str) {
+        for ((resource, name), object) in self.objects.borrow().iter() {
+            if name.split('-').next() == Some(service) {
+                self.server.put(resource, object.clone());
+            }
         }
     }
 
