@@ -64,6 +64,14 @@ impl Kubernetes {
         self.objects.borrow_mut().remove(&(resource, name.to_owned()));
     }
 
+    /// The names of a service's slices.
+    fn slices(&self, service: &str) -> Vec<String> {
+        let of = |name: &str| name.split('-').next() == Some(service);
+        let objects = self.objects.borrow();
+        let slices = objects.keys().filter(|(resource, name)| *resource == "endpointslices" && of(name));
+        slices.map(|(_, name)| name.clone()).collect()
+    }
+
     /// What the controllers say of one pod: a slice of its own.
     fn write_slice(&self, service: &str, id: &str, at: SocketAddr, ready: bool) {
         let metadata = json!({
@@ -112,6 +120,9 @@ impl Platform for Kubernetes {
     }
 
     async fn put(&self, service: &str, id: &str, at: SocketAddr) {
+        if !self.objects.borrow().contains_key(&("services", service.to_owned())) {
+            self.slices(service).iter().for_each(|name| self.delete("endpointslices", name));
+        }
         let metadata = json!({ "namespace": NAMESPACE, "name": service });
         let ports = json!([{ "name": "http", "port": PORT }]);
         self.write("services", json!({ "metadata": metadata, "spec": { "ports": ports } }));
@@ -122,14 +133,13 @@ impl Platform for Kubernetes {
         self.write_slice(service, id, at, healthy);
     }
 
-    /// The last instance takes the service with it.
+    /// The last instance takes the service with it, and its slice stays for a while, as a garbage collector takes
+    /// it: a service that loses its slice first is there without endpoints.
     async fn remove(&self, service: &str, id: &str) {
-        self.delete("endpointslices", &format!("{service}-{id}"));
-        let others = self.objects.borrow().keys().any(|(resource, name)| {
-            *resource == "endpointslices" && name.starts_with(&format!("{service}-"))
-        });
-        if !others {
-            self.delete("services", service);
+        let own = format!("{service}-{id}");
+        match self.slices(service).iter().any(|name| *name != own) {
+            true => self.delete("endpointslices", &own),
+            false => self.delete("services", service),
         }
     }
 
