@@ -6,7 +6,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use pilot_registry_testkit::server::Relay;
-use pilot_registry_testkit::server::kubernetes::KubernetesServer;
+use pilot_registry_testkit::server::kubernetes::{KubernetesServer, kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -95,14 +95,8 @@ impl Platform for Kubernetes {
         let server = KubernetesServer::start(TOKEN).await.unwrap();
         let relays = [Relay::to(server.address()).await.unwrap()];
         let folder = TempDir::new().unwrap();
-        let kubeconfig = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{
-                "name": "test", "cluster": { "server": format!("http://{}", relays[0].address()) },
-            }],
-            "users": [{ "name": "test", "user": { "token": TOKEN } }],
-            "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
-        });
+        let through = format!("http://{}", relays[0].address());
+        let kubeconfig = kubeconfig(&json!({ "server": through }), &json!({ "token": TOKEN }));
         fs::write(folder.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
         Some(Self { server, relays, folder, objects: RefCell::default(), renewal: "1m" })
     }

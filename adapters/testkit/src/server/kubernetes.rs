@@ -25,7 +25,7 @@ use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::watch::Sender;
 
@@ -33,6 +33,16 @@ use super::Acceptor;
 pub use real::{KubeApiServer, Rest};
 use stall::Stall;
 use store::Store;
+
+/// A kubeconfig with one context: that cluster (`server`, …), as that user (`token`, …).
+pub fn kubeconfig(cluster: &Value, user: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "test",
+        "clusters": [{ "name": "test", "cluster": cluster }],
+        "users": [{ "name": "test", "user": user }],
+        "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
+    })
+}
 
 /// The server. Its connections end with it.
 #[derive(Debug)]
