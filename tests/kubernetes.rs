@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::net::SocketAddr;
 
-use pilot_registry_testkit::server::kubernetes::KubernetesServer;
+use pilot_registry_testkit::server::kubernetes::{KubernetesServer, kubeconfig};
 use serde_json::json;
 
 #[path = "support"]
@@ -66,12 +66,8 @@ async fn pilot(server: &KubernetesServer, services: &str) -> Pilot {
     let mut pilot = Pilot::prepare(services);
     let registry = "[registry.cluster.kubernetes]\nkubeconfig = \"kubeconfig\"\n[registry.local.file]";
     pilot.configure("[registry.local.file]", registry);
-    let kubeconfig = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "test",
-        "clusters": [{ "name": "test", "cluster": { "server": format!("http://{}", server.address()) } }],
-        "users": [{ "name": "test", "user": { "token": TOKEN } }],
-        "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
-    });
+    let server = format!("http://{}", server.address());
+    let kubeconfig = kubeconfig(&json!({ "server": server }), &json!({ "token": TOKEN }));
     fs::write(pilot.folder().join("kubeconfig"), kubeconfig.to_string()).unwrap();
     pilot.spawn();
     pilot.ready().await;

@@ -230,8 +230,10 @@ impl Guard {
             let Some(old) = change.old else { continue };
             let kept = before.remove(old.host.as_str());
             let alone = change.new.is_some() && settings.is_mass(change.lack(), lack::usable(old));
-            // A service that is taken away goes at once, also when it was emptied first.
-            let begun = kept.is_some() && change.new.is_some();
+            // A service that is taken away goes at once, also when it was emptied first. One that is held because
+            // it went with all else stays, however much of that is back.
+            let still_gone = |kept: &Kept| kept.said.is_none() && difference.lack() > 0;
+            let begun = kept.as_ref().is_some_and(|kept| change.new.is_some() || still_gone(kept));
             if !begun && !all && !alone {
                 continue;
             }

@@ -329,3 +329,30 @@ fn a_small_registry_that_is_suddenly_empty_keeps_everything() {
     assert_eq!(story.at(100).says(1, []), "a.local=2 b.local=1");
     assert_eq!(story.at(111).says(2, []), "", "and a second read confirms as ever");
 }
+
+/// As out of a backup: what is back by then is no reason to let go of the rest, however little that is.
+#[test]
+fn a_registry_that_comes_back_in_pieces_loses_nothing() {
+    let mut story = Story::new();
+    let (small, large) = (|| of("a.local", 0..2), || of("b.local", 2..40));
+    let all = || [small(), large(), of("c.local", 40..42), of("d.local", 42..43)];
+    let whole = "a.local=2 b.local=38 c.local=2 d.local=1";
+    story.says(1, all());
+    assert_eq!(story.at(100).says(1, []), whole);
+    for (back, held) in [(1, 41), (2, 3), (3, 1), (4, 0)] {
+        assert_eq!(story.says(1, all().into_iter().take(back)), whole, "{back} of 4 are back");
+        assert_eq!(story.held(), held);
+    }
+    assert_eq!(story.at(101).says(1, [large(), of("c.local", 40..42)]), "b.local=38 c.local=2");
+}
+
+/// What comes instead says that the rest is gone.
+#[test]
+fn a_registry_that_comes_back_with_other_services_has_replaced_them() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20), of("b.local", 20..22)]);
+    assert_eq!(story.at(100).says(1, []), "a.local=20 b.local=2");
+    assert_eq!(story.says(1, [of("c.local", 0..21)]), "a.local=20 b.local=2 c.local=21");
+    assert_eq!(story.says(1, [of("c.local", 0..22)]), "c.local=22");
+    assert_eq!(story.held(), 0);
+}

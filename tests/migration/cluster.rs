@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use pilot_registry_testkit::server::kubernetes::KubernetesServer;
+use pilot_registry_testkit::server::kubernetes::{KubernetesServer, kubeconfig};
 use serde_json::{Value, json};
 
 use super::FOLDER;
@@ -57,12 +57,8 @@ impl Cluster {
     }
 
     fn kubeconfig(&self) -> Value {
-        json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{ "name": "test", "cluster": { "server": format!("http://{}", self.server.address()) } }],
-            "users": [{ "name": "test", "user": { "token": TOKEN } }],
-            "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
-        })
+        let server = format!("http://{}", self.server.address());
+        kubeconfig(&json!({ "server": server }), &json!({ "token": TOKEN }))
     }
 
     /// Takes the Service as it is written, and starts the pods of the Deployment, which are not ready yet.

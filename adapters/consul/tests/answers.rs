@@ -14,6 +14,7 @@ use cluster::follow;
 use pilot_registry::{Endpoint, ErrorKind, Locality, RegistryHealth, Service, Snapshot, State};
 use pilot_registry_consul::{Config, Consistency, Limits};
 use pilot_registry_testkit::Runner;
+use pilot_registry_testkit::server::Acceptor;
 use pilot_registry_testkit::server::consul::FakeConsul;
 use serde_json::{Value, json};
 use wiremock::matchers::{method, path, query_param, query_param_is_missing};
@@ -195,18 +196,14 @@ async fn a_body_that_is_too_large_or_too_slow_is_given_up() {
 #[tokio::test]
 async fn a_truncated_body_is_no_shorter_list() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            _ = stream.read(&mut [0; 2048]).await;
-            let head = "HTTP/1.1 200 OK\r\nX-Consul-Index: 9\r\nX-Consul-KnownLeader: true\r\n\
-                        Content-Length: 100\r\n\r\n{\"consul\":[]}";
-            _ = stream.write_all(head.as_bytes()).await;
-        }
-    });
-    fails(&mut follow(address, |_| {}), ErrorKind::Unavailable, "broke off").await;
+    let half = |mut stream: tokio::net::TcpStream| async move {
+        _ = stream.read(&mut [0; 2048]).await;
+        let head = "HTTP/1.1 200 OK\r\nX-Consul-Index: 9\r\nX-Consul-KnownLeader: true\r\n\
+                    Content-Length: 100\r\n\r\n{\"consul\":[]}";
+        _ = stream.write_all(head.as_bytes()).await;
+    };
+    let server = Acceptor::start(half).await.unwrap();
+    fails(&mut follow(server.address(), |_| {}), ErrorKind::Unavailable, "broke off").await;
 }
 
 /// A body that stalls in its middle, at the first read of a service and in the answer to a long poll.

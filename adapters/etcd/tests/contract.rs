@@ -4,8 +4,6 @@
 // A test's modules are looked for beside it, where they would be tests of their own.
 #[path = "contract/backend.rs"]
 mod backend;
-#[path = "support/gate.rs"]
-mod gate;
 #[path = "support/writer.rs"]
 mod writer;
 

@@ -18,7 +18,7 @@ use crate::source::{Resource, Scope};
 
 pub(crate) use entry::{Entry, Node, Pod, Service};
 pub(crate) use interner::Interner;
-pub(crate) use slice::{Family, Member, Slice, SlicePort};
+pub(crate) use slice::{Family, Member, Slice, SlicePort, Zones};
 
 /// The objects that endpoints refer to.
 #[derive(Debug, Default)]

@@ -98,7 +98,21 @@ pub(crate) struct Endpoint {
     pub(crate) conditions: Option<Conditions>,
     pub(crate) node_name: Option<String>,
     pub(crate) zone: Option<String>,
+    pub(crate) hints: Option<Hints>,
     pub(crate) target_ref: Option<Reference>,
+}
+
+/// `EndpointHints` of discovery.k8s.io/v1.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Hints {
+    pub(crate) for_zones: Option<Vec<ForZone>>,
+}
+
+/// `ForZone` of discovery.k8s.io/v1.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ForZone {
+    pub(crate) name: String,
 }
 
 /// `EndpointConditions` of discovery.k8s.io/v1.

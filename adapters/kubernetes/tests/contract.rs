@@ -5,10 +5,10 @@
 // A test's modules are looked for beside it, where they would be tests of their own.
 #[path = "contract/backend.rs"]
 mod backend;
+#[path = "support/cluster.rs"]
+mod cluster;
 #[path = "contract/configs.rs"]
 mod configs;
-#[path = "contract/gate.rs"]
-mod gate;
 #[path = "contract/objects.rs"]
 mod objects;
 #[path = "support/permissions.rs"]

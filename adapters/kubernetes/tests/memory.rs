@@ -18,7 +18,7 @@ use pilot_registry_kubernetes::Config;
 use pilot_registry_testkit::Runner;
 
 /// The most bytes for an endpoint, its pod, and its share of everything else, at the worst moment: measured
-/// are about 2,100 ...
+/// are about 2,000 ...
 const MOST: usize = 2_800;
 /// ... beside what does not depend on the cluster: code that was not used before, buffers.
 const FIXED: usize = 16 << 20;

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail, ensure};
 use async_trait::async_trait;
 use pilot_registry::{Hostname, Service, ServiceRegistry};
 
-use crate::server::Relay;
+use crate::server::{Gate, Relay};
 
 /// A platform as its operator has it in hand: the suite changes it here and looks at what the adapter
 /// makes of it. Each method returns when the platform has taken the change; the adapter need not have
@@ -69,20 +69,27 @@ pub trait Backend: Send + Sync + 'static {
         bail!("delete_malformed({entry}) is not written for this backend")
     }
 
-    /// The way on which adapters reach the platform, where all of them take one.
-    fn relay(&self) -> Option<&Relay> {
-        None
+    /// The ways on which adapters reach the platform, where there are no others.
+    fn relays(&self) -> &[Relay] {
+        &[]
+    }
+
+    /// Where the platform's words can be spoiled on their way, one for each node.
+    fn gates(&self) -> &[Gate] {
+        &[]
     }
 
     /// Cuts adapters off the platform, and ends what they have open. The platform itself goes on. By default
-    /// the relay does it.
+    /// the relays do it.
     async fn disconnect(&mut self) -> Result<()> {
-        self.relay().context("disconnect is not written for this backend").map(Relay::refuse)
+        some(self.relays(), "disconnect")?.iter().for_each(Relay::refuse);
+        Ok(())
     }
 
     /// Ends [`Backend::disconnect`].
     async fn reconnect(&mut self) -> Result<()> {
-        self.relay().context("reconnect is not written for this backend").map(Relay::open)
+        some(self.relays(), "reconnect")?.iter().for_each(Relay::open);
+        Ok(())
     }
 
     /// Makes the platform forget how it came to its state: compaction, an index that starts again.
@@ -100,35 +107,41 @@ pub trait Backend: Send + Sync + 'static {
         bail!("restore is not written for this backend")
     }
 
-    /// Makes the platform's answer as a whole make no sense.
+    /// Makes the platform's answer as a whole make no sense. By default the gates do it.
     async fn garble(&mut self) -> Result<()> {
-        bail!("garble is not written for this backend")
+        some(self.gates(), "garble")?.iter().for_each(Gate::garble);
+        Ok(())
     }
 
     /// Ends [`Backend::garble`].
     async fn mend(&mut self) -> Result<()> {
-        bail!("mend is not written for this backend")
+        some(self.gates(), "mend")?.iter().for_each(Gate::mend);
+        Ok(())
     }
 
-    /// Makes the next list stop after a part of it has been sent.
+    /// Makes the next list stop after a part of it has been sent. By default the gates do it.
     async fn stall(&mut self) -> Result<()> {
-        bail!("stall is not written for this backend")
+        some(self.gates(), "stall")?.iter().for_each(Gate::stall);
+        Ok(())
     }
 
     /// Returns once an adapter has got its part of a stalled list and waits for the rest.
     async fn stalled(&mut self) -> Result<()> {
-        bail!("stalled is not written for this backend")
+        // The first attempt asks the first node.
+        some(self.gates(), "stalled")?[0].stalled().await;
+        Ok(())
     }
 
     /// Ends [`Backend::stall`]: the rest of the list is sent.
     async fn resume(&mut self) -> Result<()> {
-        bail!("resume is not written for this backend")
+        some(self.gates(), "resume")?.iter().for_each(Gate::mend);
+        Ok(())
     }
 
     /// How many connections (or watches, where nothing is connected) adapters have open. By default the
-    /// relay counts them.
+    /// relays count them.
     async fn connections(&self) -> Result<usize> {
-        self.relay().context("connections is not written for this backend").map(Relay::connections)
+        Ok(some(self.relays(), "connections")?.iter().map(Relay::connections).sum())
     }
 
     /// Texts that appear nowhere but in the adapter's configuration.
@@ -140,6 +153,12 @@ pub trait Backend: Send + Sync + 'static {
     fn debug_views(&self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// What the default of a method takes; a backend that has none of it writes the method itself.
+fn some<'a, T>(ways: &'a [T], method: &str) -> Result<&'a [T]> {
+    ensure!(!ways.is_empty(), "{method} is not written for this backend");
+    Ok(ways)
 }
 
 /// What not every platform can do.

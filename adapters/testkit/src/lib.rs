@@ -12,7 +12,7 @@
 //! - [`Scripted`] is a registry that does what a test says.
 //! - [`ScriptedRegistrar`] is the writing side of a platform in memory, which a test takes down.
 //! - [`service`] and [`snapshot`] build values in a line; [`strategies`] draws them at random.
-//! - [`server`] starts real servers for tests, and relays that cut them off.
+//! - [`server`] starts real servers for tests, relays that cut them off, and gates that spoil what they say.
 //! - [`memory`] is a platform in memory with a correct adapter: what the suite itself is tested on.
 //!
 //! Nothing here is for production: builders panic on values that make no sense.

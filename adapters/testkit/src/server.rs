@@ -1,9 +1,11 @@
 //! Real servers that tests start: found by `tests/run`, on loopback, on ports of their own, ended with the
 //! test however it ends.
 
+mod acceptor;
 mod authority;
 pub mod consul;
 pub mod etcd;
+mod gate;
 pub mod kubernetes;
 mod process;
 mod relay;
@@ -14,7 +16,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+pub use acceptor::Acceptor;
 pub use authority::{Authority, Certificate};
+pub use gate::{Gate, Spoiling};
 pub use process::Process;
 pub use relay::Relay;
 

@@ -121,12 +121,7 @@ async fn kubernetes_begins_empty_after_a_restart() {
     mesh.registry_is("degraded").await;
     mesh.platform.lose_objects();
     mesh.platform.restart().await;
-    until("what is gone is held", async || {
-        let report = mesh.pilot.debug("/debug/registries").await?;
-        let held = report.pointer("/registries/0/held/endpoints").and_then(|it| it.as_u64());
-        holds(held == Some(4), report.clone())
-    })
-    .await;
+    holds_back(&mesh, Some(4)).await;
     // The time in which such a store is restored; the guard lets go no sooner than after ten seconds.
     throughout("everything is as it was", Duration::from_secs(3), async || {
         let now = mesh.endpoints().await;
@@ -134,12 +129,26 @@ async fn kubernetes_begins_empty_after_a_restart() {
     })
     .await;
     mesh.goes_on(500).await;
-    mesh.platform.restore_objects();
+    // It comes back in pieces.
+    for (service, held) in [("goes", Some(3)), ("moves", Some(2)), ("stays", None)] {
+        mesh.platform.restore_objects(service);
+        holds_back(&mesh, held).await;
+    }
     mesh.change().await;
     let healed = Instant::now();
     mesh.changed(healed).await;
     mesh.registry_is("live").await;
     mesh.assert_unharmed(before).await;
+}
+
+/// Waits until that many endpoints are held that the registry lacks.
+async fn holds_back(mesh: &Mesh<Kubernetes>, endpoints: Option<u64>) {
+    until(&format!("{endpoints:?} endpoints are held"), async || {
+        let report = mesh.pilot.debug("/debug/registries").await?;
+        let held = report.pointer("/registries/0/held/endpoints").and_then(|it| it.as_u64());
+        holds(held == endpoints, report.clone())
+    })
+    .await;
 }
 
 /// Nothing arrives any more, and nobody is told: noticed when watches are renewed. A request that fell silent

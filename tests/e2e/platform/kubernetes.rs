@@ -6,7 +6,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use pilot_registry_testkit::server::Relay;
-use pilot_registry_testkit::server::kubernetes::KubernetesServer;
+use pilot_registry_testkit::server::kubernetes::{KubernetesServer, kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -44,10 +44,12 @@ impl Kubernetes {
         }
     }
 
-    /// Puts them back, as out of a backup.
-    pub(in super::super) fn restore_objects(&self) {
-        for ((resource, _), object) in self.objects.borrow().iter() {
-            self.server.put(resource, object.clone());
+    /// Puts a service and its slices back, as out of a backup.
+    pub(in super::super) fn restore_objects(&self, service: &str) {
+        for ((resource, name), object) in self.objects.borrow().iter() {
+            if name.split('-').next() == Some(service) {
+                self.server.put(resource, object.clone());
+            }
         }
     }
 
@@ -60,6 +62,14 @@ impl Kubernetes {
     fn delete(&self, resource: &'static str, name: &str) {
         self.server.delete(resource, NAMESPACE, name);
         self.objects.borrow_mut().remove(&(resource, name.to_owned()));
+    }
+
+    /// The names of a service's slices.
+    fn slices(&self, service: &str) -> Vec<String> {
+        let of = |name: &str| name.split('-').next() == Some(service);
+        let objects = self.objects.borrow();
+        let slices = objects.keys().filter(|(resource, name)| *resource == "endpointslices" && of(name));
+        slices.map(|(_, name)| name.clone()).collect()
     }
 
     /// What the controllers say of one pod: a slice of its own.
@@ -85,14 +95,8 @@ impl Platform for Kubernetes {
         let server = KubernetesServer::start(TOKEN).await.unwrap();
         let relays = [Relay::to(server.address()).await.unwrap()];
         let folder = TempDir::new().unwrap();
-        let kubeconfig = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{
-                "name": "test", "cluster": { "server": format!("http://{}", relays[0].address()) },
-            }],
-            "users": [{ "name": "test", "user": { "token": TOKEN } }],
-            "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
-        });
+        let through = format!("http://{}", relays[0].address());
+        let kubeconfig = kubeconfig(&json!({ "server": through }), &json!({ "token": TOKEN }));
         fs::write(folder.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
         Some(Self { server, relays, folder, objects: RefCell::default(), renewal: "1m" })
     }
@@ -110,6 +114,9 @@ impl Platform for Kubernetes {
     }
 
     async fn put(&self, service: &str, id: &str, at: SocketAddr) {
+        if !self.objects.borrow().contains_key(&("services", service.to_owned())) {
+            self.slices(service).iter().for_each(|name| self.delete("endpointslices", name));
+        }
         let metadata = json!({ "namespace": NAMESPACE, "name": service });
         let ports = json!([{ "name": "http", "port": PORT }]);
         self.write("services", json!({ "metadata": metadata, "spec": { "ports": ports } }));
@@ -120,14 +127,13 @@ impl Platform for Kubernetes {
         self.write_slice(service, id, at, healthy);
     }
 
-    /// The last instance takes the service with it.
+    /// The last instance takes the service with it, and its slice stays for a while, as a garbage collector takes
+    /// it: a service that loses its slice first is there without endpoints.
     async fn remove(&self, service: &str, id: &str) {
-        self.delete("endpointslices", &format!("{service}-{id}"));
-        let others = self.objects.borrow().keys().any(|(resource, name)| {
-            *resource == "endpointslices" && name.starts_with(&format!("{service}-"))
-        });
-        if !others {
-            self.delete("services", service);
+        let own = format!("{service}-{id}");
+        match self.slices(service).iter().any(|name| *name != own) {
+            true => self.delete("endpointslices", &own),
+            false => self.delete("services", service),
         }
     }
 

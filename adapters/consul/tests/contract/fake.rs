@@ -104,8 +104,8 @@ impl Backend for FakeBackend {
         Ok(())
     }
 
-    fn relay(&self) -> Option<&Relay> {
-        Some(&self.relay)
+    fn relays(&self) -> &[Relay] {
+        std::slice::from_ref(&self.relay)
     }
 
     async fn lose_history(&mut self) -> Result<()> {

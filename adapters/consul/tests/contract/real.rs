@@ -198,8 +198,8 @@ impl Backend for RealBackend {
         self.write(&[malformed(entry)], &[]).await
     }
 
-    fn relay(&self) -> Option<&Relay> {
-        Some(&self.relay)
+    fn relays(&self) -> &[Relay] {
+        std::slice::from_ref(&self.relay)
     }
 
     /// A new cluster in the place of the old one, in which all is written again: its indexes are smaller.

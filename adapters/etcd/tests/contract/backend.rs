@@ -13,12 +13,18 @@ use std::time::Duration;
 use anyhow::Result;
 use pilot_registry::{Hostname, Service, ServiceRegistry, async_trait};
 use pilot_registry_etcd::{Config, registry};
-use pilot_registry_testkit::server::Relay;
 use pilot_registry_testkit::server::etcd::{EtcdCluster, EtcdOptions, PASSWORD, ROOT, ROOT_PASSWORD, USER};
+use pilot_registry_testkit::server::{Gate, Relay, Spoiling};
 use pilot_registry_testkit::{Backend, BadConfig};
 
-use crate::gate::{Gate, Mood};
 use crate::writer::{PREFIX, Writer};
+
+/// A web server's answer; all of a connection's beginning, and a part of the first page.
+const SPOILING: Spoiling<'static> = Spoiling {
+    nonsense: b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhello\n",
+    certificate: None,
+    stall_after: 8 << 10,
+};
 
 pub(crate) struct EtcdBackend {
     cluster: EtcdCluster,
@@ -41,7 +47,7 @@ impl EtcdBackend {
         let Some(cluster) = EtcdCluster::with(options).await? else { return Ok(None) };
         let (mut gates, mut relays) = (Vec::new(), Vec::new());
         for n in 0..nodes {
-            let gate = Gate::to(cluster.address(n)).await?;
+            let gate = Gate::to(cluster.address(n), SPOILING).await?;
             relays.push(Relay::to(gate.address()).await?);
             gates.push(gate);
         }
@@ -58,10 +64,6 @@ impl EtcdBackend {
         // The machine may be loaded, and no rule is about time.
         config.timeout = Duration::from_secs(20);
         config
-    }
-
-    fn set_mood(&self, mood: Mood) {
-        self.gates.iter().for_each(|gate| gate.set(mood));
     }
 }
 
@@ -132,14 +134,12 @@ impl Backend for EtcdBackend {
         Ok(())
     }
 
-    async fn disconnect(&mut self) -> Result<()> {
-        self.relays.iter().for_each(Relay::refuse);
-        Ok(())
+    fn relays(&self) -> &[Relay] {
+        &self.relays
     }
 
-    async fn reconnect(&mut self) -> Result<()> {
-        self.relays.iter().for_each(Relay::open);
-        Ok(())
+    fn gates(&self) -> &[Gate] {
+        &self.gates
     }
 
     async fn lose_history(&mut self) -> Result<()> {
@@ -152,36 +152,6 @@ impl Backend for EtcdBackend {
 
     async fn restore(&mut self) -> Result<()> {
         self.cluster.restore().await
-    }
-
-    async fn garble(&mut self) -> Result<()> {
-        self.set_mood(Mood::Garbled);
-        Ok(())
-    }
-
-    async fn mend(&mut self) -> Result<()> {
-        self.set_mood(Mood::Fair);
-        Ok(())
-    }
-
-    async fn stall(&mut self) -> Result<()> {
-        self.set_mood(Mood::Stalling);
-        Ok(())
-    }
-
-    async fn stalled(&mut self) -> Result<()> {
-        // The first attempt asks the first node.
-        self.gates[0].stalled().await;
-        Ok(())
-    }
-
-    async fn resume(&mut self) -> Result<()> {
-        self.set_mood(Mood::Fair);
-        Ok(())
-    }
-
-    async fn connections(&self) -> Result<usize> {
-        Ok(self.relays.iter().map(Relay::connections).sum())
     }
 
     fn secrets(&self) -> Vec<String> {

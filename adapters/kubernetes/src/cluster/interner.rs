@@ -1,18 +1,28 @@
 //! One allocation for what is said many times: the replicas of a deployment have the same labels.
 
+use std::borrow::Borrow;
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use pilot_registry::Labels;
 
+use super::Zones;
+
 /// Shares equal values.
 #[derive(Debug, Default)]
 pub(crate) struct Interner {
-    texts: HashSet<Arc<str>>,
-    labels: HashSet<Arc<Labels>>,
-    /// How many values there may be before unused ones are looked for.
-    texts_most: usize,
-    labels_most: usize,
+    texts: Shared<str>,
+    labels: Shared<Labels>,
+    zones: Shared<Zones>,
+}
+
+/// Values of one type.
+#[derive(Debug)]
+struct Shared<T: ?Sized> {
+    values: HashSet<Arc<T>>,
+    /// How many there may be before unused ones are looked for.
+    most: usize,
 }
 
 /// Below this, looking is not worth it.
@@ -20,29 +30,36 @@ const FEW: usize = 1024;
 
 impl Interner {
     pub(crate) fn text(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.texts.get(text) {
-            return Arc::clone(known);
-        }
-        if self.texts.len() >= self.texts_most {
-            self.texts.retain(|text| Arc::strong_count(text) > 1);
-            self.texts_most = (self.texts.len() * 2).max(FEW);
-        }
-        let text: Arc<str> = text.into();
-        self.texts.insert(Arc::clone(&text));
-        text
+        self.texts.share(text)
     }
 
     pub(crate) fn labels(&mut self, labels: Labels) -> Arc<Labels> {
-        if let Some(known) = self.labels.get(&labels) {
+        self.labels.share(labels)
+    }
+
+    pub(crate) fn zones(&mut self, zones: Zones) -> Arc<Zones> {
+        self.zones.share(zones)
+    }
+}
+
+impl<T: ?Sized + Eq + Hash> Shared<T> {
+    fn share(&mut self, value: impl Borrow<T> + Into<Arc<T>>) -> Arc<T> {
+        if let Some(known) = self.values.get(value.borrow()) {
             return Arc::clone(known);
         }
-        if self.labels.len() >= self.labels_most {
-            self.labels.retain(|labels| Arc::strong_count(labels) > 1);
-            self.labels_most = (self.labels.len() * 2).max(FEW);
+        if self.values.len() >= self.most {
+            self.values.retain(|value| Arc::strong_count(value) > 1);
+            self.most = (self.values.len() * 2).max(FEW);
         }
-        let labels = Arc::new(labels);
-        self.labels.insert(Arc::clone(&labels));
-        labels
+        let value = value.into();
+        self.values.insert(Arc::clone(&value));
+        value
+    }
+}
+
+impl<T: ?Sized> Default for Shared<T> {
+    fn default() -> Self {
+        Self { values: HashSet::new(), most: 0 }
     }
 }
 
@@ -59,6 +76,6 @@ mod tests {
             interner.labels([("n".to_owned(), n.to_string())].into());
         }
         assert!(Arc::ptr_eq(&kept, &interner.text("kept")));
-        assert!(interner.texts.len() <= 2 * FEW && interner.labels.len() <= 2 * FEW);
+        assert!(interner.texts.values.len() <= 2 * FEW && interner.labels.values.len() <= 2 * FEW);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pilot_registry::{Health, Port};
 
 use super::Interner;
-use crate::objects::{Conditions, Endpoint, EndpointSlice, Key, Meta};
+use crate::objects::{Conditions, Endpoint, EndpointSlice, Hints, Key, Meta};
 
 /// The label that says whose endpoints these are.
 const SERVICE: &str = "kubernetes.io/service-name";
@@ -57,8 +57,17 @@ pub(crate) struct Member {
     pub(crate) address: IpAddr,
     pub(crate) health: Health,
     pub(crate) node: Option<Arc<str>>,
-    pub(crate) zone: Option<Arc<str>>,
+    pub(crate) zones: Arc<Zones>,
     pub(crate) pod: Option<Key>,
+}
+
+/// Where an endpoint is. There are few, and many endpoints: they are shared.
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Zones {
+    /// The zone that it runs in.
+    pub(crate) own: Option<Arc<str>>,
+    /// The zone whose clients are to use it, if the slice says so: its own, where that is one of several.
+    pub(crate) hinted: Option<Arc<str>>,
 }
 
 impl Slice {
@@ -88,7 +97,9 @@ impl Slice {
         let members = members
             .into_iter()
             .filter_map(|one| Member::new(one, &namespace, interner).map_err(|why| notes.push(why)).ok());
-        let members = members.collect();
+        let mut members: Vec<Member> = members.collect();
+        // What is collected from a vector keeps its allocation, which was for more than is kept of each.
+        members.shrink_to_fit();
         Ok(Self { service, family, ports, members, notes })
     }
 }
@@ -108,10 +119,18 @@ impl Member {
         });
         let mut shared =
             |text: Option<String>| text.filter(|text| !text.is_empty()).map(|text| interner.text(&text));
-        let (node, zone) = (shared(endpoint.node_name), shared(endpoint.zone));
+        let (node, own) = (shared(endpoint.node_name), shared(endpoint.zone));
+        let hinted = shared(hinted(endpoint.hints, own.as_deref()));
+        let zones = interner.zones(Zones { own, hinted });
         let health = health(endpoint.conditions.unwrap_or_default());
-        Ok(Self { address, health, node, zone, pod })
+        Ok(Self { address, health, node, zones, pod })
     }
+}
+
+/// One of the zones that an endpoint is meant for, however they are ordered.
+fn hinted(hints: Option<Hints>, own: Option<&str>) -> Option<String> {
+    let zones = hints?.for_zones?.into_iter().map(|zone| zone.name).filter(|name| !name.is_empty());
+    zones.map(|name| (Some(name.as_str()) != own, name)).min().map(|(_, name)| name)
 }
 
 /// What is not said counts as ready (discovery.k8s.io/v1, EndpointConditions).

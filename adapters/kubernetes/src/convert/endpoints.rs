@@ -1,6 +1,5 @@
 //! The endpoints of a service, out of all of its slices.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
@@ -9,7 +8,7 @@ use pilot_registry::{Address, Endpoint, Health, Locality, Port, SpiffeId};
 use super::annotations::{self, Annotations};
 use super::ports::NamedPort;
 use super::{Mapping, Notes};
-use crate::cluster::{self, Facts, Family, Member, Pod, Slice};
+use crate::cluster::{self, Facts, Family, Member, Pod, Slice, Zones};
 use crate::objects::Key;
 
 /// From the service's ports to the endpoint's.
@@ -28,39 +27,39 @@ impl Mapping {
         notes: &mut Notes,
     ) -> Vec<Endpoint> {
         let preferred = Preferred::of(service, slices);
-        let mut found: BTreeMap<(IpAddr, Ports), Endpoint> = BTreeMap::new();
+        let mut found: BTreeMap<(IpAddr, Ports), &Member> = BTreeMap::new();
         for slice in slices {
             let served = served(ports, slice);
             if served.is_empty() {
                 continue;
             }
             for member in slice.members.iter().filter(|member| preferred.counts(slice, member)) {
-                let endpoint = self.endpoint(member, &served, facts, annotations, notes);
-                match found.entry((member.address, served.clone())) {
-                    Entry::Vacant(place) => _ = place.insert(endpoint),
-                    Entry::Occupied(mut place) => {
-                        if rank(endpoint.health) < rank(place.get().health) {
-                            place.insert(endpoint);
-                        }
-                    }
+                let best = found.entry((member.address, served.clone())).or_insert(member);
+                if rank(member.health) < rank(best.health) {
+                    *best = member;
                 }
             }
         }
-        found.into_values().collect()
+        let hints = hints_count(found.values().copied());
+        let endpoint = |((_, served), member): ((IpAddr, Ports), &Member)| {
+            let locality = locality(member, hints, facts);
+            let endpoint = self.endpoint(member, served, facts, annotations, notes);
+            Endpoint { locality, ..endpoint }
+        };
+        found.into_iter().map(endpoint).collect()
     }
 
     fn endpoint(
         &self,
         member: &Member,
-        served: &Ports,
+        served: Ports,
         facts: &Facts,
         annotations: &Annotations,
         notes: &mut Notes,
     ) -> Endpoint {
         let mut endpoint = Endpoint::new(Address::Ip(member.address));
-        endpoint.ports.clone_from(served);
+        endpoint.ports = served;
         endpoint.health = member.health;
-        endpoint.locality = locality(member, facts);
         endpoint.weight = annotations.weight.unwrap_or_default();
         let pod = member.pod.as_ref().and_then(|key| Some((key, facts.pods.get(key)?)));
         if let Some((key, pod)) = pod {
@@ -117,11 +116,20 @@ fn served(ports: &[NamedPort], slice: &Slice) -> Ports {
     ports.iter().filter_map(own).collect()
 }
 
-/// The zone is in the slice; the region only in the node's labels.
-fn locality(member: &Member, facts: &Facts) -> Locality {
+/// Hints are written one slice after the other, and for ready endpoints alone. So they count when all of those
+/// have one, as for kube-proxy (KEP-2433, KEP-3015): otherwise a zone might be left to the first that got one.
+fn hints_count<'a>(members: impl Iterator<Item = &'a Member>) -> bool {
+    let mut ready = members.filter(|member| member.health == Health::Healthy).peekable();
+    ready.peek().is_some() && ready.all(|member| member.zones.hinted.is_some())
+}
+
+/// Where clients look for it: in the zone of its hint, if hints count, else where it runs. The zone is in the
+/// slice; the region only in the node's labels.
+fn locality(member: &Member, hints: bool, facts: &Facts) -> Locality {
     let node = member.node.as_ref().and_then(|node| facts.nodes.get(node));
     let mut locality = node.map(|node| node.locality.clone()).unwrap_or_default();
-    if let Some(zone) = &member.zone {
+    let Zones { own, hinted } = &*member.zones;
+    if let Some(zone) = hinted.as_ref().filter(|_| hints).or(own.as_ref()) {
         locality.zone = zone.to_string();
     }
     locality

@@ -91,6 +91,67 @@ fn a_duplicate_counts_once_as_the_best_that_is_said_of_it() {
     assert_eq!(service.endpoints[0].health, Health::Healthy);
 }
 
+/// The zones of endpoints in two slices: of each its own zone, whether it is ready, and its hints.
+fn zones(first: &[(&str, bool, &[&str])], second: &[(&str, bool, &[&str])]) -> Vec<String> {
+    let port = || json!([{ "name": "http", "port": 8080 }]);
+    let members = |net: u8, of: &[(&str, bool, &[&str])]| {
+        let member = |(at, (zone, ready, hints)): (usize, &(&str, bool, &[&str]))| {
+            let hints: Vec<Value> = hints.iter().map(|zone| json!({ "name": zone })).collect();
+            json!({
+                "addresses": [format!("10.0.{net}.{}", at + 1)], "nodeName": "node-1", "zone": zone,
+                "conditions": { "ready": ready, "serving": true, "terminating": !ready },
+                "hints": { "forZones": hints, "forNodes": [{ "name": "node-1" }] },
+            })
+        };
+        of.iter().enumerate().map(member).collect::<Value>()
+    };
+    let slices =
+        [slice("a", "IPv4", port(), members(0, first)), slice("b", "IPv4", port(), members(1, second))];
+    let service = built(&service(json!({}), json!({ "ports": one_port() })), &slices);
+    assert!(service.endpoints.iter().all(|endpoint| endpoint.locality.region == "north"));
+    service.endpoints.iter().map(|endpoint| endpoint.locality.zone.clone()).collect()
+}
+
+#[test]
+fn an_endpoint_is_in_the_zone_of_its_hint() {
+    assert_eq!(
+        zones(&[("n1", true, &["n2"]), ("n1", true, &["n1"])], &[("n2", true, &["n3"])]),
+        ["n2", "n1", "n3"]
+    );
+    // Of several, it is its own, and otherwise the same whatever their order.
+    assert_eq!(zones(&[("n2", true, &["n1", "n2"])], &[("n1", true, &["n3", "n2"])]), ["n2", "n2"]);
+}
+
+#[test]
+fn hints_count_when_every_ready_endpoint_of_the_service_has_one() {
+    // One slice has hints already, the other not yet.
+    assert_eq!(
+        zones(&[("n1", true, &["n2"])], &[("n1", true, &[]), ("n3", true, &["n2"])]),
+        ["n1", "n1", "n3"]
+    );
+    assert_eq!(zones(&[("n1", true, &["n2"])], &[("n3", true, &[""])]), ["n1", "n3"]);
+    // What is draining has none, or an old one.
+    assert_eq!(
+        zones(&[("n1", true, &["n2"])], &[("n1", false, &[]), ("n3", false, &["n2"])]),
+        ["n2", "n1", "n2"]
+    );
+    assert_eq!(zones(&[("n1", false, &["n2"])], &[]), ["n1"]);
+}
+
+#[test]
+fn a_duplicate_has_the_hint_of_the_better_one() {
+    let of = |name: &str, ready: bool, hints: Value| {
+        let endpoint = json!({
+            "addresses": ["10.0.0.1"], "zone": "n1", "conditions": { "ready": ready }, "hints": hints,
+        });
+        slice(name, "IPv4", json!([{ "name": "http", "port": 8080 }]), json!([endpoint]))
+    };
+    let slices = [of("a", false, json!(null)), of("b", true, json!({ "forZones": [{ "name": "n2" }] }))];
+    let service = built(&service(json!({}), json!({ "ports": one_port() })), &slices);
+    let zones: Vec<_> = service.endpoints.iter().map(|endpoint| endpoint.locality.zone.as_str()).collect();
+    assert_eq!(zones, ["n2"]);
+}
+
 #[test]
 fn a_named_target_port_is_each_slices_own() {
     let at = |ip: &str| json!([{ "addresses": [ip] }]);

@@ -1,7 +1,29 @@
-//! What the operator may get wrong.
+//! What pilot is configured with, and what the operator may get wrong.
 
+use std::path::PathBuf;
+
+use pilot_registry::ServiceRegistry;
 use pilot_registry_kubernetes::{Config, registry};
 use pilot_registry_testkit::BadConfig;
+
+use crate::objects::TRUST_DOMAIN;
+
+/// With all facts that the model has a place for, and several pages even of a small list.
+pub(crate) fn good(kubeconfig: PathBuf) -> Config {
+    let trust_domain = TRUST_DOMAIN.to_owned();
+    Config { kubeconfig: Some(kubeconfig), trust_domain, page_size: 100, ..Config::default() }
+}
+
+/// The registry of such a cluster.
+pub(crate) fn follow(kubeconfig: PathBuf) -> Box<dyn ServiceRegistry> {
+    Box::new(registry(good(kubeconfig)).expect("the configuration makes sense"))
+}
+
+/// What `Debug` shows.
+pub(crate) fn views(kubeconfig: PathBuf) -> Vec<String> {
+    let config = good(kubeconfig);
+    vec![format!("{config:?}"), format!("{:?}", registry(config).expect("it makes sense"))]
+}
 
 /// Configurations that are refused.
 pub(crate) fn bad() -> Vec<BadConfig> {

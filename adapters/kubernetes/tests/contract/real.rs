@@ -11,18 +11,25 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use pilot_registry::{Hostname, Service, ServiceRegistry, async_trait};
-use pilot_registry_kubernetes::{Config, registry};
-use pilot_registry_testkit::server::Relay;
 use pilot_registry_testkit::server::kubernetes::KubeApiServer;
+use pilot_registry_testkit::server::{Gate, Relay, Spoiling};
 use pilot_registry_testkit::{Backend, BadConfig};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::configs;
-use crate::gate::{Gate, Mood};
-use crate::objects::{self, TRUST_DOMAIN};
+use crate::objects;
 use crate::permissions::{self, Account};
 use crate::writer::{Writer, admitted};
+
+/// A web server's answer, from somebody with the server's own certificate; the connection's beginning, a refusal
+/// to stream, and a part of the first page.
+const SPOILING: Spoiling<'static> = Spoiling {
+    nonsense:
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 24\r\n\r\n<html>Welcome to Wi-Fi</\n",
+    certificate: None,
+    stall_after: 32 << 10,
+};
 
 pub(crate) struct RealBackend {
     relay: Relay,
@@ -43,7 +50,9 @@ impl RealBackend {
         let ignored = json!({ "metadata": { "annotations": { "pilot/ignore": "true" } } });
         admin.patch("/api/v1/namespaces/default/services/kubernetes", &ignored).await?;
         let account = Account::create(&server).await?;
-        let gate = Gate::to(server.address(), server.certificate()).await?;
+        let gate =
+            Gate::to(server.address(), Spoiling { certificate: Some(server.certificate()), ..SPOILING })
+                .await?;
         let relay = Relay::to(gate.address()).await?;
         let folder = tempfile::tempdir()?;
         let kubeconfig = server.kubeconfig(relay.address(), account.token());
@@ -54,21 +63,12 @@ impl RealBackend {
     fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
     }
-
-    fn config(&self) -> Config {
-        Config {
-            kubeconfig: Some(self.kubeconfig()),
-            trust_domain: TRUST_DOMAIN.to_owned(),
-            page_size: 100,
-            ..Config::default()
-        }
-    }
 }
 
 #[async_trait]
 impl Backend for RealBackend {
     fn registry(&self) -> Box<dyn ServiceRegistry> {
-        Box::new(registry(self.config()).expect("the configuration makes sense"))
+        configs::follow(self.kubeconfig())
     }
 
     fn as_seen(&self, service: &Arc<Service>) -> Arc<Service> {
@@ -113,14 +113,12 @@ impl Backend for RealBackend {
         self.writer.delete_object(self.server.admin(), &place).await
     }
 
-    async fn disconnect(&mut self) -> Result<()> {
-        self.relay.refuse();
-        Ok(())
+    fn relays(&self) -> &[Relay] {
+        std::slice::from_ref(&self.relay)
     }
 
-    async fn reconnect(&mut self) -> Result<()> {
-        self.relay.open();
-        Ok(())
+    fn gates(&self) -> &[Gate] {
+        std::slice::from_ref(&self.gate)
     }
 
     /// etcd forgets, and so does the server's watch cache: with its process.
@@ -139,41 +137,11 @@ impl Backend for RealBackend {
         self.account.until_permitted().await
     }
 
-    async fn garble(&mut self) -> Result<()> {
-        self.gate.set(Mood::Garbled);
-        Ok(())
-    }
-
-    async fn mend(&mut self) -> Result<()> {
-        self.gate.set(Mood::Fair);
-        Ok(())
-    }
-
-    async fn stall(&mut self) -> Result<()> {
-        self.gate.set(Mood::Stalling);
-        Ok(())
-    }
-
-    async fn stalled(&mut self) -> Result<()> {
-        self.gate.stalled().await;
-        Ok(())
-    }
-
-    async fn resume(&mut self) -> Result<()> {
-        self.gate.set(Mood::Fair);
-        Ok(())
-    }
-
-    async fn connections(&self) -> Result<usize> {
-        Ok(self.relay.connections())
-    }
-
     fn secrets(&self) -> Vec<String> {
         vec![self.account.token().to_owned()]
     }
 
     fn debug_views(&self) -> Vec<String> {
-        let config = self.config();
-        vec![format!("{config:?}"), format!("{:?}", registry(config.clone()).expect("it makes sense"))]
+        configs::views(self.kubeconfig())
     }
 }

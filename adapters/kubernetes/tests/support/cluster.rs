@@ -7,7 +7,7 @@ use anyhow::Result;
 use pilot_registry_kubernetes::{Config, registry};
 use pilot_registry_testkit::Runner;
 use pilot_registry_testkit::server::Relay;
-use pilot_registry_testkit::server::kubernetes::KubernetesServer;
+use pilot_registry_testkit::server::kubernetes::{KubernetesServer, kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -42,13 +42,7 @@ impl Cluster {
 
     /// The same, of a server that is reached in another way.
     pub(crate) fn write_kubeconfig_of(&self, cluster: &Value, user: &Value) -> Result<()> {
-        let kubeconfig = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{ "name": "test", "cluster": cluster }],
-            "users": [{ "name": "test", "user": user }],
-            "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
-        });
-        Ok(std::fs::write(self.file("kubeconfig"), kubeconfig.to_string())?)
+        Ok(std::fs::write(self.file("kubeconfig"), kubeconfig(cluster, user).to_string())?)
     }
 
     pub(crate) fn config(&self) -> Config {

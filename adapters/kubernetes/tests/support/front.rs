@@ -1,14 +1,13 @@
 //! TLS in front of a server that has none.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
-use pilot_registry_testkit::server::Certificate;
+use pilot_registry_testkit::server::{Acceptor, Certificate};
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,10 +15,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 /// Takes TLS connections, and passes on what is in them. Its connections end with it.
-pub(crate) struct Front {
-    address: SocketAddr,
-    _tasks: JoinSet<()>,
-}
+pub(crate) struct Front(Acceptor);
 
 impl Front {
     /// In front of `server`, with that certificate; where `clients` is given, clients need one of that
@@ -29,16 +25,12 @@ impl Front {
         certificate: &Certificate,
         clients: Option<PathBuf>,
     ) -> Result<Self> {
-        let acceptor = TlsAcceptor::from(Arc::new(config(certificate, clients.as_deref())?));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, acceptor, server));
-        Ok(Self { address, _tasks: tasks })
+        let tls = TlsAcceptor::from(Arc::new(config(certificate, clients.as_deref())?));
+        Ok(Self(Acceptor::start(move |client| pass(client, tls.clone(), server)).await?))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
 }
 
@@ -56,21 +48,10 @@ fn config(certificate: &Certificate, clients: Option<&Path>) -> Result<ServerCon
     Ok(builder.with_single_cert(chain, PrivateKeyDer::from_pem_file(&certificate.key)?)?)
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, server: SocketAddr) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => if let Ok((client, _)) = accepted {
-                let acceptor = acceptor.clone();
-                connections.spawn(async move {
-                    if let (Ok(mut client), Ok(mut server)) =
-                        (acceptor.accept(client).await, TcpStream::connect(server).await)
-                    {
-                        _ = copy_bidirectional(&mut client, &mut server).await;
-                    }
-                });
-            },
-            Some(_) = connections.join_next() => {}
-        }
+async fn pass(client: TcpStream, acceptor: TlsAcceptor, server: SocketAddr) {
+    if let (Ok(mut client), Ok(mut server)) =
+        (acceptor.accept(client).await, TcpStream::connect(server).await)
+    {
+        _ = copy_bidirectional(&mut client, &mut server).await;
     }
 }

@@ -17,7 +17,7 @@ mod store;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
@@ -25,22 +25,30 @@ use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
-use tokio::net::TcpListener;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
 use tokio::sync::watch::Sender;
-use tokio::task::JoinSet;
 
+use super::Acceptor;
 pub use real::{KubeApiServer, Rest};
 use stall::Stall;
 use store::Store;
 
+/// A kubeconfig with one context: that cluster (`server`, …), as that user (`token`, …).
+pub fn kubeconfig(cluster: &Value, user: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "test",
+        "clusters": [{ "name": "test", "cluster": cluster }],
+        "users": [{ "name": "test", "user": user }],
+        "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
+    })
+}
+
 /// The server. Its connections end with it.
 #[derive(Debug)]
 pub struct KubernetesServer {
-    address: SocketAddr,
+    acceptor: Acceptor,
     shared: Arc<Shared>,
-    /// Aborted when it is dropped, and its connections with it.
-    _tasks: JoinSet<()>,
 }
 
 /// What connections share with the test.
@@ -86,8 +94,6 @@ impl KubernetesServer {
     /// # Errors
     /// The system has no port left.
     pub async fn start(token: &str) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
         let world = World { token: token.to_owned(), streaming: true, progress: true, ..World::default() };
         let shared = Arc::new(Shared {
             world: Mutex::new(world),
@@ -95,14 +101,14 @@ impl KubernetesServer {
             stall: Stall::default(),
             watches: Arc::new(()),
         });
-        let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, Arc::clone(&shared)));
-        Ok(Self { address, shared, _tasks: tasks })
+        let world = Arc::clone(&shared);
+        let acceptor = Acceptor::start(move |stream| serve(stream, Arc::clone(&world))).await?;
+        Ok(Self { acceptor, shared })
     }
 
     /// Where it listens; HTTP without TLS.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.acceptor.address()
     }
 
     /// Creates or replaces an object of a resource (`services`), by its metadata. Writing what is there
@@ -217,21 +223,10 @@ impl Shared {
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                _ = stream.set_nodelay(true);
-                let shared = Arc::clone(&shared);
-                let answer = service_fn(move |request| {
-                    let shared = Arc::clone(&shared);
-                    async move { Ok::<_, std::convert::Infallible>(answer::answer(&shared, &request)) }
-                });
-                let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
-                connections.spawn(async move { _ = connection.await });
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let answer = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, std::convert::Infallible>(answer::answer(&shared, &request)) }
+    });
+    _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
 }

@@ -1,13 +1,14 @@
 //! A way to a server that a test can cut.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Result;
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+
+use super::Acceptor;
 
 /// What becomes of connections through a [`Relay`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +26,10 @@ enum Way {
 /// it.
 #[derive(Debug)]
 pub struct Relay {
-    address: SocketAddr,
+    acceptor: Acceptor,
     /// And how often open connections have been cut.
     way: watch::Sender<(Way, u64)>,
     open: Arc<()>,
-    /// Aborted when it is dropped, and its connections with it.
-    _tasks: JoinSet<()>,
 }
 
 impl Relay {
@@ -39,17 +38,21 @@ impl Relay {
     /// # Errors
     /// The system has no port left.
     pub async fn to(server: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let (address, way, open) = (listener.local_addr()?, watch::Sender::new((Way::Open, 0)), Arc::new(()));
+        let (way, open) = (watch::Sender::new((Way::Open, 0)), Arc::new(()));
         let (ways, counted) = (way.subscribe(), Arc::clone(&open));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, server, ways, counted));
-        Ok(Self { address, way, open, _tasks: tasks })
+        let acceptor = Acceptor::start(move |client| {
+            let (ways, counted) = (ways.clone(), Arc::clone(&counted));
+            async move {
+                pass(client, server, ways).await;
+                drop(counted);
+            }
+        });
+        Ok(Self { acceptor: acceptor.await?, way, open })
     }
 
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.acceptor.address()
     }
 
     /// Resets what is open and refuses what comes.
@@ -79,33 +82,12 @@ impl Relay {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    server: SocketAddr,
-    ways: watch::Receiver<(Way, u64)>,
-    counted: Arc<()>,
-) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => if let Ok((client, _)) = accepted {
-                let (ways, counted) = (ways.clone(), Arc::clone(&counted));
-                connections.spawn(async move {
-                    pass(client, server, ways).await;
-                    drop(counted);
-                });
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
 async fn pass(mut client: TcpStream, server: SocketAddr, mut ways: watch::Receiver<(Way, u64)>) {
     let (way, cuts) = *ways.borrow_and_update();
     if way == Way::Open
         && let Ok(mut upstream) = TcpStream::connect(server).await
     {
-        _ = (client.set_nodelay(true), upstream.set_nodelay(true));
+        _ = upstream.set_nodelay(true);
         tokio::select! {
             _ = copy_bidirectional(&mut client, &mut upstream) => return,
             () = closed(&mut ways, cuts) => {}

@@ -11,7 +11,7 @@
 mod answers;
 mod catalog;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
@@ -19,20 +19,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
+use crate::server::Acceptor;
 pub use catalog::Mood;
 use catalog::{Catalog, Stall};
 
 /// A fake agent. It ends when it is dropped.
 #[derive(Debug)]
 pub struct FakeConsul {
-    address: SocketAddr,
+    acceptor: Acceptor,
     shared: Arc<Shared>,
-    /// Aborted when it is dropped, and its connections with it.
-    _tasks: JoinSet<()>,
 }
 
 /// What the connections share with the test.
@@ -66,22 +64,20 @@ impl FakeConsul {
     /// # Errors
     /// The system has no port left.
     pub async fn start(token: Option<&str>) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             catalog: Mutex::new(Catalog::new(token)),
             changes: watch::Sender::default(),
             stall: watch::Sender::default(),
             counts: Mutex::default(),
         });
-        let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, Arc::clone(&shared)));
-        Ok(Self { address, shared, _tasks: tasks })
+        let served = Arc::clone(&shared);
+        let acceptor = Acceptor::start(move |stream| serve(stream, Arc::clone(&served))).await?;
+        Ok(Self { acceptor, shared })
     }
 
     /// Where it takes HTTP.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.acceptor.address()
     }
 
     /// What clients have done so far.
@@ -163,26 +159,14 @@ impl Drop for Counted<'_> {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                _ = stream.set_nodelay(true);
-                let shared = Arc::clone(&shared);
-                connections.spawn(async move {
-                    let _open = Counted::new(&shared, |counts| &mut counts.open);
-                    note_connection(&shared);
-                    let service = service_fn(|request| answers::answer(&shared, request));
-                    let mut server = http1::Builder::new();
-                    server.timer(TokioTimer::new()).header_read_timeout(None);
-                    // A client that hangs up is no trouble.
-                    _ = server.serve_connection(TokioIo::new(stream), service).await;
-                });
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let _open = Counted::new(&shared, |counts| &mut counts.open);
+    note_connection(&shared);
+    let service = service_fn(|request| answers::answer(&shared, request));
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(None);
+    // A client that hangs up is no trouble.
+    _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
 fn note_connection(shared: &Shared) {

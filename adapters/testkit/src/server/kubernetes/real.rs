@@ -132,12 +132,7 @@ impl KubeApiServer {
     pub fn kubeconfig(&self, address: SocketAddr, token: &str) -> Value {
         let server = format!("https://{address}");
         let cluster = json!({ "server": server, "certificate-authority": self.files.authority });
-        json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{ "name": "test", "cluster": cluster }],
-            "users": [{ "name": "test", "user": { "token": token } }],
-            "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
-        })
+        super::kubeconfig(&cluster, &json!({ "token": token }))
     }
 
     /// Forgets all of etcd's history. Watches from older versions expire (410), unless the server's watch
