@@ -12,6 +12,7 @@
 
 mod index;
 mod integrity;
+mod joined;
 mod json;
 mod set;
 
@@ -27,6 +28,8 @@ use prost::{Message, Name};
 pub use integrity::{Dangling, dangling};
 pub use json::{JsonError, any_to_json, to_json};
 pub use set::{Change, Changes, Patch, ResourceSet, TypeSet, Types};
+
+use joined::Joined;
 
 /// The four kinds of resources, in the order in which they are sent: make before break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,10 +92,15 @@ pub struct Resource {
     references: Box<[(ResourceType, Arc<str>)]>,
     by_name_only: bool,
     fingerprint: u64,
-    /// An encoded `envoy.service.discovery.v3.Resource`.
-    delta: Bytes,
-    /// The encoded `google.protobuf.Any` inside of `delta`.
-    any: Bytes,
+    content: Content,
+}
+
+/// What is sent.
+enum Content {
+    /// An encoded `envoy.service.discovery.v3.Resource`, and the encoded `google.protobuf.Any` inside of it.
+    Whole { delta: Bytes, any: Bytes },
+    /// Another resource, and more.
+    Joined(Joined),
 }
 
 impl Resource {
@@ -127,10 +135,32 @@ impl Resource {
             ..Default::default()
         };
         let delta = Bytes::from(resource.encode_to_vec());
-        let any = inner_any(&delta, any_len);
+        let any = inner_any(&delta);
+        debug_assert_eq!(any.len(), any_len, "the field is the Any");
+        let content = Content::Whole { delta, any };
         let fingerprint = fingerprint(&name, &version);
         let (version, references) = (version.into(), references.into());
-        Self { name, version, references, by_name_only, fingerprint, delta, any }
+        Self { name, version, references, by_name_only, fingerprint, content }
+    }
+
+    /// A resource that has all that another one has, and more: what `more` holds is merged into that message, as
+    /// protobuf does it (repeated fields are appended to). It takes the memory of what is more, and that of the
+    /// whole only while somebody sends it. `references`: those of `more`.
+    pub fn extending<M: Message>(
+        base: &Arc<Self>,
+        more: &M,
+        references: Vec<(ResourceType, Arc<str>)>,
+    ) -> Self {
+        let joined = Joined::new(base, more.encode_to_vec().into());
+        let version = joined.version();
+        Self {
+            name: Arc::clone(&base.name),
+            fingerprint: fingerprint(&base.name, &version),
+            version: version.into(),
+            references: references.into(),
+            by_name_only: base.by_name_only,
+            content: Content::Joined(joined),
+        }
     }
 
     /// The resource's name, unique in its type.
@@ -149,8 +179,12 @@ impl Resource {
     }
 
     /// The resources that it does not work without.
-    pub fn references(&self) -> &[(ResourceType, Arc<str>)] {
-        &self.references
+    pub fn references(&self) -> impl Iterator<Item = &(ResourceType, Arc<str>)> {
+        let base = match &self.content {
+            Content::Whole { .. } => None,
+            Content::Joined(joined) => Some(&joined.base().references),
+        };
+        base.into_iter().flatten().chain(&self.references)
     }
 
     /// Whether only clients that ask for its name get it.
@@ -159,13 +193,19 @@ impl Resource {
     }
 
     /// The resource as SotW responses hold it: an encoded `google.protobuf.Any`.
-    pub fn any_bytes(&self) -> &Bytes {
-        &self.any
+    pub fn any_bytes(&self) -> Bytes {
+        match &self.content {
+            Content::Whole { any, .. } => any.clone(),
+            Content::Joined(joined) => inner_any(&joined.delta(&self.name, &self.version)),
+        }
     }
 
     /// The resource as delta responses hold it: an encoded `envoy.service.discovery.v3.Resource`.
-    pub fn delta_bytes(&self) -> &Bytes {
-        &self.delta
+    pub fn delta_bytes(&self) -> Bytes {
+        match &self.content {
+            Content::Whole { delta, .. } => delta.clone(),
+            Content::Joined(joined) => joined.delta(&self.name, &self.version),
+        }
     }
 }
 
@@ -180,7 +220,7 @@ fn fingerprint(name: &str, version: &str) -> u64 {
 /// The slice of an encoded `Resource` that is its `Any`: no field that follows it is ever set here, so it
 /// is the field with number 2 (fields are written in the order of their numbers: version 1, resource 2,
 /// name 3).
-fn inner_any(delta: &Bytes, any_len: usize) -> Bytes {
+fn inner_any(delta: &Bytes) -> Bytes {
     let mut rest = delta.clone();
     while !rest.is_empty() {
         let Ok((tag, _)) = prost::encoding::decode_key(&mut rest) else { break };
@@ -188,11 +228,9 @@ fn inner_any(delta: &Bytes, any_len: usize) -> Bytes {
         let len = usize::try_from(len).unwrap_or(usize::MAX).min(rest.len());
         let value = rest.split_to(len);
         if tag == 2 {
-            debug_assert_eq!(value.len(), any_len, "the field is the Any");
             return value;
         }
     }
-    debug_assert!(any_len == 0, "every encoded resource holds an Any");
     Bytes::new()
 }
 
@@ -205,7 +243,12 @@ impl fmt::Debug for Resource {
 /// Two resources are equal when a client could not tell them apart.
 impl PartialEq for Resource {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.delta == other.delta && self.by_name_only == other.by_name_only
+        let same = match (&self.content, &other.content) {
+            (Content::Whole { delta, .. }, Content::Whole { delta: others, .. }) => delta == others,
+            (Content::Joined(own), Content::Joined(other)) if own == other => true,
+            _ => self.version == other.version && self.delta_bytes() == other.delta_bytes(),
+        };
+        same && self.name == other.name && self.by_name_only == other.by_name_only
     }
 }
 
@@ -250,12 +293,12 @@ mod tests {
     fn both_forms_share_one_allocation_and_decode_to_the_message() {
         let cluster = config::cluster::v3::Cluster { name: "a".into(), ..Default::default() };
         let resource = Resource::new("a".into(), &cluster, Vec::new(), false);
-        let any = Any::decode(resource.any_bytes().clone()).unwrap();
+        let any = Any::decode(resource.any_bytes()).unwrap();
         assert_eq!(config::cluster::v3::Cluster::decode(any.value.clone()).unwrap(), cluster);
-        let delta = discovery::Resource::decode(resource.delta_bytes().clone()).unwrap();
+        let delta = discovery::Resource::decode(resource.delta_bytes()).unwrap();
         assert_eq!((delta.name.as_str(), delta.resource), ("a", Some(any)));
         assert_eq!(delta.version, resource.version());
-        let outer = resource.delta_bytes().as_ptr_range();
-        assert!(outer.contains(&resource.any_bytes().as_ptr()));
+        let (outer, inner) = (resource.delta_bytes(), resource.any_bytes());
+        assert!(outer.as_ptr_range().contains(&inner.as_ptr()));
     }
 }

@@ -49,7 +49,7 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
 /// The resource's bytes are not a message of its type, or it holds an `Any` of a type that pilot does not
 /// know.
 pub fn to_json(resource: &Resource) -> Result<serde_json::Value, JsonError> {
-    let decoded = Any::decode(resource.any_bytes().clone());
+    let decoded = Any::decode(resource.any_bytes());
     let any =
         decoded.map_err(|source| JsonError::Decode { type_url: "google.protobuf.Any".into(), source })?;
     any_to_json(&any)

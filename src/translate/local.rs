@@ -9,9 +9,10 @@ use std::sync::Arc;
 use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_registry::{Hostname, Namespace, Port};
 
-use super::common::{World, route_configuration};
+use super::common::World;
 use super::entrances::{Entrances, LocalEntrances, RouteKey, VirtualHost};
 use super::overlay::{Overlay, shared};
+use super::routes::RouteConfiguration;
 use crate::resources::{Patch, Resource, ResourceType, TypeSet, Types};
 
 /// The services that clients of a namespace call by names of their own, by namespace.
@@ -101,7 +102,7 @@ impl Local {
         }
         let routes = &types[ResourceType::Route as usize];
         if !(same && self.route_configurations.is_over(routes)) {
-            self.update_routes(world, routes);
+            self.update_routes(routes);
         }
         for (kind, overlay) in [
             (ResourceType::Listener, &mut self.listeners),
@@ -168,7 +169,7 @@ impl Local {
     }
 
     /// Puts the route configurations together of which a virtual host changed, here or for all.
-    fn update_routes(&mut self, world: &World, common: &Arc<TypeSet>) {
+    fn update_routes(&mut self, common: &Arc<TypeSet>) {
         let mut patch = Patch::new();
         for (key, routes) in &mut self.routes {
             let name = key.name();
@@ -176,10 +177,9 @@ impl Local {
             if over.is_some() && over.map(Arc::as_ptr) == routes.over.as_ref().map(Arc::as_ptr) {
                 continue;
             }
-            let made = over.map(|_| {
-                let hosts = world.virtual_hosts(*key).chain(routes.own.values());
+            let made = over.map(|over| {
                 let known = self.route_configurations.get(&name);
-                shared(route_configuration(&name, hosts), [known, None])
+                shared(extended(over, routes.own.values()), [known, None])
             });
             patch.insert(name.into(), made);
             routes.over = over.cloned();
@@ -187,6 +187,13 @@ impl Local {
         self.routes.retain(|_, routes| !routes.own.is_empty());
         self.route_configurations.apply(patch);
     }
+}
+
+/// The common route configuration, and virtual hosts of this namespace: what is common is not kept twice.
+fn extended<'a>(common: &Arc<Resource>, own: impl Iterator<Item = &'a VirtualHost>) -> Resource {
+    let reference = |host: &VirtualHost| (ResourceType::Cluster, Arc::clone(&host.cluster));
+    let (hosts, references) = own.map(|host| (host.bytes.clone(), reference(host))).unzip();
+    Resource::extending(common, &RouteConfiguration::more(hosts), references)
 }
 
 /// The hosts that are in one of both only, or with other entrances.

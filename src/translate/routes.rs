@@ -38,6 +38,11 @@ impl RouteConfiguration {
     pub(super) fn new(name: &str, virtual_hosts: Vec<Bytes>) -> Self {
         Self { name: name.to_owned(), virtual_hosts, validate_clusters: boolean(false) }
     }
+
+    /// Virtual hosts alone, to extend another one.
+    pub(super) fn more(virtual_hosts: Vec<Bytes>) -> Self {
+        Self { virtual_hosts, ..Self::default() }
+    }
 }
 
 /// A virtual host that sends everything to one cluster, encoded.

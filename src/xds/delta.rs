@@ -97,7 +97,7 @@ impl Variant for Delta {
     }
 
     fn response(composed: Composed, type_url: &str, version: &str, nonce: &str) -> DeltaDiscoveryResponse {
-        let bytes = |resource: &Arc<Resource>| resource.delta_bytes().clone();
+        let bytes = |resource: &Arc<Resource>| resource.delta_bytes();
         DeltaDiscoveryResponse {
             system_version_info: version.to_owned(),
             resources: composed.resources.iter().map(bytes).collect(),

@@ -217,5 +217,5 @@ fn all_told(kind: ResourceType, types: &[TypeState; 4]) -> bool {
 
 /// The resources of one type that a resource does not work without.
 pub fn needs(resource: &Resource, kind: ResourceType) -> impl Iterator<Item = &Arc<str>> {
-    resource.references().iter().filter(move |(to, _)| *to == kind).map(|(_, name)| name)
+    resource.references().filter(move |(to, _)| *to == kind).map(|(_, name)| name)
 }

@@ -76,7 +76,7 @@ impl Variant for Sotw {
     }
 
     fn response(composed: Composed, type_url: &str, version: &str, nonce: &str) -> DiscoveryResponse {
-        let bytes = |resource: &Arc<Resource>| -> Bytes { resource.any_bytes().clone() };
+        let bytes = |resource: &Arc<Resource>| -> Bytes { resource.any_bytes() };
         DiscoveryResponse {
             version_info: version.to_owned(),
             resources: composed.resources.iter().map(bytes).collect(),

@@ -22,7 +22,7 @@ fn bound(mesh: &pilot::mesh::Mesh) -> Vec<String> {
 fn endpoints(mesh: &pilot::mesh::Mesh, cluster: &str) -> Vec<LocalityLbEndpoints> {
     let translation = translate(mesh, &router());
     let resource = translation.types[ResourceType::Endpoint as usize].get(cluster).unwrap();
-    let any = Any::decode(resource.any_bytes().clone()).unwrap();
+    let any = Any::decode(resource.any_bytes()).unwrap();
     ClusterLoadAssignment::decode(any.value).unwrap().endpoints
 }
 

@@ -95,7 +95,7 @@ fn grpc_clients_find_names_of_their_own_namespace() {
     for name in more {
         let listener = resource(&shop, ResourceType::Listener, name);
         assert!(listener.is_by_name_only());
-        let references: Vec<_> = listener.references().iter().map(|(_, to)| &**to).collect();
+        let references: Vec<_> = listener.references().map(|(_, to)| &**to).collect();
         assert_eq!(references, ["outbound|50051||greeter.shop"]);
     }
 }

@@ -104,7 +104,7 @@ fn same(a: &Translation, b: &Translation) -> bool {
 fn twice(translation: &Translation) -> Vec<String> {
     let mut found = Vec::new();
     for resource in translation.types[ResourceType::Route as usize].resources() {
-        let any = Any::decode(resource.any_bytes().clone()).unwrap();
+        let any = Any::decode(resource.any_bytes()).unwrap();
         let routes = RouteConfiguration::decode(any.value).unwrap();
         let mut seen = BTreeSet::new();
         for host in &routes.virtual_hosts {
@@ -120,7 +120,7 @@ fn twice(translation: &Translation) -> Vec<String> {
 fn virtual_hosts(translation: &Translation) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for resource in translation.types[ResourceType::Route as usize].resources() {
-        let any = Any::decode(resource.any_bytes().clone()).unwrap();
+        let any = Any::decode(resource.any_bytes()).unwrap();
         let routes = RouteConfiguration::decode(any.value).unwrap();
         found.extend(routes.virtual_hosts.iter().map(|host| format!("{} {host:?}", routes.name)));
     }
@@ -131,7 +131,7 @@ fn virtual_hosts(translation: &Translation) -> BTreeSet<String> {
 fn addresses(translation: &Translation) -> BTreeSet<String> {
     let decoded = |kind: ResourceType| {
         let resources = translation.types[kind as usize].resources().iter();
-        resources.map(|resource| Any::decode(resource.any_bytes().clone()).unwrap().value)
+        resources.map(|resource| Any::decode(resource.any_bytes()).unwrap().value)
     };
     let named = decoded(ResourceType::Endpoint).map(|value| ClusterLoadAssignment::decode(value).unwrap());
     let inline =
@@ -150,7 +150,7 @@ fn addresses(translation: &Translation) -> BTreeSet<String> {
 fn priorities(translation: &Translation) -> Vec<Vec<u32>> {
     let assignments = translation.types[ResourceType::Endpoint as usize].resources().iter();
     let of_one = |resource: &Arc<Resource>| {
-        let any = Any::decode(resource.any_bytes().clone()).unwrap();
+        let any = Any::decode(resource.any_bytes()).unwrap();
         let assignment = ClusterLoadAssignment::decode(any.value).unwrap();
         let found: BTreeSet<u32> = assignment.endpoints.iter().map(|locality| locality.priority).collect();
         found.into_iter().collect()

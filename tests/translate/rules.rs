@@ -14,7 +14,7 @@ use crate::world::{empty, mesh, mesh_after, resolved, router, source, spec};
 
 fn decode<M: Typed + Default>(translation: &Translation, name: &str) -> M {
     let resource = translation.types[M::TYPE as usize].get(name).unwrap_or_else(|| panic!("no {name}"));
-    let any = Any::decode(resource.any_bytes().clone()).unwrap();
+    let any = Any::decode(resource.any_bytes()).unwrap();
     M::decode(any.value).unwrap()
 }
 
