@@ -6,13 +6,16 @@
 //! Its namespace is `node.metadata.NAMESPACE`, as Istio's proxies say it, or else the first label of the domain
 //! in its id: `shop` of `sidecar~10.0.0.1~cart~shop.svc.cluster.local`. A domain of one label names none.
 
-use std::fmt;
+mod scope;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::google::protobuf::value::Kind;
 use pilot_registry::{Locality, Namespace};
+
+pub use scope::{ConfigSource, Scope};
 
 /// What a proxy is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,20 +41,6 @@ impl Role {
     fn from_word(word: &str) -> Option<Self> {
         [Self::Sidecar, Self::Router, Self::Ingress].into_iter().find(|role| role.as_str() == word)
     }
-}
-
-/// How a client gets the resources that others refer to: endpoints of clusters, routes of listeners.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ConfigSource {
-    /// On the aggregated stream.
-    Ads,
-    /// On a stream of their own, to this cluster of the client's bootstrap.
-    PerType {
-        /// The cluster's name.
-        cluster: Arc<str>,
-        /// Delta or state of the world.
-        delta: bool,
-    },
 }
 
 /// A proxy, as its node says.
@@ -174,63 +163,6 @@ pub enum Transport {
         /// Delta or state of the world.
         delta: bool,
     },
-}
-
-/// Everything about a proxy that its configuration depends on. Proxies with equal scopes share resources.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Scope {
-    /// What the proxy is there for.
-    pub role: Role,
-    /// Where resources that others refer to come from.
-    pub config_source: ConfigSource,
-    /// What its endpoints are near to or far from; empty where that makes no difference.
-    pub locality: Locality,
-    /// Whose short names it uses; `None` where those are no others than everybody's.
-    pub namespace: Option<Namespace>,
-}
-
-impl Scope {
-    /// The scope of proxies to which nothing is near, and which use no names of a namespace.
-    pub fn new(role: Role, config_source: ConfigSource) -> Self {
-        Self { role, config_source, locality: Locality::default(), namespace: None }
-    }
-
-    /// The scope whose resources those of all scopes like this one begin with, wherever their proxies run and
-    /// whatever their namespace is.
-    #[must_use]
-    pub fn common(&self) -> Self {
-        Self::new(self.role, self.config_source.clone())
-    }
-
-    /// Whether there are as many scopes like this one as clients think up names: it is neither of ADS, nor
-    /// has it the usual name.
-    pub fn has_chosen_name(&self) -> bool {
-        match &self.config_source {
-            ConfigSource::Ads => false,
-            ConfigSource::PerType { cluster, .. } => **cluster != *DEFAULT_XDS_CLUSTER,
-        }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.role.as_str())?;
-        match &self.config_source {
-            ConfigSource::Ads => Ok(()),
-            ConfigSource::PerType { cluster, delta } => {
-                write!(f, "/{}/{cluster}", if *delta { "delta" } else { "sotw" })
-            }
-        }?;
-        if let Some(namespace) = &self.namespace {
-            write!(f, " in {namespace}")?;
-        }
-        if self.locality == Locality::default() {
-            return Ok(());
-        }
-        let Locality { region, zone, sub_zone } = &self.locality;
-        let parts = [region, zone, sub_zone].map(String::as_str).join("/");
-        write!(f, " near {}", parts.trim_end_matches('/'))
-    }
 }
 
 /// The address that tells one workload from others. IPv4 within IPv6 is IPv4.

@@ -45,6 +45,8 @@ mod translator;
 pub use conflict::{Claim, Claimant, Conflict, Reason};
 pub use translator::{Memo, Translator};
 
+use std::sync::Arc;
+
 use crate::mesh::Mesh;
 use crate::proxy::Scope;
 use crate::resources::Types;
@@ -55,8 +57,8 @@ pub struct Translation {
     /// The resources.
     pub types: Types,
     /// What services claimed and did not get, in order. Does not depend on who asks, except that only
-    /// routers have `http_listen`.
-    pub conflicts: Vec<Conflict>,
+    /// routers have `http_listen`. As long as a [`Translator`] finds the same, it is one allocation.
+    pub conflicts: Arc<[Conflict]>,
 }
 
 /// Translates from scratch. [`Translator`] gives the same result again and again for less.

@@ -6,10 +6,16 @@
 //!  Intake ─┘                                                  └─ new scopes are translated on demand
 //! ```
 //!
+//! How many scopes there may be is a product: (roles x usual config sources + names that clients chose, at most
+//! `[xds] max_scopes`) x (localities that endpoints are at + 1) x (namespaces with local names + 1). Each is there
+//! as long as somebody follows it, so there are no more than streams. What they have in common is shared
+//! ([`Memo`]), but they are brought to a new mesh one after the other.
+//!
 //! Nothing is published before every registry is settled: before it has said what it has, or its last known
 //! good was loaded, or it is optional and was waited for long enough. Of at least one registry something is
 //! known then. Where all are optional and none answers, nobody knows that there are no services.
 
+mod conflicts;
 mod debounce;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,11 +34,9 @@ use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::ResourceSet;
 use crate::supervisor::Registered;
 use crate::translate::{Conflict, Memo, Translator};
+use conflicts::{Told, tell_disagreements};
 
 pub use debounce::Debounce;
-
-/// How many new conflicts between registries are told one by one.
-const CONFLICTS_TOLD: usize = 20;
 
 /// What every proxy may be told, kept up to date by [`World::follow`].
 #[derive(Clone)]
@@ -50,6 +54,8 @@ struct Inner {
 struct ScopeState {
     translator: Arc<Mutex<Translator>>,
     memo: Memo,
+    /// Shared by the scopes that share the memo.
+    told: Told,
     resources: watch::Sender<Option<Arc<ResourceSet>>>,
     conflicts: Arc<[Conflict]>,
     /// Its translation has not been tried yet.
@@ -144,10 +150,12 @@ impl World {
         let resources = watch::Sender::new(None);
         let receiver = resources.subscribe();
         let alike = scopes.iter().find(|(known, _)| known.common() == scope.common());
-        let memo = alike.map_or_else(|| Memo::new(scope), |(_, state)| state.memo.clone());
+        let shared = alike.map(|(_, state)| (state.memo.clone(), state.told.clone()));
+        let (memo, told) = shared.unwrap_or_else(|| (Memo::new(scope), Told::default()));
         let translator = Arc::new(Mutex::new(Translator::sharing(scope.clone(), memo.clone())));
         let conflicts = Arc::default();
-        scopes.insert(scope.clone(), ScopeState { translator, memo, resources, conflicts, is_new: true });
+        let state = ScopeState { translator, memo, told, resources, conflicts, is_new: true };
+        scopes.insert(scope.clone(), state);
         self.0.scope_added.notify_one();
         Ok(receiver)
     }
@@ -247,7 +255,7 @@ impl World {
         });
         match merged.await {
             Ok(Some(mesh)) => {
-                tell_conflicts(&mesh.catalog, before.as_ref().map(|before| &before.catalog));
+                tell_disagreements(&mesh.catalog, before.as_ref().map(|before| &before.catalog));
                 self.0.mesh.send_replace(Some(mesh));
                 self.translate(changed, translated).await;
             }
@@ -317,36 +325,22 @@ impl World {
         }
     }
 
-    fn publish(&self, scope: &Scope, next: Option<ResourceSet>, conflicts: Vec<Conflict>) {
+    fn publish(&self, scope: &Scope, next: Option<ResourceSet>, conflicts: Arc<[Conflict]>) {
         let mut scopes = self.scopes();
         let Some(state) = scopes.get_mut(scope) else { return };
-        if *state.conflicts != *conflicts {
-            for conflict in conflicts.iter().filter(|conflict| !state.conflicts.contains(conflict)) {
-                tracing::warn!(%scope, %conflict, "services conflict");
-            }
-            state.conflicts = conflicts.into();
-        }
+        state.conflicts = Arc::clone(&conflicts);
+        let told = state.told.clone();
         match next {
             Some(next) => drop(state.resources.send_replace(Some(Arc::new(next)))),
             // A change that nobody here is told of may be one of who they are: streams look at their scopes.
             None => state.resources.send_modify(|_| ()),
         }
+        drop(scopes);
+        told.tell(scope, conflicts);
     }
 
     fn scopes(&self) -> MutexGuard<'_, BTreeMap<Scope, ScopeState>> {
         lock(&self.0.scopes)
-    }
-}
-
-/// Says in the log what registries disagree about now and did not before.
-fn tell_conflicts(catalog: &Catalog, before: Option<&Catalog>) {
-    let nothing = Catalog::default();
-    let new: Vec<_> = catalog.conflicts_since(before.unwrap_or(&nothing)).collect();
-    for (host, conflict) in new.iter().take(CONFLICTS_TOLD) {
-        tracing::warn!(%host, %conflict, "registries disagree");
-    }
-    if let Some(more) = new.len().checked_sub(CONFLICTS_TOLD).filter(|more| *more > 0) {
-        tracing::warn!(more, "registries disagree about more: `pilot services` shows all");
     }
 }
 

@@ -83,7 +83,8 @@ fn conflicts(sources: &[Source], options: MeshOptions) -> Vec<Problem> {
     let (role, config_source) = (Role::Router, ConfigSource::Ads);
     let scope = Scope::new(role, config_source);
     let disputed = mesh.catalog.conflicts().map(|(host, conflict)| format!("{host}: {conflict}"));
-    let claims = translate(&mesh, &scope).conflicts.into_iter().map(|conflict| conflict.to_string());
+    let claims = translate(&mesh, &scope).conflicts;
+    let claims = claims.iter().map(ToString::to_string);
     disputed.chain(claims).map(|message| Problem { message, ..Problem::default() }).collect()
 }
 

@@ -43,7 +43,7 @@ pub(super) struct World {
     /// The hosts whose fragments report conflicts.
     conflicted: BTreeSet<Hostname>,
     types: Types,
-    conflicts: Vec<Conflict>,
+    conflicts: Arc<[Conflict]>,
 }
 
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl Common {
         }
         world.update_routes(&self.config_source, &mut work);
         world.apply(&work);
-        Translation { types: world.types.clone(), conflicts: world.conflicts.clone() }
+        Translation { types: world.types.clone(), conflicts: Arc::clone(&world.conflicts) }
     }
 }
 
@@ -119,7 +119,7 @@ impl World {
             local_names: LocalNames::default(),
             conflicted: BTreeSet::new(),
             types: std::array::from_fn(|_| Arc::new(TypeSet::new([]))),
-            conflicts: Vec::new(),
+            conflicts: Arc::default(),
         }
     }
 
@@ -291,9 +291,12 @@ impl World {
         if work.conflicts {
             let fragments = self.conflicted.iter().filter_map(|host| self.fragments.get(host));
             let own = fragments.flat_map(Fragment::conflicts).cloned();
-            self.conflicts = self.ledger.conflicts().chain(own).collect();
-            self.conflicts.sort();
-            self.conflicts.dedup();
+            let mut conflicts: Vec<_> = self.ledger.conflicts().chain(own).collect();
+            conflicts.sort();
+            conflicts.dedup();
+            if *self.conflicts != *conflicts {
+                self.conflicts = conflicts.into();
+            }
         }
     }
 }

@@ -30,20 +30,31 @@ pub struct Translator {
 
 /// What translators of scopes that differ only in their locality and namespace share.
 #[derive(Clone, Debug)]
-pub struct Memo(Arc<Mutex<Shared>>);
-
-#[derive(Debug)]
-struct Shared {
-    common: Common,
-    locals: Layers<Namespace, Local>,
-    nearbys: Layers<Locality, Nearby>,
+pub struct Memo {
+    /// Held for a whole translation: whoever only comes or goes must not need it.
+    common: Arc<Mutex<Common>>,
+    /// Held to look something up, and never while translating.
+    layers: Arc<Mutex<Layers>>,
 }
 
-/// What is different for some, for as long as a translator uses it.
-#[derive(Debug)]
-struct Layers<K, L>(BTreeMap<K, Weak<Mutex<L>>>);
+/// What is different for some.
+#[derive(Debug, Default)]
+struct Layers {
+    locals: Layer<Namespace, Local>,
+    nearbys: Layer<Locality, Nearby>,
+}
 
-impl<K: Ord + Clone, L> Layers<K, L> {
+/// What is different by one key, for as long as a translator uses it.
+#[derive(Debug)]
+struct Layer<K, L>(BTreeMap<K, Weak<Mutex<L>>>);
+
+impl<K, L> Default for Layer<K, L> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord + Clone, L> Layer<K, L> {
     fn get(&mut self, key: &K, new: impl FnOnce() -> L) -> Arc<Mutex<L>> {
         if let Some(known) = self.0.get(key).and_then(Weak::upgrade) {
             return known;
@@ -58,8 +69,7 @@ impl<K: Ord + Clone, L> Layers<K, L> {
 impl Memo {
     /// What translators of this scope, at any locality and in any namespace, share. It knows nothing yet.
     pub fn new(scope: &Scope) -> Self {
-        let (locals, nearbys) = (Layers(BTreeMap::new()), Layers(BTreeMap::new()));
-        Self(Arc::new(Mutex::new(Shared { common: Common::new(scope), locals, nearbys })))
+        Self { common: Arc::new(Mutex::new(Common::new(scope))), layers: Arc::default() }
     }
 }
 
@@ -72,14 +82,14 @@ impl Translator {
 
     /// A translator that shares what is equal with those of other localities and namespaces: all resources but
     /// endpoints whose distance matters, and routes in which names of the namespace are. The memo is one of a
-    /// scope that differs from this one in these two only.
+    /// scope that differs from this one in these two only. Waits for no translation.
     pub fn sharing(scope: Scope, memo: Memo) -> Self {
-        let mut shared = lock(&memo.0);
+        let mut layers = lock(&memo.layers);
         let local = scope.namespace.as_ref();
-        let local = local.map(|namespace| shared.locals.get(namespace, || Local::new(namespace)));
+        let local = local.map(|namespace| layers.locals.get(namespace, || Local::new(namespace)));
         let place = Some(&scope.locality).filter(|locality| **locality != Locality::default());
-        let nearby = place.map(|locality| shared.nearbys.get(locality, || Nearby::new(&scope)));
-        drop(shared);
+        let nearby = place.map(|locality| layers.nearbys.get(locality, || Nearby::new(&scope)));
+        drop(layers);
         Self { scope, memo, local, nearby }
     }
 
@@ -91,7 +101,7 @@ impl Translator {
     /// Translates a mesh.
     pub fn translate(&mut self, mesh: &Mesh) -> Translation {
         // Held to the end: what is different is made from what all of it is in common.
-        let common = &mut lock(&self.memo.0).common;
+        let common = &mut *lock(&self.memo.common);
         let mut translation = common.translate(mesh);
         let config_source = common.config_source();
         if let Some((local, world)) = self.local.as_ref().zip(common.world()) {
@@ -108,4 +118,33 @@ impl Translator {
 /// ever.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::proxy::{ConfigSource, Role};
+
+    #[test]
+    fn who_comes_while_a_translation_is_in_progress_does_not_wait_for_it() {
+        let locality = Locality { region: "eu".to_owned(), ..Locality::default() };
+        let namespace = Some("shop".to_owned().try_into().unwrap());
+        let scope = Scope { locality, namespace, ..Scope::new(Role::Router, ConfigSource::Ads) };
+        let memo = Memo::new(&scope);
+        let in_progress = lock(&memo.common);
+        let (tx, rx) = mpsc::sync_channel(1);
+        let coming = memo.clone();
+        let thread = thread::spawn(move || {
+            let translator = Translator::sharing(scope, coming);
+            tx.send(translator.nearby.is_some() && translator.local.is_some()).unwrap();
+        });
+        let come = rx.recv_timeout(Duration::from_secs(10));
+        drop(in_progress);
+        thread.join().unwrap();
+        assert_eq!(come, Ok(true));
+    }
 }

@@ -1,0 +1,58 @@
+//! What the log says of conflicts: what is new, once, and not one by one without end. What there is at all is shown
+//! by `pilot services`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::catalog::Catalog;
+use crate::proxy::Scope;
+use crate::translate::Conflict;
+
+/// How many new conflicts are told one by one.
+const ONE_BY_ONE: usize = 20;
+
+/// What was said of the conflicts of scopes that have them in common.
+#[derive(Clone, Default)]
+pub(super) struct Told(Arc<Mutex<Arc<[Conflict]>>>);
+
+impl Told {
+    /// Says in the log which conflicts are new. They are in order.
+    pub(super) fn tell(&self, scope: &Scope, conflicts: Arc<[Conflict]>) {
+        let before = self.replace(Arc::clone(&conflicts));
+        if Arc::ptr_eq(&before, &conflicts) {
+            return;
+        }
+        let scope = scope.common();
+        let new: Vec<_> = fresh(&before, &conflicts).collect();
+        for conflict in new.iter().take(ONE_BY_ONE) {
+            tracing::warn!(%scope, %conflict, "services conflict");
+        }
+        if let Some(more) = more(new.len()) {
+            tracing::warn!(%scope, more, "services conflict about more: `pilot services` shows all");
+        }
+    }
+
+    fn replace(&self, conflicts: Arc<[Conflict]>) -> Arc<[Conflict]> {
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), conflicts)
+    }
+}
+
+/// What is in `now` and was not `before`; both are in order.
+fn fresh<'a>(before: &[Conflict], now: &'a [Conflict]) -> impl Iterator<Item = &'a Conflict> {
+    now.iter().filter(|conflict| before.binary_search(conflict).is_err())
+}
+
+/// Says in the log what registries disagree about now and did not before.
+pub(super) fn tell_disagreements(catalog: &Catalog, before: Option<&Catalog>) {
+    let nothing = Catalog::default();
+    let new: Vec<_> = catalog.conflicts_since(before.unwrap_or(&nothing)).collect();
+    for (host, conflict) in new.iter().take(ONE_BY_ONE) {
+        tracing::warn!(%host, %conflict, "registries disagree");
+    }
+    if let Some(more) = more(new.len()) {
+        tracing::warn!(more, "registries disagree about more: `pilot services` shows all");
+    }
+}
+
+fn more(count: usize) -> Option<usize> {
+    count.checked_sub(ONE_BY_ONE).filter(|more| *more > 0)
+}
