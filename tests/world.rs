@@ -3,6 +3,8 @@
 
 #[path = "world/scopes.rs"]
 mod scopes;
+#[path = "world/streams.rs"]
+mod streams;
 #[path = "world/workloads.rs"]
 mod workloads;
 
