@@ -15,6 +15,7 @@ mod intake;
 mod localities;
 mod merge;
 mod namespaces;
+mod places;
 pub mod state;
 mod workload;
 

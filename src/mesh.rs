@@ -6,6 +6,7 @@ use std::time::Duration;
 use pilot_registry::{Locality, Namespace};
 
 use crate::catalog::{Catalog, Workload};
+use crate::proxy::{Proxy, Scope, Transport};
 
 /// Everything that the configuration of all proxies is made from.
 #[derive(Clone, Debug, Default)]
@@ -22,22 +23,34 @@ impl Mesh {
         self.catalog.workload(address?)
     }
 
-    /// Where a proxy runs: where it says itself, or else where the workload at its address does.
-    pub fn locality(&self, said: &Locality, address: Option<IpAddr>) -> Locality {
-        if *said != Locality::default() {
-            return said.clone();
-        }
-        self.workload(address).map(|workload| workload.locality()).unwrap_or_default()
+    /// The scope of a proxy. Where it runs counts as far as some endpoint runs there, too, and its namespace if
+    /// services have names of their own there: there are no more scopes than what registries know makes,
+    /// whatever clients say. What a proxy does not say of itself is said by its workload, which is looked for
+    /// where that matters.
+    pub fn scope(&self, proxy: &Proxy, transport: Transport) -> Scope {
+        let (near, named) = (self.options.prefer_near, self.catalog.has_namespaces());
+        let is_placeless = near && proxy.locality == Locality::default();
+        let is_silent = is_placeless || named && proxy.namespace.is_none();
+        let workload = if is_silent { self.workload(proxy.address) } else { None };
+        let place = || locality(&proxy.locality, workload.as_ref());
+        let near = near.then(|| self.catalog.known_part(&place()));
+        let namespace = named.then(|| namespace(proxy.namespace.as_ref(), workload.as_ref())).flatten();
+        let namespace = namespace.filter(|namespace| self.catalog.has_local_names(namespace)).cloned();
+        Scope { locality: near.unwrap_or_default(), namespace, ..proxy.scope(transport) }
     }
+}
 
-    /// The namespace of a proxy: what it says itself, or else that of the workload at its address.
-    pub fn namespace<'a>(
-        &'a self,
-        said: Option<&'a Namespace>,
-        address: Option<IpAddr>,
-    ) -> Option<&'a Namespace> {
-        said.or_else(|| self.workload(address)?.namespace())
+/// Where a proxy runs: where it says itself, or else where its workload does.
+pub fn locality(said: &Locality, workload: Option<&Workload<'_>>) -> Locality {
+    if *said != Locality::default() {
+        return said.clone();
     }
+    workload.map(Workload::locality).unwrap_or_default()
+}
+
+/// The namespace of a proxy: what it says itself, or else that of its workload.
+pub fn namespace<'a>(said: Option<&'a Namespace>, workload: Option<&Workload<'a>>) -> Option<&'a Namespace> {
+    said.or_else(|| workload?.namespace())
 }
 
 /// What pilot.toml says of all proxies.

@@ -117,17 +117,9 @@ impl World {
         self.0.registries.iter().filter(waits).map(waiting).collect()
     }
 
-    /// The scope of a proxy as the mesh is now. Where it runs counts as far as some endpoint runs there, too, and
-    /// its namespace if services have names of their own there: there are no more scopes than what registries
-    /// know makes, whatever clients say. What a proxy does not say of itself is said by its workload.
+    /// The scope of a proxy as the mesh is now ([`Mesh::scope`]).
     pub fn scope(&self, proxy: &Proxy, transport: Transport) -> Scope {
-        let scope = proxy.scope(transport);
-        let Some(mesh) = &*self.0.mesh.borrow() else { return scope };
-        let place = || mesh.locality(&proxy.locality, proxy.address);
-        let near = mesh.options.prefer_near.then(|| mesh.catalog.known_part(&place()));
-        let namespace = mesh.namespace(proxy.namespace.as_ref(), proxy.address);
-        let namespace = namespace.filter(|namespace| mesh.catalog.has_local_names(namespace)).cloned();
-        Scope { locality: near.unwrap_or_default(), namespace, ..scope }
+        self.mesh().map_or_else(|| proxy.scope(transport), |mesh| mesh.scope(proxy, transport))
     }
 
     /// Follows the resources of a scope; `None` = not known yet.
@@ -255,9 +247,14 @@ impl World {
         });
         match merged.await {
             Ok(Some(mesh)) => {
-                tell_disagreements(&mesh.catalog, before.as_ref().map(|before| &before.catalog));
+                let before = before.as_ref().map(|before| &before.catalog);
+                tell_disagreements(&mesh.catalog, before);
+                let alike = before.is_some_and(|before| before.places_alike(&mesh.catalog));
                 self.0.mesh.send_replace(Some(mesh));
                 self.translate(changed, translated).await;
+                if !alike {
+                    self.wake();
+                }
             }
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "merging registries failed: this is a bug"),
@@ -330,13 +327,16 @@ impl World {
         let Some(state) = scopes.get_mut(scope) else { return };
         state.conflicts = Arc::clone(&conflicts);
         let told = state.told.clone();
-        match next {
-            Some(next) => drop(state.resources.send_replace(Some(Arc::new(next)))),
-            // A change that nobody here is told of may be one of who they are: streams look at their scopes.
-            None => state.resources.send_modify(|_| ()),
+        if let Some(next) = next {
+            state.resources.send_replace(Some(Arc::new(next)));
         }
         drop(scopes);
         told.tell(scope, conflicts);
+    }
+
+    /// A change that nobody is told of may be one of who they are: streams look at their scopes.
+    fn wake(&self) {
+        self.scopes().values().for_each(|state| state.resources.send_modify(|_| ()));
     }
 
     fn scopes(&self) -> MutexGuard<'_, BTreeMap<Scope, ScopeState>> {

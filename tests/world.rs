@@ -5,6 +5,8 @@
 mod conflicts;
 #[path = "world/scopes.rs"]
 mod scopes;
+#[path = "world/streams.rs"]
+mod streams;
 #[path = "world/workloads.rs"]
 mod workloads;
 

@@ -16,7 +16,7 @@
 //!  order · warming         the same, of several types; visitors: clients that come back, or ask by name
 //!  scenarios               those of the public conformance harness, on the same machines
 //!  properties · free       random interleavings, with an Envoy (model) and with clients that ask for anything
-//!  reports                 one stream without a socket: status, metrics, log
+//!  reports · moves         one stream without a socket: status, metrics, log; clients whose scope changes
 //!  server                  real sockets: limits, garbage, age, shutdown
 //!  conformance/            pilot as the target of the harness itself (an example, built by every test run)
 //! ```
@@ -31,6 +31,8 @@ mod driver;
 mod free;
 #[path = "xds/model.rs"]
 mod model;
+#[path = "xds/moves.rs"]
+mod moves;
 #[path = "xds/order.rs"]
 mod order;
 #[path = "xds/properties.rs"]

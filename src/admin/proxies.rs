@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Admin;
 use crate::catalog::Workload;
-use crate::mesh::Mesh;
+use crate::mesh::{self, Mesh};
 use crate::proxies::ProxyStatus;
 
 /// A connected proxy.
@@ -61,11 +61,12 @@ impl ProxyReport {
     }
 
     fn of(status: ProxyStatus, mesh: &Mesh) -> Self {
-        let (said, address) = (status.namespace.as_ref(), status.address);
+        let workload = mesh.workload(status.address);
+        let workload = workload.as_ref();
         Self {
-            workload: mesh.workload(address).as_ref().map(WorkloadReport::of),
-            effective_locality: mesh.locality(&status.locality, address),
-            effective_namespace: mesh.namespace(said, address).cloned(),
+            workload: workload.map(WorkloadReport::of),
+            effective_locality: mesh::locality(&status.locality, workload),
+            effective_namespace: mesh::namespace(status.namespace.as_ref(), workload).cloned(),
             status,
         }
     }

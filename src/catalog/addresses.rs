@@ -22,7 +22,7 @@ const SHARDS: usize = 1024;
 
 type Shard = Vec<(IpAddr, Hostname)>;
 
-/// The hosts of the services that have an endpoint at an address, by address. Loopback is everybody's, and
+/// The hosts of the services that have an endpoint at an address, by canonical address. Loopback is everybody's, and
 /// nobody's in particular: it is not here.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Addresses(Arc<[Arc<Shard>]>);
@@ -46,7 +46,7 @@ impl Addresses {
         }
     }
 
-    /// The hosts of the services that have an endpoint there, in order.
+    /// The hosts of the services that have an endpoint at a canonical address, in order.
     pub(super) fn hosts(&self, address: IpAddr) -> impl Iterator<Item = &Hostname> {
         let shard = &self.0[shard_of(address)];
         let first = shard.partition_point(|(known, _)| *known < address);
@@ -84,7 +84,7 @@ fn shard_of(address: IpAddr) -> usize {
 
 fn of(service: &CatalogService) -> BTreeSet<IpAddr> {
     let ip = |address: &Address| match address {
-        Address::Ip(ip) if !ip.to_canonical().is_loopback() => Some(*ip),
+        Address::Ip(ip) => Some(ip.to_canonical()).filter(|ip| !ip.is_loopback()),
         _ => None,
     };
     service.endpoints().filter_map(|(_, endpoint)| ip(&endpoint.address)).collect()

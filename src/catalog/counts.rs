@@ -33,6 +33,11 @@ impl<T: Ord + Clone> Counts<T> {
         }
     }
 
+    /// Whether no service has any value.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether some service has the value.
     pub(super) fn contains(&self, value: &T) -> bool {
         self.0.contains_key(value)

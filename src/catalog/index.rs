@@ -5,6 +5,7 @@ use super::addresses::Addresses;
 use super::localities::Localities;
 use super::merge::CatalogService;
 use super::namespaces::Namespaces;
+use super::places::Places;
 
 /// Where there are endpoints, in which places and at which addresses, and whose clients have names of their own.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,6 +13,7 @@ pub(super) struct Index {
     pub(super) localities: Localities,
     pub(super) addresses: Addresses,
     pub(super) namespaces: Namespaces,
+    pub(super) places: Places,
 }
 
 impl Index {
@@ -21,5 +23,6 @@ impl Index {
         old.into_iter().for_each(|old| self.localities.remove(old));
         self.addresses.replace(old, new);
         self.namespaces.replace(old, new);
+        self.places.replace(old, new);
     }
 }

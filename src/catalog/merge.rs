@@ -234,9 +234,10 @@ impl Catalog {
         self.index.localities.known_part(locality)
     }
 
-    /// What is known of the workload at that address; `None` where no service has an endpoint, and of
-    /// loopback, which is another machine's, too.
+    /// What is known of the workload at that address; `None` where no service has an endpoint, where more than
+    /// 64 endpoints are, and of loopback, which is another machine's, too.
     pub fn workload(&self, address: IpAddr) -> Option<Workload<'_>> {
+        let address = address.to_canonical();
         let services = self.index.addresses.hosts(address).filter_map(|host| self.get(host.as_str()));
         Workload::at(address, services.map(|service| &**service))
     }
@@ -244,6 +245,16 @@ impl Catalog {
     /// Whether clients of that namespace have names of their own for some service.
     pub fn has_local_names(&self, namespace: &Namespace) -> bool {
         self.index.namespaces.contains(namespace)
+    }
+
+    /// Whether clients of any namespace have names of their own.
+    pub fn has_namespaces(&self) -> bool {
+        !self.index.namespaces.is_empty()
+    }
+
+    /// Whether every proxy has the same place and namespace in both.
+    pub fn places_alike(&self, other: &Self) -> bool {
+        self.index.places == other.index.places
     }
 
     /// Everything that registries disagree about, with the host that it is about.

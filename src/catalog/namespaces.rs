@@ -24,6 +24,11 @@ impl Namespaces {
         }
     }
 
+    /// Whether no service has a local name.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether a service has a local name in that namespace.
     pub(super) fn contains(&self, namespace: &Namespace) -> bool {
         self.0.contains(namespace)

@@ -10,9 +10,18 @@ use pilot_registry::{Address, Endpoint, Hostname, Labels, Locality, Namespace, P
 
 use super::merge::{CatalogService, Part};
 
-/// The endpoints at one address, of all services that have some there. Never none.
+/// How many endpoints at one address are looked at. Of which of so many a proxy is beside, nothing follows; and
+/// proxies choose the addresses that they say, and with them the work.
+const MAX_ENDPOINTS: usize = 64;
+
+/// The endpoints at one address, of all services that have some there.
 #[derive(Clone, Debug)]
-pub struct Workload<'a>(Vec<Instance<'a>>);
+pub struct Workload<'a> {
+    /// Never none.
+    instances: Vec<Instance<'a>>,
+    /// Who says so, also where a preferred registry's word is taken.
+    parts: Vec<&'a Part>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Instance<'a> {
@@ -22,17 +31,27 @@ struct Instance<'a> {
 }
 
 impl<'a> Workload<'a> {
-    /// What these services have at an address; `None` if that is nothing.
+    /// What these services have at a canonical address; `None` if that is nothing, or more than is looked at.
     pub(super) fn at(address: IpAddr, services: impl Iterator<Item = &'a CatalogService>) -> Option<Self> {
-        let address = Address::Ip(address);
-        let found: Vec<_> = services.flat_map(|service| instances(service, &address)).collect();
-        (!found.is_empty()).then_some(Self(found))
+        let written = spellings(address);
+        let all = services.flat_map(|service| instances(service, &written));
+        let mut instances: Vec<_> = all.take(MAX_ENDPOINTS + 1).collect();
+        if instances.len() > MAX_ENDPOINTS {
+            return None;
+        }
+        let parts = instances.iter().map(|instance| instance.part).collect();
+        // What a preferred registry knows, too, is as that one says.
+        let mut seen = BTreeSet::new();
+        instances.retain(|Instance { service, endpoint, .. }| {
+            endpoint.ports.iter().filter(|ports| seen.insert((service.host(), *ports))).count() > 0
+        });
+        (!instances.is_empty()).then_some(Self { instances, parts })
     }
 
     /// The services that it serves, with the ports by which clients call it.
     pub fn services(&self) -> BTreeMap<&'a Hostname, BTreeSet<Port>> {
         let mut services: BTreeMap<_, BTreeSet<Port>> = BTreeMap::new();
-        for Instance { service, endpoint, .. } in &self.0 {
+        for Instance { service, endpoint, .. } in &self.instances {
             services.entry(service.host()).or_default().extend(endpoint.ports.keys());
         }
         services
@@ -40,55 +59,60 @@ impl<'a> Workload<'a> {
 
     /// The registries that know it, by their names in pilot.toml.
     pub fn registries(&self) -> BTreeSet<&'a str> {
-        self.0.iter().map(|instance| &*instance.part.registry).collect()
+        self.instances.iter().map(|instance| &*instance.part.registry).collect()
     }
 
-    /// The namespace of its services, if all have one.
+    /// The namespace of its services, if all have one. Every service has one, also of a registry that has no
+    /// namespaces. So what counts is said by the registries that know local names of these services, which are
+    /// names in a namespace; where none does, by all.
     pub fn namespace(&self) -> Option<&'a Namespace> {
-        agreed(self.0.iter().map(|instance| &instance.service.lead().namespace))
+        let has_names = |part: &Part| !part.service.local_names.is_empty();
+        let some_have = self.parts.iter().any(|part| has_names(part));
+        let saying = self.parts.iter().filter(|part| !some_have || has_names(part));
+        agreed(saying.map(|part| &part.service.namespace))
     }
 
     /// Where it runs: as much of it as nobody contradicts. Who does not say a part does not contradict, because
     /// what runs at one address runs at one place.
     pub fn locality(&self) -> Locality {
-        let places = || self.0.iter().map(|instance| &instance.endpoint.locality);
-        let parts = [
-            said(places().map(|place| place.region.as_str())),
-            said(places().map(|place| place.zone.as_str())),
-            said(places().map(|place| place.sub_zone.as_str())),
-        ];
+        let places = || self.instances.iter().map(|instance| &instance.endpoint.locality);
+        let parts: [fn(&Locality) -> &str; 3] = [|it| &it.region, |it| &it.zone, |it| &it.sub_zone];
         // The name of a zone means nothing outside of its region, nor that of a sub-zone outside of its zone.
-        let mut agreed = parts.into_iter().map_while(|part| part).fuse().map(str::to_owned);
+        let agreed = parts.into_iter().map_while(|part| said(places().map(part)));
+        let mut agreed = agreed.fuse().map(str::to_owned);
         let mut next = || agreed.next().unwrap_or_default();
         Locality { region: next(), zone: next(), sub_zone: next() }
     }
 
     /// The labels that all of its endpoints have.
     pub fn labels(&self) -> Labels {
-        let mut labels = self.0[0].endpoint.labels.clone();
-        labels.retain(|key, value| self.0.iter().all(|it| it.endpoint.labels.get(key) == Some(value)));
+        let mut labels = self.instances[0].endpoint.labels.clone();
+        labels
+            .retain(|key, value| self.instances.iter().all(|it| it.endpoint.labels.get(key) == Some(value)));
         labels
     }
 
     /// Who it is, if all of its endpoints say the same: what only some of them say may be another's.
     pub fn identity(&self) -> Option<&'a SpiffeId> {
-        agreed(self.0.iter().map(|instance| instance.endpoint.identity.as_ref())).flatten()
+        agreed(self.instances.iter().map(|instance| instance.endpoint.identity.as_ref())).flatten()
     }
 }
 
-/// A service's endpoints at an address. What a preferred registry knows, too, is as that one says.
-fn instances<'a>(service: &'a CatalogService, address: &Address) -> Vec<Instance<'a>> {
-    let mut seen = BTreeSet::new();
-    let mut found = Vec::new();
-    for part in service.parts() {
-        for endpoint in at(&part.service.endpoints, address) {
-            let own = endpoint.ports.iter().filter(|ports| seen.insert(*ports)).count();
-            if own > 0 {
-                found.push(Instance { service, part, endpoint });
-            }
-        }
-    }
-    found
+/// A service's endpoints at an address, those of preferred registries first.
+fn instances<'a>(service: &'a CatalogService, written: &[Address]) -> impl Iterator<Item = Instance<'a>> {
+    service.parts().iter().flat_map(move |part| {
+        let endpoints = written.iter().flat_map(|address| at(&part.service.endpoints, address));
+        endpoints.map(move |endpoint| Instance { service, part, endpoint })
+    })
+}
+
+/// A canonical address as registries may write it: IPv4 within IPv6 is IPv4.
+fn spellings(address: IpAddr) -> Vec<Address> {
+    let mapped = match address {
+        IpAddr::V4(ip) => Some(IpAddr::V6(ip.to_ipv6_mapped())),
+        IpAddr::V6(_) => None,
+    };
+    std::iter::once(address).chain(mapped).map(Address::Ip).collect()
 }
 
 /// Those of the endpoints, which are ordered by address, that are at one.

@@ -125,7 +125,8 @@ struct Client {
     changed: [Option<Instant>; 4],
     /// When the first change that the client is yet to be told of was published, of each type.
     news: [Option<Instant>; 4],
-    /// What the machine was last given. What the first set brings is no news.
+    /// What the machine was last given of this scope. What the first set of a scope brings is no news: it may
+    /// have been known for long.
     set: Option<Arc<ResourceSet>>,
     _open: StreamGuard,
 }
@@ -247,7 +248,7 @@ where
             Some(_) => Transport::PerType { delta },
         };
         let scope = self.context.source.scope(&proxy, transport);
-        let resources = self.resources(&proxy, &scope)?;
+        let resources = self.resources(&proxy, transport, &scope)?;
         let connection = self.context.proxies.connect(&proxy, transport, delta, self.peer);
         connection.follows(scope.clone());
         let peer = self.peer.map(display);
@@ -265,12 +266,17 @@ where
         })
     }
 
-    fn resources(&self, proxy: &Proxy, scope: &Scope) -> Step<Resources> {
-        self.context.source.subscribe(scope).map_err(|error| {
+    fn resources(&self, proxy: &Proxy, transport: Transport, scope: &Scope) -> Step<Resources> {
+        let mut resources = self.context.source.subscribe(scope).map_err(|error| {
             self.context.metrics.refused("scopes");
             tracing::warn!(proxy = &*proxy.id, peer = self.peer.map(display), %error, "stream refused");
             Box::new(Status::resource_exhausted(error.to_string()))
-        })
+        })?;
+        // What was published since the scope was looked at counts as seen by who has just subscribed.
+        if self.context.source.scope(proxy, transport) != *scope {
+            resources.mark_changed();
+        }
+        Ok(resources)
     }
 
     /// Follows another scope, if this client's is another one since resources have changed. What it was told
@@ -281,17 +287,18 @@ where
         if scope == client.scope {
             return Ok(());
         }
-        let resources = self.resources(&client.proxy, &scope)?;
+        let resources = self.resources(&client.proxy, client.transport, &scope)?;
         if let Some(client) = &mut self.client {
             client.connection.follows(scope.clone());
-            (client.scope, client.resources) = (scope, resources);
+            (client.scope, client.resources, client.set) = (scope, resources, None);
         }
         Ok(())
     }
 
     fn take_resources(&mut self) {
         let Some(client) = &mut self.client else { return };
-        let Some(set) = client.resources.borrow_and_update().clone() else { return };
+        // What comes after the scope was looked at is not seen here: it may be another scope.
+        let Some(set) = client.resources.borrow().clone() else { return };
         if client.set.as_ref().is_some_and(|known| Arc::ptr_eq(known, &set)) {
             return;
         }

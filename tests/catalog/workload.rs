@@ -86,6 +86,58 @@ fn what_only_some_say_at_an_address_is_not_guessed() {
     assert_eq!((workload.namespace(), workload.labels().len(), workload.services().len()), (None, 0, 2));
 }
 
+/// Who has names for clients of a namespace, has namespaces. A registry that has none says "default" of all.
+#[test]
+fn a_namespace_is_said_by_who_has_local_names() {
+    let pod = |host: &str, namespace: &str| at_pod(host, 80).namespace(namespace);
+    let named = |host: &str, namespace: &str| pod(host, namespace).local_name("web").build();
+    let namespace = |sources: &[Source]| {
+        let catalog = merge(sources);
+        catalog.workload(ip(POD)).unwrap().namespace().map(ToString::to_string)
+    };
+    let cluster = |services: Vec<Arc<Service>>| source("cluster", 1, services);
+    let consul = |host: &str| source("consul", 0, [pod(host, "default").build()]);
+    let (shop, lab) = (named("web.shop", "shop"), named("web.lab", "lab"));
+    let said = |sources: &[Source]| namespace(sources).unwrap_or_default();
+    assert_eq!(said(&[cluster(vec![shop.clone()]), consul("web.consul")]), "shop");
+    assert_eq!(said(&[cluster(vec![shop.clone()]), consul("web.shop")]), "shop", "though it leads");
+    let elsewhere = [service("web.shop").http(80).endpoint("10.9.0.8", 80).build()];
+    assert_eq!(said(&[cluster(vec![shop.clone()]), source("file", 0, elsewhere)]), "shop");
+    assert_eq!(said(&[cluster(vec![shop, lab.clone()]), consul("web.consul")]), "");
+    assert_eq!(said(&[consul("web.consul")]), "default", "where nobody has such names, all say it");
+    assert_eq!(said(&[cluster(vec![pod("a.mesh", "shop").build()]), consul("web.consul")]), "");
+    assert_eq!(said(&[cluster(vec![named("a.mesh", "default"), lab]), consul("web.consul")]), "");
+}
+
+/// Who is one of so many is not told from them, and clients choose their addresses.
+#[test]
+fn an_address_of_many_endpoints_is_no_workload() {
+    let known =
+        |services: Vec<Arc<Service>>| merge(&[source("east", 0, services)]).workload(ip(POD)).is_some();
+    let services = |count: u32| (1..=count).map(|n| at_pod(&format!("s{n}.local"), n).build()).collect();
+    assert_eq!((known(services(64)), known(services(65))), (true, false));
+    let of_one = |count: u32| {
+        let all = (1..=count).fold(service("a.local").http(80), |it, n| it.endpoint(POD, 8000 + n));
+        vec![all.build()]
+    };
+    assert_eq!((known(of_one(64)), known(of_one(65))), (true, false));
+}
+
+/// IPv4 within IPv6 is IPv4.
+#[test]
+fn an_address_is_one_however_it_is_written() {
+    let mapped = format!("::ffff:{POD}");
+    let web = |address: &str| service("web.local").http(80).endpoint(address, 8080).zone("a").region("eu");
+    for [known, asked] in [[POD, &mapped], [&mapped, POD], [&mapped, &mapped]] {
+        let catalog = merge(&[source("east", 0, [web(known).build()])]);
+        assert_eq!(catalog.workload(ip(asked)).unwrap().locality(), place("eu", "a", ""), "{known} {asked}");
+        assert!(Catalog::merge(&[], &catalog).workload(ip(asked)).is_none());
+    }
+    let both = web(POD).endpoint(&mapped, 8081).zone("b").region("eu").build();
+    let catalog = merge(&[source("east", 0, [both])]);
+    assert_eq!(catalog.workload(ip(POD)).unwrap().locality(), place("eu", "", ""));
+}
+
 #[test]
 fn a_place_counts_as_far_as_nobody_contradicts() {
     let agreed = |places: &[Locality]| in_places(places).workload(ip(POD)).unwrap().locality();
@@ -116,9 +168,36 @@ fn loopback_is_nobodys_in_particular() {
     assert!(["127.0.0.2", "::1"].iter().all(|address| catalog.workload(ip(address)).is_none()));
 }
 
+/// Streams are woken by it: of most changes, where proxies are does not follow.
+#[test]
+fn catalogs_differ_for_proxies_by_places_and_namespaces_alone() {
+    let web = || at_pod("web.local", 80);
+    let of = |builder: ServiceBuilder| [builder.build()];
+    let east = |services: [Arc<Service>; 1]| [source("east", 0, services)];
+    let before = merge(&east(of(web())));
+    let alike = |builder| Catalog::merge(&east(of(builder)), &before).places_alike(&before);
+    assert!(alike(web().label("version", "v2").weight(7).service_label("owner", "me").alias("web")));
+    for (what, builder) in [
+        ("an address", web().endpoint("10.9.0.8", 8080)),
+        ("a zone", web().zone("a")),
+        ("a namespace", web().namespace("shop")),
+        ("a local name", web().local_name("web")),
+    ] {
+        assert!(!alike(builder), "{what}");
+    }
+    assert!(!Catalog::merge(&[], &before).places_alike(&before));
+}
+
 /// Few hosts, addresses and ports, so that services share them, and so come and go where others stay.
 fn drawn(host: &'static str) -> impl Strategy<Value = Arc<Service>> {
-    let address = prop::sample::select(vec!["10.0.0.1", "10.0.0.2", "fd00::1", "127.0.0.1", "unix:/run/a"]);
+    let address = prop::sample::select(vec![
+        "10.0.0.1",
+        "10.0.0.2",
+        "fd00::1",
+        "127.0.0.1",
+        "unix:/run/a",
+        "::ffff:10.0.0.1",
+    ]);
     let port = |ports: std::ops::Range<u32>| ports.prop_map(|number| Port::try_from(number).unwrap());
     let label = prop::sample::select(vec!["", "v1", "v2"]);
     vec((address, btree_map(port(80..82), port(1..3), 1..3), label), 0..4).prop_map(move |endpoints| {
@@ -151,7 +230,9 @@ fn some_services() -> impl Strategy<Value = Vec<Arc<Service>>> {
 /// The services that have an endpoint there, found by looking at all.
 fn serving(catalog: &Catalog, address: IpAddr) -> Vec<String> {
     let has = |service: &Arc<CatalogService>| {
-        service.endpoints().any(|(_, endpoint)| endpoint.address == Address::Ip(address))
+        let at =
+            |endpoint: &Endpoint| matches!(endpoint.address, Address::Ip(it) if it.to_canonical() == address);
+        service.endpoints().any(|(_, endpoint)| at(endpoint))
     };
     catalog.services().iter().filter(|service| has(service)).map(|it| it.host().to_string()).collect()
 }

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use pilot::catalog::Policy;
+use pilot::mesh::MeshOptions;
 use pilot::proxy::{Proxy, Transport};
-use pilot::world::World;
+use pilot::supervisor::Registered;
+use pilot::world::{Debounce, World};
 use pilot_envoy_api::envoy::config::core::v3 as core;
-use pilot_registry::Service;
+use pilot_registry::{Service, channel};
 use pilot_registry_testkit::{service, snapshot};
-
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{DEADLINE, Fixture, a, router, start, start_near, until};
+use super::{DEADLINE, Fixture, MAX_DELAY, MAX_SCOPES, QUIET, a, router, start, start_near, until};
 
 const POD: &str = "10.9.0.7";
 
@@ -140,4 +144,31 @@ async fn a_change_that_is_in_no_resource_is_followed() {
     timeout(DEADLINE, sets.changed()).await.unwrap().unwrap();
     assert!(Arc::ptr_eq(sets.borrow().as_ref().unwrap(), &before));
     assert_eq!(scope(&world, &proxy), "router in shop");
+}
+
+/// A service's labels are in no resource, and make no scopes.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_concerns_no_proxy_wakes_no_stream() {
+    let (sink, feed) = channel();
+    let registered = Registered::new("east", "scripted", 0, feed, Policy::default());
+    let world = World::new(vec![registered], MeshOptions::default(), MAX_SCOPES);
+    let mut sets = world.subscribe(&router()).unwrap();
+    let (count, mut translations) = watch::channel(0);
+    let mut tasks = JoinSet::new();
+    tasks.spawn({
+        let world = world.clone();
+        let count = move |_| count.send_modify(|count| *count += 1);
+        async move { world.follow(Debounce::new(QUIET, MAX_DELAY), count).await }
+    });
+    let labelled = |version: &str| {
+        let web = service("web.mesh").http(80).endpoint(POD, 8080).service_label("version", version);
+        snapshot([web.build()])
+    };
+    sink.publish(labelled("v1"));
+    until(&mut sets, |_| true).await;
+    sink.publish(labelled("v2"));
+    timeout(DEADLINE, translations.wait_for(|count| *count == 2)).await.unwrap().unwrap();
+    let mesh = world.mesh().unwrap();
+    assert_eq!(mesh.catalog.get("web.mesh").unwrap().lead().labels["version"], "v2");
+    assert!(!sets.has_changed().unwrap());
 }

@@ -9,7 +9,7 @@ use pilot::proxies::{Proxies, SyncState, TypeReport};
 use pilot::proxy::Scope;
 use pilot::resources::ResourceSet;
 use pilot::resources::ResourceType::{self, Cluster, Endpoint};
-use pilot::shutdown::shutdown;
+use pilot::shutdown::{Trigger, shutdown};
 use pilot::xds::Delta;
 use pilot::xds::stream::{Context, ResourceSource, serve};
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
@@ -23,7 +23,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::driver::{LIMITS, delta_request};
 use crate::things::{Things, two_services};
 
-struct Source(watch::Sender<Option<Arc<ResourceSet>>>);
+pub(crate) struct Source(watch::Sender<Option<Arc<ResourceSet>>>);
 
 impl ResourceSource for Source {
     fn subscribe(
@@ -35,21 +35,35 @@ impl ResourceSource for Source {
 }
 
 /// One delta ADS stream without a socket: everything that can happen has happened after each step.
-struct Client {
-    source: Arc<Source>,
-    things: Things,
+pub(crate) struct Client<S = Source> {
+    pub(crate) source: Arc<S>,
+    pub(crate) things: Things,
     proxies: Proxies,
     metrics: Metrics,
     requests: mpsc::Sender<DeltaDiscoveryRequest>,
     responses: stream::BoxStream<'static, Result<DeltaDiscoveryResponse, Status>>,
+    _running: Trigger,
 }
 
 impl Client {
     fn new(mut things: Things) -> Self {
-        let source = Arc::new(Source(watch::Sender::new(Some(things.publish()))));
+        let source = Source(watch::Sender::new(Some(things.publish())));
+        Self::of(source, things)
+    }
+
+    fn publish(&mut self) -> Vec<DeltaDiscoveryResponse> {
+        let set = self.things.publish();
+        self.source.0.send_replace(Some(set));
+        self.received()
+    }
+}
+
+impl<S: ResourceSource + 'static> Client<S> {
+    pub(crate) fn of(source: S, things: Things) -> Self {
+        let source = Arc::new(source);
         let (proxies, metrics) = (Proxies::default(), Metrics::new());
         let (requests, mut inbound) = mpsc::channel(16);
-        let (_, shutdown) = shutdown();
+        let (running, shutdown) = shutdown();
         let context = Context {
             source: Arc::clone(&source) as Arc<dyn ResourceSource>,
             proxies: proxies.clone(),
@@ -63,22 +77,16 @@ impl Client {
         let inbound = stream::poll_fn(move |context| inbound.poll_recv(context).map(|it| it.map(Ok)));
         let peer = Some("192.0.2.1:7".parse().unwrap());
         let responses = serve::<Delta, _>(&context, inbound, None, peer).boxed();
-        Self { source, things, proxies, metrics, requests, responses }
+        Self { source, things, proxies, metrics, requests, responses, _running: running }
     }
 
-    fn send(&mut self, request: DeltaDiscoveryRequest) -> Vec<DeltaDiscoveryResponse> {
+    pub(crate) fn send(&mut self, request: DeltaDiscoveryRequest) -> Vec<DeltaDiscoveryResponse> {
         let node = Some(Node { id: "envoy".to_owned(), ..Node::default() });
         self.requests.try_send(DeltaDiscoveryRequest { node, ..request }).unwrap();
         self.received()
     }
 
-    fn publish(&mut self) -> Vec<DeltaDiscoveryResponse> {
-        let set = self.things.publish();
-        self.source.0.send_replace(Some(set));
-        self.received()
-    }
-
-    fn received(&mut self) -> Vec<DeltaDiscoveryResponse> {
+    pub(crate) fn received(&mut self) -> Vec<DeltaDiscoveryResponse> {
         std::iter::from_fn(|| self.responses.next().now_or_never().flatten()).map(Result::unwrap).collect()
     }
 
@@ -95,7 +103,7 @@ impl Client {
     }
 
     /// How many acknowledgements of changes were measured.
-    fn measured(&self, kind: ResourceType) -> String {
+    pub(crate) fn measured(&self, kind: ResourceType) -> String {
         let world = pilot::world::World::new(Vec::new(), pilot::mesh::MeshOptions::default(), 16);
         let text = self.metrics.encode(&world, &self.proxies);
         let start = format!("pilot_xds_change_to_ack_seconds_count{{type=\"{kind}\"}} ");
@@ -103,7 +111,7 @@ impl Client {
     }
 }
 
-fn answer(response: &DeltaDiscoveryResponse, error: Option<&str>) -> DeltaDiscoveryRequest {
+pub(crate) fn answer(response: &DeltaDiscoveryResponse, error: Option<&str>) -> DeltaDiscoveryRequest {
     DeltaDiscoveryRequest {
         type_url: response.type_url.clone(),
         response_nonce: response.nonce.clone(),

@@ -1,0 +1,35 @@
+//! Whether anything changed that proxies' own places follow from: where they are, and in which namespace.
+//!
+//! What is where, and called by whom, is in one number: catalogs are compared with each change of the mesh, of
+//! which most are none of where things are.
+
+use std::hash::{Hash, Hasher};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::merge::{CatalogService, Part};
+
+/// The sum of the services' hashes, which does not depend on their order, and follows a change at the cost of the
+/// services that changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Places(u64);
+
+impl Places {
+    /// A service came, changed or went.
+    pub(super) fn replace(&mut self, old: Option<&CatalogService>, new: Option<&CatalogService>) {
+        let [old, new] = [old, new].map(|service| service.map(hash).unwrap_or_default());
+        self.0 = self.0.wrapping_sub(old).wrapping_add(new);
+    }
+}
+
+fn hash(service: &CatalogService) -> u64 {
+    let mut hash = Xxh3::new();
+    service.local_names().iter().for_each(|(namespace, _)| namespace.hash(&mut hash));
+    for Part { service, .. } in service.parts() {
+        (&service.namespace, service.local_names.is_empty(), service.endpoints.len()).hash(&mut hash);
+        for endpoint in &service.endpoints {
+            (&endpoint.address, &endpoint.ports, &endpoint.locality).hash(&mut hash);
+        }
+    }
+    hash.finish()
+}
