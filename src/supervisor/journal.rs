@@ -114,7 +114,7 @@ mod tests {
         let writer = written.clone();
         let format = tracing_subscriber::fmt().with_ansi(false).without_time().with_target(false);
         let subscriber = format.with_writer(move || writer.clone()).finish();
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let _guard = pilot_registry_testkit::logs::follow(subscriber);
         let mut failed = Failed::default();
         let mut told = |error: &str, progress| {
             failed.tell("east", error.to_owned(), progress, Duration::from_secs(1));
@@ -135,7 +135,7 @@ mod tests {
         let writer = written.clone();
         let format = tracing_subscriber::fmt().with_ansi(false).without_time().with_target(false);
         let subscriber = format.with_writer(move || writer.clone()).finish();
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let _guard = pilot_registry_testkit::logs::follow(subscriber);
         let (sink, feed) = channel::<Snapshot>();
         let mut journal = Box::pin(follow("east", &feed));
         let mut told = || {

@@ -29,7 +29,7 @@ impl Log {
     fn follow(&self) -> DefaultGuard {
         let writer = self.clone();
         let format = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-        tracing::subscriber::set_default(format.finish())
+        pilot_registry_testkit::logs::follow(format.finish())
     }
 
     /// What it says of conflicts now that it did not say before.

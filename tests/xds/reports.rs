@@ -224,7 +224,7 @@ fn refuse_with(words: &str) {
 async fn a_clients_words_are_no_lines_of_the_log() {
     let written = Written::default();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(written.clone()).finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let guard = pilot_registry_testkit::logs::follow(subscriber);
     refuse_with(FORGED);
     refuse_with(&"x".repeat(100_000));
     drop(guard);
@@ -241,7 +241,7 @@ async fn a_clients_words_are_no_lines_of_the_log() {
 async fn in_json_each_key_is_there_once() {
     let written = Written::default();
     let format = tracing_subscriber::fmt().json().flatten_event(true).with_writer(written.clone());
-    let guard = tracing::subscriber::set_default(format.finish());
+    let guard = pilot_registry_testkit::logs::follow(format.finish());
     refuse_with(FORGED);
     drop(guard);
     let text = written.text();

@@ -13,6 +13,7 @@
 //! - [`ScriptedRegistrar`] is the writing side of a platform in memory, which a test takes down.
 //! - [`service`] and [`snapshot`] build values in a line; [`strategies`] draws them at random.
 //! - [`server`] starts real servers for tests, relays that cut them off, and gates that spoil what they say.
+//! - [`logs`] is what a test logs, to be looked at.
 //! - [`memory`] is a platform in memory with a correct adapter: what the suite itself is tested on.
 //!
 //! Nothing here is for production: builders panic on values that make no sense.
@@ -20,6 +21,7 @@
 mod backend;
 mod builder;
 pub mod contract;
+pub mod logs;
 pub mod memory;
 mod property;
 mod registrar;

@@ -20,7 +20,7 @@ pub async fn c17_secrets_are_not_shown(backend: &mut dyn Backend) -> Result<Verd
     let secrets = bench.backend.secrets();
     ensure!(!secrets.is_empty(), "the backend names no secret");
     let log = Log::default();
-    let capturing = tracing::subscriber::set_default(log.clone());
+    let capturing = crate::logs::follow(log.clone());
     tracing::info!("capturing");
 
     let mut said = everything_goes_wrong(&mut bench).await?;
