@@ -137,6 +137,12 @@ fn bad_registries_are_refused_with_place_and_hint() {
             ],
         ),
         (
+            "[registry.a.kubernetes]\nlocal_names = [\"{service}\", 1]\n[registry.b.file]\npath = \"x\"\n",
+            &[
+                "pilot.toml:2:29: registry.a.kubernetes.local_names: invalid type: integer `1`, expected a string",
+            ],
+        ),
+        (
             "[registry.Local_1.file]\npath = \"x\"\n",
             &[
                 "pilot.toml:1:11: registry.Local_1: \"Local_1\" is not a name for a registry: expected 1 to 63 of a-z, 0-9 and '-'",

@@ -4,6 +4,7 @@
 //! environment variable or a flag) gets a span behind the end of the text, so that one look at an error's
 //! span tells its place, whoever found the error.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -71,10 +72,12 @@ impl Origins {
         Problem { key: key.map(Into::into), message: message.into(), ..self.place(offset) }
     }
 
-    /// The innermost key whose value has that span.
+    /// The innermost key whose value has that span, or holds what has it: an item of a list.
     pub(super) fn key_at(&self, span: &Range<usize>) -> Option<&str> {
-        let keys = self.values.iter().filter(|(_, value)| *value == span);
-        keys.map(|(key, _)| key.as_str()).max_by_key(|key| key.len())
+        let holds = |value: &Range<usize>| value.start <= span.start && span.end <= value.end;
+        let around = |value: &Range<usize>| value == span || (!span.is_empty() && holds(value));
+        let keys = self.values.iter().filter(|(_, value)| around(value));
+        keys.min_by_key(|(key, value)| (value.len(), Reverse(key.len()))).map(|(key, _)| key.as_str())
     }
 
     /// Whether the value of that key is the file's own.
