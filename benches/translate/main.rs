@@ -29,6 +29,9 @@ use measure::{Samples, timed};
 
 const ENDPOINTS: usize = 20;
 
+/// Namespaces with proxies, among which the services are divided.
+const NAMESPACES: usize = 50;
+
 fn main() {
     let smoke = machine::is_smoke();
     println!("{}\n", machine::description());
@@ -51,6 +54,7 @@ fn measure(count: usize, runs: usize, changes: usize) {
     println!("{:<30} {peak:>10} MiB", "  most memory above the mesh's");
 
     near(&mesh, &process);
+    named(count, changes, &process);
 
     let mut world = World::new(services, mesh);
     let middle = count / 2;
@@ -89,6 +93,42 @@ fn near(mesh: &Mesh, process: &Process) {
     let grown = process.resident().saturating_sub(before) >> 20;
     println!("{:<30} {grown:>10} MiB", "  memory of all 3");
     drop((common, kept, held));
+}
+
+/// What namespaces with short names cost beside the scope that all share, and what a change costs all of them.
+fn named(count: usize, changes: usize, process: &Process) {
+    let own = |index: usize, step: u32| {
+        let namespace = format!("ns-{}", index % NAMESPACES);
+        let service = services::builder(index, ENDPOINTS, step).namespace(&namespace);
+        service.local_name(&format!("short-{index}")).build()
+    };
+    let mut services: Vec<_> = (0..count).map(|index| own(index, 0)).collect();
+    let mut mesh = mesh(&services);
+    let memo = Memo::new(&scope());
+    let mut common = Translator::sharing(scope(), memo.clone());
+    let kept = common.translate(&mesh);
+    let before = process.resident();
+    let namespace = |index: usize| format!("ns-{index}").try_into().expect("it is a namespace");
+    let scopes = (0..NAMESPACES).map(|index| Scope { namespace: Some(namespace(index)), ..scope() });
+    let mut all: Vec<_> = scopes.map(|scope| Translator::sharing(scope, memo.clone())).collect();
+    let mut held: Vec<_> = all.iter_mut().map(|translator| translator.translate(&mesh)).collect();
+    let grown = process.resident().saturating_sub(before) >> 10;
+    println!("{:<30} {grown:>10} KiB", format!("memory of {NAMESPACES} namespaces"));
+    let mut follow = |what: &str, change: &dyn Fn(&mut Vec<Arc<Service>>, u32)| {
+        let step = |step: u32| {
+            change(&mut services, step);
+            mesh.catalog = Catalog::merge(&sources(&services), &mesh.catalog);
+            common.translate(&mesh);
+            let (translations, time) =
+                timed(|| all.iter_mut().map(|one| one.translate(&mesh)).collect::<Vec<_>>());
+            held = translations;
+            time
+        };
+        print(&format!("{what}: {NAMESPACES} namespaces"), &(1..).take(changes).map(step).collect());
+    };
+    follow("one endpoint", &|services, step| services[count / 2] = own(count / 2, step));
+    follow("one service more", &|services, step| services.push(own(count + step as usize, 0)));
+    drop((kept, held));
 }
 
 /// A mesh that is followed from change to change, as pilot does it.
