@@ -13,7 +13,7 @@
 //! snapshot says counts at once. What is kept is let go
 //!
 //! - when a second complete read, a while later, lacks the same;
-//! - when it is back, or has been replaced;
+//! - when it is back, or the service has others in its place;
 //! - when it has been held for the configured time, in which the registry was live throughout;
 //! - when a person says so.
 //!
@@ -21,6 +21,9 @@
 //! before, in which the endpoints that are still there are as they were said to be last. What counts as lacking
 //! is in `lack.rs`: a deployment that replaces all endpoints lacks nothing. A registry of which one service was
 //! taken away and others are left is in no trouble, also when one of the others loses an endpoint meanwhile.
+//!
+//! A service that went with others is replaced by nothing else. Once one of them is back, the trouble is over,
+//! and those that are still gone are no part of what goes from then on.
 //!
 //! Time is a parameter. Nothing here has a clock or does IO.
 
@@ -35,7 +38,7 @@ use pilot_registry::{Content, Hostname, Service, Snapshot};
 use tokio::time::Instant;
 
 use kept::Kept;
-use lack::{Difference, Findings};
+use lack::{Change, Difference, Findings};
 
 /// What disappears within this part of the hold time disappears at once.
 const WINDOW: u32 = 10;
@@ -103,6 +106,8 @@ pub struct Guard {
     baseline: Option<Baseline>,
     said: Said,
     held: BTreeMap<Hostname, Kept>,
+    /// Of the services that went together, one is back.
+    returning: bool,
     counts: Arc<Snapshot>,
 }
 
@@ -130,6 +135,7 @@ impl Guard {
             baseline: None,
             said: Said::default(),
             held: BTreeMap::new(),
+            returning: false,
             counts: Arc::default(),
         }
     }
@@ -223,17 +229,17 @@ impl Guard {
         difference: &Difference<'_>,
         baseline: &Said,
     ) -> Vec<Hostname> {
+        self.returning = !self.held.is_empty() && (self.returning || self.is_one_back());
+        let all = self.lacks_all(settings, difference, baseline.usable);
         let mut before = std::mem::take(&mut self.held);
         let mut confirmed = Vec::new();
-        let all = self.lacks_all(settings, difference, baseline.usable);
         for change in difference.changes.iter().filter(|change| change.is_lacking()) {
             let Some(old) = change.old else { continue };
             let kept = before.remove(old.host.as_str());
             let alone = change.new.is_some() && settings.is_mass(change.lack(), lack::usable(old));
             // A service that is taken away goes at once, also when it was emptied first. One that is held because
-            // it went with all else stays, however much of that is back.
-            let still_gone = |kept: &Kept| kept.said.is_none() && difference.lack() > 0;
-            let begun = kept.as_ref().is_some_and(|kept| change.new.is_some() || still_gone(kept));
+            // it went with others stays, whatever becomes of those.
+            let begun = kept.as_ref().is_some_and(|kept| change.new.is_some() || kept.is_gone());
             if !begun && !all && !alone {
                 continue;
             }
@@ -254,12 +260,24 @@ impl Guard {
     /// than one service. One service that is taken away is no trouble of the registry's, and neither are the
     /// few endpoints that others lose meanwhile.
     fn lacks_all(&self, settings: GuardSettings, difference: &Difference<'_>, of: usize) -> bool {
-        let is_empty = of > 0 && self.said.snapshot.services().is_empty();
-        let is_wide = || match difference.removed() {
-            Some(one) => !settings.are_few(difference.lack().saturating_sub(one), of.saturating_sub(one)),
-            None => difference.lacking() > 1,
+        let is_held = |host: &Hostname| self.held.get(host.as_str()).is_some_and(Kept::is_gone);
+        let is_old = |change: &Change<'_>| {
+            self.returning && change.new.is_none() && change.old.is_some_and(|old| is_held(&old.host))
         };
-        is_empty || settings.is_mass(difference.lack(), of) && (self.said.usable == 0 || is_wide())
+        let total = difference.total(is_old);
+        let of = of.saturating_sub(total.left_out);
+        let is_empty = of > 0 && self.said.snapshot.services().is_empty();
+        let is_wide = || match total.removed {
+            Some(one) => !settings.are_few(total.lack.saturating_sub(one), of.saturating_sub(one)),
+            None => total.services > 1,
+        };
+        is_empty || settings.is_mass(total.lack, of) && (self.said.usable == 0 || is_wide())
+    }
+
+    /// Whether a service that is held because it was gone is there.
+    fn is_one_back(&self) -> bool {
+        let is_there = |host: &Hostname| self.said.snapshot.get(host.as_str()).is_some();
+        self.held.iter().any(|(host, kept)| kept.is_gone() && is_there(host))
     }
 
     fn let_go(&mut self, now: Instant, which: impl Fn(&Kept) -> bool) -> Option<Held> {
