@@ -210,13 +210,18 @@ impl Guard {
         self.held.values().filter(|kept| kept.read >= read).map(|kept| kept.seen + pause).min()
     }
 
-    /// The baseline, after it has been moved on when it is old. While something is held, it stays.
+    /// The baseline, after it has been moved on when it is old. Of the services that are held it stays: what
+    /// went before is not brought back by what goes later.
     fn baseline_at(&mut self, now: Instant, settings: GuardSettings) -> Option<&mut Baseline> {
-        let baseline = self.baseline.as_mut()?;
-        if self.held.is_empty() && baseline.since + settings.hold / WINDOW <= now {
-            *baseline = Baseline::new(&self.said, now);
+        let baseline = self.baseline.as_ref()?;
+        if baseline.since + settings.hold / WINDOW <= now {
+            let is_free = |host: &Hostname| !self.held.contains_key(host.as_str());
+            self.baseline = Some(match self.held.is_empty() {
+                true => Baseline::new(&self.said, now),
+                false => baseline.moved_on(&self.said, now, is_free),
+            });
         }
-        Some(baseline)
+        self.baseline.as_mut()
     }
 
     /// Decides for each service that changed whether what it lacks is held. What stays held is what still
@@ -296,17 +301,13 @@ impl Guard {
 
     /// From now on, what the registry says of these services is what it is compared with.
     fn accept(&mut self, now: Instant, hosts: &[Hostname]) {
-        let Some(baseline) = self.baseline.as_mut().filter(|_| !hosts.is_empty()) else { return };
+        let Some(baseline) = self.baseline.as_ref().filter(|_| !hosts.is_empty()) else { return };
         if self.held.is_empty() {
-            *baseline = Baseline::new(&self.said, now);
-            return;
+            self.baseline = Some(Baseline::new(&self.said, now));
+        } else {
+            let accepted = |host: &Hostname| hosts.binary_search(host).is_ok();
+            self.baseline = Some(baseline.moved_on(&self.said, baseline.since, accepted));
         }
-        let accepted = |service: &&Arc<Service>| hosts.binary_search(&service.host).is_ok();
-        let old = baseline.said.snapshot.services().iter();
-        let new = self.said.snapshot.services().iter();
-        let services: Vec<_> =
-            old.filter(|service| !accepted(service)).chain(new.filter(accepted)).cloned().collect();
-        *baseline = Baseline::new(&Said::of(services), baseline.since);
     }
 
     /// What counts, after a change. What did not change stays the same allocation.
@@ -328,6 +329,13 @@ impl Guard {
 impl Baseline {
     fn new(said: &Said, since: Instant) -> Self {
         Self { said: said.clone(), since, findings: Findings::default() }
+    }
+
+    /// With what is said now of these services, and as it is in all others.
+    fn moved_on(&self, said: &Said, since: Instant, which: impl Fn(&Hostname) -> bool) -> Self {
+        let old = self.said.snapshot.services().iter().filter(|service| !which(&service.host));
+        let new = said.snapshot.services().iter().filter(|service| which(&service.host));
+        Self::new(&Said::of(old.chain(new).cloned().collect()), since)
     }
 }
 

@@ -389,9 +389,29 @@ fn a_service_that_is_taken_away_after_the_return_goes_at_once() {
         let counts = story.at(102).says(1, and_left(vec![b()]));
         assert!(counts.starts_with("b.local=10 c.local=1"), "{counts}");
         assert_eq!(story.held(), 1);
-        story.at(103).says(1, []);
-        assert!(story.counts().starts_with("b.local=10 c.local=1"), "{}", story.counts());
     }
+}
+
+/// Also while something else is held: what went a while ago is not brought back by what goes now.
+#[test]
+fn what_went_before_does_not_come_back_when_the_rest_goes() {
+    let (a, b) = (|| of("a.local", 0..30), || of("b.local", 30..40));
+    let mut story = Story::new();
+    story.says(1, [a(), b(), of("c.local", 40..41)]);
+    story.at(100).says(1, []);
+    story.at(101).says(1, [a(), b()]);
+    assert_eq!(story.at(102).says(1, [b()]), "b.local=10 c.local=1");
+    assert_eq!(story.at(106).says(1, []), "b.local=10 c.local=1");
+}
+
+/// What is new while something is held is guarded like all else, after the same while.
+#[test]
+fn what_came_while_something_is_held_is_guarded() {
+    let mut story = Story::new();
+    story.says(1, [of("a.local", 0..20), of("b.local", 20..22)]);
+    story.at(100).says(1, []);
+    story.at(101).says(1, [of("c.local", 30..50)]);
+    assert_eq!(story.at(106).says(1, []), "a.local=20 b.local=2 c.local=20");
 }
 
 /// Nothing is back, so what goes now goes with what went before.
