@@ -13,7 +13,7 @@
 //! snapshot says counts at once. What is kept is let go
 //!
 //! - when a second complete read, a while later, lacks the same;
-//! - when it is back, or has been replaced;
+//! - when it is back, or the service has others in its place;
 //! - when it has been held for the configured time, in which the registry was live throughout;
 //! - when a person says so.
 //!
@@ -21,6 +21,9 @@
 //! before, in which the endpoints that are still there are as they were said to be last. What counts as lacking
 //! is in `lack.rs`: a deployment that replaces all endpoints lacks nothing. A registry of which one service was
 //! taken away and others are left is in no trouble, also when one of the others loses an endpoint meanwhile.
+//!
+//! A service that went with others is replaced by nothing else. Once one of them is back, the trouble is over,
+//! and those that are still gone are no part of what goes from then on.
 //!
 //! Time is a parameter. Nothing here has a clock or does IO.
 
@@ -35,7 +38,7 @@ use pilot_registry::{Content, Hostname, Service, Snapshot};
 use tokio::time::Instant;
 
 use kept::Kept;
-use lack::{Difference, Findings};
+use lack::{Change, Difference, Findings};
 
 /// What disappears within this part of the hold time disappears at once.
 const WINDOW: u32 = 10;
@@ -103,6 +106,8 @@ pub struct Guard {
     baseline: Option<Baseline>,
     said: Said,
     held: BTreeMap<Hostname, Kept>,
+    /// Of the services that went together, one is back.
+    returning: bool,
     counts: Arc<Snapshot>,
 }
 
@@ -130,6 +135,7 @@ impl Guard {
             baseline: None,
             said: Said::default(),
             held: BTreeMap::new(),
+            returning: false,
             counts: Arc::default(),
         }
     }
@@ -204,13 +210,18 @@ impl Guard {
         self.held.values().filter(|kept| kept.read >= read).map(|kept| kept.seen + pause).min()
     }
 
-    /// The baseline, after it has been moved on when it is old. While something is held, it stays.
+    /// The baseline, after it has been moved on when it is old. Of the services that are held it stays: what
+    /// went before is not brought back by what goes later.
     fn baseline_at(&mut self, now: Instant, settings: GuardSettings) -> Option<&mut Baseline> {
-        let baseline = self.baseline.as_mut()?;
-        if self.held.is_empty() && baseline.since + settings.hold / WINDOW <= now {
-            *baseline = Baseline::new(&self.said, now);
+        let baseline = self.baseline.as_ref()?;
+        if baseline.since + settings.hold / WINDOW <= now {
+            let is_free = |host: &Hostname| !self.held.contains_key(host.as_str());
+            self.baseline = Some(match self.held.is_empty() {
+                true => Baseline::new(&self.said, now),
+                false => baseline.moved_on(&self.said, now, is_free),
+            });
         }
-        Some(baseline)
+        self.baseline.as_mut()
     }
 
     /// Decides for each service that changed whether what it lacks is held. What stays held is what still
@@ -223,17 +234,17 @@ impl Guard {
         difference: &Difference<'_>,
         baseline: &Said,
     ) -> Vec<Hostname> {
+        self.returning = !self.held.is_empty() && (self.returning || self.is_one_back());
+        let all = self.lacks_all(settings, difference, baseline.usable);
         let mut before = std::mem::take(&mut self.held);
         let mut confirmed = Vec::new();
-        let all = self.lacks_all(settings, difference, baseline.usable);
         for change in difference.changes.iter().filter(|change| change.is_lacking()) {
             let Some(old) = change.old else { continue };
             let kept = before.remove(old.host.as_str());
             let alone = change.new.is_some() && settings.is_mass(change.lack(), lack::usable(old));
             // A service that is taken away goes at once, also when it was emptied first. One that is held because
-            // it went with all else stays, however much of that is back.
-            let still_gone = |kept: &Kept| kept.said.is_none() && difference.lack() > 0;
-            let begun = kept.as_ref().is_some_and(|kept| change.new.is_some() || still_gone(kept));
+            // it went with others stays, whatever becomes of those.
+            let begun = kept.as_ref().is_some_and(|kept| change.new.is_some() || kept.is_gone());
             if !begun && !all && !alone {
                 continue;
             }
@@ -254,12 +265,24 @@ impl Guard {
     /// than one service. One service that is taken away is no trouble of the registry's, and neither are the
     /// few endpoints that others lose meanwhile.
     fn lacks_all(&self, settings: GuardSettings, difference: &Difference<'_>, of: usize) -> bool {
-        let is_empty = of > 0 && self.said.snapshot.services().is_empty();
-        let is_wide = || match difference.removed() {
-            Some(one) => !settings.are_few(difference.lack().saturating_sub(one), of.saturating_sub(one)),
-            None => difference.lacking() > 1,
+        let is_held = |host: &Hostname| self.held.get(host.as_str()).is_some_and(Kept::is_gone);
+        let is_old = |change: &Change<'_>| {
+            self.returning && change.new.is_none() && change.old.is_some_and(|old| is_held(&old.host))
         };
-        is_empty || settings.is_mass(difference.lack(), of) && (self.said.usable == 0 || is_wide())
+        let total = difference.total(is_old);
+        let of = of.saturating_sub(total.left_out);
+        let is_empty = of > 0 && self.said.snapshot.services().is_empty();
+        let is_wide = || match total.removed {
+            Some(one) => !settings.are_few(total.lack.saturating_sub(one), of.saturating_sub(one)),
+            None => total.services > 1,
+        };
+        is_empty || settings.is_mass(total.lack, of) && (self.said.usable == 0 || is_wide())
+    }
+
+    /// Whether a service that is held because it was gone is there.
+    fn is_one_back(&self) -> bool {
+        let is_there = |host: &Hostname| self.said.snapshot.get(host.as_str()).is_some();
+        self.held.iter().any(|(host, kept)| kept.is_gone() && is_there(host))
     }
 
     fn let_go(&mut self, now: Instant, which: impl Fn(&Kept) -> bool) -> Option<Held> {
@@ -278,17 +301,13 @@ impl Guard {
 
     /// From now on, what the registry says of these services is what it is compared with.
     fn accept(&mut self, now: Instant, hosts: &[Hostname]) {
-        let Some(baseline) = self.baseline.as_mut().filter(|_| !hosts.is_empty()) else { return };
+        let Some(baseline) = self.baseline.as_ref().filter(|_| !hosts.is_empty()) else { return };
         if self.held.is_empty() {
-            *baseline = Baseline::new(&self.said, now);
-            return;
+            self.baseline = Some(Baseline::new(&self.said, now));
+        } else {
+            let accepted = |host: &Hostname| hosts.binary_search(host).is_ok();
+            self.baseline = Some(baseline.moved_on(&self.said, baseline.since, accepted));
         }
-        let accepted = |service: &&Arc<Service>| hosts.binary_search(&service.host).is_ok();
-        let old = baseline.said.snapshot.services().iter();
-        let new = self.said.snapshot.services().iter();
-        let services: Vec<_> =
-            old.filter(|service| !accepted(service)).chain(new.filter(accepted)).cloned().collect();
-        *baseline = Baseline::new(&Said::of(services), baseline.since);
     }
 
     /// What counts, after a change. What did not change stays the same allocation.
@@ -310,6 +329,13 @@ impl Guard {
 impl Baseline {
     fn new(said: &Said, since: Instant) -> Self {
         Self { said: said.clone(), since, findings: Findings::default() }
+    }
+
+    /// With what is said now of these services, and as it is in all others.
+    fn moved_on(&self, said: &Said, since: Instant, which: impl Fn(&Hostname) -> bool) -> Self {
+        let old = self.said.snapshot.services().iter().filter(|service| !which(&service.host));
+        let new = said.snapshot.services().iter().filter(|service| which(&service.host));
+        Self::new(&Said::of(old.chain(new).cloned().collect()), since)
     }
 }
 

@@ -25,6 +25,11 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    /// Whether the registry says nothing of it.
+    pub(super) fn is_gone(&self) -> bool {
+        self.said.is_none()
+    }
+
     /// What is kept of a service that lacks something, after what was kept of it before.
     pub(super) fn of(
         change: &Change<'_>,

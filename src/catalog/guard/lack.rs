@@ -37,6 +37,19 @@ pub(super) struct Difference<'a> {
     pub(super) reallocated: bool,
 }
 
+/// What several services lack together.
+#[derive(Debug)]
+pub(super) struct Total {
+    /// How many endpoints; those that others gained are taken off.
+    pub(super) lack: usize,
+    /// How many services lack endpoints.
+    pub(super) services: usize,
+    /// How many endpoints the one service had that was taken away, if it was one, and had any.
+    pub(super) removed: Option<usize>,
+    /// How many endpoints are missing of the services that were left out.
+    pub(super) left_out: usize,
+}
+
 /// What has been found out of services by comparing snapshots with one older one, so that each is looked into
 /// once.
 #[derive(Debug, Default)]
@@ -107,22 +120,23 @@ impl<'a> Difference<'a> {
         self.changes.push(Change { old: Some(was), new: Some(is), missing, gained, updated });
     }
 
-    /// How many endpoints the newer snapshot lacks, all services together.
-    pub(super) fn lack(&self) -> usize {
-        let sum = |count: fn(&Change<'_>) -> usize| self.changes.iter().map(count).sum::<usize>();
-        sum(|change| change.missing).saturating_sub(sum(|change| change.gained))
-    }
-
-    /// How many services lack endpoints.
-    pub(super) fn lacking(&self) -> usize {
-        self.changes.iter().filter(|change| change.lack() > 0).count()
-    }
-
-    /// How many endpoints the one service had that was taken away, if it was one, and had any.
-    pub(super) fn removed(&self) -> Option<usize> {
-        let mut gone = self.changes.iter().filter(|change| change.new.is_none() && change.missing > 0);
-        let one = gone.next()?;
-        gone.next().is_none().then_some(one.missing)
+    /// What all services lack together, but for those that are left out.
+    pub(super) fn total(&self, left_out: impl Fn(&Change<'_>) -> bool) -> Total {
+        let changes = || self.changes.iter().filter(|change| !left_out(change));
+        let sum = |count: fn(&Change<'_>) -> usize| changes().map(count).sum::<usize>();
+        let mut gone = changes().filter(|change| change.new.is_none() && change.missing > 0);
+        let one = gone.next().map(|change| change.missing);
+        Total {
+            lack: sum(|change| change.missing).saturating_sub(sum(|change| change.gained)),
+            services: changes().filter(|change| change.lack() > 0).count(),
+            removed: one.filter(|_| gone.next().is_none()),
+            left_out: self
+                .changes
+                .iter()
+                .filter(|change| left_out(change))
+                .map(|change| change.missing)
+                .sum(),
+        }
     }
 
     /// The older snapshot's services as the newer one shows them, those of them that differ, by host.
