@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use pilot_registry_testkit::server::kubernetes::{KubernetesServer, kubeconfig};
 use serde_json::json;
@@ -31,10 +32,15 @@ use support::load::Load;
 use support::pilot::Pilot;
 use support::services::{Place, service};
 use support::tools::envoy;
-use support::wait::{holds, until};
+use support::wait::{holds, throughout, until};
 
 const TOKEN: &str = "open-sesame-3307";
 const HOST: &str = "web.shop.svc.cluster.local";
+/// The port of all pods.
+const PORT: u16 = 9080;
+/// How long a pod lives on once it is marked as terminating: less than the pause before their end (`preStop`)
+/// that pods are usually given.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// An API server with the service `web` in `shop`.
 async fn cluster() -> KubernetesServer {
@@ -45,20 +51,76 @@ async fn cluster() -> KubernetesServer {
     server
 }
 
-/// What the controllers say of a pod: a slice of its own, since each has another port here.
-fn endpoint(server: &KubernetesServer, pod: usize, address: SocketAddr, ready: bool, terminating: bool) {
+/// How a pod is, in the order in which it happens.
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    Starting,
+    Ready,
+    /// It still serves, but is to be left alone.
+    Terminating,
+}
+
+/// What the controller of slices says of the service: one slice of all pods, which have one port.
+fn write_slice(server: &KubernetesServer, pods: impl IntoIterator<Item = (SocketAddr, Stage)>) {
+    let mut port = 0;
+    let endpoint = |(address, stage): (SocketAddr, Stage)| {
+        port = address.port();
+        let conditions = json!({
+            "ready": stage == Stage::Ready, "serving": stage != Stage::Starting,
+            "terminating": stage == Stage::Terminating,
+        });
+        json!({ "addresses": [address.ip()], "conditions": conditions })
+    };
+    let endpoints: Vec<_> = pods.into_iter().map(endpoint).collect();
     let metadata = json!({
-        "namespace": "shop", "name": format!("web-{pod}"), "labels": { "kubernetes.io/service-name": "web" },
+        "namespace": "shop", "name": "web-hx4qz", "labels": { "kubernetes.io/service-name": "web" },
     });
-    let conditions = json!({ "ready": ready, "serving": ready || terminating, "terminating": terminating });
+    let ports = json!([{ "name": "http", "port": port }]);
     server.put(
         "endpointslices",
-        json!({
-            "metadata": metadata, "addressType": "IPv4",
-            "ports": [{ "name": "http", "port": address.port() }],
-            "endpoints": [{ "addresses": [address.ip()], "conditions": conditions }],
-        }),
+        json!({ "metadata": metadata, "addressType": "IPv4", "ports": ports, "endpoints": endpoints }),
     );
+}
+
+/// The pods of a Deployment, the oldest first.
+struct Pods<'a> {
+    server: &'a KubernetesServer,
+    pods: VecDeque<(Backend, Stage)>,
+}
+
+impl Pods<'_> {
+    /// Starts so many more, and waits until they listen.
+    async fn start(&mut self, count: usize) {
+        for _ in 0..count {
+            let pod = Backend::http_at_port("web", PORT).await;
+            self.pods.push_back((pod, Stage::Starting));
+        }
+        self.tell();
+    }
+
+    /// Pods that have started are ready.
+    fn become_ready(&mut self) {
+        let starting = self.pods.iter_mut().filter(|(_, stage)| *stage == Stage::Starting);
+        starting.for_each(|(_, stage)| *stage = Stage::Ready);
+        self.tell();
+    }
+
+    /// The oldest pods are marked, and end after the time that they have for it, whoever knows of it by then.
+    async fn end(&mut self, count: usize, load: &Load) {
+        self.pods.iter_mut().take(count).for_each(|(_, stage)| *stage = Stage::Terminating);
+        self.tell();
+        throughout("requests are answered while pods terminate", GRACE, async || {
+            load.more(1).await;
+            Ok::<_, String>(())
+        })
+        .await;
+        self.pods.drain(..count);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        write_slice(self.server, self.pods.iter().map(|(pod, stage)| (pod.socket(), *stage)));
+    }
 }
 
 /// A pilot that follows the cluster, and a file.
@@ -95,7 +157,7 @@ async fn a_service_moves_from_machines_into_a_cluster_without_a_flag_day() {
     let machine = service(HOST, 9080, "http", &[Place::at("10.0.0.1:9080")]);
     let pilot = pilot(&server, &machine).await;
     knows(&pilot, &[("local", "10.0.0.1")]).await;
-    endpoint(&server, 1, "10.0.1.1:8080".parse().unwrap(), true, false);
+    write_slice(&server, [("10.0.1.1:8080".parse().unwrap(), Stage::Ready)]);
     knows(&pilot, &[("cluster", "10.0.1.1"), ("local", "10.0.0.1")]).await;
     pilot.write_services("service = []");
     knows(&pilot, &[("cluster", "10.0.1.1")]).await;
@@ -108,43 +170,30 @@ async fn a_rolling_restart_under_load_fails_no_request() {
     const STEP: usize = 4;
     let Some(envoy) = envoy() else { return };
     let server = cluster().await;
-    let mut pods = VecDeque::new();
-    let start = async |number: usize| (number, Backend::http("web").await);
-    for number in 0..PODS {
-        let pod = start(number).await;
-        endpoint(&server, number, pod.1.socket(), true, false);
-        pods.push_back(pod);
-    }
+    let mut pods = Pods { server: &server, pods: VecDeque::new() };
+    pods.start(PODS).await;
+    pods.become_ready();
     // The default protocol is TCP; the port's name says HTTP.
     let pilot = pilot(&server, "service = []").await;
     let envoy = Envoy::start(&envoy, &pilot, Kind::Delta).await;
     envoy.answers(HOST, "web").await;
     let load = Load::start(envoy.http_address(), &[HOST], 4, &[]);
-    for round in 0..PODS / STEP {
-        for number in (PODS + round * STEP..).take(STEP) {
-            let pod = start(number).await;
-            endpoint(&server, number, pod.1.socket(), false, false);
-            endpoint(&server, number, pod.1.socket(), true, false);
-            pods.push_back(pod);
-        }
-        let ended: Vec<_> = pods.drain(..STEP).collect();
-        ended.iter().for_each(|(number, pod)| endpoint(&server, *number, pod.socket(), false, true));
-        load.more(100).await;
-        ended
-            .iter()
-            .for_each(|(number, _)| server.delete("endpointslices", "shop", &format!("web-{number}")));
-        until("new pods alone are known", async || {
-            let report = pilot.debug(&format!("/debug/services?host={HOST}")).await?;
-            holds(report["endpoints"] == PODS && report["health"] == json!({ "healthy": PODS }), report)
-        })
-        .await;
-        // The time that a pod has to end.
-        load.more(400).await;
-        drop(ended);
+    for _ in 0..PODS / STEP {
+        pods.start(STEP).await;
+        pods.become_ready();
+        pods.end(STEP, &load).await;
     }
-    load.more(200).await;
+    until("new pods alone are known", async || {
+        let report = pilot.debug(&format!("/debug/services?host={HOST}")).await?;
+        holds(report["endpoints"] == PODS && report["health"] == json!({ "healthy": PODS }), report)
+    })
+    .await;
+    until("every new pod has served", async || {
+        let idle = pods.pods.iter().filter(|(pod, _)| pod.served() == 0).count();
+        holds(idle == 0, format!("{idle} have not"))
+    })
+    .await;
     load.finish().await.assert_no_failure();
-    assert!(pods.iter().all(|(_, pod)| pod.served() > 0), "every new pod has served");
     envoy.assert_no_rejections().await;
 }
 

@@ -20,7 +20,7 @@ const NAMESPACE: &str = "shop";
 
 /// An API server, a relay in front of it, and a kubeconfig that leads through the relay.
 ///
-/// Connections to a server that is killed are cut and refused; when it is started again it has its objects.
+/// A server that is killed leaves its objects to the one that is started again, but not what happened to them.
 pub(in super::super) struct Kubernetes {
     pub(in super::super) server: KubernetesServer,
     relays: [Relay; 1],
@@ -138,11 +138,11 @@ impl Platform for Kubernetes {
     }
 
     fn kill(&mut self) {
-        self.relays[0].refuse();
+        self.server.stop();
     }
 
     async fn restart(&mut self) {
-        self.relays[0].open();
+        self.server.start_again().await.unwrap();
     }
 
     fn relays(&self) -> &[Relay] {

@@ -1,7 +1,7 @@
 //! Following one resource: list, watch from there on, list again when the history is lost.
 //!
 //! What ends a watch in order is part of following, and so is a connection that breaks once: the next watch
-//! goes on where it was. Where there is none to be had the attempt ends, but for a resource that services
+//! goes on where it was. Where there is none to be had, asked for twice, the attempt ends, but for a resource that services
 //! can do without while the server is there: it is asked for again after a while.
 
 use std::convert::Infallible;
@@ -36,6 +36,14 @@ pub(super) enum Update {
     Checked(usize),
     /// It cannot be read: for good (for now), or until it is listed anew.
     Trouble { at: usize, error: RegistryError, known: bool },
+}
+
+/// How a watch ended that the next one goes on from.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    InOrder,
+    /// The connection broke.
+    Broken,
 }
 
 /// Follows one scope.
@@ -112,15 +120,31 @@ impl Follower {
         self.following.listing();
         let (listed, mut version, mut watch) = self.list().await?;
         self.tell(Update::Listed(self.at, listed)).await;
+        let mut end = End::InOrder;
         loop {
             let mut open = match watch.take() {
                 Some(watch) => watch,
-                None => Watch::open(self, &version).await?,
+                None => self.resume(&version, end).await?,
             };
             self.following.watching();
             // The server still has this version.
             self.tell(Update::Checked(self.at)).await;
-            self.hear(&mut open, &mut version, followed).await?;
+            end = self.hear(&mut open, &mut version, followed).await?;
+        }
+    }
+
+    /// The next watch. What broke one connection breaks others, too, as where all lead through one load balancer:
+    /// the first that is taken may be one that was idle and is as good as gone. Then there is a second one, and
+    /// no third.
+    async fn resume(&self, version: &str, end: End) -> Result<Watch, Refusal> {
+        match Watch::open(self, version).await {
+            Err(Refusal::OutOfReach(error))
+                if end == End::Broken && error.kind() == ErrorKind::Unavailable =>
+            {
+                self.following.failed(&error);
+                Watch::open(self, version).await
+            }
+            opened => opened,
         }
     }
 
@@ -132,7 +156,7 @@ impl Follower {
         watch: &mut Watch,
         version: &mut String,
         followed: &mut bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<End, Refusal> {
         let (opened, mut heard) = (Instant::now(), false);
         loop {
             let next = watch.next(&mut self.decoder).await;
@@ -144,14 +168,14 @@ impl Follower {
                     self.following.heard();
                     self.take(event, version).await;
                 }
-                Next::Ended if lasted || heard => return Ok(()),
+                Next::Ended if lasted || heard => return Ok(End::InOrder),
                 Next::Ended => {
                     let message = format!("watch {}: the watch ended as soon as it began", self.scope);
                     return Err(RegistryError::unavailable(message).into());
                 }
                 Next::Broken(error) if lasted => {
                     self.following.failed(&error);
-                    return Ok(());
+                    return Ok(End::Broken);
                 }
                 Next::Broken(error) => return Err(Refusal::OutOfReach(error)),
             }

@@ -1,10 +1,12 @@
 //! What following costs: how often the server is asked, at a start, for a change and when a watch ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
-use pilot_registry::{RegistryHealth, Service};
+use pilot_registry::{RegistryHealth, Service, WatchState, WatchStatus};
 use pilot_registry_kubernetes::Config;
+use pilot_registry_testkit::Runner;
 use serde_json::json;
 
 use crate::cluster::Cluster;
@@ -80,6 +82,59 @@ async fn a_connection_that_breaks_costs_no_list() -> Result<()> {
     assert!(matches!(runner.feed().health(), RegistryHealth::Live));
     assert_eq!((cluster.asked("list services"), cluster.asked("list endpointslices")), (1, 1));
     Ok(())
+}
+
+/// All connections at once, so also those that are idle and that the next request would be sent on.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_break_over_and_over_again_cost_no_list() -> Result<()> {
+    let modes = [true, false].into_iter().cycle().take(6);
+    futures_util::future::try_join_all(modes.map(broken_over_and_over_again)).await.map(drop)
+}
+
+async fn broken_over_and_over_again(streaming: bool) -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.server.set_streaming(streaming);
+    cluster.serve("shop", "web", &["10.0.0.1"]);
+    let mut runner = cluster.run(cluster.config());
+    until_hosts(&mut runner, &[WEB]).await?;
+    for opened in 1..=5 {
+        until_opened(&cluster, &mut runner, opened).await?;
+        cluster.relay.cut();
+    }
+    until_opened(&cluster, &mut runner, 6).await
+}
+
+/// Waits until every watch has been opened so many times, from one list on, and is no longer one that has just
+/// begun.
+async fn until_opened(cluster: &Cluster, runner: &mut Runner, times: u64) -> Result<()> {
+    const LASTING: Duration = Duration::from_millis(700);
+    loop {
+        until_checked(cluster, runner).await?;
+        let watches = runner.feed().status().watches;
+        for (name, watch) in &watches {
+            assert_eq!(watch.lists, 1, "{name}: {watch:?}");
+        }
+        let mut watches = watches.values();
+        let lasts = |watch: &WatchStatus| watch.opened == times && watch.since.elapsed() > LASTING;
+        if watches.all(|watch| watch.state == WatchState::Watching && lasts(watch)) {
+            return Ok(());
+        }
+    }
+}
+
+/// Here it shows when the next request is sent on a connection: on the one that the server's version was asked
+/// for on, which is idle.
+#[tokio::test]
+async fn connections_that_a_load_balancer_forgot_cost_no_list() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.serve("shop", "web", &["10.0.0.1"]);
+    let mut runner = cluster.run(cluster.config());
+    until_hosts(&mut runner, &[WEB]).await?;
+    until_opened(&cluster, &mut runner, 1).await?;
+    cluster.relay.forget();
+    // Every watch breaks.
+    cluster.server.bookmark();
+    until_opened(&cluster, &mut runner, 2).await
 }
 
 #[tokio::test]

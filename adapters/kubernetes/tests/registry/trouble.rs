@@ -81,6 +81,23 @@ async fn a_watch_that_the_server_ends_in_trouble_is_not_resumed_at_once() -> Res
     until_live(&mut runner).await
 }
 
+/// It remembers its objects, and none of the versions that watches would go on from.
+#[tokio::test]
+async fn a_server_that_is_killed_and_started_again_is_listed_anew() -> Result<()> {
+    let mut cluster = Cluster::start().await?;
+    cluster.serve("shop", "web", &["10.0.0.1"]);
+    let mut runner = cluster.run(cluster.config());
+    until_hosts(&mut runner, &[WEB]).await?;
+    until_old(&cluster, &mut runner).await?;
+    cluster.server.stop();
+    let error = runner.degraded().await?.error;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+    cluster.serve("shop", "pay", &["10.0.0.2"]);
+    cluster.server.start_again().await?;
+    until_hosts(&mut runner, &[PAY, WEB]).await?;
+    until_live(&mut runner).await
+}
+
 #[tokio::test]
 async fn a_server_that_falls_silent_is_noticed() -> Result<()> {
     let cluster = Cluster::start().await?;

@@ -1,17 +1,24 @@
 //! Taking connections, for servers that run in a test's own process.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::panic::resume_unwind;
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::sleep;
 
-/// A loopback port of its own, where each connection is served by a task. All end when it is dropped.
+/// How long it waits where the system gives it no connection, as when it has no file descriptor left.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A loopback port of its own, where each connection is served by a task. All end when it is dropped, and when
+/// one of them panics: then nobody listens any more.
 #[derive(Debug)]
 pub struct Acceptor {
     address: SocketAddr,
     /// Aborted when it is dropped, and the connections with it.
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Acceptor {
@@ -23,26 +30,64 @@ impl Acceptor {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), serve).await
+    }
+
+    /// The same, at that address: for one that has [stopped](Self::stop).
+    ///
+    /// # Errors
+    /// Somebody listens there.
+    pub async fn start_at<F>(
+        address: SocketAddr,
+        serve: impl Fn(TcpStream) -> F + Send + 'static,
+    ) -> Result<Self>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 tokio::select! {
-                    accepted = listener.accept() => if let Ok((client, _)) = accepted {
-                        _ = client.set_nodelay(true);
-                        connections.spawn(serve(client));
+                    accepted = listener.accept() => match accepted {
+                        Ok((client, _)) => {
+                            _ = client.set_nodelay(true);
+                            connections.spawn(serve(client));
+                        }
+                        Err(_) => sleep(PAUSE).await,
                     },
-                    Some(_) = connections.join_next() => {}
+                    Some(ended) = connections.join_next() => raise(ended),
                 }
             }
         });
-        Ok(Self { address, _tasks: tasks })
+        Ok(Self { address, tasks })
     }
 
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Stops listening and closes what is open, in a moment.
+    pub fn stop(&mut self) {
+        self.tasks.abort_all();
+    }
+
+    /// Waits until nobody listens any more.
+    pub async fn stopped(&mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            raise(ended);
+        }
+    }
+}
+
+/// A panic goes on where the task is waited for.
+fn raise(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        resume_unwind(panic);
     }
 }

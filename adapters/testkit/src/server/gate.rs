@@ -43,7 +43,7 @@ pub struct Spoiling<'a> {
 pub struct Gate {
     acceptor: Acceptor,
     mood: watch::Sender<Mood>,
-    /// How many connections have stalled.
+    /// How many connections have stalled and are open.
     stalled: watch::Sender<usize>,
 }
 
@@ -96,7 +96,7 @@ impl Gate {
         self.mood.send_replace(Mood::Fair);
     }
 
-    /// Waits until a connection has stalled.
+    /// Waits until there is a connection that has stalled.
     pub async fn stalled(&self) {
         let mut stalled = self.stalled.subscribe();
         stalled.wait_for(|count| *count > 0).await.expect("the gate itself keeps the channel");
@@ -108,6 +108,22 @@ fn impostor(certificate: &Certificate) -> Result<TlsAcceptor> {
     let key = PrivateKeyDer::from_pem_file(&certificate.key)?;
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// A connection that has stalled, for as long as it is there.
+struct Stalled<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Stalled<'a> {
+    fn count(all: &'a watch::Sender<usize>) -> Self {
+        all.send_modify(|count| *count += 1);
+        Self(all)
+    }
+}
+
+impl Drop for Stalled<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 impl Shared {
@@ -149,7 +165,7 @@ impl Shared {
             to_client.write_all(&beginning[..count]).await?;
             passed += count;
         }
-        self.stalled.send_modify(|count| *count += 1);
+        let _counted = Stalled::count(&self.stalled);
         self.moods.wait_for(|mood| *mood == Mood::Fair).await?;
         Ok(())
     }

@@ -106,6 +106,26 @@ impl KubernetesServer {
         Ok(Self { acceptor, shared })
     }
 
+    /// Ends the server, as if it were killed: nobody listens any more, and what is open is closed. Objects are
+    /// elsewhere, as in etcd: they stay, and can be written.
+    pub fn stop(&mut self) {
+        self.acceptor.stop();
+    }
+
+    /// Starts a server that was [stopped](Self::stop), at the same address and with the objects. What happened
+    /// before is not in its memory: versions that clients know have expired (410).
+    ///
+    /// # Errors
+    /// Somebody else has taken its port.
+    pub async fn start_again(&mut self) -> Result<()> {
+        self.acceptor.stopped().await;
+        self.compact();
+        let world = Arc::clone(&self.shared);
+        let serve = move |stream| serve(stream, Arc::clone(&world));
+        self.acceptor = Acceptor::start_at(self.address(), serve).await?;
+        Ok(())
+    }
+
     /// Where it listens; HTTP without TLS.
     pub fn address(&self) -> SocketAddr {
         self.acceptor.address()
