@@ -22,14 +22,17 @@ use pilot_registry_testkit::Runner;
 const MOST: usize = 2_800;
 /// ... beside what does not depend on the cluster: code that was not used before, buffers.
 const FIXED: usize = 16 << 20;
-/// Tells the process that is the follower where the cluster is.
+/// Tells the process that is the follower where the cluster is ...
 const FOLLOW: &str = "PILOT_MEMORY_KUBECONFIG";
+/// ... and the trust domain of identities: with one, pods are transferred as a whole.
+const TRUST: &str = "PILOT_MEMORY_TRUST_DOMAIN";
 
 fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match std::env::var_os(FOLLOW) {
         Some(kubeconfig) => {
-            runtime.block_on(follow(Config { kubeconfig: Some(kubeconfig.into()), ..Config::default() }))
+            let (kubeconfig, trust_domain) = (Some(kubeconfig.into()), std::env::var(TRUST)?);
+            runtime.block_on(follow(Config { kubeconfig, trust_domain, ..Config::default() }))
         }
         None => runtime.block_on(measure()),
     }
@@ -51,17 +54,23 @@ async fn measure() -> Result<()> {
     let services = std::env::var("PILOT_MEMORY_SERVICES").map_or(Ok(500), |text| text.parse())?;
     let cluster = Cluster::start().await?;
     (0..services).for_each(|number| fill(&cluster, number));
-    for streaming in [true, false] {
+    let ways = [
+        (true, "", "streamed"),
+        (false, "", "in pages"),
+        (true, "example.org", "streamed, with identities"),
+        (false, "example.org", "in pages, with identities"),
+    ];
+    for (streaming, trust_domain, way) in ways {
         cluster.server.set_streaming(streaming);
         let kubeconfig = cluster.file("kubeconfig");
         let output = tokio::task::spawn_blocking(move || {
             let mut follower = Command::new(std::env::current_exe()?);
-            follower.env(FOLLOW, kubeconfig).stdin(Stdio::null()).stderr(Stdio::inherit()).output()
+            follower.env(FOLLOW, kubeconfig).env(TRUST, trust_domain);
+            follower.stdin(Stdio::null()).stderr(Stdio::inherit()).output()
         });
         let text = String::from_utf8(output.await??.stdout)?;
         let told: Vec<usize> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
         let [endpoints, took, most, millis] = told[..] else { anyhow::bail!("the follower said {text:?}") };
-        let way = if streaming { "streamed" } else { "in pages" };
         println!(
             "{services} services, {endpoints} endpoints, listed {way}: {} MiB, at most {} MiB ({} bytes for an \
              endpoint), known after {millis} ms",
