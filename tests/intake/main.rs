@@ -7,6 +7,7 @@ mod follow;
 mod guard;
 mod release;
 mod restart;
+mod returning;
 mod services;
 mod state;
 mod story;
