@@ -1,4 +1,5 @@
 //! Whatever happens to a platform, in whatever order: in the end the registry says what is there.
+#![allow(clippy::future_not_send, reason = "proptest's trees of values stay on their thread")]
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
