@@ -9,6 +9,7 @@
 //! The JSON schema of these types is also what the loader knows of keys: names, types, bounds and
 //! examples in messages come from there, so they cannot differ from what is documented.
 
+mod changes;
 mod check;
 mod duration;
 mod entry;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use changes::changed_keys;
 pub(crate) use duration::parse as parse_duration;
 pub use entry::{Kind, Patience, RegistryEntry};
 pub use load::{Loaded, load, parse};

@@ -13,6 +13,7 @@ use super::reply::{Failure, Reply};
 use super::resources::Selection;
 use super::services::{ServiceReport, ServicesReport};
 use super::{Admin, Server};
+use crate::metrics::Format;
 
 /// Every path and what it shows.
 const PATHS: [(&str, &str); 7] = [
@@ -21,7 +22,7 @@ const PATHS: [(&str, &str); 7] = [
         "/readyz",
         "200 once every registry has answered or need not be waited for, else 503; and what is missing",
     ),
-    ("/metrics", "OpenMetrics text for Prometheus"),
+    ("/metrics", "metrics as Prometheus' text, or as OpenMetrics where Accept asks for it"),
     ("/debug/registries", "registries: health, age, watches, errors, what was left out; ?name=<name>: one"),
     ("/debug/services", "services; ?host=<name>: one with its endpoints"),
     ("/debug/proxies", "connected proxies: who and where, their workloads; sent, accepted, refused by type"),
@@ -55,8 +56,12 @@ impl Server {
             "/livez" => Ok(Reply::text(StatusCode::OK, "alive\n")),
             "/readyz" => Ok(Readiness::of(&self.admin.world).reply(wants_json(request))),
             "/metrics" => {
-                self.large(|admin| Ok(Reply::metrics(admin.metrics.encode(&admin.world, &admin.proxies))))
-                    .await
+                let format = Format::accepted(accept(request));
+                let write = move |admin: &Admin| {
+                    let text = admin.metrics.encode(format, &admin.world, &admin.proxies);
+                    Ok(Reply::metrics(format, text))
+                };
+                self.large(write).await
             }
             "/debug/registries" => registries(&self.admin, &query(&["name"])?),
             "/debug/services" => self.services(&query(&["host"])?).await,
@@ -141,6 +146,10 @@ fn is_of_own_origin<B>(request: &Request<B>) -> bool {
 }
 
 fn wants_json<B>(request: &Request<B>) -> bool {
-    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    accept.is_some_and(|accept| accept.contains("application/json"))
+    accept(request).contains("application/json")
+}
+
+/// Empty where it is not given.
+fn accept<B>(request: &Request<B>) -> &str {
+    request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default()
 }

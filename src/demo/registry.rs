@@ -96,6 +96,7 @@ mod tests {
 
     use pilot_registry::{Address, Endpoint, Port, Protocol, Service, ServicePort, ServiceSpec};
     use pilot_registry_testkit::Scripted;
+    use pilot_registry_testkit::server::free_address;
 
     use super::*;
 
@@ -108,11 +109,6 @@ mod tests {
         Snapshot::new([Arc::new(Service::new(spec).unwrap())]).unwrap()
     }
 
-    /// An address on which nobody listens just now.
-    fn free() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-    }
-
     #[tokio::test]
     async fn backends_are_open_before_anyone_hears_of_them_and_troubles_are_passed_on() {
         let (inner, script) = Scripted::new();
@@ -120,7 +116,7 @@ mod tests {
         let (sink, feed) = channel();
         let mut states = feed.subscribe();
         let told = async {
-            let (first, second) = (free(), free());
+            let (first, second) = (free_address().unwrap(), free_address().unwrap());
             script.skip("b.local", "it makes no sense").await;
             script.publish(snapshot(first)).await;
             let state = states.wait_for(|state| state.published.is_some()).await.unwrap();

@@ -58,6 +58,7 @@ mod hostname;
 mod port;
 mod registrar;
 mod registry;
+mod reload;
 mod secret;
 mod service;
 mod sink;
@@ -72,6 +73,7 @@ pub use hostname::Hostname;
 pub use port::{Port, Protocol, ServicePort};
 pub use registrar::{RegisteredPort, Registrar, Registration};
 pub use registry::ServiceRegistry;
+pub use reload::Reload;
 pub use secret::Secret;
 pub use service::{Namespace, Resolution, Service, ServiceSpec};
 pub use sink::{
