@@ -109,7 +109,7 @@ impl Backend for FakeBackend {
     }
 
     async fn lose_history(&mut self) -> Result<()> {
-        self.consul.lose_history();
+        self.consul.restore_snapshot(7);
         Ok(())
     }
 
