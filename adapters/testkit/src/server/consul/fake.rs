@@ -161,6 +161,11 @@ impl FakeConsul {
         self.change(|catalog| catalog.stream(streams));
     }
 
+    /// Fails the streams once: who waits for a view is told, and views are as they were.
+    pub fn break_streams(&self) {
+        self.change(|catalog| catalog.views.breaks += 1);
+    }
+
     /// Takes the right to read these nodes from the token, and gives back that to all others. Nobody who waits
     /// is woken.
     pub fn hide(&self, nodes: &[&str]) {

@@ -28,13 +28,13 @@ pub(super) struct Found {
 
 #[derive(PartialEq, Eq)]
 enum From {
-    Servers { leader: bool },
+    Servers,
     View,
 }
 
 impl Found {
-    pub(super) fn of_the_servers(now: Now, leader: bool) -> Self {
-        Self { index: now.index, body: now.body, from: From::Servers { leader } }
+    pub(super) fn of_the_servers(now: Now) -> Self {
+        Self { index: now.index, body: now.body, from: From::Servers }
     }
 
     pub(super) fn in_a_view(index: u64, body: Bytes) -> Self {
@@ -53,7 +53,7 @@ pub(super) async fn answer(
         let catalog = shared.catalog();
         (catalog.mood, catalog.allows(token), catalog.token.is_none())
     };
-    let leaderless = matches!(mood, Mood::Leaderless | Mood::EmptyLeaderless);
+    let leaderless = mood.is_leaderless();
     Ok(match request.uri().path() {
         "/v1/status/leader" => {
             let leader = if leaderless { "\"\"" } else { "\"127.0.0.1:8300\"" };
@@ -103,17 +103,16 @@ fn dressed(shared: &Arc<Shared>, question: &Question, found: Found) -> Response<
         .header("Content-Type", "application/json")
         .header("X-Consul-Index", found.index.max(1))
         .header("X-Consul-Effective-Consistency", question.consistency.as_str());
-    let (backend, leader) = match found.from {
-        From::Servers { leader } => ("blocking-query", leader),
-        // As long as the agent knows nothing of a leader, it says that there is none: always.
-        From::View => ("streaming", false),
-    };
-    let late = if leader || found.from == From::View { "0" } else { "1500" };
+    let is_view = found.from == From::View;
+    // The agent knows of no leader where it answers itself; a server says what it knows when it answers.
+    let leader = !is_view && !mood.is_leaderless();
+    let late = if mood.is_leaderless() && !is_view { "1500" } else { "0" };
     response =
         response.header("X-Consul-KnownLeader", leader.to_string()).header("X-Consul-LastContact", late);
     if shared.profile.is_of_today() {
+        let backend = if is_view { "streaming" } else { "blocking-query" };
         response = response.header("X-Consul-Query-Backend", backend);
-        if filtered && found.from != From::View && question.token.is_some() {
+        if filtered && !is_view && question.token.is_some() {
             response = response.header("X-Consul-Results-Filtered-By-ACLs", "true");
         }
     }

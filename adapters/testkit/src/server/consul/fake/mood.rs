@@ -34,6 +34,12 @@ pub enum Mood {
     Garbled,
 }
 
+impl Mood {
+    pub(super) fn is_leaderless(self) -> bool {
+        matches!(self, Self::Leaderless | Self::EmptyLeaderless)
+    }
+}
+
 /// How the agent's streams are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Streams {

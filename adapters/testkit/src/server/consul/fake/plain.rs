@@ -17,7 +17,7 @@ use super::{Counted, Shared};
 /// who waits is answered at once with what was before it.
 pub(super) async fn held(shared: &Shared, question: &Question) -> Result<Found, Refusal> {
     let _waiting = (question.index > 0).then(|| Counted::new(shared, |counts| &mut counts.waiting));
-    let leader = has_leader(shared, question).await?;
+    wait_for_a_leader(shared, question).await?;
     let mut changes = shared.changes.subscribe();
     let deadline = Instant::now() + about_a_sixteenth_more(question.wait);
     let epoch = shared.catalog().epoch;
@@ -29,13 +29,13 @@ pub(super) async fn held(shared: &Shared, question: &Question) -> Result<Found, 
             (about(question, &mut catalog), catalog.epoch != epoch)
         };
         if restored && let Some(before) = before {
-            return Ok(Found::of_the_servers(before, leader));
+            return Ok(Found::of_the_servers(before));
         }
         if question.index == 0 || now.index > question.index {
-            return Ok(Found::of_the_servers(now, leader));
+            return Ok(Found::of_the_servers(now));
         }
         if timeout_at(deadline, changes.changed()).await.is_err() {
-            return Ok(Found::of_the_servers(now, leader));
+            return Ok(Found::of_the_servers(now));
         }
         before = Some(now);
     }
@@ -55,19 +55,16 @@ fn about(question: &Question, catalog: &mut Catalog) -> Now {
     }
 }
 
-/// Whether there is a leader behind the answer. Without one a server holds the question, and refuses it in the
-/// end, unless any answer will do.
-async fn has_leader(shared: &Shared, question: &Question) -> Result<bool, Refusal> {
+/// Without a leader a server holds the question, and refuses it in the end, unless any answer will do. A long poll
+/// that waits already is not cut when the leader goes.
+async fn wait_for_a_leader(shared: &Shared, question: &Question) -> Result<(), Refusal> {
     let mut changes = shared.changes.subscribe();
     let wait = if question.index > 0 { question.wait + question.wait / 16 } else { Duration::ZERO };
     let deadline = Instant::now() + wait + shared.catalog().hold;
     loop {
         changes.borrow_and_update();
-        match shared.catalog().mood {
-            Mood::Sane | Mood::Garbled => return Ok(true),
-            Mood::EmptyLeaderless => return Ok(false),
-            Mood::Leaderless if question.consistency == Consistency::Stale => return Ok(false),
-            Mood::Leaderless => {}
+        if shared.catalog().mood != Mood::Leaderless || question.consistency == Consistency::Stale {
+            return Ok(());
         }
         if timeout_at(deadline, changes.changed()).await.is_err() {
             return Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, "No cluster leader"));

@@ -19,6 +19,7 @@ pub(super) async fn held(shared: &Shared, question: &Question, name: &str) -> Re
     let mut changes = shared.changes.subscribe();
     let deadline = Instant::now() + question.wait;
     let _waiting = Counted::new(shared, |counts| &mut counts.waiting);
+    let breaks = shared.catalog().views.breaks;
     let mut seen = look(shared, question, name)?;
     loop {
         changes.borrow_and_update();
@@ -29,7 +30,7 @@ pub(super) async fn held(shared: &Shared, question: &Question, name: &str) -> Re
         if seen.index > question.index {
             return Ok(Found::in_a_view(seen.index, view.body));
         }
-        fail_if_broken(shared)?;
+        fail_if_broken(shared, breaks)?;
         if timeout_at(deadline, changes.changed()).await.is_err() {
             let view = look(shared, question, name)?;
             return Ok(Found::in_a_view(seen.index, view.body));
@@ -47,8 +48,9 @@ fn look(shared: &Shared, question: &Question, name: &str) -> Result<View, Refusa
 }
 
 /// Only who waits is told: an index that the view has passed is answered with what it has.
-fn fail_if_broken(shared: &Shared) -> Result<(), Refusal> {
-    if shared.catalog().views.streams == Streams::Broken {
+fn fail_if_broken(shared: &Shared, breaks: u64) -> Result<(), Refusal> {
+    let catalog = shared.catalog();
+    if catalog.views.streams == Streams::Broken || catalog.views.breaks != breaks {
         return Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, BROKEN));
     }
     Ok(())

@@ -11,6 +11,8 @@ use super::mood::Streams;
 #[derive(Debug, Default)]
 pub(super) struct Views {
     pub(super) streams: Streams,
+    /// How often all streams have failed.
+    pub(super) breaks: u64,
     all: BTreeMap<String, View>,
     made: usize,
 }
