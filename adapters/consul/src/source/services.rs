@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::index::Index;
 use super::memory::{Memory, Remembered};
 use super::reply::{Ask, Key};
+use super::view::View;
 use crate::convert::{self, Built, Content};
 
 /// A service that is followed.
@@ -19,6 +20,8 @@ pub(super) struct Tracked {
     /// Tells it from one of the same name that was removed.
     pub(super) generation: u64,
     pub(super) index: Index,
+    /// What the agent's view of it is believed.
+    pub(super) view: View,
     /// The question that is open.
     pub(super) open: Option<Ask>,
     /// Whether to ask again when the open question is answered.
@@ -105,6 +108,7 @@ impl Services {
         let tracked = Tracked {
             generation,
             index,
+            view: View::default(),
             open: None,
             again: false,
             asked: None,
