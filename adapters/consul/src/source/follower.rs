@@ -63,7 +63,7 @@ impl<'a> Follower<'a> {
             client,
             sink,
             datacenters,
-            services: Services::new(memory),
+            services: Services::new(config, memory),
             urgent: VecDeque::new(),
             round: Round::default(),
             in_turn: false,
