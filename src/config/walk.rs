@@ -35,8 +35,8 @@ fn walk_table(
         let path = join(prefix, key.get_ref());
         let (offset, message) = match shape.get(key.get_ref()) {
             None => (key.span().start, unknown_key(shape, prefix, key.get_ref())),
-            Some(shape) => match (shape.is_table(), value.get_mut()) {
-                (true, DeValue::Table(inner)) => {
+            Some(shape) => match (table_shape(shape), value.get_mut()) {
+                (Some(shape), DeValue::Table(inner)) => {
                     walk_table(shape, &path, inner, origins, findings);
                     continue;
                 }
@@ -53,6 +53,11 @@ fn walk_table(
     for key in misfits {
         table.remove(key.as_str());
     }
+}
+
+/// The shape of a table that may stand there.
+fn table_shape(shape: Shape<'_>) -> Option<Shape<'_>> {
+    if shape.is_table() { Some(shape) } else { shape.table_instead() }
 }
 
 fn unknown_key(shape: Shape<'_>, table: &str, key: &str) -> String {

@@ -40,8 +40,9 @@ impl BackedRegistry {
         backends: &mut Backends,
         passed: &mut Passed,
     ) {
-        let (published, skipped, health) =
-            feed.with_state(|state| (state.published.clone(), state.skipped.clone(), state.health()));
+        let (published, skipped, notes, health) = feed.with_state(|state| {
+            (state.published.clone(), state.skipped.clone(), state.notes.clone(), state.health())
+        });
         // A new fault is there before the value, and an old one until after it.
         let old = match &health {
             RegistryHealth::Degraded(trouble) => passed.fault.replace(sink.fault(trouble.error.clone())),
@@ -52,13 +53,14 @@ impl BackedRegistry {
         if let RegistryHealth::Degraded(trouble) = &health {
             scene.notes.push(trouble.error.chain());
         }
-        scene.notes.extend(skipped.iter().map(|(entry, why)| format!("{entry}: {why}")));
+        scene.notes.extend(skipped.iter().chain(&*notes).map(|(entry, why)| format!("{entry}: {why}")));
         self.scene.send_replace(scene);
         // Only what the inner registry says again is said again.
         if let Some(published) = published
             && passed.checked.replace(published.checked) != Some(published.checked)
         {
             skipped.iter().for_each(|(entry, why)| sink.skipped(entry, why));
+            notes.iter().for_each(|(entry, note)| sink.note(entry, note));
             sink.publish(Snapshot::clone(&published.value));
         }
         drop(old);

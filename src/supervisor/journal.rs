@@ -1,4 +1,4 @@
-//! Logs what happens to a registry: skipped entries, and the end of a fault.
+//! Logs what happens to a registry: skipped entries, notes, and the end of a fault.
 //!
 //! Adapters only tell their sink. This file writes each fact once, in one form for all adapters.
 
@@ -13,6 +13,7 @@ use pilot_registry::{Feed, RegistryHealth, Snapshot};
 #[derive(Default)]
 struct Journal {
     skipped: Arc<BTreeMap<String, String>>,
+    notes: Arc<BTreeMap<String, String>>,
     degraded: bool,
 }
 
@@ -43,12 +44,13 @@ pub(super) async fn follow(name: &str, feed: &Feed<Snapshot>) -> Infallible {
     let mut journal = Journal::default();
     // The feed outlives its receivers; should it end, there is no more to tell.
     while states.changed().await.is_ok() {
-        let (skipped, health) = {
+        let (skipped, notes, health) = {
             let state = states.borrow_and_update();
-            (Arc::clone(&state.skipped), state.health())
+            (Arc::clone(&state.skipped), Arc::clone(&state.notes), state.health())
         };
         journal.health(name, &health);
         journal.skipped(name, skipped);
+        journal.notes(name, notes);
     }
     std::future::pending().await
 }
@@ -76,6 +78,13 @@ impl Journal {
             tracing::info!(registry, entry = &**entry, "entry no longer left out");
         }
         self.skipped = skipped;
+    }
+
+    fn notes(&mut self, registry: &str, notes: Arc<BTreeMap<String, String>>) {
+        for (entry, note) in notes.iter().filter(|(entry, note)| self.notes.get(*entry) != Some(*note)) {
+            tracing::info!(registry, entry = &**entry, note = &**note, "note on an entry");
+        }
+        self.notes = notes;
     }
 }
 
@@ -156,6 +165,13 @@ mod tests {
         let changed = r#"WARN entry left out registry="east" entry="b" why="no port""#;
         let gone = r#"INFO entry no longer left out registry="east" entry="a""#;
         assert_eq!(told(), [changed, gone]);
+        let note = || {
+            sink.note("c", "it was guessed");
+            publish(&[("b", "no port")]);
+        };
+        note();
+        assert_eq!(told(), [r#"INFO note on an entry registry="east" entry="c" note="it was guessed""#]);
+        note();
         let fault = sink.fault(RegistryError::unavailable("no disk"));
         assert_eq!(told(), [""; 0]);
         drop(fault);
