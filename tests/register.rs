@@ -56,4 +56,5 @@ on_every_registry! {
     the_end_of_one_of_two_with_the_same_id_leaves_the_other
     what_is_deregistered_while_it_lives_comes_back
     once_is_for_good
+    programs_do_not_get_pilots_secrets
 }

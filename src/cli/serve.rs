@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::catalog::state::prepare;
-use crate::config::Problems;
+use crate::config::{Problems, UsedVariable};
 use crate::registries::{self, ConfiguredRegistry};
 use crate::shutdown::{self, Trigger};
 use crate::{Listeners, config::Config};
@@ -27,6 +27,9 @@ impl Args {
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let loaded = global.load()?;
         init_logging(&loaded.config.log)?;
+        for UsedVariable { variable, key, value } in &loaded.used {
+            tracing::info!(variable, key, value, "a variable of another tool is used");
+        }
         let registries = registries::build(&loaded)?;
         if let Some(dir) = &loaded.config.state.dir {
             prepare(dir).map_err(|error| {

@@ -4,6 +4,7 @@ mod address;
 mod check;
 mod pattern;
 mod template;
+mod usual;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,7 @@ pub(crate) use address::Address;
 pub use pattern::Pattern;
 pub use template::HostTemplate;
 pub(crate) use template::Names;
+pub use usual::USUAL_VARIABLES;
 
 /// A registry of the services that a Consul cluster knows.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -63,6 +63,7 @@ mod service;
 mod sink;
 mod snapshot;
 mod status;
+pub mod usual;
 
 pub use async_trait::async_trait;
 
@@ -79,3 +80,4 @@ pub use sink::{
 };
 pub use snapshot::Snapshot;
 pub use status::{Following, LastError, Status, WatchState, WatchStatus};
+pub use usual::missing_scheme;

@@ -16,17 +16,19 @@ use crate::register::{self, Command, Farewell, Plan, Signal, Stage};
 const CANNOT_EXECUTE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
-/// Registers until a signal comes or the command, where there is one, ends. Tells the exit code.
+/// Registers until a signal comes or the command, where there is one, ends. The command gets none of the `withheld`
+/// environment variables. Tells the exit code.
 pub(super) async fn run(
     registrar: &dyn Registrar,
     plan: &Plan,
     command: &[OsString],
+    withheld: &[String],
 ) -> anyhow::Result<ExitCode> {
     // Before the command: a signal that comes while it is started must not end only us.
     let mut signals = Signals::new().context("signals cannot be handled here")?;
     let mut command = match command.split_first() {
         None => None,
-        Some((program, arguments)) => match Command::start(program, arguments) {
+        Some((program, arguments)) => match Command::start(program, arguments, withheld) {
             Ok(command) => Some(command),
             Err(error) => return Ok(not_started(program, &error)),
         },
