@@ -13,6 +13,7 @@ mod reply;
 mod resources;
 mod routes;
 mod services;
+mod version;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -46,6 +47,7 @@ pub use registries::{
 pub use reply::{Failure, Reply};
 pub use resources::{ResourceReport, ResourcesReport};
 pub use services::{ConflictReport, EndpointReport, ServiceReport, ServiceSummary, ServicesReport};
+pub use version::VersionReport;
 
 /// More connections than this wait until others end.
 const CONNECTIONS_MAX: usize = 256;

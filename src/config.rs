@@ -3,7 +3,7 @@
 //! ```text
 //!  pilot.toml ─┐
 //!  PILOT_* ────┼─► load ─► Config            or all problems, each with file, line, column and key
-//!  flags ──────┘   (flag before environment before file before default)
+//!  flags ──────┘   (flag before environment before file before the variables of other tools before default)
 //! ```
 //!
 //! The JSON schema of these types is also what the loader knows of keys: names, types, bounds and
@@ -20,6 +20,7 @@ mod problem;
 mod schema;
 mod settings;
 mod state;
+mod usual;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub use problem::{Problem, Problems};
 pub use schema::schema;
 pub use settings::Setting;
 pub use state::{Guard, State};
+pub use usual::UsedVariable;
 
 /// All of pilot.toml.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]

@@ -62,4 +62,5 @@ on_every_registry! {
     rules::the_end_of_one_of_two_with_the_same_id_leaves_the_other
     rules::what_is_deregistered_while_it_lives_comes_back
     rules::once_is_for_good
+    rules::programs_do_not_get_pilots_secrets
 }

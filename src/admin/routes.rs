@@ -12,16 +12,18 @@ use super::registries::{RegistryReport, Released};
 use super::reply::{Failure, Reply};
 use super::resources::Selection;
 use super::services::{ServiceReport, ServicesReport};
+use super::version::VersionReport;
 use super::{Admin, Server};
 use crate::metrics::Format;
 
 /// Every path and what it shows.
-const PATHS: [(&str, &str); 7] = [
+const PATHS: [(&str, &str); 8] = [
     ("/livez", "200 while the process runs"),
     (
         "/readyz",
         "200 once every registry has answered or need not be waited for, else 503; and what is missing",
     ),
+    ("/version", "which pilot this is"),
     ("/metrics", "metrics as Prometheus' text, or as OpenMetrics where Accept asks for it"),
     ("/debug/registries", "registries: health, age, watches, errors, what was left out; ?name=<name>: one"),
     ("/debug/services", "services; ?host=<name>: one with its endpoints"),
@@ -55,6 +57,7 @@ impl Server {
             "/" => query(&[]).map(|_| index()),
             "/livez" => Ok(Reply::text(StatusCode::OK, "alive\n")),
             "/readyz" => Ok(Readiness::of(&self.admin.world).reply(wants_json(request))),
+            "/version" => query(&[]).map(|_| Reply::json(&VersionReport::own())),
             "/metrics" => {
                 let format = Format::accepted(accept(request));
                 let write = move |admin: &Admin| {

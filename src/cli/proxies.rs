@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use super::client::{Question, Target};
+use super::listing::{Listing, Style, View};
 use super::output::plain;
-use super::{Global, Output, Table};
+use super::place::locality;
+use super::{Global, Table};
 use crate::admin::ProxyReport;
 use crate::proxies::{NackReport, SyncState, TypeReport};
 use crate::resources::ResourceType;
@@ -27,7 +29,7 @@ pub struct Args {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
-    output: Output,
+    listing: Listing,
 }
 
 impl Args {
@@ -36,32 +38,37 @@ impl Args {
     /// # Errors
     /// pilot does not answer.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self { target, output } = self;
-        let report: BTreeMap<String, Vec<ProxyReport>> =
-            target.ask(global, &Question::new("/debug/proxies"))?;
-        super::print(
-            &output.format.render(&report, |report| {
-                table(report.get("proxies").map(Vec::as_slice).unwrap_or_default())
-            })?,
-        )
+        let Self { target, listing } = self;
+        listing.show(global, &target, &Question::new("/debug/proxies"), |report: &Report, style| {
+            table(report.get("proxies").map(Vec::as_slice).unwrap_or_default(), style)
+        })
     }
 }
 
-fn table(proxies: &[ProxyReport]) -> String {
+type Report = BTreeMap<String, Vec<ProxyReport>>;
+
+fn table(proxies: &[ProxyReport], style: Style) -> View {
     let mut table = Table::new(["proxy", "role", "client", "cds", "eds", "lds", "rds", "workload"]);
+    if style.wide {
+        table.extend(["cluster", "namespace", "locality"]);
+    }
     let mut refusals = String::new();
     for proxy in proxies {
         let [cds, eds, lds, rds] = ResourceType::ALL.map(|kind| state(proxy, kind).to_owned());
         let (id, role, client) = (&proxy.status.id, &proxy.status.role, &proxy.status.user_agent);
         let [id, role, client] = [id, role, client].map(String::clone);
         table.row([id.clone(), role, client, cds, eds, lds, rds, workload(proxy)]);
+        if style.wide {
+            let namespace = proxy.effective_namespace.as_ref().map(ToString::to_string).unwrap_or_default();
+            table.extend_row([proxy.status.cluster.clone(), namespace, locality(&proxy.effective_locality)]);
+        }
         for (kind, report) in reports(proxy) {
             if let Some(nack) = &report.nack {
                 refusals.push_str(&refusal(&id, kind, nack));
             }
         }
     }
-    format!("{table}{refusals}")
+    View { notes: refusals, ..View::from(table) }
 }
 
 /// The services of its workload: the first, and how many more.

@@ -12,7 +12,7 @@ use anyhow::Context;
 use pilot_registry::Registration;
 
 use super::{Global, block_on, init_logging, print};
-use crate::config::{Problem, Problems};
+use crate::config::{Loaded, Problem, Problems, RegistryEntry};
 use crate::register::{self, Plan};
 use crate::registries::{self, ConfiguredRegistrar};
 
@@ -36,6 +36,9 @@ use crate::registries::{self, ConfiguredRegistrar};
 ///
 /// An id is one instance: on etcd, of two that run with the same id the one that was started last is
 /// registered, and the other waits until that one is gone.
+///
+/// The command, and one of --check exec:, get the environment without pilot's own secrets: the variables that
+/// token_env and password_env name, and PILOT_REGISTRY_...
 ///
 /// With --once the instance is written and stays until `pilot deregister`, whatever becomes of it.
 ///
@@ -93,14 +96,15 @@ impl Args {
                 Problem { setting, key: Some(error.key), message: error.reason, ..Problem::default() };
             return Err(Problems::from(problem).into());
         }
-        let plan = Plan { registration, main_port, check: checks.plan(), drain_time };
+        let withheld = withheld(&loaded);
+        let plan = Plan { registration, main_port, check: checks.plan(&withheld), drain_time };
         if once {
             return block_on(write(&to, &plan));
         }
         init_logging(&loaded.config.log)?;
         let Registration { id, address, .. } = &plan.registration;
         tracing::info!(registry = &*to.name, kind = to.kind, id, %address, "registering");
-        block_on(foreground::run(&*to.registrar, &plan, &command))
+        block_on(foreground::run(&*to.registrar, &plan, &command, &withheld))
     }
 }
 
@@ -114,6 +118,14 @@ async fn write(to: &ConfiguredRegistrar, plan: &Plan) -> anyhow::Result<ExitCode
          pilot deregister --registry {registry} --service {service} --id {id}",
         registration.address
     ))
+}
+
+/// The environment variables that are pilot's own secrets, or may hold some: no program that it starts gets them.
+fn withheld(loaded: &Loaded) -> Vec<String> {
+    let secrets =
+        loaded.config.registry.values().flat_map(RegistryEntry::secret_variables).map(str::to_owned);
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    secrets.chain(names.filter(|name| name.starts_with("PILOT_REGISTRY_"))).collect()
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {

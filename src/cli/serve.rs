@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::Listeners;
 use crate::catalog::state::prepare;
-use crate::config::{Loaded, Problems};
+use crate::config::{Loaded, Problems, UsedVariable};
 use crate::registries::{self, ConfiguredRegistry};
 use crate::shutdown::{self, Trigger};
 use reload::Reloading;
@@ -35,6 +35,9 @@ impl Args {
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let loaded = global.load()?;
         init_logging(&loaded.config.log)?;
+        for UsedVariable { variable, key, value } in &loaded.used {
+            tracing::info!(variable, key, value, "a variable of another tool is used");
+        }
         let registries = registries::build(&loaded)?;
         if let Some(dir) = &loaded.config.state.dir {
             prepare(dir).map_err(|error| {

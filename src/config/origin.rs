@@ -32,6 +32,11 @@ impl Origins {
         }
     }
 
+    /// Further settings, after those that there are.
+    pub(super) fn add<'s>(&mut self, settings: impl Iterator<Item = &'s str>) {
+        self.settings.extend(settings.map(str::to_owned));
+    }
+
     /// The span that stands for the setting with that index.
     pub(super) fn span_of_setting(&self, index: usize) -> Range<usize> {
         // One behind the end of the text is a place where errors of the file can be.

@@ -86,6 +86,26 @@ impl Bench {
         self.command(arguments).output().unwrap()
     }
 
+    /// The same as [`Self::register`], with more in pilot.toml and in the environment.
+    pub(crate) fn register_with(
+        &self,
+        port: u16,
+        further: &[&str],
+        table: &str,
+        environment: &[(&str, &str)],
+    ) -> Process {
+        let config = self.folder.path().join("pilot.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, text + table).unwrap();
+        let port_text = port.to_string();
+        let instance =
+            ["--registry", "east", "--service", SERVICE, "--address", "127.0.0.1", "--port", &port_text];
+        let arguments = [&["register"], &instance[..], further].concat();
+        let mut command = self.command(&arguments);
+        command.envs(environment.iter().copied());
+        Process::spawn(&format!("register-{port}"), self.folder.path(), &mut command)
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pilot"));
         command.args(arguments);

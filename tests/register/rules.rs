@@ -219,3 +219,29 @@ pub(crate) async fn once_is_for_good(mut bench: Bench) {
     assert_eq!(down.status.code(), Some(1), "{down:?}");
     assert!(String::from_utf8_lossy(&down.stderr).contains("registry east"), "{down:?}");
 }
+
+/// What pilot is for a registry is nobody else's business.
+pub(crate) async fn programs_do_not_get_pilots_secrets(mut bench: Bench) {
+    let (seen, checked) = (bench.file("seen"), bench.file("checked"));
+    // Whole or not there.
+    let write = |to: &Path| format!("env > '{0}.new' && mv '{0}.new' '{0}'", to.display());
+    let check = format!("exec:{}", write(&checked));
+    let program = format!("{}; exec sleep 3600", write(&seen));
+    let environment = [
+        ("OTHERS_TOKEN", "s3cret-1"),
+        // A token of no registry is ignored, and is one all the same.
+        ("PILOT_REGISTRY_GONE_CONSUL_TOKEN", "s3cret-2"),
+        ("CONSUL_HTTP_TOKEN", "s3cret-3"),
+        ("OWN", "open"),
+    ];
+    let table = "[registry.other.consul]\naddress = \"http://127.0.0.1:1\"\ntoken_env = \"OTHERS_TOKEN\"\n\
+                 [registry.third.etcd]\nendpoints = [\"http://127.0.0.1:1\"]\nuser = \"a\"\npassword_env = \"CONSUL_HTTP_TOKEN\"\n";
+    let further = ["--check", &check, "--", "sh", "-c", &program];
+    let _register = bench.register_with(8081, &further, table, &environment);
+    bench.sees(&[(8081, Healthy)]).await;
+    until("the program has written its environment", async || holds(seen.exists(), "not yet")).await;
+    for file in [&seen, &checked] {
+        let environment = fs::read_to_string(file).unwrap();
+        assert!(environment.contains("OWN=open") && !environment.contains("s3cret"), "{environment}");
+    }
+}

@@ -5,6 +5,7 @@ mod check;
 mod pattern;
 mod service_port;
 mod template;
+mod usual;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub use pattern::Pattern;
 pub use service_port::DefaultPort;
 pub use template::HostTemplate;
 pub(crate) use template::Names;
+pub use usual::USUAL_VARIABLES;
 
 /// A registry of the services that a Consul cluster knows.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]

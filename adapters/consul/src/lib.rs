@@ -15,6 +15,7 @@ pub mod source;
 
 pub use config::{
     CheckStatus, Config, Consistency, DefaultPort, HostTemplate, Limits, Pattern, TaggedAddress, Tls,
+    USUAL_VARIABLES,
 };
 pub use register::ConsulRegistrar;
 pub use source::ConsulRegistry;

@@ -65,6 +65,7 @@ mod service;
 mod sink;
 mod snapshot;
 mod status;
+pub mod usual;
 
 pub use async_trait::async_trait;
 
@@ -82,3 +83,4 @@ pub use sink::{
 };
 pub use snapshot::Snapshot;
 pub use status::{Following, LastError, Status, WatchState, WatchStatus};
+pub use usual::missing_scheme;

@@ -18,11 +18,13 @@ use crate::shutdown::{self, HangUps};
 const CANNOT_EXECUTE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
-/// Registers until a signal comes or the command, where there is one, ends. Tells the exit code.
+/// Registers until a signal comes or the command, where there is one, ends. The command gets none of the `withheld`
+/// environment variables. Tells the exit code.
 pub(super) async fn run(
     registrar: &dyn Registrar,
     plan: &Plan,
     command: &[OsString],
+    withheld: &[String],
 ) -> anyhow::Result<ExitCode> {
     const NO_SIGNALS: &str = "signals cannot be handled here";
     // Before the command: a signal that comes while it is started must not end only us.
@@ -44,7 +46,7 @@ async fn registered(
 ) -> anyhow::Result<ExitCode> {
     let mut command = match command.split_first() {
         None => None,
-        Some((program, arguments)) => match Command::start(program, arguments) {
+        Some((program, arguments)) => match Command::start(program, arguments, withheld) {
             Ok(command) => Some(command),
             Err(error) => return Ok(not_started(program, &error)),
         },
