@@ -30,12 +30,14 @@ pub mod config;
 pub mod demo;
 pub mod mesh;
 pub mod metrics;
+mod opening;
 pub mod proxies;
 pub mod proxy;
 pub mod register;
 pub mod registries;
 pub mod resources;
 pub mod rfc3339;
+mod said;
 pub mod server;
 pub mod shutdown;
 pub mod supervisor;
@@ -173,6 +175,7 @@ fn settings(config: &Config) -> server::Settings {
     server::Settings {
         max_streams: config.xds.max_streams,
         preface_timeout: PREFACE_TIMEOUT,
+        admin: Some(config.admin.listen),
         keepalive_interval: config.xds.keepalive_interval,
         keepalive_timeout: config.xds.keepalive_timeout,
     }
