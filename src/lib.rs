@@ -144,7 +144,12 @@ pub async fn run(
         let (world, metrics) = (world.clone(), metrics.clone());
         async move { world.follow(debounce, |took| metrics.translated(took)).await }
     });
-    let admin = admin::Admin { world: world.clone(), proxies: proxies.clone(), metrics: metrics.clone() };
+    let admin = admin::Admin {
+        world: world.clone(),
+        proxies: proxies.clone(),
+        metrics: metrics.clone(),
+        xds: listeners.xds.local_addr().ok(),
+    };
     let (admin_ends, admin_shutdown) = shutdown::shutdown();
     tasks.spawn(async move {
         admin::serve(listeners.admin, admin, async move { admin_shutdown.begun().await }).await
