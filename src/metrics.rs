@@ -5,6 +5,7 @@
 mod process;
 mod scrape;
 mod served;
+mod standing;
 mod text;
 
 use std::sync::Arc;
@@ -74,7 +75,10 @@ impl Metrics {
                 drop(streams.get_or_create(&[("transport", transport), ("protocol", protocol)]));
             }
         }
-        let (unknown_types, refused) = (Counter::default(), Family::default());
+        let (unknown_types, refused) = (Counter::default(), Family::<Label<1>, Counter>::default());
+        for reason in ["streams", "connections", "protocol"] {
+            drop(refused.get_or_create(&[("reason", reason)]));
+        }
         let translation = Histogram::new(LATENCY_SECONDS);
         registry.register("xds_streams", "Open discovery streams", streams.clone());
         registry.register(

@@ -17,6 +17,8 @@
 
 mod conflicts;
 mod debounce;
+pub(crate) mod hint;
+mod news;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +37,7 @@ use crate::resources::ResourceSet;
 use crate::supervisor::Registered;
 use crate::translate::{Conflict, Memo, Translator};
 use conflicts::{Told, tell_disagreements};
+use news::News;
 
 pub use debounce::Debounce;
 
@@ -185,6 +188,7 @@ impl World {
             changes.push(next_change(receiver));
         }
         let mut seen = vec![0; self.0.registries.len()];
+        let mut news = News::default();
         loop {
             tokio::select! {
                 Some(receiver) = changes.next() => {
@@ -199,8 +203,18 @@ impl World {
                     let oldest = self.oldest_change(&seen);
                     seen = self.generations();
                     self.advance(oldest, &translated).await;
+                    self.tell(&mut news);
+                }
+                () = reached(news.due().unwrap_or_else(Instant::now)), if news.due().is_some() => {
+                    self.tell(&mut news);
                 }
             }
+        }
+    }
+
+    fn tell(&self, news: &mut News) {
+        if let Some(mesh) = self.mesh() {
+            news.tell(&mesh.catalog);
         }
     }
 

@@ -2,13 +2,15 @@
 
 mod reload;
 
+use std::fs::File;
+use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::task::JoinSet;
 
 use crate::Listeners;
-use crate::catalog::state::prepare;
-use crate::config::{Loaded, Problems, UsedVariable};
+use crate::catalog::state::{prepare, try_hold};
+use crate::config::{Config, Loaded, Problems, UsedVariable};
 use crate::registries::{self, ConfiguredRegistry};
 use crate::shutdown::{self, Trigger};
 use reload::Reloading;
@@ -35,6 +37,8 @@ impl Args {
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let loaded = global.load()?;
         init_logging(&loaded.config.log)?;
+        let (version, config) = (env!("CARGO_PKG_VERSION"), global.config.display());
+        tracing::info!(version, %config, registries = loaded.config.registry.len(), "pilot starts");
         for UsedVariable { variable, key, value } in &loaded.used {
             tracing::info!(variable, key, value, "a variable of another tool is used");
         }
@@ -48,6 +52,7 @@ impl Args {
                 Problems::from(loaded.origins.problem("state.dir", why))
             })?;
         }
+        let _held = loaded.config.state.dir.as_deref().and_then(hold);
         block_on(serve(global, loaded, registries))
     }
 }
@@ -61,6 +66,7 @@ async fn serve(
     let reloading = Reloading::of(global.clone(), loaded, &registries)?;
     let listeners = Listeners::bind(config).await?;
     tracing::info!(xds = %config.xds.listen, admin = %config.admin.listen, "serving");
+    warn_of_strangers(config);
     let (trigger, shutdown) = shutdown::shutdown();
     let mut beside = JoinSet::new();
     beside.spawn(shutdown::end_for_sure());
@@ -71,6 +77,34 @@ async fn serve(
     }
     tracing::info!("ended");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Holds the folder of the last known good for as long as what it gives lives. Another pilot that holds it is no
+/// error: that is how one takes over from another.
+fn hold(dir: &Path) -> Option<File> {
+    match try_hold(dir) {
+        Ok(Some(held)) => return Some(held),
+        Ok(None) => tracing::warn!(
+            dir = %dir.display(),
+            "another pilot uses this folder ([state] dir): what it saves and what this one saves replace each \
+             other. Give each its own"
+        ),
+        Err(error) => tracing::debug!(dir = %dir.display(), %error, "the folder cannot be locked"),
+    }
+    None
+}
+
+/// Both ports are for machines that are trusted.
+fn warn_of_strangers(config: &Config) {
+    for (key, address) in [("[xds] listen", config.xds.listen), ("[admin] listen", config.admin.listen)] {
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "{key}: other machines reach this port, and it has neither TLS nor a password: let only those \
+                 that you trust"
+            );
+        }
+    }
 }
 
 /// The first signal begins the end; the second is one.

@@ -9,6 +9,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::served::Served;
+use super::standing;
 use crate::proxies::Proxies;
 use crate::supervisor::Registered;
 use crate::world::World;
@@ -33,6 +34,8 @@ pub(super) fn registry(world: &World, proxies: &Proxies) -> Registry {
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     registry.register("build", "The version of pilot", Info::new(version));
     single(&mut registry, "proxies", "Connected proxies", proxies.len());
+    standing::register_proxies(&mut registry, proxies);
+    standing::register_held(&mut registry, world.registries());
     single(
         &mut registry,
         "ready",

@@ -24,6 +24,8 @@ pub struct TypeState {
     /// What the client was sent and did not accept, with what it had before, which it still uses. All
     /// names of a rejected response are here: the client does not say which of them it is about.
     pub rejected: BTreeMap<Arc<str>, Option<Arc<Resource>>>,
+    /// Names that the client wants and that do not exist, while a set is known.
+    pub missing: BTreeSet<Arc<str>>,
     /// The client has asked for this type.
     pub requested: bool,
     /// Names and versions that the client brought from an earlier stream, until they are compared.
@@ -173,10 +175,22 @@ impl TypeState {
         self.pending.removals.retain(|name| wanted(name));
         self.rejected.retain(|name, _| wanted(name));
         self.outdated.retain(|name| wanted(name));
+        self.missing.retain(|name| subscription.has_name(name));
+    }
+
+    /// Looks for all names that the client wants: there is a set where there was none.
+    pub fn find_missing(&mut self, set: &TypeSet) {
+        let missing = self.subscription.names().iter().filter(|name| set.get(name).is_none());
+        self.missing = missing.cloned().collect();
     }
 
     /// Takes in what became of a name.
     pub fn changed(&mut self, change: &Change) {
+        if change.resource.is_some() {
+            self.missing.remove(&change.name);
+        } else if self.subscription.has_name(&change.name) {
+            self.missing.insert(Arc::clone(&change.name));
+        }
         match &change.resource {
             Some(resource) if self.subscription.wants(resource) => {
                 self.pending.removals.remove(&change.name);
@@ -233,6 +247,7 @@ impl TypeState {
             self.pending.forget(name);
             self.rejected.remove(name);
             self.outdated.remove(name);
+            self.missing.remove(name);
         }
         match names {
             [] => {}
