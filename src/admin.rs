@@ -1,8 +1,9 @@
 //! The admin server: health, metrics, and what pilot knows, over HTTP/1.
 //!
-//! It reads, and on request lets go of what a guard holds. It listens on loopback unless told otherwise, and
-//! there it answers only to requests that name a local host, so that no web page reaches it through a name of
-//! its own. To requests that change something it answers only where they come from no other page.
+//! All requests read, but for the one that releases what a guard holds. By default it listens on loopback.
+//! There it refuses requests whose Host header names no local host, so that no web page reaches it through a
+//! DNS name of its own. Requests that change something are refused if they come from a web page of another
+//! origin.
 
 mod proxies;
 mod query;

@@ -1,6 +1,6 @@
 //! What pilot counts, as OpenMetrics text for Prometheus.
 //!
-//! Streams count as they go; what is known of registries is read when somebody scrapes.
+//! Streams count events as they happen. The state of registries is read at each scrape.
 
 mod scrape;
 mod served;

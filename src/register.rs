@@ -6,9 +6,9 @@
 //!                                                                └─────► drained? ──► Registrar::leave
 //! ```
 //!
-//! [`register`] is all of it: it knows no command line and prints nothing but the log. Who starts the
-//! instance, and why it ends, is the caller's business, who says so by [`Stage`]s. [`Command`] is a program
-//! that is registered while it runs.
+//! [`register`] is the whole of it. It knows no command line, and prints nothing but the log. The caller
+//! decides when the instance starts and ends, and says so by [`Stage`]s. [`Command`] is a program that is
+//! registered while it runs.
 
 pub mod address;
 mod check;

@@ -1,4 +1,4 @@
-//! Answers, and what is said when there is none.
+//! Builds answers and errors.
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Response, StatusCode};

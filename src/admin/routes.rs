@@ -1,4 +1,4 @@
-//! From a path to its answer.
+//! Routes a path to its handler.
 
 use std::collections::BTreeMap;
 

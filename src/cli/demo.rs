@@ -1,4 +1,4 @@
-//! `pilot demo`: all of it at work, with nothing to set up.
+//! `pilot demo`: pilot, an Envoy, backends and traffic, with nothing to set up.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

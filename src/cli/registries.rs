@@ -1,4 +1,4 @@
-//! `pilot registries`: how the registries of a running pilot are doing, and letting go of what is held.
+//! `pilot registries`: the state of a running pilot's registries, and releasing what the guard holds.
 
 mod watches;
 

@@ -1,4 +1,4 @@
-//! How registries are taken in: `[state]` and `[guard]`.
+//! The tables `[state]` and `[guard]`.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Finds all keys that do not exist and all values of a wrong type, and takes them out.
+//! Finds all unknown keys and all values of a wrong type, and removes them from the document.
 
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};

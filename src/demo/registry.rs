@@ -1,4 +1,4 @@
-//! A registry whose endpoints have backends before anyone hears of them.
+//! A registry that starts a backend for each endpoint before it publishes the endpoint.
 
 use std::convert::Infallible;
 

@@ -1,4 +1,4 @@
-//! What is known of a type on a stream, and how it is shown.
+//! The status of one resource type on one stream, and how it is shown.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! The discovery services: ADS and one per type, each SotW and delta, all the same stream.
 //!
-//! They are served here rather than by generated servers, because of [`super::framing`]. What is not a
-//! discovery stream goes on to the next service.
+//! They are served here and not by generated servers, because of [`super::framing`]. All other requests go to
+//! the next service.
 
 use std::task::{Context, Poll};
 

@@ -1,6 +1,6 @@
-//! What the log tells of a registry: entries that are left out, and trouble that is over.
+//! Logs what happens to a registry: skipped entries, and the end of a fault.
 //!
-//! Adapters only tell their sink; that it is said once, in one form for all of them, is done here.
+//! Adapters only tell their sink. This file writes each fact once, in one form for all adapters.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

@@ -1,5 +1,4 @@
-//! What the log says of conflicts: what is new, once, and not one by one without end. What there is at all is shown
-//! by `pilot services`.
+//! Logs new conflicts, each once, and sums up many. `pilot services` shows all current ones.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

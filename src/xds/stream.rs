@@ -1,7 +1,7 @@
 //! The thin loop around one machine: requests, sets and time in, responses out.
 //!
-//! A stream is polled by the server that writes its responses, so it has no task and no queue of its own:
-//! a client that does not read is not read from either.
+//! The server that writes the responses polls the stream, so a stream has no task and no queue of its own.
+//! From a client that does not read, nothing is read either.
 
 mod notes;
 

@@ -1,4 +1,5 @@
-//! One type on one stream: what the client wants, holds, and is owed.
+//! The state of one resource type on one stream: what the client wants, what it holds, and what it has yet to
+//! be sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,7 +30,8 @@ pub struct TypeState {
     pub claims: BTreeMap<String, String>,
     /// The client brought something from an earlier stream, and may use more than it has told of yet.
     pub returned: bool,
-    /// What the client brought and there is no longer, until it has accepted what there is instead.
+    /// Names from the client's `initial_resource_versions` that are gone or outdated here. Cleared when the
+    /// client accepts the replacement.
     pub outdated: BTreeSet<Arc<str>>,
     /// Something waits for what it names.
     pub withheld: bool,

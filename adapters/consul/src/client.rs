@@ -1,6 +1,6 @@
-//! Requests to one agent: what was asked, what came back, and what is wrong with it.
+//! Requests to one agent, its answers, and its errors.
 //!
-//! Not for deciding what an answer means: that is the source's business.
+//! It does not interpret answers: the source does.
 
 mod answer;
 mod connection;

@@ -1,4 +1,4 @@
-//! From Consul's words to the model: the mapping that README.md describes. No IO, no clock.
+//! Converts Consul's answers to the model, as README.md describes. No IO, no clock.
 //!
 //! ```text
 //!  health/service/NAME ── entry ──► Instance ─┐

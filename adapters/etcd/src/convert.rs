@@ -1,4 +1,4 @@
-//! From a description and instances to one service: the mapping that README.md describes.
+//! Converts a description and instances to one service, as README.md describes.
 
 mod ports;
 

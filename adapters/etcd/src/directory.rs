@@ -1,6 +1,6 @@
-//! What is in force: all keys with their last good values, and the services that they make.
+//! All keys with their last good values, and the services that they make.
 //!
-//! A change costs what the services cost that it is about: only those are built again.
+//! A change rebuilds only the services that it concerns.
 //!
 //! - A value that makes no sense leaves the key's last good value in force, and is reported.
 //! - A key that is deleted is gone.

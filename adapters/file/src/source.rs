@@ -1,4 +1,4 @@
-//! Following the files: look, publish, wait for a change, look again.
+//! Follows the files: read, publish, wait for a change, read again.
 
 mod changes;
 mod watch;

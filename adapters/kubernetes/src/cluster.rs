@@ -1,7 +1,7 @@
-//! What is known of a cluster: objects, who refers to whom, and the services that came of them.
+//! The known state of a cluster: objects, references between them, and the services that they make.
 //!
-//! Pure: no clock, no IO. An object that changed marks the services that it is about; those are converted
-//! anew when a snapshot is taken, and all others keep their `Arc`.
+//! Pure: no clock, no IO. A changed object marks the services that it concerns. Taking a snapshot converts
+//! the marked services again; all others keep their `Arc`.
 
 mod entry;
 mod interner;

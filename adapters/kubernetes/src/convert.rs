@@ -1,4 +1,4 @@
-//! From the objects of a cluster to a service of the model: the mapping that README.md describes.
+//! Converts the objects of a cluster to services of the model, as README.md describes.
 
 mod annotations;
 mod endpoints;

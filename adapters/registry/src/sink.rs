@@ -1,5 +1,5 @@
-//! The way from a registry to the rest of pilot: the latest value wins, errors stand beside it. What a registry
-//! tells of itself besides is in `status.rs`.
+//! The channel from a registry to the rest of pilot. The latest value wins, and errors stand beside it. A
+//! registry's own status is in `status.rs`.
 //!
 //! ```text
 //!  adapter ── publish, fault, skipped ──► Sink ──►  watch  ──► Feed ──► supervisor, catalog, status

@@ -1,4 +1,4 @@
-//! Whatever happens to a platform, in whatever order: in the end the registry says what is there.
+//! After any sequence of platform events, the registry reports exactly what is there.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};

@@ -1,4 +1,4 @@
-//! Registered in the foreground: what signals, and the end of a command, do.
+//! Registering in the foreground: how signals and the end of a program are handled.
 
 use std::ffi::OsString;
 use std::io;

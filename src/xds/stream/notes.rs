@@ -1,5 +1,5 @@
-//! What is told of a stream to others: to metrics, the log, and who lists proxies. It changes nothing of what
-//! the client is sent.
+//! Reports of a stream to the metrics, the log and the list of proxies. They never change what the client is
+//! sent.
 
 use prost::Message;
 use tonic::Status;

@@ -1,4 +1,4 @@
-//! What makes no sense in a configuration. Pure: no file is looked at.
+//! Validates a configuration. Pure: it reads no file.
 
 use pilot_registry::{ConfigError, Secret};
 

@@ -1,4 +1,4 @@
-//! An entry of `/v1/health/service/NAME`, as far as it is used. Unknown fields are of newer servers.
+//! The used fields of an entry of `/v1/health/service/NAME`. Newer servers may send more fields.
 
 use std::collections::BTreeMap;
 

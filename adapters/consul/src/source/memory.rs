@@ -1,8 +1,8 @@
-//! What is known from one attempt to the next.
+//! What is remembered from one attempt to the next.
 //!
-//! Not for publishing it: an attempt publishes only after it has asked for everything. It is there for what
-//! an attempt cannot ask for: instances that consul no longer shows although it lists their service, and
-//! the port that clients have called so far.
+//! It is never published by itself: an attempt publishes only after it has read everything. It holds what an
+//! attempt cannot ask for: instances that Consul hides although it lists their service, and the port that
+//! clients have called so far.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! The services that are followed, and the hosts that come of them.
+//! The followed services, and the hosts that they make.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

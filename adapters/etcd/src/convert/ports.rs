@@ -1,4 +1,4 @@
-//! Which port of a service an instance serves at which of its own.
+//! Maps the ports of a service to the ports of an instance.
 
 use std::collections::{BTreeMap, BTreeSet};
 

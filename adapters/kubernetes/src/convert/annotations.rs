@@ -1,4 +1,4 @@
-//! What users say to pilot with annotations of services.
+//! Annotations of services that pilot understands.
 //!
 //! ```yaml
 //! metadata:

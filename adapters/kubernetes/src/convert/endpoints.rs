@@ -1,4 +1,4 @@
-//! The endpoints of a service, out of all of its slices.
+//! The endpoints of a service, from all of its slices.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! The ports of a service, and what is spoken on them.
+//! The ports of a service, and their protocols.
 
 use std::collections::BTreeSet;
 

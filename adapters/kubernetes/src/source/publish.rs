@@ -1,4 +1,4 @@
-//! One publisher: applies what followers tell, and publishes once everything was listed.
+//! The publisher: applies the followers' updates, and publishes once everything is listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
