@@ -24,7 +24,8 @@ fn promtool() -> Option<PathBuf> {
 #[test]
 fn prometheus_takes_the_alerts() {
     let alerts: Value = serde_saphyr::from_str(&read("deploy/alerts.yml")).unwrap();
-    let rules = alerts["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
+    let rules =
+        alerts["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
     let rules: Vec<_> = rules.collect();
     assert!(rules.len() >= 6);
     let pages = read("docs/metrics.md");
@@ -36,10 +37,12 @@ fn prometheus_takes_the_alerts() {
         assert!(pages.contains(&format!("`{name}`")), "docs/metrics.md does not explain {name}");
     }
     let Some(promtool) = promtool() else { return };
-    let output = Command::new(&promtool).args(["check", "rules", "deploy/alerts.yml"]).current_dir(root()).output();
+    let output =
+        Command::new(&promtool).args(["check", "rules", "deploy/alerts.yml"]).current_dir(root()).output();
     let output = output.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let output = Command::new(&promtool).args(["test", "rules", "tests/docs/alerts.yml"]).current_dir(root()).output();
+    let output =
+        Command::new(&promtool).args(["test", "rules", "tests/docs/alerts.yml"]).current_dir(root()).output();
     let output = output.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
@@ -72,8 +75,11 @@ fn board_is_whole() {
     assert_eq!(ids.len(), panels.len(), "two panels have one id");
     for panel in drawn {
         let targets = panel["targets"].as_array().unwrap();
-        assert!(targets.iter().all(|target| target["expr"].as_str().unwrap().contains("pilot_")
-            || target["expr"].as_str().unwrap().contains("process_")), "{panel}");
+        assert!(
+            targets.iter().all(|target| target["expr"].as_str().unwrap().contains("pilot_")
+                || target["expr"].as_str().unwrap().contains("process_")),
+            "{panel}"
+        );
         assert!(panel["description"].is_string() && panel["title"].is_string(), "{panel}");
         let place = &panel["gridPos"];
         assert!(place["x"].as_u64().unwrap() + place["w"].as_u64().unwrap() <= 24, "{panel}");
@@ -111,11 +117,16 @@ fn network_policy_fits_the_manifests() {
     assert_eq!(policy["metadata"]["namespace"], deployment["metadata"]["namespace"]);
     assert_eq!(policy["spec"]["podSelector"]["matchLabels"], deployment["spec"]["selector"]["matchLabels"]);
     let ports = deployment["spec"]["template"]["spec"]["containers"][0]["ports"].as_array().unwrap();
-    let number = |name: &str| ports.iter().find(|port| port["name"] == name).unwrap()["containerPort"].clone();
+    let number =
+        |name: &str| ports.iter().find(|port| port["name"] == name).unwrap()["containerPort"].clone();
     let ingress = policy["spec"]["ingress"].as_array().unwrap();
-    let opened: Vec<&Value> = ingress.iter().flat_map(|rule| rule["ports"].as_array().unwrap()).map(|it| &it["port"]).collect();
+    let opened: Vec<&Value> =
+        ingress.iter().flat_map(|rule| rule["ports"].as_array().unwrap()).map(|it| &it["port"]).collect();
     assert!(opened.contains(&&number("grpc-xds")) && opened.contains(&&number("http-admin")), "{opened:?}");
-    assert!(ingress.iter().all(|rule| rule["from"].as_array().is_some_and(|from| !from.is_empty())), "open to all");
+    assert!(
+        ingress.iter().all(|rule| rule["from"].as_array().is_some_and(|from| !from.is_empty())),
+        "open to all"
+    );
 }
 
 /// What a build of the image takes from the repository is there, and its program is pilot's.
@@ -129,9 +140,11 @@ fn image_is_built_of_what_is_there() {
         }
     }
     let version = read("Cargo.toml");
-    let rust = version.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
+    let rust =
+        version.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
     let image = file.lines().find_map(|line| line.strip_prefix("FROM rust:")).unwrap();
-    let number = |text: &str| text.split(['.', '-']).take(2).map(|it| it.parse::<u32>().unwrap()).collect::<Vec<_>>();
+    let number =
+        |text: &str| text.split(['.', '-']).take(2).map(|it| it.parse::<u32>().unwrap()).collect::<Vec<_>>();
     assert!(number(image) >= number(rust), "rust:{image} is older than {rust}");
     assert!(file.contains("USER 65532"), "the manifests say which user it is");
 }

@@ -39,7 +39,8 @@ fn anchor(heading: &str) -> String {
         rest = after.split_once(')').map_or("", |(_, rest)| rest);
     }
     text.push_str(rest);
-    let kept = text.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+    let kept =
+        text.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
     kept.replace(' ', "-")
 }
 
@@ -56,7 +57,8 @@ fn links_lead_somewhere() {
             let target = if file.is_empty() { root().join(&page) } else { folder.join(file) };
             let there = target.exists();
             let text = if there && target.is_file() { std::fs::read_to_string(&target).ok() } else { None };
-            let named = heading.is_empty() || text.is_some_and(|text| anchors(&text).iter().any(|it| it == heading));
+            let named =
+                heading.is_empty() || text.is_some_and(|text| anchors(&text).iter().any(|it| it == heading));
             if !there || !named {
                 broken.push(format!("{page}: {link}"));
             }
@@ -78,7 +80,7 @@ fn every_page_of_docs_is_reached_from_the_index() {
 
 #[test]
 fn anchors_are_those_of_the_reader() {
-    assert_eq!(anchor("`[registry.<name>.file]`"), "registryname" .to_owned() + "file");
+    assert_eq!(anchor("`[registry.<name>.file]`"), "registryname".to_owned() + "file");
     assert_eq!(anchor("503: nobody answers"), "503-nobody-answers");
     assert_eq!(anchor("[0.1.0](https://example.com) - 2026"), "010---2026");
 }

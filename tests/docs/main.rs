@@ -12,6 +12,7 @@ mod metrics;
 mod pages;
 mod shown;
 mod snippets;
+mod troubleshooting;
 mod words;
 
 #[path = "../support"]

@@ -12,7 +12,8 @@ use crate::support::snippets::snippets;
 #[test]
 fn every_key_of_a_services_file_is_shown() {
     let page = "docs/services-file.md";
-    let shown: String = snippets(page).into_iter().filter(|it| it.language == "toml").map(|it| it.text).collect();
+    let shown: String =
+        snippets(page).into_iter().filter(|it| it.language == "toml").map(|it| it.text).collect();
     let schema: Value = serde_json::from_str(&Shell::new().succeeds("pilot schema services")).unwrap();
     for definition in ["Service", "Port", "Endpoint"] {
         let keys = schema["$defs"][definition]["properties"].as_object().unwrap();
