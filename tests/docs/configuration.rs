@@ -31,6 +31,9 @@ path = \"services.toml\"
   list as a file, to copy from.
 ";
 
+/// The file that has every key in the order in which a reader wants them.
+const REFERENCE: &str = include_str!("../../pilot.toml");
+
 /// One table of pilot.toml as a table of the page.
 struct Section<'a> {
     /// As it stands in pilot.toml: `registry.<name>.consul`.
@@ -38,14 +41,47 @@ struct Section<'a> {
     shape: &'a Value,
 }
 
+/// The keys of the reference, with their tables: `registry.<name>.consul.address`.
+fn reference() -> Vec<String> {
+    let mut table = String::new();
+    let mut keys = Vec::new();
+    for line in REFERENCE.lines() {
+        let line = line.trim_start_matches(['#', ' ']);
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            let mut parts: Vec<&str> = name.split('.').collect();
+            if let ["registry", name, ..] = parts.as_mut_slice() {
+                *name = "<name>";
+            }
+            table = parts.join(".");
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            keys.push(format!("{table}.{key}"));
+        }
+    }
+    keys
+}
+
+/// Where a key stands in the reference.
+fn place(reference: &[String], key: &str) -> usize {
+    reference.iter().position(|it| it == key).unwrap_or(usize::MAX)
+}
+
 #[test]
 fn configuration_is_generated_from_the_schema() {
     let schema = pilot::config::schema();
     let mut sections = Vec::new();
     collect(&schema, &schema, String::new(), &mut sections);
+    let reference = reference();
+    // Each by its first key: a table that has only other tables in it comes before them.
+    let first = |section: &Section<'_>| {
+        let inside = |key: &String| key.starts_with(&format!("{}.", section.path));
+        reference.iter().position(inside).unwrap_or(usize::MAX)
+    };
+    sections.sort_by_key(first);
+    // What the server does is asked for more often than what a registry's table holds.
+    sections.sort_by_key(|section| section.path.starts_with("registry."));
     let mut page = HEAD.to_owned();
     for section in &sections {
-        section.write(&schema, &mut page);
+        section.write(&schema, &reference, &mut page);
     }
     assert_generated("docs/configuration.md", &page);
 }
@@ -86,17 +122,21 @@ fn collect<'a>(root: &'a Value, shape: &'a Value, path: String, found: &mut Vec<
 }
 
 impl Section<'_> {
-    fn write(&self, root: &Value, page: &mut String) {
+    fn write(&self, root: &Value, reference: &[String], page: &mut String) {
         let about = self.about(root);
         write!(page, "\n## `[{}]`\n\n{about}\n\n", self.path).unwrap();
         page.push_str("| key | type | default | variable | meaning |\n|---|---|---|---|---|\n");
-        for (key, beside) in self.shape["properties"].as_object().unwrap() {
-            if is_table(root, beside) {
-                continue;
-            }
+        let keys = self.shape["properties"].as_object().unwrap().iter();
+        let mut keys: Vec<_> = keys.filter(|(_, beside)| !is_table(root, beside)).collect();
+        keys.sort_by_key(|(key, _)| place(reference, &format!("{}.{key}", self.path)));
+        for (key, beside) in keys {
             let shape = resolved(root, beside);
             let meaning = beside["description"].as_str().or(shape["description"].as_str()).unwrap();
-            let (kind, default) = (kind(root, shape), default(beside, shape));
+            let default = default(beside, shape);
+            let kind = match (kind(root, shape).as_str(), default.trim_matches(['`', '"'])) {
+                ("string", default) if is_duration(default) => "duration".to_owned(),
+                (kind, _) => kind.to_owned(),
+            };
             let variable = if kind.starts_with("list") { "-".to_owned() } else { self.variable(key) };
             let row = [format!("`{key}`"), kind, default, variable, meaning.replace(['\n', '|'], " ")];
             writeln!(page, "| {} |", row.join(" | ")).unwrap();
@@ -144,6 +184,11 @@ fn kind(root: &Value, shape: &Value) -> String {
         Some("boolean") => "true or false".to_owned(),
         _ => "string".to_owned(),
     }
+}
+
+fn is_duration(text: &str) -> bool {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    unit.len() < text.len() && ["ms", "s", "m", "h"].contains(&unit)
 }
 
 fn words(shape: &Value) -> Vec<&str> {
