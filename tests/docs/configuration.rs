@@ -41,8 +41,8 @@ struct Section<'a> {
     shape: &'a Value,
 }
 
-/// The keys of the reference, with their tables: `registry.<name>.consul.address`.
-fn reference() -> Vec<String> {
+/// The keys of the reference, with their tables, and what it gives them: `registry.<name>.consul.address`.
+fn reference() -> Vec<(String, &'static str)> {
     let mut table = String::new();
     let mut keys = Vec::new();
     for line in REFERENCE.lines() {
@@ -53,16 +53,28 @@ fn reference() -> Vec<String> {
                 *name = "<name>";
             }
             table = parts.join(".");
-        } else if let Some((key, _)) = line.split_once(" = ") {
-            keys.push(format!("{table}.{key}"));
+        } else if let Some((key, value)) = line.split_once(" = ") {
+            keys.push((format!("{table}.{key}"), value));
         }
     }
     keys
 }
 
 /// Where a key stands in the reference.
-fn place(reference: &[String], key: &str) -> usize {
-    reference.iter().position(|it| it == key).unwrap_or(usize::MAX)
+fn place(reference: &[(String, &str)], key: &str) -> usize {
+    reference.iter().position(|(it, _)| it == key).unwrap_or(usize::MAX)
+}
+
+/// The value that the reference gives a key, if it changes nothing: then it is the default.
+fn written_default(reference: &[(String, &'static str)], table: &str, key: &str) -> Option<&'static str> {
+    let (_, value) = reference.get(place(reference, &format!("{table}.{key}")))?;
+    let table = table.replace("<name>", "a");
+    let config = |keys: &str| {
+        let text = format!("[{table}]\n{keys}");
+        pilot::config::parse("pilot.toml", &text, &Default::default(), &[]).ok().map(|loaded| loaded.config)
+    };
+    let without = config("")?;
+    (config(&format!("{key} = {value}"))? == without).then_some(value)
 }
 
 #[test]
@@ -73,7 +85,7 @@ fn configuration_is_generated_from_the_schema() {
     let reference = reference();
     // Each by its first key: a table that has only other tables in it comes before them.
     let first = |section: &Section<'_>| {
-        let inside = |key: &String| key.starts_with(&format!("{}.", section.path));
+        let inside = |(key, _): &(String, &str)| key.starts_with(&format!("{}.", section.path));
         reference.iter().position(inside).unwrap_or(usize::MAX)
     };
     sections.sort_by_key(first);
@@ -122,7 +134,7 @@ fn collect<'a>(root: &'a Value, shape: &'a Value, path: String, found: &mut Vec<
 }
 
 impl Section<'_> {
-    fn write(&self, root: &Value, reference: &[String], page: &mut String) {
+    fn write(&self, root: &Value, reference: &[(String, &'static str)], page: &mut String) {
         let about = self.about(root);
         write!(page, "\n## `[{}]`\n\n{about}\n\n", self.path).unwrap();
         page.push_str("| key | type | default | variable | meaning |\n|---|---|---|---|---|\n");
@@ -132,7 +144,8 @@ impl Section<'_> {
         for (key, beside) in keys {
             let shape = resolved(root, beside);
             let meaning = beside["description"].as_str().or(shape["description"].as_str()).unwrap();
-            let default = default(beside, shape);
+            let written = || written_default(reference, &self.path, key).map(|value| format!("`{value}`"));
+            let default = default(beside, shape).or_else(written).unwrap_or_else(|| "-".to_owned());
             let kind = match (kind(root, shape).as_str(), default.trim_matches(['`', '"'])) {
                 ("string", default) if is_duration(default) => "duration".to_owned(),
                 (kind, _) => kind.to_owned(),
@@ -155,7 +168,8 @@ impl Section<'_> {
         for key in self.path.split('.') {
             let table = resolved(root, shape);
             let inner = table["properties"].get(key).unwrap_or(&table["additionalProperties"]);
-            said = inner["description"].as_str();
+            // What is said of a table of any name stands where that name is chosen.
+            said = inner["description"].as_str().or(said.filter(|_| key == "<name>"));
             shape = inner;
         }
         let own = self.shape["description"].as_str().unwrap_or_default();
@@ -196,9 +210,8 @@ fn words(shape: &Value) -> Vec<&str> {
     options.chain(shape["enum"].as_array().into_iter().flatten()).filter_map(Value::as_str).collect()
 }
 
-fn default(beside: &Value, shape: &Value) -> String {
-    match beside.get("default").or(shape.get("default")) {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(value) => format!("`{value}`"),
-    }
+/// As the schema has it.
+fn default(beside: &Value, shape: &Value) -> Option<String> {
+    let value = beside.get("default").or(shape.get("default")).filter(|value| !value.is_null());
+    value.map(|value| format!("`{value}`"))
 }
