@@ -269,7 +269,7 @@ impl World {
     fn route_configuration(&self, key: RouteKey, at: SocketAddr) -> Resource {
         let hosts = self.routes.get(&key).unwrap_or(const { &BTreeMap::new() });
         let bytes = hosts.values().map(|host| host.bytes.clone());
-        let virtual_hosts = bytes.chain([fallback::virtual_host(at, hosts)]).collect();
+        let virtual_hosts = bytes.chain(fallback::virtual_host(at, hosts)).collect();
         let references = hosts.values().map(|host| (ResourceType::Cluster, Arc::clone(&host.cluster)));
         let ignore_port = matches!(key, RouteKey::Port(_));
         let routes = routes::RouteConfiguration::new(&key.name(), virtual_hosts, ignore_port);

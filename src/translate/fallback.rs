@@ -1,15 +1,18 @@
-//! What a request gets whose Host header names no service: the last virtual host of every route configuration.
+//! What a request gets whose Host header names no service.
 //!
 //! Who says `localhost`, an IP address or nothing at all did not choose a service. Where there is one only, that
-//! one is meant. All others are told what is wrong, in words: Envoy makes an UNIMPLEMENTED with the same words
-//! of it for gRPC clients.
+//! one is meant: the last virtual host of a route configuration. All others are told what is wrong, in words: Envoy
+//! makes an UNIMPLEMENTED with the same words of it for gRPC clients. Those that say which host it was are the
+//! listener's, since Envoy 1.36 has no formats in routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use pilot_envoy_api::envoy::config::accesslog::v3 as accesslog;
 use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_envoy_api::envoy::config::route::v3 as route;
+use pilot_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as http;
 use pilot_envoy_api::envoy::r#type::matcher::v3 as matcher;
 use pilot_registry::{Hostname, Port};
 use prost::Message;
@@ -26,19 +29,39 @@ const NAMELESS: &str = r"(?i)(localhost|[0-9]+(\.[0-9]+){3}|\[[0-9a-f:.]+\])?(:[
 /// How many services are named one by one.
 const NAMED_MAX: usize = 5;
 
-/// The virtual host, encoded, of a listener there with these services.
-pub(super) fn virtual_host(at: SocketAddr, services: &BTreeMap<(Hostname, Port), VirtualHost>) -> Bytes {
+/// The virtual host, encoded, of a listener there with these services; none without services.
+pub(super) fn virtual_host(
+    at: SocketAddr,
+    services: &BTreeMap<(Hostname, Port), VirtualHost>,
+) -> Option<Bytes> {
     let hosts: BTreeSet<&Hostname> = services.keys().map(|(host, _)| host).collect();
-    let nameless = match hosts.len() {
-        0 => None,
-        1 => the_default(services).map(|only| to(&only.cluster, nameless())),
-        _ => Some(not_found(nameless(), several(at, &hosts))),
+    let route = match hosts.len() {
+        1 => to(&the_default(services)?.cluster, nameless()),
+        0 => return None,
+        _ => not_found(nameless(), several(at, &hosts)),
     };
+    let (name, domains) = (NAME.to_owned(), vec!["*".to_owned()]);
+    let host = route::VirtualHost { name, domains, routes: vec![route], ..Default::default() };
+    Some(host.encode_to_vec().into())
+}
+
+/// What Envoy's own 404 says at that port: the one for requests without a route. Those of services stay theirs.
+pub(super) fn words(port: u16) -> http::LocalReplyConfig {
+    use accesslog::access_log_filter::FilterSpecifier;
+    use core::substitution_format_string::Format;
+    let no_route = accesslog::ResponseFlagFilter { flags: vec!["NR".to_owned()] };
+    let no_route =
+        accesslog::AccessLogFilter { filter_specifier: Some(FilterSpecifier::ResponseFlagFilter(no_route)) };
     // A name can be long; who sent it knows it anyway.
-    let unknown = format!("pilot: no service has host %REQ(:AUTHORITY):255% on port {}", at.port());
-    let routes = nameless.into_iter().chain([not_found(prefix(""), unknown)]).collect();
-    let domains = vec!["*".to_owned()];
-    route::VirtualHost { name: NAME.to_owned(), domains, routes, ..Default::default() }.encode_to_vec().into()
+    let words = format!("pilot: no service has host %REQ(:AUTHORITY):255% on port {port}");
+    let format = Some(Format::TextFormatSource(text(words)));
+    let format = core::SubstitutionFormatString { format, ..Default::default() };
+    let mapper = http::ResponseMapper {
+        filter: Some(no_route),
+        body_format_override: Some(format),
+        ..Default::default()
+    };
+    http::LocalReplyConfig { mappers: vec![mapper], ..Default::default() }
 }
 
 /// What stands for a service that is the only one.
@@ -75,18 +98,18 @@ fn nameless() -> route::RouteMatch {
     route::RouteMatch { headers: vec![header], ..prefix("") }
 }
 
-/// 404 with these words; `%…%` in them is Envoy's to fill in.
+/// 404 with these words.
 fn not_found(matches: route::RouteMatch, words: String) -> route::Route {
-    use core::data_source::Specifier;
-    use core::substitution_format_string::Format;
-    let text = core::DataSource { specifier: Some(Specifier::InlineString(words)), ..Default::default() };
-    let format =
-        core::SubstitutionFormatString { format: Some(Format::TextFormatSource(text)), ..Default::default() };
-    let reply = route::DirectResponseAction { status: 404, body_format: Some(format), ..Default::default() };
+    let reply = route::DirectResponseAction { status: 404, body: Some(text(words)), ..Default::default() };
     route::Route {
         name: NAME.to_owned(),
         r#match: Some(matches),
         action: Some(route::route::Action::DirectResponse(reply)),
         ..Default::default()
     }
+}
+
+fn text(text: String) -> core::DataSource {
+    use core::data_source::Specifier;
+    core::DataSource { specifier: Some(Specifier::InlineString(text)), ..Default::default() }
 }

@@ -19,7 +19,7 @@ use pilot_envoy_api::xds::r#type::matcher::v3::{Matcher, matcher};
 use prost::{Message, Name};
 
 use super::source::{boolean, bound, duration, uint32};
-use super::{names, routes};
+use super::{fallback, names, routes};
 
 /// A stream on which nothing moves for that long is gone: long enough for web sockets and gRPC streams
 /// that are quiet, finite so that what a vanished client left is cleaned up.
@@ -55,6 +55,7 @@ pub(super) fn http(
     let manager = http::HttpConnectionManager {
         http_protocol_options: Some(http1),
         strip_trailing_host_dot: true,
+        local_reply_config: Some(fallback::words(at.port())),
         codec_type: manager::CodecType::Auto.into(),
         stat_prefix: format!("outbound_{name}"),
         http_filters: vec![router()],
