@@ -61,7 +61,7 @@ pub(super) async fn answer(
         }
         "/v1/acl/token/self" if open => text(shared, StatusCode::UNAUTHORIZED, "ACL support disabled"),
         _ if !allowed => text(shared, StatusCode::FORBIDDEN, "ACL not found"),
-        _ => match Question::read(request.uri(), token) {
+        _ => match Question::read(request.uri(), token, shared.profile) {
             Ok(question) => asked(shared, &question).await,
             Err(Refusal(status, why)) => text(shared, status, why),
         },
@@ -70,6 +70,7 @@ pub(super) async fn answer(
 
 async fn asked(shared: &Arc<Shared>, question: &Question) -> Response<Body> {
     let found = match &question.about {
+        _ if question.elsewhere => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, "No path to datacenter")),
         About::Service(name) if question.is_of_a_view(shared.profile) => {
             view::held(shared, question, name).await
         }
@@ -121,10 +122,11 @@ fn dressed(shared: &Arc<Shared>, question: &Question, found: Found) -> Response<
     response.body(body).expect("the headers are headers")
 }
 
-/// Lists of the catalog and of checks have the headers of an empty answer even where they fail.
+/// Lists of the catalog and of checks have the headers of an empty answer even where they fail; of old agents
+/// those of a service have them, too.
 fn refused(shared: &Shared, question: &Question, Refusal(status, why): &Refusal) -> Response<Body> {
     let mut response = text(shared, *status, why);
-    if !matches!(question.about, About::Service(_)) {
+    if !matches!(question.about, About::Service(_)) || !shared.profile.is_of_today() {
         let headers = response.headers_mut();
         headers.insert("x-consul-index", 1.into());
         headers.insert("x-consul-knownleader", http::HeaderValue::from_static("false"));
