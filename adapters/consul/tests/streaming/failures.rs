@@ -94,3 +94,22 @@ async fn a_leader_that_is_gone_is_noticed_and_takes_nothing_away() {
         }
     }
 }
+
+/// A question that a limit refuses says nothing of others: it is asked again a little later.
+#[tokio::test]
+async fn a_question_that_a_limit_refuses_ends_nothing() {
+    for profile in [Profile::Plain, Profile::Streaming, Profile::StreamingOff] {
+        let consul = consul(profile).await;
+        consul.limit(2);
+        let mut runner = runner(&consul);
+        sees(&mut runner, &[1, 2]).await;
+        more_polls(&consul, 1).await;
+        consul.limit(1);
+        more_polls(&consul, 2).await;
+        consul.put("web", &web_with_three());
+        sees(&mut runner, &[1, 2, 3]).await;
+        let names =
+            consul.asked().into_iter().filter(|asked| asked.starts_with("/v1/catalog/services?consistent"));
+        assert_eq!(names.count(), 1, "{profile:?}: there was another attempt");
+    }
+}

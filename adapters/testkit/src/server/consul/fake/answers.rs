@@ -17,6 +17,8 @@ use super::mood::{Mood, Stall};
 use super::question::{About, Question, Refusal};
 use super::{Shared, plain, view};
 
+const LIMITED: &str = "rate limit exceeded, try again later or against a different server";
+
 type Body = BoxBody<Bytes, Infallible>;
 
 /// What was found, before rights are looked at.
@@ -70,6 +72,7 @@ pub(super) async fn answer(
 
 async fn asked(shared: &Arc<Shared>, question: &Question) -> Response<Body> {
     let found = match &question.about {
+        About::Service(_) if is_limited(shared) => Err(Refusal(StatusCode::TOO_MANY_REQUESTS, LIMITED)),
         _ if question.elsewhere => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, "No path to datacenter")),
         About::Service(name) if question.is_of_a_view(shared.profile) => {
             view::held(shared, question, name).await
@@ -83,6 +86,13 @@ async fn asked(shared: &Arc<Shared>, question: &Question) -> Response<Body> {
         Ok(found) => dressed(shared, question, found),
         Err(refusal) => refused(shared, question, &refusal),
     }
+}
+
+fn is_limited(shared: &Shared) -> bool {
+    let limited = &mut shared.catalog().limited;
+    let refused = *limited > 0;
+    *limited = limited.saturating_sub(1);
+    refused
 }
 
 fn dressed(shared: &Arc<Shared>, question: &Question, found: Found) -> Response<Body> {
