@@ -1,6 +1,6 @@
-//! Requests to one agent: what was asked, what came back, and what is wrong with it.
+//! Requests to one agent, its answers, and its errors.
 //!
-//! Not for deciding what an answer means: that is the source's business.
+//! It does not interpret answers: the source does.
 
 mod answer;
 mod connection;
@@ -82,6 +82,12 @@ impl Client {
         let call = Call { method: Method::GET, path, body: Bytes::new() };
         let longest = self.timeout + query.wait.as_ref().map_or(Duration::ZERO, Wait::longest);
         let (head, body) = self.send(&call, longest).await?;
+        if let Some(datacenter) = query.datacenter.filter(|_| is_no_path(head.status, &body)) {
+            return Err(RegistryError::unavailable(format!(
+                "consul has no path to datacenter {datacenter:?}: expected the name of one that is joined, as \
+                 `consul catalog datacenters` shows them"
+            )));
+        }
         let may_be_of_a_view = query.may_be_of_a_view();
         match self.succeeded(&call, head.status, &body) {
             Err(error) if may_be_of_a_view && answer::is_of_a_stream(&body) => {
@@ -232,4 +238,8 @@ fn token(config: &Config) -> Result<Option<Secret>, RegistryError> {
         return Err(RegistryError::denied(format!("{place} holds no token: expected one word")));
     }
     Ok(Some(Secret::from(token.to_owned())))
+}
+/// Whether a server answers that it has never heard of the datacenter, or that nobody in it can be reached.
+fn is_no_path(status: StatusCode, body: &[u8]) -> bool {
+    status.is_server_error() && String::from_utf8_lossy(body).contains("No path to datacenter")
 }

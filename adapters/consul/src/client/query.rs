@@ -1,4 +1,4 @@
-//! What is asked of the catalog.
+//! Queries to the catalog.
 
 use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};

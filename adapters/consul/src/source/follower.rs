@@ -65,7 +65,7 @@ impl<'a> Follower<'a> {
             client,
             sink,
             datacenters,
-            services: Services::new(memory),
+            services: Services::new(config, memory),
             urgent: VecDeque::new(),
             round: Round::default(),
             streams: Streams::default(),

@@ -1,4 +1,4 @@
-//! The index of something that is watched.
+//! The Consul index of a blocking query.
 
 /// What is known of an index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

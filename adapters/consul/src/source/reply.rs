@@ -1,4 +1,4 @@
-//! The questions that are open, and their answers.
+//! The open requests, and their answers.
 
 use std::sync::Arc;
 use std::time::Duration;
