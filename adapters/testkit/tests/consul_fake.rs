@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// Either of the two.
 enum Subject {
-    Real(Consul),
+    Real(Box<Consul>),
     Fake(FakeConsul),
 }
 
@@ -150,7 +150,7 @@ macro_rules! alike {
             #[tokio::test]
             async fn on_a_real_consul() {
                 if let Some(consul) = Consul::start(Options::default()).await.unwrap() {
-                    rules::$rule(&Subject::Real(consul)).await;
+                    rules::$rule(&Subject::Real(Box::new(consul))).await;
                 }
             }
 
