@@ -35,6 +35,7 @@ mod e2e {
     mod namespaces;
     mod outages;
     mod platform;
+    mod ports;
     mod registries;
     mod restart;
     mod routing;
