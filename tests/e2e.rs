@@ -37,6 +37,7 @@ mod e2e {
     mod namespaces;
     mod outages;
     mod platform;
+    mod ports;
     mod registries;
     mod restart;
     mod routing;
