@@ -59,7 +59,7 @@ pub(super) fn virtual_host(name: String, domains: Vec<String>, cluster: &str) ->
     route::VirtualHost { name, domains, routes, ..Default::default() }.encode_to_vec().into()
 }
 
-/// The only virtual host of a gRPC client's listener. Clients know the predicates of Envoy's retries not.
+/// The only virtual host of a gRPC client's listener. gRPC clients do not support Envoy's retry predicates.
 pub(super) fn grpc_virtual_host(name: String, cluster: &str) -> route::VirtualHost {
     let routes = vec![to_cluster(prefix(""), cluster, retries("unavailable"))];
     route::VirtualHost { name, domains: vec!["*".to_owned()], routes, ..Default::default() }
