@@ -1,4 +1,4 @@
-//! What a client is started with, so that it finds pilot: Envoy's bootstrap, and a gRPC client's.
+//! Bootstrap documents, with which a client finds pilot: Envoy's, and a gRPC client's.
 //!
 //! Pure: options in, a document out.
 

@@ -59,7 +59,7 @@ pub struct Cli {
 }
 
 /// What all verbs understand.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Global {
     /// The configuration file.
     #[arg(

@@ -9,6 +9,7 @@
 //! The JSON schema of these types is also what the loader knows of keys: names, types, bounds and
 //! examples in messages come from there, so they cannot differ from what is documented.
 
+mod changes;
 mod check;
 mod duration;
 mod entry;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use changes::changed_keys;
 pub(crate) use duration::parse as parse_duration;
 pub use entry::{Kind, Patience, RegistryEntry};
 pub use load::{Loaded, load, parse};
@@ -51,7 +53,7 @@ pub struct Config {
     pub push: Push,
     /// What every proxy is told.
     pub mesh: Mesh,
-    /// The listeners of proxies that run beside no workload.
+    /// The listeners of routers: of proxies that run for all clients on their machine.
     pub router: Router,
     /// What pilot keeps on disk, to start with when a registry does not answer.
     pub state: State,
@@ -146,7 +148,7 @@ pub struct Push {
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub quiet: Duration,
-    /// ... but no change waits longer than this.
+    /// No change waits longer than this, however many follow it.
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub max_delay: Duration,
@@ -166,8 +168,8 @@ pub struct Mesh {
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub connect_timeout: Duration,
-    /// Whether where a proxy runs (node.locality, or else the place of the workload at its address) decides which
-    /// endpoints it uses first.
+    /// Whether a proxy uses the endpoints that are nearest to it first. It runs where its node.locality says, or else
+    /// where its workload is: the endpoints at the address in its node id.
     pub locality: LocalityPreference,
 }
 

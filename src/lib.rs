@@ -30,12 +30,14 @@ pub mod config;
 pub mod demo;
 pub mod mesh;
 pub mod metrics;
+mod opening;
 pub mod proxies;
 pub mod proxy;
 pub mod register;
 pub mod registries;
 pub mod resources;
 pub mod rfc3339;
+mod said;
 pub mod server;
 pub mod shutdown;
 pub mod supervisor;
@@ -159,7 +161,12 @@ pub async fn run(
         let (world, metrics) = (world.clone(), metrics.clone());
         async move { world.follow(debounce, |took| metrics.translated(took)).await }
     });
-    let admin = admin::Admin { world: world.clone(), proxies: proxies.clone(), metrics: metrics.clone() };
+    let admin = admin::Admin {
+        world: world.clone(),
+        proxies: proxies.clone(),
+        metrics: metrics.clone(),
+        xds: listeners.xds.local_addr().ok(),
+    };
     let (admin_ends, admin_shutdown) = shutdown::shutdown();
     tasks.spawn(async move {
         admin::serve(listeners.admin, admin, async move { admin_shutdown.begun().await }).await
@@ -190,6 +197,7 @@ fn settings(config: &Config) -> server::Settings {
     server::Settings {
         max_streams: config.xds.max_streams,
         preface_timeout: PREFACE_TIMEOUT,
+        admin: Some(config.admin.listen),
         keepalive_interval: config.xds.keepalive_interval,
         keepalive_timeout: config.xds.keepalive_timeout,
     }

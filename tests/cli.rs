@@ -5,6 +5,16 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+#[path = "support"]
+#[allow(dead_code, reason = "each test uses a part")]
+mod support {
+    pub(crate) mod process;
+    pub(crate) mod wait;
+}
+
+#[path = "cli/reload.rs"]
+mod reload;
+
 use serde_json::{Value, json};
 
 const SERVICES: &str = r#"

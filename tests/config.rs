@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pilot::config::{Loaded, Problems, Setting, load, parse};
 use pilot::registries;
+use pilot_registry_testkit::effort;
 use proptest::prelude::*;
 
 const REGISTRY: &str = "[registry.local.file]\npath = \"services.toml\"\n";
@@ -276,7 +277,7 @@ fn deep_and_odd_input_is_refused_without_a_panic() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(effort(100, 1000)) })]
 
     /// Whatever is typed into the middle of the reference: an answer, and places that exist.
     #[test]

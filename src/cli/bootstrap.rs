@@ -1,4 +1,4 @@
-//! `pilot bootstrap`: what to start a client with, so that it finds pilot.
+//! `pilot bootstrap`: prints the document with which a client finds pilot.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;

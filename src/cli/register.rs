@@ -22,8 +22,9 @@ use crate::registries::{self, ConfiguredRegistrar};
 /// etcd), keeps it alive there, and follows its health check: what fails is marked as unhealthy, not removed.
 /// When the registry restarts, the instance is written again.
 ///
-/// SIGTERM, SIGINT or the end of the terminal (SIGHUP) ends it in order: the instance is marked as draining,
-/// --drain-time passes in which proxies stop sending to it, and it is removed. A second signal ends at once.
+/// SIGTERM or SIGINT ends it in order: the instance is marked as draining, --drain-time passes in which proxies
+/// stop sending to it, and it is removed. A second signal ends at once. SIGHUP is ignored, and the command does
+/// not get it: the instance stays registered when its terminal goes away.
 /// Without an orderly end (kill -9, power failure) the registry gives the instance up after --ttl: etcd removes
 /// it; in Consul it is critical, and so out of traffic, and removed at least 60 seconds later, which is Consul's
 /// minimum.

@@ -1,4 +1,4 @@
-//! `pilot registries`: how the registries of a running pilot are doing, and letting go of what is held.
+//! `pilot registries`: the state of a running pilot's registries, and releasing what the guard holds.
 
 mod watches;
 
@@ -16,8 +16,10 @@ use crate::admin::{RegistryReport, Released};
 /// Health is connecting, live or degraded: then what is served stays, and why it may be old stands below the
 /// table, with all that is wrong. Source is disk while a registry has not answered since the start and its last
 /// known good is served. Held are endpoints that disappeared in a mass: they are kept until the registry
-/// confirms that. Below the table is also what Kubernetes and etcd tell of themselves: the server's version, how
-/// old the watches are, and how long the quietest has said nothing. The last error stays when it is over.
+/// confirms that. Skipped are entries that make no sense and are left out. Why stands below the table, with notes
+/// on entries that are served, such as a port that was guessed. There is also what Kubernetes and etcd tell of
+/// themselves: the server's version, how old the watches are, and how long the quietest has said nothing. The last
+/// error stays when it is over.
 ///
 /// Of one registry each watch is shown: listing, watching or stopped, and for how long (age); since when the
 /// server has said nothing on it, not even that nothing has changed (quiet); how often it was opened, and how
@@ -170,6 +172,7 @@ fn notes_on(registry: &RegistryReport) -> Vec<String> {
         notes.push(format!("last known good: {error}"));
     }
     notes.extend(registry.skipped.iter().map(|(entry, why)| format!("{entry} is left out: {why}")));
+    notes.extend(registry.notes.iter().map(|(entry, note)| format!("{entry}: {note}")));
     notes
 }
 

@@ -1,4 +1,4 @@
-//! `pilot services`: what a running pilot knows of services.
+//! `pilot services`: the services that a running pilot knows.
 
 use std::process::ExitCode;
 

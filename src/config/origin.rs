@@ -85,6 +85,11 @@ impl Origins {
         keys.min_by_key(|(key, value)| (value.len(), Reverse(key.len()))).map(|(key, _)| key.as_str())
     }
 
+    /// The text of the file.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Whether the value of that key is the file's own.
     pub(super) fn is_from_file(&self, key: &str) -> bool {
         self.values.get(key).is_some_and(|span| span.start <= self.text.len())

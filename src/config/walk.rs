@@ -1,4 +1,4 @@
-//! Finds all keys that do not exist and all values of a wrong type, and takes them out.
+//! Finds all unknown keys and all values of a wrong type, and removes them from the document.
 
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
@@ -41,8 +41,8 @@ fn walk_table(
                 let message = message.unwrap_or_else(|| unknown_key(shape, prefix, key.get_ref()));
                 (key.span().start, message)
             }
-            Some(shape) => match (shape.is_table(), value.get_mut()) {
-                (true, DeValue::Table(inner)) => {
+            Some(shape) => match (table_shape(shape), value.get_mut()) {
+                (Some(shape), DeValue::Table(inner)) => {
                     walk_table(schema, shape, &path, inner, origins, findings);
                     continue;
                 }
@@ -59,6 +59,11 @@ fn walk_table(
     for key in misfits {
         table.remove(key.as_str());
     }
+}
+
+/// The shape of a table that may stand there.
+fn table_shape(shape: Shape<'_>) -> Option<Shape<'_>> {
+    if shape.is_table() { Some(shape) } else { shape.table_instead() }
 }
 
 /// What is meant by a key that is right elsewhere: a kind of registry is a table of its own, below a name.

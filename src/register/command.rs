@@ -24,8 +24,6 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM
     Terminate,
-    /// SIGHUP: the terminal is gone.
-    HangUp,
 }
 
 impl Command {
@@ -70,7 +68,6 @@ impl Command {
         self.process.signal(match signal {
             Signal::Interrupt => rustix::process::Signal::INT,
             Signal::Terminate => rustix::process::Signal::TERM,
-            Signal::HangUp => rustix::process::Signal::HUP,
         });
     }
 
@@ -103,9 +100,9 @@ mod tests {
 
     #[tokio::test]
     async fn it_gets_the_signals_that_are_meant_for_it() {
-        for (signal, number) in [(Signal::Interrupt, 2), (Signal::Terminate, 15), (Signal::HangUp, 1)] {
+        for (signal, number) in [(Signal::Interrupt, 2), (Signal::Terminate, 15)] {
             // Who runs this in the background or under nohup ignores some of them, and so would the program.
-            let arguments = ["--default-signal=INT,TERM,HUP", "sleep", "3600"].map(OsString::from);
+            let arguments = ["--default-signal=INT,TERM", "sleep", "3600"].map(OsString::from);
             let mut command = Command::start(&"env".into(), &arguments, &[]).unwrap();
             let told = async {
                 loop {

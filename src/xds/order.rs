@@ -8,9 +8,9 @@
 //!                  endpoints          no cluster that the client may use names it
 //! ```
 //!
-//! What a client may use is what it was last sent, and until it has accepted that, also what it had before.
-//! Only what is named waits: other changes go on, however fast they come. Streams that serve one type know
-//! nothing of the others, so nothing waits on them.
+//! A client may use what it was last sent and, until it has accepted that, also what it had before. Only a
+//! resource whose references are missing waits; other changes go on, however fast they come. A stream that
+//! serves one type knows nothing of the other types, so nothing waits there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

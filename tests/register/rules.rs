@@ -9,7 +9,7 @@ use super::bench::{Bench, SERVICE, runs_until};
 use crate::support::wait::{holds, until};
 
 /// Longer than any test has patience: what waits for it fails.
-const NEVER: &str = "1h";
+pub(super) const NEVER: &str = "1h";
 
 pub(crate) async fn an_instance_drains_before_it_is_removed(mut bench: Bench) {
     let mut register = bench.register(8081, &["--drain-time", "2s"]);
@@ -123,20 +123,8 @@ pub(crate) async fn a_signal_reaches_the_command_when_it_has_drained(mut bench: 
     assert!(told.exists());
 }
 
-pub(crate) async fn a_second_signal_ends_at_once(mut bench: Bench) {
-    let pid = bench.file("pid");
-    let command = format!("echo $$ > '{}'; trap '' TERM; while :; do sleep 0.05; done", pid.display());
-    let mut register = bench.register(8081, &["--drain-time", NEVER, "--", "sh", "-c", &command]);
-    bench.sees(&[(8081, Healthy)]).await;
-    register.signal("TERM");
-    bench.sees(&[(8081, Draining)]).await;
-    register.signal("TERM");
-    assert_eq!(register.ended().await.code(), Some(1));
-    is_gone(&pid).await;
-}
-
 /// Waits until the process whose id is in that file is gone.
-async fn is_gone(pid: &Path) {
+pub(super) async fn is_gone(pid: &Path) {
     let process = format!("/proc/{}", fs::read_to_string(pid).unwrap().trim());
     until("the command is gone too", async || {
         let status = fs::read_to_string(format!("{process}/stat")).unwrap_or_default();

@@ -123,3 +123,9 @@ tool_consul() {
     local place
     place=$(debian_tool consul "$CONSUL_VERSION" "$CONSUL_SUITE" consul) && echo "$place/consul"
 }
+
+# Prometheus' tool, which checks metrics and rules.
+tool_promtool() {
+    local place
+    place=$(debian_tool promtool "$PROMTOOL_VERSION" "$PROMTOOL_SUITE" prometheus) && echo "$place/promtool"
+}

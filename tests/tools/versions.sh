@@ -10,5 +10,7 @@ CARGO_DENY_VERSION=0.20.2
 # Debian's packages: the names of the suites that have these versions are with them.
 ETCD_VERSION=3.4.23
 ETCD_SUITE=bookworm
+PROMTOOL_VERSION=2.42.0
+PROMTOOL_SUITE=bookworm
 CONSUL_VERSION=1.8.7
 CONSUL_SUITE=bullseye

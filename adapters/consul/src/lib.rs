@@ -14,7 +14,8 @@ mod register;
 pub mod source;
 
 pub use config::{
-    CheckStatus, Config, Consistency, HostTemplate, Limits, Pattern, TaggedAddress, Tls, USUAL_VARIABLES,
+    CheckStatus, Config, Consistency, DefaultPort, HostTemplate, Limits, Pattern, TaggedAddress, Tls,
+    USUAL_VARIABLES,
 };
 pub use register::ConsulRegistrar;
 pub use source::ConsulRegistry;

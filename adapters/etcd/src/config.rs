@@ -1,4 +1,4 @@
-//! Which etcd, as whom, and how much of it.
+//! The table `etcd` of a registry in pilot.toml.
 
 mod check;
 mod usual;

@@ -1,4 +1,4 @@
-//! The arguments that say how an instance's health is known.
+//! The arguments of health checks.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

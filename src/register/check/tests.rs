@@ -1,4 +1,4 @@
-//! Probes, against what they ask in earnest.
+//! Tests of the probes against real sockets and processes.
 
 use std::net::Ipv4Addr;
 

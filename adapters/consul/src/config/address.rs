@@ -1,4 +1,4 @@
-//! Where the agent is.
+//! The agent's address.
 
 use std::path::PathBuf;
 use std::str::FromStr;

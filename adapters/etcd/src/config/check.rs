@@ -1,4 +1,4 @@
-//! What of a configuration makes no sense, in words that say what to mend.
+//! Validates a configuration.
 
 use std::time::Duration;
 
