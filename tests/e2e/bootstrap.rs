@@ -48,7 +48,13 @@ async fn an_envoy_goes_to_the_replica_that_is_left() {
     let Some(binary) = envoy() else { return };
     let backend = Backend::http("a").await;
     let services = service("reviews.local", 9080, "http", &[backend.place()]);
-    let (mut one, mut two) = (Pilot::start(&services).await, Pilot::start(&services).await);
+    let (mut one, mut two) = (Pilot::start(&services).await, Pilot::prepare(&services));
+    // Replicas say the same of listeners.
+    let [own, same] =
+        [&two, &one].map(|pilot| format!("bind = \"{0}\"\nhttp_listen = \"{0}:", pilot.address()));
+    two.configure(&own, &same);
+    two.spawn();
+    two.ready().await;
     let replicas = format!("{},{}", one.xds_address(), two.xds_address());
     let envoy = Envoy::start_with(&binary, &one, Kind::Delta, &["--xds-address", &replicas]).await;
     envoy.answers("reviews.local", "a").await;
