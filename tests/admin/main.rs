@@ -6,5 +6,6 @@ mod fixture;
 mod metrics;
 mod proxies;
 mod registries;
+mod strangers;
 mod told;
 mod verbs;
