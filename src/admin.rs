@@ -14,6 +14,7 @@ mod resources;
 mod routes;
 mod services;
 mod stranger;
+mod version;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -51,6 +52,7 @@ pub use registries::{
 pub use reply::{Failure, Reply};
 pub use resources::{ResourceReport, ResourcesReport};
 pub use services::{ConflictReport, EndpointReport, ServiceReport, ServiceSummary, ServicesReport};
+pub use version::VersionReport;
 
 /// More connections than this wait until others end.
 const CONNECTIONS_MAX: usize = 256;

@@ -71,7 +71,7 @@ pub struct Listeners {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A socket could not be opened.
-    #[error("listening on {address} ({key}): is another pilot running? choose a free port")]
+    #[error("listening on {address} ({key}): {}", refusal(*address, source))]
     Listen {
         /// The key in pilot.toml that names the address.
         key: &'static str,
@@ -87,6 +87,23 @@ pub enum RunError {
     /// A task ended that never should.
     #[error("a task of pilot's own ended: this is a bug")]
     Task(#[source] Option<tokio::task::JoinError>),
+}
+
+/// What to do about a socket that could not be opened.
+fn refusal(address: SocketAddr, error: &std::io::Error) -> String {
+    use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    let (ip, port) = (address.ip(), address.port());
+    match error.kind() {
+        AddrInUse => "the port is taken: is another pilot running? choose a free port".to_owned(),
+        AddrNotAvailable => format!(
+            "{ip} is no address of this machine: choose one that it has, or {} for all of them",
+            if address.is_ipv4() { "0.0.0.0" } else { "[::]" }
+        ),
+        PermissionDenied => {
+            format!("port {port} needs the capability CAP_NET_BIND_SERVICE: choose a port from 1024")
+        }
+        _ => "choose another address".to_owned(),
+    }
 }
 
 impl Listeners {

@@ -8,7 +8,8 @@
 
 mod scope;
 
-use std::net::IpAddr;
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use pilot_envoy_api::envoy::config::core::v3::Node;
@@ -107,6 +108,16 @@ pub enum NodeError {
         /// What it says.
         found: String,
     },
+}
+
+/// The node with an id. gRPC clients may have none in their bootstrap: then it is where their connection comes
+/// from, `10.0.0.7:41234`, so that each client is one.
+pub fn named(node: &Node, peer: Option<SocketAddr>) -> Cow<'_, Node> {
+    if !node.id.is_empty() {
+        return Cow::Borrowed(node);
+    }
+    let id = peer.map_or_else(|| "unnamed".to_owned(), |peer| peer.to_string());
+    Cow::Owned(Node { id, ..node.clone() })
 }
 
 impl Proxy {
@@ -295,6 +306,16 @@ mod tests {
         for other in ["10.9.0.7", "mixer~10.9.0.7~a~b", "sidecar~10.9.0.7", "sidecar~10.9.0.7~b~c~d"] {
             assert_eq!(address(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_node_without_an_id_is_named_by_its_peer() {
+        let peer = Some("[fd00::7]:41234".parse().unwrap());
+        let nameless = Node { user_agent_name: "gRPC".into(), ..Node::default() };
+        let proxy = Proxy::from_node(Some(&named(&nameless, peer))).unwrap();
+        assert_eq!((&*proxy.id, &*proxy.user_agent), ("[fd00::7]:41234", "gRPC"));
+        assert_eq!(named(&nameless, None).id, "unnamed");
+        assert_eq!(named(&node("laptop"), peer).id, "laptop");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 mod writing;
 
+use std::convert::Infallible;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,6 +99,25 @@ pub fn inspect(loaded: &Loaded) -> (Vec<Inspected>, Vec<Problem>, Vec<Source>) {
         sources.push(Source { registry: name.into(), priority: entry.priority, snapshot });
     }
     (found, problems, sources)
+}
+
+/// Calls `changed` once at the start, and then each time that a file may have changed, for ever. The system tells
+/// of changes; where it does not, and without the feature `file`, there is only the first call.
+pub async fn follow_file(path: &Path, changed: impl Fn()) -> Infallible {
+    #[cfg(feature = "file")]
+    {
+        let mut notice = pilot_registry_file::Notice::of(path);
+        loop {
+            notice.changed().await;
+            changed();
+        }
+    }
+    #[cfg(not(feature = "file"))]
+    {
+        _ = path;
+        changed();
+        std::future::pending().await
+    }
 }
 
 /// The JSON schema (draft 2020-12) of the files of a file registry.

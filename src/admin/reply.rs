@@ -6,6 +6,8 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::Format;
+
 /// An answer.
 #[derive(Debug)]
 pub struct Reply {
@@ -37,8 +39,8 @@ impl Reply {
         Self { status, content_type: "text/plain; charset=utf-8", body: text.into(), allow: None }
     }
 
-    pub(super) fn metrics(text: String) -> Self {
-        let content_type = crate::metrics::CONTENT_TYPE;
+    pub(super) fn metrics(format: Format, text: String) -> Self {
+        let content_type = format.content_type();
         Self { status: StatusCode::OK, content_type, body: text.into(), allow: None }
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{EXIT_INVALID, Global, Output, Table};
 use crate::catalog::state::probe;
 use crate::catalog::{Catalog, Source};
-use crate::config::{Loaded, Problem, Problems};
+use crate::config::{Loaded, Problem, Problems, UsedVariable};
 use crate::mesh::{Mesh, MeshOptions};
 use crate::proxy::{ConfigSource, Role, Scope};
 use crate::registries::{self, Inspected};
@@ -39,6 +39,9 @@ struct Report {
     registries: Vec<Inspected>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+    /// What was taken from the variables of other tools.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    used: Vec<UsedVariable>,
 }
 
 impl Args {
@@ -55,18 +58,18 @@ impl Args {
 }
 
 fn report(global: &Global) -> Report {
-    let (registries, problems, warnings) = match global.load_quietly() {
-        Err(Problems(problems)) => (Vec::new(), problems, Vec::new()),
+    let (registries, problems, warnings, used) = match global.load_quietly() {
+        Err(Problems(problems)) => (Vec::new(), problems, Vec::new(), Vec::new()),
         Ok(loaded) => {
             let (inspected, mut problems, sources) = registries::inspect(&loaded);
             problems.extend(state_dir(&loaded));
             let mut warnings = loaded.warnings;
             warnings.extend(conflicts(&sources, (&loaded.config).into()));
-            (inspected, problems, warnings)
+            (inspected, problems, warnings, loaded.used)
         }
     };
     let config = global.config.display().to_string();
-    Report { ok: problems.is_empty(), config, registries, problems, warnings }
+    Report { ok: problems.is_empty(), config, registries, problems, warnings, used }
 }
 
 /// What would keep the last known good from being written.
@@ -96,6 +99,13 @@ impl Report {
         }
         if !self.warnings.is_empty() {
             parts.push(table_of("warning", &self.warnings));
+        }
+        if !self.used.is_empty() {
+            let mut table = Table::new(["variable", "key", "value"]);
+            for UsedVariable { variable, key, value } in &self.used {
+                table.row([variable.clone(), key.clone(), value.clone()]);
+            }
+            parts.push(table.to_string());
         }
         if !self.registries.is_empty() {
             let mut table = Table::new(["registry", "kind", "priority", "services", "endpoints"]);
@@ -160,7 +170,7 @@ mod tests {
         };
         let registries = vec![found("near", Some(2)), found("remote", None)];
         let (config, problems, warnings) = ("pilot.toml".to_owned(), Vec::new(), Vec::new());
-        let shown = Report { ok: true, config, registries, problems, warnings }.table();
+        let shown = Report { ok: true, config, registries, problems, warnings, used: Vec::new() }.table();
         let expected = "REGISTRY  KIND  PRIORITY  SERVICES       ENDPOINTS\n\
                         near      any   0         2              2\n\
                         remote    any   0         not looked at  not looked at\n\n\

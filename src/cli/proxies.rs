@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use super::client::{Question, Target};
+use super::listing::{Listing, Style, View};
 use super::output::plain;
-use super::{Global, Output, Table};
+use super::place::locality;
+use super::{Global, Table};
 use crate::admin::ProxyReport;
 use crate::proxies::{NackReport, NotFound, SyncState, TypeReport};
 use crate::resources::ResourceType;
@@ -30,7 +32,7 @@ pub struct Args {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
-    output: Output,
+    listing: Listing,
 }
 
 impl Args {
@@ -39,20 +41,21 @@ impl Args {
     /// # Errors
     /// pilot does not answer.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self { target, output } = self;
-        let report: BTreeMap<String, Vec<ProxyReport>> =
-            target.ask(global, &Question::new("/debug/proxies"))?;
-        super::print(
-            &output.format.render(&report, |report| {
-                table(report.get("proxies").map(Vec::as_slice).unwrap_or_default())
-            })?,
-        )
+        let Self { target, listing } = self;
+        listing.show(global, &target, &Question::new("/debug/proxies"), |report: &Report, style| {
+            table(report.get("proxies").map(Vec::as_slice).unwrap_or_default(), style)
+        })
     }
 }
 
-fn table(proxies: &[ProxyReport]) -> String {
+type Report = BTreeMap<String, Vec<ProxyReport>>;
+
+fn table(proxies: &[ProxyReport], style: Style) -> View {
     let mut table =
         Table::new(["proxy", "role", "client", "peer", "conns", "cds", "eds", "lds", "rds", "workload"]);
+    if style.wide {
+        table.extend(["cluster", "namespace", "locality"]);
+    }
     let mut refusals = String::new();
     for proxy in proxies {
         let [cds, eds, lds, rds] = ResourceType::ALL.map(|kind| state(proxy, kind).to_owned());
@@ -60,6 +63,10 @@ fn table(proxies: &[ProxyReport]) -> String {
         let peer = proxy.status.peer.map(|peer| peer.to_string()).unwrap_or_default();
         let conns = proxy.status.connections.to_string();
         table.row([id.clone(), role, client(proxy), peer, conns, cds, eds, lds, rds, workload(proxy)]);
+        if style.wide {
+            let namespace = proxy.effective_namespace.as_ref().map(ToString::to_string).unwrap_or_default();
+            table.extend_row([proxy.status.cluster.clone(), namespace, locality(&proxy.effective_locality)]);
+        }
         refusals.push_str(&shared_id(proxy));
         for (kind, report) in reports(proxy) {
             refusals.push_str(&not_found(&id, kind, &report.not_found));
@@ -68,7 +75,7 @@ fn table(proxies: &[ProxyReport]) -> String {
             }
         }
     }
-    format!("{table}{refusals}")
+    View { notes: refusals, ..View::from(table) }
 }
 
 /// Its name and version, and whether that is too old.

@@ -1,14 +1,19 @@
 //! `pilot serve`: the server itself.
 
+mod reload;
+
 use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 
+use tokio::task::JoinSet;
+
+use crate::Listeners;
 use crate::catalog::state::{prepare, try_hold};
-use crate::config::Problems;
+use crate::config::{Config, Loaded, Problems, UsedVariable};
 use crate::registries::{self, ConfiguredRegistry};
 use crate::shutdown::{self, Trigger};
-use crate::{Listeners, config::Config};
+use reload::Reloading;
 
 use super::{Global, block_on, init_logging};
 
@@ -16,6 +21,9 @@ use super::{Global, block_on, init_logging};
 ///
 /// Follows every registry and tells every connected proxy what changes, until SIGINT or SIGTERM: then
 /// streams end one after the other, and a second signal ends it at once.
+///
+/// SIGHUP reloads what can be reloaded while it serves: the files of file registries are read again at once. The log
+/// says what that is, and whether pilot.toml has changed since the start: that needs a restart.
 ///
 /// Example: pilot serve --config pilot.toml
 #[derive(Debug, Default, clap::Args)]
@@ -31,6 +39,9 @@ impl Args {
         init_logging(&loaded.config.log)?;
         let (version, config) = (env!("CARGO_PKG_VERSION"), global.config.display());
         tracing::info!(version, %config, registries = loaded.config.registry.len(), "pilot starts");
+        for UsedVariable { variable, key, value } in &loaded.used {
+            tracing::info!(variable, key, value, "a variable of another tool is used");
+        }
         let registries = registries::build(&loaded)?;
         if let Some(dir) = &loaded.config.state.dir {
             prepare(dir).map_err(|error| {
@@ -42,18 +53,27 @@ impl Args {
             })?;
         }
         let _held = loaded.config.state.dir.as_deref().and_then(hold);
-        block_on(serve(&loaded.config, registries))
+        block_on(serve(global, loaded, registries))
     }
 }
 
-async fn serve(config: &Config, registries: Vec<ConfiguredRegistry>) -> anyhow::Result<ExitCode> {
+async fn serve(
+    global: &Global,
+    loaded: Loaded,
+    registries: Vec<ConfiguredRegistry>,
+) -> anyhow::Result<ExitCode> {
+    let config = &loaded.config.clone();
+    let reloading = Reloading::of(global.clone(), loaded, &registries)?;
     let listeners = Listeners::bind(config).await?;
     tracing::info!(xds = %config.xds.listen, admin = %config.admin.listen, "serving");
     warn_of_strangers(config);
     let (trigger, shutdown) = shutdown::shutdown();
+    let mut beside = JoinSet::new();
+    beside.spawn(shutdown::end_for_sure());
     tokio::select! {
         ended = crate::run(config, registries, listeners, shutdown) => ended?,
         ended = signals(&trigger) => return ended,
+        never = reloading.follow() => match never {},
     }
     tracing::info!("ended");
     Ok(ExitCode::SUCCESS)

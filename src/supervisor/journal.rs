@@ -1,4 +1,4 @@
-//! Logs what happens to a registry: its first answer, skipped entries, and the end of a fault.
+//! Logs what happens to a registry: its first answer, skipped entries, notes, and the end of a fault.
 //!
 //! Adapters only tell their sink. This file writes each fact once, in one form for all adapters.
 
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 #[derive(Default)]
 struct Journal {
     skipped: Arc<BTreeMap<String, String>>,
+    notes: Arc<BTreeMap<String, String>>,
     degraded: bool,
     answered: bool,
 }
@@ -45,13 +46,15 @@ pub(super) async fn follow(name: &str, feed: &Feed<Snapshot>) -> Infallible {
     let (mut journal, began) = (Journal::default(), Instant::now());
     // The feed outlives its receivers; should it end, there is no more to tell.
     while states.changed().await.is_ok() {
-        let (skipped, health, published) = {
+        let (skipped, notes, health, published) = {
             let state = states.borrow_and_update();
-            (Arc::clone(&state.skipped), state.health(), state.published.clone())
+            let (skipped, notes) = (Arc::clone(&state.skipped), Arc::clone(&state.notes));
+            (skipped, notes, state.health(), state.published.clone())
         };
         journal.first_answer(name, published, skipped.len(), began.elapsed());
         journal.health(name, &health);
         journal.skipped(name, skipped);
+        journal.notes(name, notes);
     }
     std::future::pending().await
 }
@@ -93,6 +96,13 @@ impl Journal {
             tracing::info!(registry, entry = &**entry, "entry no longer left out");
         }
         self.skipped = skipped;
+    }
+
+    fn notes(&mut self, registry: &str, notes: Arc<BTreeMap<String, String>>) {
+        for (entry, note) in notes.iter().filter(|(entry, note)| self.notes.get(*entry) != Some(*note)) {
+            tracing::info!(registry, entry = &**entry, note = &**note, "note on an entry");
+        }
+        self.notes = notes;
     }
 }
 
@@ -174,6 +184,13 @@ mod tests {
         let changed = r#"WARN entry left out registry="east" entry="b" why="no port""#;
         let gone = r#"INFO entry no longer left out registry="east" entry="a""#;
         assert_eq!(told(), [changed, gone]);
+        let note = || {
+            sink.note("c", "it was guessed");
+            publish(&[("b", "no port")]);
+        };
+        note();
+        assert_eq!(told(), [r#"INFO note on an entry registry="east" entry="c" note="it was guessed""#]);
+        note();
         let fault = sink.fault(RegistryError::unavailable("no disk"));
         assert_eq!(told(), [""; 0]);
         drop(fault);

@@ -23,7 +23,7 @@ use notes::{refusal_name, refusal_status};
 use super::machine::{Limits, Machine, Refusal, Response, Variant};
 use crate::metrics::{Metrics, StreamGuard};
 use crate::proxies::{Connection, Proxies};
-use crate::proxy::{Proxy, Scope, Transport};
+use crate::proxy::{Proxy, Scope, Transport, named};
 use crate::resources::{ResourceSet, ResourceType};
 use crate::shutdown::{self, Shutdown};
 use crate::supervisor::jittered;
@@ -265,7 +265,8 @@ where
     }
 
     fn connect(&self, request: &V::Request) -> Step<Client> {
-        let proxy = Proxy::from_node(V::parts(request).node).map_err(|error| {
+        let node = V::parts(request).node.map(|node| named(node, self.peer));
+        let proxy = Proxy::from_node(node.as_deref()).map_err(|error| {
             self.context.metrics.refused("node");
             tracing::warn!(peer = self.peer.map(display), %error, "stream refused");
             Box::new(Status::invalid_argument(error.to_string()))

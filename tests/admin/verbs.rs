@@ -277,7 +277,7 @@ async fn names_of_a_namespace_are_shown() {
 
 #[tokio::test]
 async fn where_no_pilot_answers_the_error_says_what_to_do() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = pilot_registry_testkit::server::free_address().unwrap();
     let ended = run(&["proxies", "--admin", &closed.to_string()]).await;
     assert_eq!(ended.code, Some(1));
     let start = format!("error: pilot does not answer at {closed} (");

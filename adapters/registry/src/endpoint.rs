@@ -28,7 +28,7 @@ pub enum Address {
 impl FromStr for Address {
     type Err = ModelError;
 
-    /// Reads `10.0.0.1`, `::1`, `unix:/run/app.sock` or `db.example.com`.
+    /// Reads `10.0.0.1`, `::1`, `unix:/run/app.sock` or `db.example.com`. `::ffff:10.0.0.1` is `10.0.0.1`.
     fn from_str(text: &str) -> Result<Self, ModelError> {
         let refused = |why| ModelError::Address { address: text.to_owned(), why };
         if let Some(path) = text.strip_prefix("unix:") {
@@ -40,12 +40,21 @@ impl FromStr for Address {
                 _ => Ok(Self::Unix(path.to_owned())),
             };
         }
-        match text.parse::<IpAddr>() {
+        match text.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
             Ok(ip) if ip.is_unspecified() => Err(refused("nothing can be sent to it")),
             Ok(ip) => Ok(Self::Ip(ip)),
             Err(_) if text.contains(':') => Err(refused("it is not an IPv6 address")),
             Err(_) if looks_like_ipv4(text) => Err(refused("it is not an IPv4 address")),
             Err(_) => text.parse().map(Self::Dns),
+        }
+    }
+}
+
+impl Address {
+    /// Makes an IPv4 address that is written within IPv6 the IPv4 address that it is.
+    pub(crate) fn make_canonical(&mut self) {
+        if let Self::Ip(ip) = self {
+            *ip = ip.to_canonical();
         }
     }
 }
@@ -244,14 +253,25 @@ mod tests {
         let read = |text: &str| text.parse::<Address>().unwrap();
         assert_eq!(read("127.0.0.1"), Address::Ip([127, 0, 0, 1].into()));
         assert_eq!(read("::1"), Address::Ip("::1".parse().unwrap()));
+        assert_eq!(read("::ffff:10.0.0.1"), read("10.0.0.1"));
         assert_eq!(read("unix:/run/a.sock"), Address::Unix("/run/a.sock".into()));
         assert_eq!(read("DB.example.com").to_string(), "db.example.com");
     }
 
     #[test]
     fn addresses_that_make_no_sense_are_refused() {
-        for text in ["", "0.0.0.0", "::", "1.2.3", "256.1.1.1", "1:2", "unix:run.sock", "a b", "127.0.0.1:80"]
-        {
+        for text in [
+            "",
+            "0.0.0.0",
+            "::",
+            "::ffff:0.0.0.0",
+            "1.2.3",
+            "256.1.1.1",
+            "1:2",
+            "unix:run.sock",
+            "a b",
+            "127.0.0.1:80",
+        ] {
             assert!(text.parse::<Address>().is_err(), "{text:?}");
         }
     }

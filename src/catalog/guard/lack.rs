@@ -195,6 +195,7 @@ impl Change<'_> {
         }
         spec.endpoints.extend_from_slice(&kept);
         put_back(&mut spec.ports, old, &spec.endpoints);
+        spec.guessed.extend(old.guessed.iter().filter(|port| new.port(**port).is_none()));
         Service::new(spec).ok().map(|service| (Arc::new(service), kept))
     }
 }

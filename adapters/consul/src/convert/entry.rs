@@ -78,6 +78,9 @@ pub(super) struct NamedPort {
     #[serde(default)]
     pub(super) name: String,
     pub(super) port: u32,
+    /// Whether it is the one that is meant where none is named.
+    #[serde(default)]
+    pub(super) default: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

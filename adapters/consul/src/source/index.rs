@@ -18,6 +18,16 @@ impl Index {
         self.doubted
     }
 
+    /// Has the next answer be a sure one, whatever the last one said.
+    pub(super) fn doubt(&mut self) {
+        *self = Self { held: 0, doubted: true };
+    }
+
+    /// Waits at that index, be it a smaller one.
+    pub(super) fn settle(&mut self, answered: u64) {
+        *self = Self { held: answered.max(1), doubted: false };
+    }
+
     /// Takes the index of an answer, and says whether to believe the answer. One that went backwards is
     /// believed only if it is `sure`: after a restore the indexes are smaller, but a server that lags, or
     /// that has just been started, has smaller ones too.

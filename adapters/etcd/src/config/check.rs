@@ -46,6 +46,9 @@ impl Config {
                 // Not the text itself: it may hold a password.
                 return refused("endpoints", format!("user and password have keys of their own; {EXPECTED}"));
             }
+            if let Some(missing) = pilot_registry::missing_scheme(endpoint) {
+                return refused("endpoints", missing);
+            }
             if !is_endpoint(endpoint) {
                 return refused("endpoints", format!("{endpoint:?} is not an endpoint: {EXPECTED}"));
             }

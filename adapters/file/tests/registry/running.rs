@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pilot_registry::{
-    ErrorKind, Feed, RegistryHealth, ServiceRegistry, Snapshot, SnapshotSink, State, channel,
+    ErrorKind, Feed, RegistryHealth, Reload, ServiceRegistry, Snapshot, SnapshotSink, State, channel,
 };
 use pilot_registry_file::{Config, registry};
 use tempfile::TempDir;
@@ -19,6 +19,7 @@ pub(crate) struct Running {
     pub(crate) folder: TempDir,
     pub(crate) feed: Feed<Snapshot>,
     pub(crate) task: tokio::task::JoinSet<()>,
+    pub(crate) reload: Reload,
 }
 
 impl Running {
@@ -34,11 +35,12 @@ impl Running {
         let (sink, feed): (SnapshotSink, Feed<Snapshot>) = channel();
         let mut task = tokio::task::JoinSet::new();
         let registry = registry(config).unwrap();
+        let reload = registry.reload().unwrap();
         task.spawn(async move {
             let Err(error) = registry.run(&sink).await;
             panic!("the attempt ended: {}", error.chain());
         });
-        Self { folder, feed, task }
+        Self { folder, feed, task, reload }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

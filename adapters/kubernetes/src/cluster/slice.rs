@@ -109,6 +109,7 @@ impl Member {
         // All addresses of one endpoint lead to the same: the first is enough (discovery.k8s.io/v1).
         let text = endpoint.addresses.first().ok_or("an endpoint has no address")?;
         let address: IpAddr = text.parse().map_err(|_| format!("{text:?} is no IP address"))?;
+        let address = address.to_canonical();
         if address.is_unspecified() {
             return Err(format!("nothing can be sent to {text}"));
         }
