@@ -42,6 +42,7 @@ mod e2e {
     mod servers;
     mod several;
     mod state;
+    mod strangers;
     mod verbs;
     mod workload;
 }
