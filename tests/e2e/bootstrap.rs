@@ -84,7 +84,7 @@ async fn an_envoy_comes_back_soon_after_a_long_absence() {
     envoy.is_connected(false).await;
     // The ninth attempt would be up to 30 s after the eighth: then it was long enough.
     let attempts = async || envoy.stat("cluster.pilot.upstream_cx_connect_fail").await;
-    until("it has tried often", async || holds(attempts().await? >= 9, attempts().await)).await;
+    until("it has tried often", async || holds(attempts().await? >= 9, "fewer than 9 attempts")).await;
     pilot.spawn();
     pilot.ready().await;
     let back = Instant::now();

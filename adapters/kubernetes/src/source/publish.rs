@@ -10,6 +10,7 @@ use super::Scope;
 use super::decode::Change;
 use super::follow::Update;
 use super::memory::Memory;
+use super::resource::Resource;
 use crate::cluster::Cluster;
 use crate::convert::Mapping;
 
