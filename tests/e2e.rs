@@ -44,6 +44,7 @@ mod e2e {
     mod servers;
     mod several;
     mod state;
+    mod strangers;
     mod verbs;
     mod workload;
 }

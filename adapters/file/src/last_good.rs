@@ -141,8 +141,12 @@ impl FileView {
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         let hash = Some(hasher.finish());
-        if std::mem::replace(&mut self.hash, hash) == hash {
+        let before = std::mem::replace(&mut self.hash, hash);
+        if before == hash {
             return;
+        }
+        if before.is_some() {
+            tracing::info!(file = %path.display(), "the file has changed and is read again");
         }
         let Some(format) = Format::of(path) else {
             let expected = "unknown kind of file: expected a name that ends in .toml, .yaml, .yml or .json";
