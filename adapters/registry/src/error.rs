@@ -10,12 +10,12 @@ pub enum ModelError {
     Hostname { name: String, why: &'static str },
     #[error("port {number} is not a port: expected 1 to 65535")]
     Port { number: String },
-    #[error("unknown protocol {name:?}: expected one of {}", Protocol::ALL.map(Protocol::as_str).join(", "))]
+    #[error("unknown protocol {name:?}: {}", instead(name))]
     Protocol { name: String },
     #[error(
         "address {address:?} is not an address: {why}; expected an IPv4 or IPv6 address, unix:/path, or a DNS name"
     )]
-    Address { address: String, why: &'static str },
+    Address { address: String, why: String },
     #[error("weight {number} is out of range: expected 1 to {}", Weight::MAX)]
     Weight { number: u32 },
     #[error("identity {id:?} is not a SPIFFE id: expected spiffe://trust-domain/path")]
@@ -30,6 +30,22 @@ pub enum ModelError {
     Endpoint { host: Hostname, address: Address, why: String },
     #[error("service {host} is there twice")]
     DuplicateHost { host: Hostname },
+}
+
+/// What to write in the place of an unknown protocol.
+fn instead(name: &str) -> String {
+    let all = Protocol::ALL.map(Protocol::as_str).join(", ");
+    let known = match name.to_ascii_lowercase().as_str() {
+        "https" | "ssl" | "grpcs" | "wss" | "ldaps" | "amqps" | "rediss" => "tls",
+        "postgres" | "postgresql" | "mysql" | "mariadb" | "mssql" | "amqp" | "kafka" | "mqtt" | "nats"
+        | "memcached" | "ldap" | "smtp" | "ssh" | "cassandra" | "zookeeper" | "thrift" => "tcp",
+        "mongodb" => "mongo",
+        "h2" | "h2c" => "http2",
+        "http1" | "http/1.1" | "ws" | "websocket" => "http",
+        "dns" | "quic" | "http3" | "h3" => "udp",
+        _ => return format!("expected one of {all}"),
+    };
+    format!("write {known:?} (one of {all})")
 }
 
 /// Why an attempt to follow a registry ended.
