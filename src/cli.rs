@@ -56,7 +56,7 @@ pub struct Cli {
 }
 
 /// What all verbs understand.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Global {
     /// The configuration file.
     #[arg(long, value_name = "FILE", env = "PILOT_CONFIG", default_value = "pilot.toml", global = true)]

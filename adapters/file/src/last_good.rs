@@ -110,6 +110,13 @@ impl LastGood {
         view
     }
 
+    /// Where each host is written, in the order of files.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&Hostname, &PathBuf, Position)> {
+        let services =
+            self.files.iter().flat_map(|(path, file)| file.services.iter().map(move |it| (path, it)));
+        services.flat_map(|(path, services)| services.iter().map(move |(host, (at, _))| (host, path, *at)))
+    }
+
     fn read(&mut self, config: &Config, files: Vec<PathBuf>, view: &mut View) {
         let is_first = self.files.is_empty();
         let mut before = std::mem::take(&mut self.files);

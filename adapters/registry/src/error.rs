@@ -114,13 +114,17 @@ impl RegistryError {
         self.kind
     }
 
-    /// The message and the messages of all causes, in one line.
+    /// The message and the messages of all causes, in one line. A cause that the message before it has quoted
+    /// is not said again.
     pub fn chain(&self) -> String {
         let mut text = self.message.clone();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
+            let said = error.to_string();
+            if !text.ends_with(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
             cause = error.source();
         }
         text
@@ -141,5 +145,32 @@ impl ConfigError {
     /// The value of `key` is refused because of `reason`.
     pub fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { key: key.into(), reason: reason.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("reading a variable: {0}")]
+    struct Quoting(#[source] std::env::VarError);
+
+    #[test]
+    fn a_cause_that_is_quoted_already_is_said_once() {
+        let error =
+            RegistryError::unavailable("no account").caused_by(Quoting(std::env::VarError::NotPresent));
+        assert_eq!(error.chain(), "no account: reading a variable: environment variable not found");
+    }
+
+    #[test]
+    fn an_unknown_protocol_that_others_know_is_told_what_to_write() {
+        let said = |name: &str| name.parse::<Protocol>().unwrap_err().to_string();
+        assert!(
+            said("postgres")
+                .starts_with("unknown protocol \"postgres\": write \"tcp\" (one of http, http2, ")
+        );
+        assert!(said("HTTPS").contains("write \"tls\""));
+        assert!(said("htp").starts_with("unknown protocol \"htp\": expected one of http, http2, "));
     }
 }
