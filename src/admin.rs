@@ -1,8 +1,9 @@
 //! The admin server: health, metrics, and what pilot knows, over HTTP/1.
 //!
-//! It reads, and on request lets go of what a guard holds. It listens on loopback unless told otherwise, and
-//! there it answers only to requests that name a local host, so that no web page reaches it through a name of
-//! its own. To requests that change something it answers only where they come from no other page.
+//! All requests read, but for the one that releases what a guard holds. By default it listens on loopback.
+//! There it refuses requests whose Host header names no local host, so that no web page reaches it through a
+//! DNS name of its own. Requests that change something are refused if they come from a web page of another
+//! origin.
 
 mod proxies;
 mod query;
@@ -12,9 +13,11 @@ mod reply;
 mod resources;
 mod routes;
 mod services;
+mod stranger;
+mod version;
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,10 +34,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
+use crate::opening::{Opening, Protocol, Rewound};
 use crate::proxies::Proxies;
 use crate::world::World;
+
+use stranger::Strangers;
 
 pub use proxies::{ProxyReport, ServedReport, WorkloadReport};
 pub(crate) use query::encode;
@@ -45,6 +52,7 @@ pub use registries::{
 pub use reply::{Failure, Reply};
 pub use resources::{ResourceReport, ResourcesReport};
 pub use services::{ConflictReport, EndpointReport, ServiceReport, ServiceSummary, ServicesReport};
+pub use version::VersionReport;
 
 /// More connections than this wait until others end.
 const CONNECTIONS_MAX: usize = 256;
@@ -69,6 +77,8 @@ pub struct Admin {
     pub proxies: Proxies,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where xDS is served, for those who look for it here.
+    pub xds: Option<SocketAddr>,
 }
 
 /// One server: what it shows, and what it guards.
@@ -76,11 +86,16 @@ struct Server {
     admin: Admin,
     large_answers: Semaphore,
     local_only: bool,
+    strangers: Strangers,
+    ending: CancellationToken,
 }
 
 /// Serves until `shutdown` is done and the requests under way are answered, or a short while has passed.
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: impl Future<Output = ()>) {
+    let ending = CancellationToken::new();
     let server = Arc::new(Server {
+        strangers: Strangers::new(admin.xds),
+        ending: ending.clone(),
         admin,
         large_answers: Semaphore::new(LARGE_ANSWERS_MAX),
         local_only: listener.local_addr().is_ok_and(|addr| addr.ip().is_loopback()),
@@ -93,8 +108,8 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: impl Future<Ou
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(stream, Arc::clone(&server), graceful.watcher()));
+                Ok((stream, peer)) => {
+                    connections.spawn(connection(stream, peer, Arc::clone(&server), graceful.watcher()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "admin: accepting a connection failed");
@@ -104,12 +119,22 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: impl Future<Ou
         }
     }
     drop(listener);
+    ending.cancel();
     if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
         tracing::info!(connections = connections.len(), "admin: cutting off slow connections");
     }
 }
 
-async fn connection(stream: TcpStream, server: Arc<Server>, watcher: Watcher) {
+async fn connection(mut stream: TcpStream, peer: SocketAddr, server: Arc<Server>, watcher: Watcher) {
+    let opening = tokio::select! {
+        opening = timeout(HEADER_READ_TIMEOUT, Opening::read(&mut stream)) => opening,
+        () = server.ending.cancelled() => return,
+    };
+    let Ok(Ok(opening)) = opening else { return };
+    if matches!(opening.protocol, Protocol::Http2 | Protocol::Tls) {
+        return server.strangers.refuse(stream, peer, opening).await;
+    }
+    let stream = Rewound::new(opening.bytes, stream);
     let service = service_fn(move |request| {
         let server = Arc::clone(&server);
         async move { Ok::<_, Infallible>(server.respond(&request).await) }

@@ -1,4 +1,4 @@
-//! What a client is started with, so that it finds pilot: Envoy's bootstrap, and a gRPC client's.
+//! Bootstrap documents, with which a client finds pilot: Envoy's, and a gRPC client's.
 //!
 //! Pure: options in, a document out.
 
@@ -21,8 +21,8 @@ pub struct BootstrapOptions {
     pub node_cluster: String,
     /// Where the client runs. Empty parts are not written.
     pub locality: Locality,
-    /// Where pilot serves xDS.
-    pub xds: XdsAddress,
+    /// Where pilot serves xDS: at least one address, and one for each replica.
+    pub xds: Vec<XdsAddress>,
     /// Where Envoy serves its own admin pages, if at all.
     pub admin: Option<SocketAddr>,
     /// One stream for all types, or a stream for each.
@@ -74,6 +74,13 @@ impl FromStr for XdsAddress {
     }
 }
 
+impl XdsAddress {
+    /// The port.
+    pub fn port(&self) -> Port {
+        self.port
+    }
+}
+
 impl From<SocketAddr> for XdsAddress {
     /// The address by which a client on the same machine reaches a server that listens there. Port 0,
     /// by which nothing is reached, becomes the default port.
@@ -104,6 +111,13 @@ impl fmt::Display for XdsAddress {
     }
 }
 
+/// How long Envoy waits before it asks pilot again, at least and at most: a random time below a limit that doubles
+/// from the first to the second. Envoy's own longest is 30 s, which is long for a pilot that was restarted.
+const RETRY: (&str, &str) = ("0.2s", "3s");
+
+/// How long a replica has to accept a connection until the next one is tried.
+const CONNECT_TIMEOUT: &str = "2s";
+
 /// Envoy's bootstrap.
 pub fn envoy(options: &BootstrapOptions) -> Value {
     let mut bootstrap = json!({
@@ -118,16 +132,22 @@ pub fn envoy(options: &BootstrapOptions) -> Value {
     bootstrap
 }
 
-/// The bootstrap of a client that has xDS in its gRPC library (`GRPC_XDS_BOOTSTRAP`; gRFC A27, A30).
+/// The bootstrap of a client that has xDS in its gRPC library (`GRPC_XDS_BOOTSTRAP`; gRFC A27, A30). Further
+/// servers are those to which it falls back (gRFC A71).
 pub fn grpc(options: &BootstrapOptions) -> Value {
-    json!({
-        "xds_servers": [{
-            "server_uri": options.xds.to_string(),
+    let server = |address: &XdsAddress| {
+        json!({
+            "server_uri": address.to_string(),
             "channel_creds": [{ "type": "insecure" }],
             "server_features": ["xds_v3"],
-        }],
-        "node": node(options),
-    })
+        })
+    };
+    let mut node = node(options);
+    if node["locality"].is_null() {
+        // grpc-js takes no bootstrap without one.
+        node["locality"] = json!({});
+    }
+    json!({ "xds_servers": options.xds.iter().map(server).collect::<Vec<_>>(), "node": node })
 }
 
 fn node(options: &BootstrapOptions) -> Value {
@@ -152,7 +172,10 @@ fn dynamic_resources(options: &BootstrapOptions) -> Value {
         "api_type": if options.delta { "DELTA_GRPC" } else { "GRPC" },
         "transport_api_version": "V3",
         "set_node_on_first_message_only": true,
-        "grpc_services": [{ "envoy_grpc": { "cluster_name": DEFAULT_XDS_CLUSTER } }],
+        "grpc_services": [{ "envoy_grpc": {
+            "cluster_name": DEFAULT_XDS_CLUSTER,
+            "retry_policy": { "retry_back_off": { "base_interval": RETRY.0, "max_interval": RETRY.1 } },
+        } }],
     });
     let config = |source: (&str, &Value)| {
         let mut config = json!({ "resource_api_version": "V3", "initial_fetch_timeout": "0s" });
@@ -171,13 +194,13 @@ fn dynamic_resources(options: &BootstrapOptions) -> Value {
     }
 }
 
-fn xds_cluster(xds: &XdsAddress) -> Value {
-    let kind = if matches!(xds.host, Address::Ip(_)) { "STATIC" } else { "STRICT_DNS" };
-    let address = socket_address(&xds.host.to_string(), xds.port.get());
-    json!({
+/// Replicas are equals: Envoys spread over them, and each goes to the next one when one cannot be connected to.
+fn xds_cluster(xds: &[XdsAddress]) -> Value {
+    let endpoint = |xds: &XdsAddress| json!({ "endpoint": { "address": socket_address(&xds.host.to_string(), xds.port.get()) } });
+    let mut cluster = json!({
         "name": DEFAULT_XDS_CLUSTER,
-        "type": kind,
-        "connect_timeout": "5s",
+        "type": "STATIC",
+        "connect_timeout": CONNECT_TIMEOUT,
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -191,9 +214,15 @@ fn xds_cluster(xds: &XdsAddress) -> Value {
         },
         "load_assignment": {
             "cluster_name": DEFAULT_XDS_CLUSTER,
-            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address } }] }],
+            "endpoints": [{ "lb_endpoints": xds.iter().map(endpoint).collect::<Vec<_>>() }],
         },
-    })
+    });
+    if xds.iter().any(|xds| !matches!(xds.host, Address::Ip(_))) {
+        cluster["type"] = json!("STRICT_DNS");
+        // Unless told so, Envoy takes a name's IPv6 addresses alone, if it has any, whether they answer or not.
+        cluster["dns_lookup_family"] = json!("ALL");
+    }
+    cluster
 }
 
 fn socket_address(address: &str, port: u16) -> Value {

@@ -10,6 +10,7 @@ mod addresses;
 mod conflict;
 mod counts;
 mod guard;
+mod guesses;
 mod index;
 mod intake;
 mod localities;

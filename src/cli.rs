@@ -12,6 +12,8 @@ pub mod config_cmd;
 pub mod demo;
 pub mod deregister;
 mod document;
+pub mod help;
+mod listing;
 mod logging;
 mod output;
 mod place;
@@ -21,6 +23,7 @@ pub mod registries;
 pub mod schema;
 pub mod serve;
 pub mod services;
+pub mod version;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -47,7 +50,7 @@ const BLOCKED_MAX: Duration = Duration::from_secs(1);
 ///
 /// Example: pilot check --config pilot.toml
 #[derive(Debug, Parser)]
-#[command(name = "pilot", version, propagate_version = true)]
+#[command(name = "pilot", version, propagate_version = true, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -59,10 +62,17 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// The configuration file.
-    #[arg(long, value_name = "FILE", env = "PILOT_CONFIG", default_value = "pilot.toml", global = true)]
+    #[arg(
+        short = 'c',
+        long,
+        value_name = "FILE",
+        env = "PILOT_CONFIG",
+        default_value = "pilot.toml",
+        global = true
+    )]
     config: PathBuf,
     /// What to log: a level (error, warn, info, debug, trace) or module=level, separated by commas. The
-    /// same as --set log.filter=...
+    /// same as --set log.filter=..., and as the variable PILOT_LOG.
     #[arg(long, value_name = "FILTER", global = true)]
     log: Option<String>,
     /// A value for a key of the configuration, which wins over the file and the environment:
@@ -76,16 +86,21 @@ enum Verb {
     Serve(serve::Args),
     #[cfg(feature = "file")]
     Demo(demo::Args),
+    #[command(visible_alias = "validate")]
     Check(check::Args),
     Schema(schema::Args),
     Services(services::Args),
+    #[command(visible_aliases = ["proxy-status", "ps"])]
     Proxies(proxies::Args),
     Registries(registries::Args),
+    #[command(visible_alias = "proxy-config")]
     Config(config_cmd::Args),
     Bootstrap(bootstrap::Args),
     Register(Box<register::Args>),
     Deregister(deregister::Args),
     Completions(completions::Args),
+    Version(version::Args),
+    Help(help::Args),
 }
 
 impl Cli {
@@ -110,6 +125,8 @@ impl Cli {
             Some(Verb::Register(args)) => args.run(&global),
             Some(Verb::Deregister(args)) => args.run(&global),
             Some(Verb::Completions(args)) => args.run(),
+            Some(Verb::Version(args)) => args.run(&global),
+            Some(Verb::Help(args)) => args.run(),
         }
     }
 }

@@ -3,12 +3,13 @@
 //! ```text
 //!  pilot.toml ─┐
 //!  PILOT_* ────┼─► load ─► Config            or all problems, each with file, line, column and key
-//!  flags ──────┘   (flag before environment before file before default)
+//!  flags ──────┘   (flag before environment before file before the variables of other tools before default)
 //! ```
 //!
 //! The JSON schema of these types is also what the loader knows of keys: names, types, bounds and
 //! examples in messages come from there, so they cannot differ from what is documented.
 
+mod changes;
 mod check;
 mod duration;
 mod entry;
@@ -19,6 +20,7 @@ mod problem;
 mod schema;
 mod settings;
 mod state;
+mod usual;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -28,6 +30,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use changes::changed_keys;
 pub(crate) use duration::parse as parse_duration;
 pub use entry::{Kind, Patience, RegistryEntry};
 pub use load::{Loaded, load, parse};
@@ -36,6 +39,7 @@ pub use problem::{Problem, Problems};
 pub use schema::schema;
 pub use settings::Setting;
 pub use state::{Guard, State};
+pub use usual::UsedVariable;
 
 /// All of pilot.toml.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -49,7 +53,7 @@ pub struct Config {
     pub push: Push,
     /// What every proxy is told.
     pub mesh: Mesh,
-    /// The listeners of proxies that run beside no workload.
+    /// The listeners of routers: of proxies that run for all clients on their machine.
     pub router: Router,
     /// What pilot keeps on disk, to start with when a registry does not answer.
     pub state: State,
@@ -144,7 +148,7 @@ pub struct Push {
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub quiet: Duration,
-    /// ... but no change waits longer than this.
+    /// No change waits longer than this, however many follow it.
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub max_delay: Duration,
@@ -164,8 +168,8 @@ pub struct Mesh {
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub connect_timeout: Duration,
-    /// Whether where a proxy runs (node.locality, or else the place of the workload at its address) decides which
-    /// endpoints it uses first.
+    /// Whether a proxy uses the endpoints that are nearest to it first. It runs where its node.locality says, or else
+    /// where its workload is: the endpoints at the address in its node id.
     pub locality: LocalityPreference,
 }
 

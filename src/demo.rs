@@ -177,7 +177,7 @@ fn bootstrap(config: &Config, envoy_admin: SocketAddr) -> serde_json::Value {
         node_id: "demo".into(),
         node_cluster: "demo".into(),
         locality: Locality::default(),
-        xds: config.xds.listen.into(),
+        xds: vec![config.xds.listen.into()],
         admin: Some(envoy_admin),
         streams: Streams::Aggregated,
         delta: true,

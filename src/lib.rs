@@ -30,12 +30,14 @@ pub mod config;
 pub mod demo;
 pub mod mesh;
 pub mod metrics;
+mod opening;
 pub mod proxies;
 pub mod proxy;
 pub mod register;
 pub mod registries;
 pub mod resources;
 pub mod rfc3339;
+mod said;
 pub mod server;
 pub mod shutdown;
 pub mod supervisor;
@@ -69,7 +71,7 @@ pub struct Listeners {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A socket could not be opened.
-    #[error("listening on {address} ({key}): is another pilot running? choose a free port")]
+    #[error("listening on {address} ({key}): {}", refusal(*address, source))]
     Listen {
         /// The key in pilot.toml that names the address.
         key: &'static str,
@@ -85,6 +87,23 @@ pub enum RunError {
     /// A task ended that never should.
     #[error("a task of pilot's own ended: this is a bug")]
     Task(#[source] Option<tokio::task::JoinError>),
+}
+
+/// What to do about a socket that could not be opened.
+fn refusal(address: SocketAddr, error: &std::io::Error) -> String {
+    use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    let (ip, port) = (address.ip(), address.port());
+    match error.kind() {
+        AddrInUse => "the port is taken: is another pilot running? choose a free port".to_owned(),
+        AddrNotAvailable => format!(
+            "{ip} is no address of this machine: choose one that it has, or {} for all of them",
+            if address.is_ipv4() { "0.0.0.0" } else { "[::]" }
+        ),
+        PermissionDenied => {
+            format!("port {port} needs the capability CAP_NET_BIND_SERVICE: choose a port from 1024")
+        }
+        _ => "choose another address".to_owned(),
+    }
 }
 
 impl Listeners {
@@ -142,7 +161,12 @@ pub async fn run(
         let (world, metrics) = (world.clone(), metrics.clone());
         async move { world.follow(debounce, |took| metrics.translated(took)).await }
     });
-    let admin = admin::Admin { world: world.clone(), proxies: proxies.clone(), metrics: metrics.clone() };
+    let admin = admin::Admin {
+        world: world.clone(),
+        proxies: proxies.clone(),
+        metrics: metrics.clone(),
+        xds: listeners.xds.local_addr().ok(),
+    };
     let (admin_ends, admin_shutdown) = shutdown::shutdown();
     tasks.spawn(async move {
         admin::serve(listeners.admin, admin, async move { admin_shutdown.begun().await }).await
@@ -173,6 +197,7 @@ fn settings(config: &Config) -> server::Settings {
     server::Settings {
         max_streams: config.xds.max_streams,
         preface_timeout: PREFACE_TIMEOUT,
+        admin: Some(config.admin.listen),
         keepalive_interval: config.xds.keepalive_interval,
         keepalive_timeout: config.xds.keepalive_timeout,
     }

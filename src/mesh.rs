@@ -1,4 +1,4 @@
-//! One immutable world: the catalog and the options that translation depends on.
+//! One immutable state of the mesh: the catalog, and the options that translation depends on.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;

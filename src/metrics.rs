@@ -1,14 +1,17 @@
-//! What pilot counts, as OpenMetrics text for Prometheus.
+//! What pilot counts, as text for Prometheus.
 //!
-//! Streams count as they go; what is known of registries is read when somebody scrapes.
+//! Streams count events as they happen. The state of registries is read at each scrape.
 
+mod process;
 mod scrape;
 mod served;
+mod standing;
+mod text;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::encoding::text;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,9 +24,7 @@ use crate::resources::ResourceType;
 use crate::world::World;
 
 pub(crate) use scrape::health_word;
-
-/// The Content-Type of [`Metrics::encode`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub use text::Format;
 
 /// From a fast push to a client that sleeps.
 const LATENCY_SECONDS: [f64; 15] =
@@ -74,7 +75,10 @@ impl Metrics {
                 drop(streams.get_or_create(&[("transport", transport), ("protocol", protocol)]));
             }
         }
-        let (unknown_types, refused) = (Counter::default(), Family::default());
+        let (unknown_types, refused) = (Counter::default(), Family::<Label<1>, Counter>::default());
+        for reason in ["streams", "connections", "protocol"] {
+            drop(refused.get_or_create(&[("reason", reason)]));
+        }
         let translation = Histogram::new(LATENCY_SECONDS);
         registry.register("xds_streams", "Open discovery streams", streams.clone());
         registry.register(
@@ -147,15 +151,19 @@ impl Metrics {
         self.0.translation.observe(took.as_secs_f64());
     }
 
-    /// Everything as OpenMetrics text, with what is known of registries and proxies now.
-    pub fn encode(&self, world: &World, proxies: &Proxies) -> String {
-        let now = scrape::registry(world, proxies);
+    /// Everything as text, with what is known of registries, proxies and this process now.
+    pub fn encode(&self, format: Format, world: &World, proxies: &Proxies) -> String {
+        let mut process = Registry::default();
+        process::register(&mut process);
         let mut text = String::new();
-        text::encode_registry(&mut text, &self.0.registry)
-            .and_then(|()| text::encode_registry(&mut text, &now))
-            .and_then(|()| text::encode_eof(&mut text))
-            .expect("writing to a string does not fail");
-        text
+        for registry in [&self.0.registry, &scrape::registry(world, proxies), &process] {
+            encode_registry(&mut text, registry).expect("writing to a string does not fail");
+        }
+        encode_eof(&mut text).expect("writing to a string does not fail");
+        match format {
+            Format::OpenMetrics => text,
+            Format::Prometheus => text::prometheus(&text),
+        }
     }
 
     fn of(&self, kind: ResourceType) -> &PerType {
@@ -222,7 +230,7 @@ mod tests {
         metrics.refused("no_node");
         metrics.translated(Duration::from_millis(3));
         let world = World::new(Vec::new(), MeshOptions::default(), 16);
-        let text = metrics.encode(&world, &Proxies::default());
+        let text = metrics.encode(Format::OpenMetrics, &world, &Proxies::default());
         drop(delta);
         for line in [
             r#"pilot_xds_streams{transport="ads",protocol="delta"} 1"#,

@@ -8,9 +8,10 @@
 //! A proxy is its node id. It may have many streams: one per type, and some clients one per cluster.
 
 mod status;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -19,9 +20,10 @@ use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::ResourceType;
 
 pub use status::{
-    Acked, Nack, NackReport, ProxyStatus, Sent, StreamStatus, SyncState, TypeReport, TypeStatus,
+    Acked, Nack, NackReport, NotFound, ProxyStatus, Sent, StreamStatus, SyncState, TypeReport, TypeStatus,
 };
-pub(crate) use status::{REFUSED_NAMES_MAX, cut};
+pub(crate) use status::{NAMES_MAX, cut};
+pub(crate) use told::Told;
 
 /// All connected proxies.
 #[derive(Clone, Default)]
@@ -32,6 +34,7 @@ struct Inner {
     next_id: AtomicU64,
     /// By the order in which the streams came.
     streams: Mutex<BTreeMap<u64, Arc<Stream>>>,
+    told: Told,
 }
 
 struct Stream {
@@ -86,15 +89,37 @@ impl Proxies {
     }
 
     /// Every proxy with its streams, ordered by node id; streams in the order in which they came. Where
-    /// clients of different kinds share an id, each kind has its entry.
+    /// clients of different kinds, or at different addresses, share an id, each has its entry.
     pub fn list(&self) -> Vec<ProxyStatus> {
-        let mut proxies: BTreeMap<(Arc<str>, Arc<str>), ProxyStatus> = BTreeMap::new();
+        let mut proxies: BTreeMap<Client, (ProxyStatus, BTreeSet<SocketAddr>)> = BTreeMap::new();
+        let mut peers: BTreeMap<Arc<str>, BTreeSet<IpAddr>> = BTreeMap::new();
         for stream in self.streams() {
-            let client = (Arc::clone(&stream.proxy.id), Arc::clone(&stream.proxy.user_agent));
-            let proxy = proxies.entry(client).or_insert_with(|| ProxyStatus::of(&stream.proxy));
+            peers.entry(Arc::clone(&stream.proxy.id)).or_default().extend(stream.peer_ip());
+            let new = || (ProxyStatus::of(&stream.proxy, stream.peer_ip()), BTreeSet::new());
+            let (proxy, connections) = proxies.entry(stream.client()).or_insert_with(new);
             proxy.streams.push(stream.status());
+            connections.extend(stream.peer);
         }
-        proxies.into_values().collect()
+        let whole = |((id, ..), (proxy, connections)): (Client, (ProxyStatus, BTreeSet<SocketAddr>))| {
+            let peers = peers.get(&id).into_iter().flatten().copied().collect();
+            ProxyStatus { peers, connections: connections.len(), ..proxy }
+        };
+        proxies.into_iter().map(whole).collect()
+    }
+
+    /// The other IP address from which a proxy of that node id comes, if there is one. A machine has several
+    /// loopback addresses, which count as one.
+    pub(crate) fn twin(&self, id: &str, peer: Option<SocketAddr>) -> Option<IpAddr> {
+        let own = peer?.ip().to_canonical();
+        let is_other = |ip: &IpAddr| *ip != own && !(ip.is_loopback() && own.is_loopback());
+        let streams = lock(&self.0.streams);
+        let same = streams.values().filter(|stream| &*stream.proxy.id == id);
+        same.filter_map(|stream| stream.peer_ip()).find(is_other)
+    }
+
+    /// What the log has said of proxies.
+    pub(crate) fn told(&self) -> &Told {
+        &self.0.told
     }
 
     /// What the proxy of that node id is told; `None` when it is not connected.
@@ -119,8 +144,30 @@ impl Proxies {
     /// How many proxies there are.
     pub fn len(&self) -> usize {
         let streams = lock(&self.0.streams);
-        let ids: HashSet<&str> = streams.values().map(|stream| &*stream.proxy.id).collect();
-        ids.len()
+        let clients: HashSet<_> = streams.values().map(|it| (&*it.proxy.id, it.peer_ip())).collect();
+        clients.len()
+    }
+
+    /// How many node ids proxies at several addresses have.
+    pub(crate) fn shared_ids(&self) -> usize {
+        let mut peers: BTreeMap<Arc<str>, BTreeSet<IpAddr>> = BTreeMap::new();
+        for stream in self.streams() {
+            peers.entry(Arc::clone(&stream.proxy.id)).or_default().extend(stream.peer_ip());
+        }
+        peers.values().filter(|peers| peers.len() > 1).count()
+    }
+
+    /// How many proxies there are in each state, which is the worst of their types.
+    pub(crate) fn states(&self) -> BTreeMap<SyncState, usize> {
+        let mut proxies: BTreeMap<Client, SyncState> = BTreeMap::new();
+        for stream in self.streams() {
+            let worst = lock(&stream.types).iter().flatten().map(|status| status.state()).max();
+            let state = proxies.entry(stream.client()).or_insert(SyncState::Acked);
+            *state = worst.map_or(*state, |worst| worst.max(*state));
+        }
+        let mut states = BTreeMap::new();
+        proxies.into_values().for_each(|state| *states.entry(state).or_default() += 1);
+        states
     }
 
     /// Whether there is none.
@@ -151,7 +198,18 @@ impl Drop for Connection {
     }
 }
 
+/// What tells proxies from each other: node id, name and version, address.
+type Client = (Arc<str>, Arc<str>, Option<IpAddr>);
+
 impl Stream {
+    fn client(&self) -> Client {
+        (Arc::clone(&self.proxy.id), Arc::clone(&self.proxy.user_agent), self.peer_ip())
+    }
+
+    fn peer_ip(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip().to_canonical())
+    }
+
     fn status(&self) -> StreamStatus {
         let types = lock(&self.types);
         let reports = ResourceType::ALL.into_iter().filter_map(|kind| {

@@ -8,7 +8,8 @@
 
 mod scope;
 
-use std::net::IpAddr;
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use pilot_envoy_api::envoy::config::core::v3::Node;
@@ -64,7 +65,12 @@ pub struct Proxy {
     /// The cluster of its bootstrap that leads to pilot, for clients that do not use ADS:
     /// `node.metadata.XDS_CLUSTER`, or `pilot`.
     xds_cluster: Arc<str>,
+    /// Whether its node says that.
+    says_xds_cluster: bool,
 }
+
+/// The oldest version of Envoy that pilot is tested with.
+pub const OLDEST_ENVOY: (u32, u32) = (1, 36);
 
 /// The bootstrap cluster that leads to pilot, unless `node.metadata.XDS_CLUSTER` names another.
 pub const DEFAULT_XDS_CLUSTER: &str = "pilot";
@@ -104,6 +110,16 @@ pub enum NodeError {
     },
 }
 
+/// The node with an id. gRPC clients may have none in their bootstrap: then it is where their connection comes
+/// from, `10.0.0.7:41234`, so that each client is one.
+pub fn named(node: &Node, peer: Option<SocketAddr>) -> Cow<'_, Node> {
+    if !node.id.is_empty() {
+        return Cow::Borrowed(node);
+    }
+    let id = peer.map_or_else(|| "unnamed".to_owned(), |peer| peer.to_string());
+    Cow::Owned(Node { id, ..node.clone() })
+}
+
 impl Proxy {
     /// Reads the node of a stream's first request.
     ///
@@ -114,7 +130,8 @@ impl Proxy {
         if node.id.is_empty() {
             return Err(NodeError::NoId);
         }
-        let xds_cluster = metadata(node, "XDS_CLUSTER").unwrap_or(DEFAULT_XDS_CLUSTER);
+        let said_cluster = metadata(node, "XDS_CLUSTER");
+        let xds_cluster = said_cluster.unwrap_or(DEFAULT_XDS_CLUSTER);
         fits("node.id", &node.id, MAX_NODE_ID)?;
         fits("node.cluster", &node.cluster, MAX_NODE_CLUSTER)?;
         fits("node.metadata.XDS_CLUSTER", xds_cluster, MAX_XDS_CLUSTER)?;
@@ -137,7 +154,29 @@ impl Proxy {
             locality,
             namespace,
             xds_cluster: xds_cluster.into(),
+            says_xds_cluster: said_cluster.is_some(),
         })
+    }
+
+    /// Why its version is not supported; `None` = it is, or it is no Envoy.
+    pub fn unsupported(&self) -> Option<String> {
+        let version = self.user_agent.strip_prefix("envoy ")?;
+        let mut parts = version.split('.').map(str::parse::<u32>);
+        let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else { return None };
+        let (oldest_major, oldest_minor) = OLDEST_ENVOY;
+        let is_old = (major, minor) < OLDEST_ENVOY;
+        is_old.then(|| format!("older than {oldest_major}.{oldest_minor}"))
+    }
+
+    /// The cluster of its bootstrap that leads to pilot, as its configuration will name it where it does not use
+    /// ADS.
+    pub fn xds_cluster(&self) -> &str {
+        &self.xds_cluster
+    }
+
+    /// Whether its node says the name of that cluster.
+    pub fn says_xds_cluster(&self) -> bool {
+        self.says_xds_cluster
     }
 
     /// The key of everything that this proxy's configuration depends on when it asks like that, and neither where
@@ -267,6 +306,16 @@ mod tests {
         for other in ["10.9.0.7", "mixer~10.9.0.7~a~b", "sidecar~10.9.0.7", "sidecar~10.9.0.7~b~c~d"] {
             assert_eq!(address(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_node_without_an_id_is_named_by_its_peer() {
+        let peer = Some("[fd00::7]:41234".parse().unwrap());
+        let nameless = Node { user_agent_name: "gRPC".into(), ..Node::default() };
+        let proxy = Proxy::from_node(Some(&named(&nameless, peer))).unwrap();
+        assert_eq!((&*proxy.id, &*proxy.user_agent), ("[fd00::7]:41234", "gRPC"));
+        assert_eq!(named(&nameless, None).id, "unnamed");
+        assert_eq!(named(&node("laptop"), peer).id, "laptop");
     }
 
     #[test]

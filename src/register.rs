@@ -6,9 +6,9 @@
 //!                                                                └─────► drained? ──► Registrar::leave
 //! ```
 //!
-//! [`register`] is all of it: it knows no command line and prints nothing but the log. Who starts the
-//! instance, and why it ends, is the caller's business, who says so by [`Stage`]s. [`Command`] is a program
-//! that is registered while it runs.
+//! [`register`] is the whole of it. It knows no command line, and prints nothing but the log. The caller
+//! decides when the instance starts and ends, and says so by [`Stage`]s. [`Command`] is a program that is
+//! registered while it runs.
 
 pub mod address;
 mod check;
@@ -139,8 +139,10 @@ async fn drained(plan: &Plan, condition: &watch::Sender<Health>, written: &watch
     tracing::info!(drain_ms = plan.drain_time.as_millis(), "draining");
     condition.send_replace(Health::Draining);
     let mut written = written.subscribe();
-    let confirmed = timeout(FAREWELL, written.wait_for(|health| *health == Some(Health::Draining))).await;
-    if confirmed.is_ok() {
+    let confirmation = written.wait_for(|health| *health == Some(Health::Draining));
+    // What `wait_for` returns is a read lock. Kept while the drain time passes, it would stop `keep`.
+    let confirmed = timeout(FAREWELL, confirmation).await.is_ok();
+    if confirmed {
         sleep(plan.drain_time).await;
     }
     // Where nobody was told, nobody stops sending, however long one waits.

@@ -6,7 +6,8 @@
 mod writing;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,6 +144,25 @@ fn named<T>(loaded: &Loaded, of: impl Fn(&Kind<'_>) -> Vec<(&'static str, T)>) -
         all.map(|(key, name)| Named { key: format!("{table}.{key}"), name }).collect::<Vec<_>>()
     };
     entries(loaded).flat_map(named).collect()
+}
+
+/// Calls `changed` once at the start, and then each time that a file may have changed, for ever. The system tells
+/// of changes; where it does not, and without the feature `file`, there is only the first call.
+pub async fn follow_file(path: &Path, changed: impl Fn()) -> Infallible {
+    #[cfg(feature = "file")]
+    {
+        let mut notice = pilot_registry_file::Notice::of(path);
+        loop {
+            notice.changed().await;
+            changed();
+        }
+    }
+    #[cfg(not(feature = "file"))]
+    {
+        _ = path;
+        changed();
+        std::future::pending().await
+    }
 }
 
 /// The JSON schema (draft 2020-12) of the files of a file registry.

@@ -10,7 +10,10 @@ mod descriptors;
 mod discovery;
 mod framing;
 mod incoming;
+mod stranger;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pilot_envoy_api::FILE_DESCRIPTOR_SET;
@@ -23,6 +26,7 @@ use crate::xds::stream::Context;
 use admission::AdmissionLayer;
 use discovery::DiscoveryLayer;
 use incoming::{ConnectionLimits, incoming};
+use stranger::Strangers;
 
 /// What the server needs to know besides what streams do.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub struct Settings {
     pub max_streams: usize,
     /// A connection on which a client does not begin HTTP/2 within this time is closed.
     pub preface_timeout: Duration,
+    /// Where the admin server is, for those who look for it here.
+    pub admin: Option<SocketAddr>,
     /// An idle connection is asked after this time whether it is still there.
     pub keepalive_interval: Duration,
     /// A connection that does not answer within this time is closed.
@@ -70,7 +76,8 @@ pub async fn serve(
         max: settings.max_streams.saturating_add(SPARE_CONNECTIONS),
         preface_timeout: settings.preface_timeout,
     };
-    let incoming = incoming(listener, connections, context.metrics.clone());
+    let strangers = Arc::new(Strangers::new(settings.admin, context.metrics.clone()));
+    let incoming = incoming(listener, connections, strangers, context.metrics.clone());
     let begun = {
         let shutdown = shutdown.clone();
         async move {

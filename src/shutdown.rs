@@ -1,8 +1,15 @@
-//! The end: the first signal drains with a deadline, the second ends at once.
+//! The end: the first signal drains with a deadline, the second ends at once. SIGHUP is no such signal.
 
+use std::convert::Infallible;
+use std::io;
 use std::time::Duration;
 
+use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// After a second signal, whoever still runs after this time is ended, whatever holds it up.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Says that the end has begun. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,14 +45,80 @@ impl Shutdown {
 ///
 /// # Errors
 /// Signals cannot be handled here.
-pub async fn signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+pub async fn signal() -> io::Result<()> {
+    let (mut interrupt, mut terminate) =
+        (unix::signal(SignalKind::interrupt())?, unix::signal(SignalKind::terminate())?);
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
     Ok(())
+}
+
+/// Ends the process with exit code 1 a while after a second SIGINT or SIGTERM.
+///
+/// Whoever handles signals ends in order long before. This is for what blocks the thread that would have to:
+/// a log that nobody reads, a disk that does not answer. So it needs a task of its own.
+pub async fn end_for_sure() {
+    let signals = (unix::signal(SignalKind::interrupt()), unix::signal(SignalKind::terminate()));
+    // Where signals cannot be handled, the system's way to handle them ends the process.
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
+    for _ in 0..2 {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    sleep(GRACE).await;
+    std::process::exit(1);
+}
+
+/// SIGHUP: by hand it asks a server to reload, and a terminal that goes away sends it too.
+#[derive(Debug)]
+pub struct HangUps(Option<unix::Signal>);
+
+impl HangUps {
+    /// All of them.
+    ///
+    /// # Errors
+    /// Signals cannot be handled here.
+    pub fn all() -> io::Result<Self> {
+        unix::signal(SignalKind::hangup()).map(|signal| Self(Some(signal)))
+    }
+
+    /// None where this process was started with SIGHUP ignored, as `nohup` does: so its children ignore it too.
+    ///
+    /// # Errors
+    /// Signals cannot be handled here.
+    pub fn unless_ignored() -> io::Result<Self> {
+        if is_ignored() { Ok(Self(None)) } else { Self::all() }
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        let heard = match &mut self.0 {
+            Some(signal) => signal.recv().await,
+            None => None,
+        };
+        if heard.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Takes them, for ever, and says in the log that nothing comes of it.
+    pub async fn ignore(&mut self) -> Infallible {
+        loop {
+            self.next().await;
+            tracing::info!("SIGHUP is ignored: SIGTERM or SIGINT ends pilot");
+        }
+    }
+}
+
+/// Whether this process was started with SIGHUP ignored (proc(5), `SigIgn`: bit 0 is signal 1).
+fn is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// The share of the drain deadline over which streams are ended, so that clients do not all come back at

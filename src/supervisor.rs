@@ -1,11 +1,10 @@
 //! The only retry loop: attempt, back off, health.
 //!
-//! A registry's `run` is one attempt. When it ends, its last value stays in force, its health says why,
-//! and it is tried again after a while: 250 ms doubling to 3 s, or to 30 s where the platform answers
-//! nonsense, with full jitter. An attempt that published something starts the doubling anew; of the wait
-//! after one that did not, the time is taken off that it has waited for the platform itself. An attempt ends
-//! before its time when another complete read of the registry is wanted; that is no failure, and the next one
-//! begins at once.
+//! A registry's `run` is one attempt. When it ends, its last value stays in force, its health says why, and
+//! it is tried again after a while: 250 ms doubling to 3 s, or to 30 s where the platform answers nonsense,
+//! with full jitter. An attempt that published something resets the back-off. After one that did not, the
+//! time that it spent waiting for the platform is subtracted from the wait. When another complete read is
+//! requested, the attempt ends early; that is no failure, and the next one begins at once.
 
 mod journal;
 

@@ -6,17 +6,19 @@
 //!  Intake ─┘                                                  └─ new scopes are translated on demand
 //! ```
 //!
-//! How many scopes there may be is a product: (roles x usual config sources + names that clients chose, at most
-//! `[xds] max_scopes`) x (localities that endpoints are at + 1) x (namespaces with local names + 1). Each is there
-//! as long as somebody follows it, so there are no more than streams. What they have in common is shared
-//! ([`Memo`]), but they are brought to a new mesh one after the other.
+//! There are at most (3 roles x 3 usual config sources + `[xds] max_scopes`) x (localities with endpoints +
+//! 1) x (namespaces with local names + 1) scopes. A scope exists while a stream follows it, so there are
+//! never more scopes than streams. Scopes share their common resources ([`Memo`]), but a new mesh is
+//! translated for one scope after the other.
 //!
-//! Nothing is published before every registry is settled: before it has said what it has, or its last known
-//! good was loaded, or it is optional and was waited for long enough. Of at least one registry something is
-//! known then. Where all are optional and none answers, nobody knows that there are no services.
+//! Nothing is published before every registry is settled: it has answered, or its last known good was loaded,
+//! or it is optional and its patience is over. At least one registry must be known. If all are optional and
+//! none answers, pilot waits: no answer does not mean no services.
 
 mod conflicts;
 mod debounce;
+pub(crate) mod hint;
+mod news;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +37,7 @@ use crate::resources::ResourceSet;
 use crate::supervisor::Registered;
 use crate::translate::{Conflict, Memo, Translator};
 use conflicts::{Told, tell_disagreements};
+use news::News;
 
 pub use debounce::Debounce;
 
@@ -185,6 +188,7 @@ impl World {
             changes.push(next_change(receiver));
         }
         let mut seen = vec![0; self.0.registries.len()];
+        let mut news = News::default();
         loop {
             tokio::select! {
                 Some(receiver) = changes.next() => {
@@ -199,8 +203,18 @@ impl World {
                     let oldest = self.oldest_change(&seen);
                     seen = self.generations();
                     self.advance(oldest, &translated).await;
+                    self.tell(&mut news);
+                }
+                () = reached(news.due().unwrap_or_else(Instant::now)), if news.due().is_some() => {
+                    self.tell(&mut news);
                 }
             }
+        }
+    }
+
+    fn tell(&self, news: &mut News) {
+        if let Some(mesh) = self.mesh() {
+            news.tell(&mesh.catalog);
         }
     }
 
@@ -273,8 +287,8 @@ impl World {
         }
     }
 
-    /// Brings one new scope to the current mesh. Only one, because changes wait
-    /// meanwhile, and whoever asks for many scopes is to wait for changes rather than the other way round.
+    /// Brings one new scope to the current mesh. One scope per call, so that a burst of new scopes cannot
+    /// delay registry changes.
     async fn translate_new(&self, translated: &impl Fn(Duration)) {
         let Some(mesh) = self.mesh() else { return };
         let new = {
@@ -334,7 +348,8 @@ impl World {
         told.tell(scope, conflicts);
     }
 
-    /// A change that nobody is told of may be one of who they are: streams look at their scopes.
+    /// A change may move a proxy to another scope without changing any resource. Wake all streams, so that
+    /// they compute their scopes again.
     fn wake(&self) {
         self.scopes().values().for_each(|state| state.resources.send_modify(|_| ()));
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use pilot::bootstrap::{BootstrapOptions, Streams, envoy, grpc};
+use pilot::bootstrap::{BootstrapOptions, Streams, XdsAddress, envoy, grpc};
 use pilot_registry::Locality;
 use serde_json::Value;
 
@@ -12,12 +12,16 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/bootstrap")
 }
 
+fn addresses(texts: &[&str]) -> Vec<XdsAddress> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
 fn options() -> BootstrapOptions {
     BootstrapOptions {
         node_id: "router~127.0.0.1~laptop~local".into(),
         node_cluster: String::new(),
         locality: Locality::default(),
-        xds: "127.0.0.1:18000".parse().unwrap(),
+        xds: addresses(&["127.0.0.1:18000"]),
         admin: Some("127.0.0.1:9901".parse().unwrap()),
         streams: Streams::Aggregated,
         delta: true,
@@ -30,11 +34,13 @@ fn bootstraps() -> Vec<(&'static str, Value)> {
         // In YAML 1.1 a bare n is false and a bare on is true.
         node_id: "n".into(),
         node_cluster: "on".into(),
-        xds: "pilot.example.com:443".parse().unwrap(),
+        xds: addresses(&["pilot.example.com:443"]),
         admin: None,
         ..options()
     };
-    let ipv6 = BootstrapOptions { xds: "[::1]:18000".parse().unwrap(), ..options() };
+    let ipv6 = BootstrapOptions { xds: addresses(&["[::1]:18000"]), ..options() };
+    let replicas = addresses(&["10.0.0.1:18000", "pilot-2.example.com:18000"]);
+    let replicas = BootstrapOptions { xds: replicas, ..options() };
     let locality = Locality { region: "eu".into(), zone: "a".into(), sub_zone: String::new() };
     let placed = BootstrapOptions { locality, ..options() };
     let per_type = BootstrapOptions { streams: Streams::PerType, ..options() };
@@ -46,9 +52,11 @@ fn bootstraps() -> Vec<(&'static str, Value)> {
         ("remote.yaml", envoy(&remote)),
         ("ipv6.yaml", envoy(&ipv6)),
         ("locality.yaml", envoy(&placed)),
+        ("replicas.yaml", envoy(&replicas)),
         ("grpc.yaml", grpc(&options())),
         ("grpc-ipv6.yaml", grpc(&ipv6)),
         ("grpc-locality.yaml", grpc(&placed)),
+        ("grpc-replicas.yaml", grpc(&replicas)),
     ]
 }
 

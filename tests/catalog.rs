@@ -1,6 +1,8 @@
 //! One host in several registries is one service.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "catalog/guesses.rs"]
+mod guesses;
 #[path = "catalog/workload.rs"]
 mod workload;
 

@@ -8,6 +8,16 @@ mod check;
 use std::path::Path;
 use std::process::{Command, Output};
 
+#[path = "support"]
+#[allow(dead_code, reason = "each test uses a part")]
+mod support {
+    pub(crate) mod process;
+    pub(crate) mod wait;
+}
+
+#[path = "cli/reload.rs"]
+mod reload;
+
 use serde_json::{Value, json};
 
 const SERVICES: &str = r#"
@@ -22,6 +32,11 @@ const CONFIG: &str = "[registry.local.file]\npath = \"services.toml\"\n";
 fn pilot(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pilot"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PILOT_")) {
+        command.env_remove(name);
+    }
+    for name in
+        ["CONSUL_HTTP_ADDR", "CONSUL_HTTP_TOKEN", "CONSUL_HTTP_SSL", "ETCDCTL_ENDPOINTS", "KUBECONFIG"]
+    {
         command.env_remove(name);
     }
     command.current_dir(folder).args(arguments).envs(environment.iter().copied()).output().unwrap()
@@ -296,4 +311,146 @@ fn a_state_folder_that_cannot_be_written_in_is_refused_with_its_key() {
     let said = stderr(&output);
     assert!(said.contains("pilot.toml:2:7: state.dir: services.toml cannot be written in ("), "{said}");
     assert!(said.contains("expected a folder of pilot's own"), "{said}");
+}
+
+#[test]
+fn verbs_have_the_names_that_hands_expect() {
+    let folder = folder(CONFIG, SERVICES);
+    for (alias, verb) in
+        [("validate", "check"), ("proxy-status", "proxies"), ("ps", "proxies"), ("proxy-config", "config")]
+    {
+        let helps = [alias, verb].map(|name| pilot(folder.path(), &[], &[name, "--help"]));
+        assert_eq!(stdout(&helps[0]), stdout(&helps[1]), "{alias}");
+        assert!(stdout(&pilot(folder.path(), &[], &["--help"])).contains(alias), "{alias}");
+    }
+    std::fs::rename(folder.path().join("pilot.toml"), folder.path().join("other.toml")).unwrap();
+    let output = pilot(folder.path(), &[], &["validate", "-c", "other.toml"]);
+    assert!(stdout(&output).contains("other.toml is in order"), "{output:?}");
+}
+
+#[test]
+fn help_helps_with_itself_and_with_every_verb() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, said) in [
+        (vec!["help"], "Usage: pilot"),
+        (vec!["help", "--help"], "Print this message, or the help of a command"),
+        (vec!["help", "ps"], "Usage: pilot proxies"),
+        (vec!["help", "registries", "release"], "Let go at once"),
+        (vec!["help", "help"], "Print this message, or the help of a command"),
+    ] {
+        let output = pilot(folder.path(), &[], &arguments);
+        assert!(stdout(&output).contains(said), "{arguments:?}: {output:?}");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+    }
+    let output = pilot(folder.path(), &[], &["help", "chek"]);
+    assert!(stderr(&output).contains("\"chek\" is no command: expected one of serve, "), "{output:?}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn the_version_is_told_though_no_server_answers() {
+    let folder = folder(CONFIG, SERVICES);
+    let own = env!("CARGO_PKG_VERSION");
+    // Nothing listens at port 1.
+    let admin = [("PILOT_ADMIN", "127.0.0.1:1")];
+    let output = pilot(folder.path(), &admin, &["version"]);
+    let table = format!(
+        "COMPONENT  VERSION\nclient     {own}\nserver     unknown\n\nserver: pilot does not answer at 127.0.0.1:1"
+    );
+    assert!(stdout(&output).starts_with(&table), "{output:?}");
+    assert_eq!(output.status.code(), Some(0));
+    let output = pilot(folder.path(), &admin, &["version", "-o", "json"]);
+    let report: Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(report["client"], json!({ "version": own }));
+    assert!(report["server"]["error"].as_str().unwrap().contains("does not answer"), "{report}");
+    let output = pilot(folder.path(), &admin, &["version", "--client", "-o", "yaml"]);
+    assert_eq!(stdout(&output), format!("client:\n  version: {own}\n"));
+}
+
+#[test]
+fn the_log_has_a_short_variable() {
+    let folder = folder(CONFIG, SERVICES);
+    let output = pilot(folder.path(), &[("PILOT_LOG", "inof")], &["check"]);
+    assert!(stdout(&output).contains("PILOT_LOG") && stdout(&output).contains("log.filter"), "{output:?}");
+    let both = [("PILOT_LOG", "inof"), ("PILOT_LOG_FILTER", "debug")];
+    assert_eq!(pilot(folder.path(), &both, &["check"]).status.code(), Some(0));
+    let flag = pilot(folder.path(), &[("PILOT_LOG", "inof")], &["check", "--log", "warn"]);
+    assert_eq!((flag.status.code(), stderr(&flag)), (Some(0), ""));
+}
+
+#[test]
+fn check_names_the_variables_of_other_tools_that_it_used_and_shows_no_token() {
+    let folder = folder("[registry.east.consul]\n", SERVICES);
+    let environment = [("CONSUL_HTTP_ADDR", "10.0.0.9:8500"), ("CONSUL_HTTP_TOKEN", "s3cret")];
+    let output = pilot(folder.path(), &environment, &["check"]);
+    assert!(
+        stdout(&output).starts_with(
+            "VARIABLE           KEY                             VALUE\n\
+             CONSUL_HTTP_ADDR   registry.east.consul.address    http://10.0.0.9:8500\n\
+             CONSUL_HTTP_TOKEN  registry.east.consul.token_env  CONSUL_HTTP_TOKEN\n"
+        ),
+        "{output:?}"
+    );
+    assert!(!format!("{output:?}").contains("s3cret"), "{output:?}");
+    let wrong = pilot(folder.path(), &[("CONSUL_HTTP_ADDR", "http://c/v1")], &["check"]);
+    assert!(
+        stdout(&wrong).contains("CONSUL_HTTP_ADDR") && stdout(&wrong).contains("it has a path"),
+        "{wrong:?}"
+    );
+}
+
+#[test]
+fn a_port_that_cannot_be_listened_on_is_told_its_own_cure() {
+    let folder = folder(CONFIG, SERVICES);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (listen, said, not_said) in [
+        (taken.as_str(), "is another pilot running?", "CAP_NET_BIND_SERVICE"),
+        ("192.0.2.1:18000", "192.0.2.1 is no address of this machine", "another pilot"),
+    ] {
+        let output = pilot(folder.path(), &[], &["serve", "--set", &format!("xds.listen={listen}")]);
+        let words = stderr(&output);
+        assert!(words.contains(said) && !words.contains(not_said) && words.contains("xds.listen"), "{words}");
+        assert_eq!(output.status.code(), Some(1), "{words}");
+    }
+}
+
+#[test]
+fn a_bootstrap_says_what_is_not_right_everywhere() {
+    let folder = folder(CONFIG, SERVICES);
+    let listen = [("PILOT_XDS_LISTEN", "0.0.0.0:18000")];
+    let output = pilot(folder.path(), &listen, &["bootstrap"]);
+    assert!(
+        stdout(&output).contains("address: 127.0.0.1") || stdout(&output).contains("address: \"127.0.0.1\"")
+    );
+    assert!(stderr(&output).starts_with("warning: pilot listens on all addresses"), "{output:?}");
+    assert!(stderr(&output).contains("--xds-address"), "{output:?}");
+    let output = pilot(folder.path(), &listen, &["bootstrap", "--xds-address", "10.0.0.9:18000"]);
+    assert_eq!(stderr(&output), "");
+    let id = ["bootstrap", "--node-id", "ingress~10.0.0.9~edge~mesh"];
+    let output = pilot(folder.path(), &[], &id);
+    assert_eq!(
+        stderr(&output),
+        "warning: the role ingress is not served yet: it is told the same as a sidecar\n"
+    );
+    assert!(output.status.success() && !stdout(&output).is_empty());
+}
+
+#[test]
+fn a_bootstrap_names_all_replicas() {
+    let folder = folder(CONFIG, SERVICES);
+    for flags in
+        [vec!["--xds-address", "a:1,[::1]:2"], vec!["--xds-address", "a:1", "--xds-address", "[::1]:2"]]
+    {
+        let output = pilot(folder.path(), &[], &[&["bootstrap", "-o", "json"][..], &flags].concat());
+        let bootstrap: Value = serde_json::from_str(stdout(&output)).unwrap();
+        let cluster = &bootstrap["static_resources"]["clusters"][0];
+        let endpoints = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"].as_array().unwrap();
+        let address = |at: usize| &endpoints[at]["endpoint"]["address"]["socket_address"];
+        assert_eq!(address(0), &json!({ "address": "a", "port_value": 1 }));
+        assert_eq!(address(1), &json!({ "address": "::1", "port_value": 2 }));
+        assert_eq!(endpoints.len(), 2);
+    }
+    let output = pilot(folder.path(), &[], &["bootstrap", "--xds-address", "a:1,::1:2"]);
+    assert!(stderr(&output).contains("\"::1:2\"") && stderr(&output).contains("in brackets"), "{output:?}");
 }

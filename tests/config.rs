@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pilot::config::{Loaded, Problems, Setting, load, parse};
 use pilot::registries;
+use pilot_registry_testkit::effort;
 use proptest::prelude::*;
 
 const REGISTRY: &str = "[registry.local.file]\npath = \"services.toml\"\n";
@@ -276,7 +277,7 @@ fn deep_and_odd_input_is_refused_without_a_panic() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(effort(100, 1000)) })]
 
     /// Whatever is typed into the middle of the reference: an answer, and places that exist.
     #[test]
@@ -308,4 +309,65 @@ fn registries_are_built_as_configured() {
         problems.to_string(),
         "pilot.toml:4:13: registry.b.file.path: it is empty: expected a file or a folder"
     );
+}
+
+/// A file's registries, the environment, and what was used of it.
+fn used(text: &str, environment: &[(&str, &str)]) -> Vec<(String, String, String)> {
+    let environment =
+        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let loaded = parse("pilot.toml", text, &environment, &[]).unwrap();
+    loaded.used.into_iter().map(|it| (it.variable, it.key, it.value)).collect()
+}
+
+#[test]
+fn variables_of_other_tools_count_where_one_registry_of_their_kind_says_nothing() {
+    let consul = [("CONSUL_HTTP_ADDR", "c:8500"), ("CONSUL_HTTP_TOKEN", "s3cret")];
+    let taken =
+        |key: &str, variable: &str, value: &str| (variable.to_owned(), key.to_owned(), value.to_owned());
+    assert_eq!(
+        used("[registry.a.consul]\n[registry.b.file]\npath = \"x\"\n", &consul),
+        [
+            taken("registry.a.consul.address", "CONSUL_HTTP_ADDR", "http://c:8500"),
+            taken("registry.a.consul.token_env", "CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN"),
+        ]
+    );
+    for said in [
+        "[registry.a.consul]\n[registry.b.consul]\n",
+        "[registry.a.consul]\naddress = \"http://d:8500\"\n",
+        "[registry.a.consul]\ntoken_file = \"t\"\n",
+        "[registry.a.file]\npath = \"x\"\n",
+    ] {
+        assert_eq!(used(said, &consul), [], "{said}");
+    }
+    let own = [&consul[..], &[("PILOT_REGISTRY_A_CONSUL_ADDRESS", "http://d:8500")]].concat();
+    assert_eq!(used("[registry.a.consul]\n", &own), []);
+    assert_eq!(used("[registry.a.consul]\n", &[("CONSUL_HTTP_ADDR", ""), ("CONSUL_HTTP_TOKEN", " ")]), []);
+    assert_eq!(
+        used("[registry.a.etcd]\n", &[("ETCDCTL_ENDPOINTS", "a:2379,https://b:2379")]),
+        [taken("registry.a.etcd.endpoints", "ETCDCTL_ENDPOINTS", "http://a:2379, https://b:2379")]
+    );
+    assert_eq!(
+        used("[registry.a.kubernetes]\n", &[("KUBECONFIG", "/k")]),
+        [taken("registry.a.kubernetes.kubeconfig", "KUBECONFIG", "/k")]
+    );
+}
+
+#[test]
+fn a_kind_of_registry_is_a_table_below_a_name() {
+    let kinds = "expected one of [registry.local.consul], [registry.local.etcd], [registry.local.file], \
+                 [registry.local.kubernetes]";
+    for (text, expected) in [
+        (
+            "[registry.local]\ntype = \"file\"\nfile.path = \"x\"\n",
+            format!("pilot.toml:2:1: registry.local.type: the kind of a registry is a table of its own: {kinds}"),
+        ),
+        (
+            "[registry.file]\npath = \"x\"\n",
+            "pilot.toml:2:1: registry.file.path: file is a kind of registry, and the registry has no name: write \
+             [registry.NAME.file], like [registry.local.file]"
+                .to_owned(),
+        ),
+    ] {
+        assert!(refused(text, &[], &[]).contains(&expected), "{:?}", refused(text, &[], &[]));
+    }
 }

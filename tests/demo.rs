@@ -160,6 +160,25 @@ async fn traffic_follows_the_file_and_ctrl_c_leaves_nothing_behind() {
     }
 }
 
+/// Its Envoy is a stand-in that is never ready, so that it is still at its beginning.
+#[tokio::test]
+async fn sighup_is_ignored_and_said() {
+    let folder = TempDir::new().unwrap();
+    let begun = folder.path().join("begun");
+    let script = format!("{VERSION}\ntouch {}; exec sleep 300", begun.display());
+    let envoy = fake(folder.path(), "envoy", &script);
+    let mut demo = Demo::start(Some(&envoy), services, &[]);
+    until("Envoy is started", async || holds(begun.exists(), "no")).await;
+    let pid = demo.child.id().unwrap().to_string();
+    signal("-HUP", &pid).await;
+    let mut errors = BufReader::new(demo.child.stderr.take().unwrap()).lines();
+    let said = timeout(PATIENCE, errors.next_line()).await.expect("it says so").unwrap().unwrap();
+    assert!(said.contains("SIGHUP is ignored"), "{said}");
+    assert!(demo.child.try_wait().unwrap().is_none(), "it goes on");
+    signal("-TERM", &pid).await;
+    assert!(demo.ended().await.success());
+}
+
 #[tokio::test]
 async fn given_a_time_it_ends_and_says_whether_all_went_well() {
     let Some(envoy) = real_envoy() else { return };

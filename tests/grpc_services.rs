@@ -53,6 +53,7 @@ async fn start() -> (Channel, Trigger, JoinSet<()>) {
     let settings = Settings {
         max_streams: 10,
         preface_timeout: Duration::from_secs(10),
+        admin: None,
         keepalive_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_secs(10),
     };

@@ -67,6 +67,7 @@ fn consul() -> RegistryEntry {
         token: Some("a secret".to_owned().into()),
         token_file: Some("consul.token".into()),
         token_env: Some("CONSUL_HTTP_TOKEN".into()),
+        service_port: Some(pilot_registry_consul::DefaultPort::All(80.try_into().unwrap())),
         tagged_address: Some(pilot_registry_consul::TaggedAddress::Wan),
         tls: pilot_registry_consul::Tls {
             ca: Some("consul-ca.pem".into()),

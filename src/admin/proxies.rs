@@ -1,6 +1,6 @@
 //! The connected proxies, and what registries know of the workloads that they run beside.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pilot_registry::{Hostname, Labels, Locality, Namespace, Port};
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,11 @@ use super::Admin;
 use crate::catalog::Workload;
 use crate::mesh::{self, Mesh};
 use crate::proxies::ProxyStatus;
+use crate::resources::ResourceType;
+use crate::world::hint;
+
+/// Of how many names that do not exist it is found out what they may mean: that goes through all services.
+const HINTS_MAX: usize = 50;
 
 /// A connected proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +62,12 @@ impl ProxyReport {
     /// All connected proxies, as the mesh is now.
     pub(super) fn all(admin: &Admin) -> Vec<Self> {
         let mesh = admin.world.mesh().unwrap_or_default();
-        admin.proxies.list().into_iter().map(|status| Self::of(status, &mesh)).collect()
+        let mut hints = BTreeMap::new();
+        let report = |mut status: ProxyStatus| {
+            add_hints(&mut status, &mesh, &mut hints);
+            Self::of(status, &mesh)
+        };
+        admin.proxies.list().into_iter().map(report).collect()
     }
 
     fn of(status: ProxyStatus, mesh: &Mesh) -> Self {
@@ -68,6 +78,20 @@ impl ProxyReport {
             effective_locality: mesh::locality(&status.locality, workload),
             effective_namespace: mesh::namespace(status.namespace.as_ref(), workload).cloned(),
             status,
+        }
+    }
+}
+
+/// Says of listeners that do not exist what is known of their names. `hints`: what was found out already.
+fn add_hints(status: &mut ProxyStatus, mesh: &Mesh, hints: &mut BTreeMap<String, String>) {
+    let listeners =
+        status.streams.iter_mut().filter_map(|it| it.types.get_mut(ResourceType::Listener.as_str()));
+    for missing in listeners.flat_map(|report| &mut report.not_found) {
+        if let Some(known) = hints.get(&missing.name) {
+            missing.hint.clone_from(known);
+        } else if hints.len() < HINTS_MAX {
+            missing.hint = hint::of_listener(&mesh.catalog, &missing.name);
+            hints.insert(missing.name.clone(), missing.hint.clone());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Is pilot alive, and does it know enough to serve?
+//! `/livez` and `/readyz`: is pilot alive, and does it know enough to serve?
 
 use http::StatusCode;
 use pilot_registry::RegistryHealth;

@@ -3,6 +3,7 @@
 mod told;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,9 @@ pub struct RegistryReport {
     pub disk: Option<DiskReport>,
     /// Entries that were left out, and why.
     pub skipped: BTreeMap<String, String>,
+    /// What there is to say of entries that are served: what was guessed, what of them does not count.
+    #[serde(default)]
+    pub notes: BTreeMap<String, String>,
 }
 
 /// What is held of a registry.
@@ -102,9 +106,10 @@ impl RegistryReport {
     }
 
     pub(super) fn of(registered: &Registered) -> Self {
-        let (health, troubles, published, skipped) = registered.feed.with_state(|state| {
+        let (health, troubles, published, skipped, notes) = registered.feed.with_state(|state| {
             let troubles: Vec<_> = state.troubles().cloned().collect();
-            (state.health(), troubles, state.published.clone(), std::sync::Arc::clone(&state.skipped))
+            let (skipped, notes) = (Arc::clone(&state.skipped), Arc::clone(&state.notes));
+            (state.health(), troubles, state.published.clone(), skipped, notes)
         });
         let mut troubles = troubles.iter().map(RegistryTrouble::of);
         let (status, now) = (registered.feed.status(), Instant::now());
@@ -130,6 +135,7 @@ impl RegistryReport {
             held: known.as_ref().and_then(|known| known.held.as_deref()).map(HeldReport::of),
             disk: registered.intake.disk().map(DiskReport::of),
             skipped: skipped.as_ref().clone(),
+            notes: notes.as_ref().clone(),
         }
     }
 }

@@ -1,10 +1,12 @@
-//! Answers, and what is said when there is none.
+//! Builds answers and errors.
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
+
+use crate::metrics::Format;
 
 /// An answer.
 #[derive(Debug)]
@@ -37,8 +39,8 @@ impl Reply {
         Self { status, content_type: "text/plain; charset=utf-8", body: text.into(), allow: None }
     }
 
-    pub(super) fn metrics(text: String) -> Self {
-        let content_type = crate::metrics::CONTENT_TYPE;
+    pub(super) fn metrics(format: Format, text: String) -> Self {
+        let content_type = format.content_type();
         Self { status: StatusCode::OK, content_type, body: text.into(), allow: None }
     }
 

@@ -1,4 +1,4 @@
-//! What a proxy is told, in Envoy's JSON.
+//! The resources that a proxy is sent, in Envoy's JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

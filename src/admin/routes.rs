@@ -1,4 +1,4 @@
-//! From a path to its answer.
+//! Routes a path to its handler.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,19 @@ use super::registries::{RegistryReport, Released};
 use super::reply::{Failure, Reply};
 use super::resources::Selection;
 use super::services::{ServiceReport, ServicesReport};
+use super::version::VersionReport;
 use super::{Admin, Server};
+use crate::metrics::Format;
 
 /// Every path and what it shows.
-const PATHS: [(&str, &str); 7] = [
+const PATHS: [(&str, &str); 8] = [
     ("/livez", "200 while the process runs"),
     (
         "/readyz",
         "200 once every registry has answered or need not be waited for, else 503; and what is missing",
     ),
-    ("/metrics", "OpenMetrics text for Prometheus"),
+    ("/version", "which pilot this is"),
+    ("/metrics", "metrics as Prometheus' text, or as OpenMetrics where Accept asks for it"),
     ("/debug/registries", "registries: health, age, watches, errors, what was left out; ?name=<name>: one"),
     ("/debug/services", "services; ?host=<name>: one with its endpoints"),
     ("/debug/proxies", "connected proxies: who and where, their workloads; sent, accepted, refused by type"),
@@ -54,9 +57,14 @@ impl Server {
             "/" => query(&[]).map(|_| index()),
             "/livez" => Ok(Reply::text(StatusCode::OK, "alive\n")),
             "/readyz" => Ok(Readiness::of(&self.admin.world).reply(wants_json(request))),
+            "/version" => query(&[]).map(|_| Reply::json(&VersionReport::own())),
             "/metrics" => {
-                self.large(|admin| Ok(Reply::metrics(admin.metrics.encode(&admin.world, &admin.proxies))))
-                    .await
+                let format = Format::accepted(accept(request));
+                let write = move |admin: &Admin| {
+                    let text = admin.metrics.encode(format, &admin.world, &admin.proxies);
+                    Ok(Reply::metrics(format, text))
+                };
+                self.large(write).await
             }
             "/debug/registries" => registries(&self.admin, &query(&["name"])?),
             "/debug/services" => self.services(&query(&["host"])?).await,
@@ -141,6 +149,10 @@ fn is_of_own_origin<B>(request: &Request<B>) -> bool {
 }
 
 fn wants_json<B>(request: &Request<B>) -> bool {
-    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    accept.is_some_and(|accept| accept.contains("application/json"))
+    accept(request).contains("application/json")
+}
+
+/// Empty where it is not given.
+fn accept<B>(request: &Request<B>) -> &str {
+    request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default()
 }

@@ -14,6 +14,9 @@ use crate::mesh::Mesh;
 /// How many names are offered for one that is not known.
 const SUGGESTIONS_MAX: usize = 5;
 
+/// How many names are offered for one that is the beginning of several.
+const BEGUN_MAX: usize = 20;
+
 /// All services.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServicesReport {
@@ -151,16 +154,10 @@ impl ServiceSummary {
 }
 
 impl ServiceReport {
-    /// The service of that name or alias.
+    /// The service of that name or alias, or the only one with a name that begins with it: `reviews` is
+    /// `reviews.service.consul`.
     pub(super) fn of(admin: &Admin, mesh: &Mesh, host: &str) -> Result<Self, Failure> {
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
-        let services = mesh.catalog.services();
-        let by_alias =
-            || services.iter().find(|service| service.aliases().iter().any(|alias| alias.as_str() == host));
-        let Some(service) = mesh.catalog.get(&host).or_else(by_alias) else {
-            let names = services.iter().map(|service| service.host().as_str());
-            return Err(Failure::not_found(format!("no service {host:?}")).knowing(nearest(&host, names)));
-        };
+        let service = find(mesh, &host.trim_end_matches('.').to_ascii_lowercase())?;
         let lead = service.lead();
         Ok(Self {
             summary: ServiceSummary::of(service, &Doubts::of(admin)),
@@ -170,6 +167,36 @@ impl ServiceReport {
             labels: lead.labels.clone(),
             instances: instances(service).map(EndpointReport::of).collect(),
         })
+    }
+}
+
+fn find<'a>(mesh: &'a Mesh, asked: &str) -> Result<&'a CatalogService, Failure> {
+    let services = mesh.catalog.services();
+    let by_alias =
+        || services.iter().find(|service| service.aliases().iter().any(|alias| alias.as_str() == asked));
+    if let Some(service) = mesh.catalog.get(asked).or_else(by_alias) {
+        return Ok(service);
+    }
+    let begins = |name: &str| name.strip_prefix(asked).is_some_and(|rest| rest.starts_with('.'));
+    let begun = services.iter().filter(|service| {
+        begins(service.host().as_str())
+            || service.aliases().iter().any(|alias| begins(alias.as_str()))
+            || service.local_names().iter().any(|(_, name)| name.as_str() == asked)
+    });
+    let begun: Vec<&CatalogService> = begun.map(AsRef::as_ref).collect();
+    let names = |services: &[&CatalogService]| -> Vec<String> {
+        services.iter().take(BEGUN_MAX).map(|service| service.host().to_string()).collect()
+    };
+    match begun.as_slice() {
+        [only] => Ok(only),
+        [] => {
+            let names = services.iter().map(|service| service.host().as_str());
+            Err(Failure::not_found(format!("no service {asked:?}")).knowing(nearest(asked, names)))
+        }
+        several => {
+            let error = format!("{asked:?} is the beginning of {} services", several.len());
+            Err(Failure::not_found(error).knowing(names(several)))
+        }
     }
 }
 

@@ -1,7 +1,7 @@
-//! What registries say differently of one service, and whose word is taken.
+//! Where registries disagree about one service, and which of them is believed.
 //!
-//! Ports, aliases, addresses and endpoints are united and never in conflict; of what only one can be true,
-//! the preferred registry's word is taken.
+//! Ports, aliases, addresses and endpoints are united and never conflict. For what has only one value, the
+//! preferred registry decides.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What services of a mesh have in common with each other, and how many of them have it.
+//! Counts values over all services: each distinct value, and how many services have it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -20,9 +20,10 @@
 //! A snapshot that somebody meant ([`Snapshot::deliberate`]) is a person's word, too: all of it counts at once.
 //!
 //! A disappearance that comes in pieces is one: a snapshot is compared with what was there a short while
-//! before, in which the endpoints that are still there are as they were said to be last. What counts as lacking
-//! is in `lack.rs`: a deployment that replaces all endpoints lacks nothing. A registry of which one service was
-//! taken away and others are left is in no trouble, also when one of the others loses an endpoint meanwhile.
+//! before, in which the endpoints that are still there are as they were said to be last. What counts as
+//! lacking is in `lack.rs`: a deployment that replaces all endpoints lacks nothing. Removing one whole
+//! service is never treated as a mass disappearance, even if other services lose a few endpoints at the same
+//! time.
 //!
 //! A service that went with others is replaced by nothing else. Once one of them is back, the trouble is over,
 //! and those that are still gone are no part of what goes from then on.

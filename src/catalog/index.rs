@@ -1,5 +1,5 @@
-//! What is looked up in a catalog otherwise than by host. It is kept from one catalog to the next, and costs what
-//! changed.
+//! Indexes over a catalog, for everything that is not looked up by host. Each new catalog updates the indexes
+//! of the one before, so a change costs only what it touches.
 
 use super::addresses::Addresses;
 use super::localities::Localities;

@@ -1,4 +1,5 @@
-//! What counts of one registry: what it says, through the guard; or its last known good from disk.
+//! Decides what is served of one registry: its own snapshot, checked by the guard, or its last known good
+//! from disk.
 //!
 //! ```text
 //!  Feed ──► guard ──┐
@@ -8,8 +9,8 @@
 //!    └───────────────────────┘
 //! ```
 //!
-//! The guard decides (`guard.rs`, pure), the file is read and written elsewhere (`state.rs`), `disk.rs` is
-//! what becomes of it at the start, and `follow.rs` is the loop with the clock.
+//! `guard.rs` decides and is pure. `state.rs` reads and writes the file. `disk.rs` uses the file at the
+//! start. `follow.rs` is the loop with the clock.
 
 mod disk;
 mod follow;

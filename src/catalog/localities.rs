@@ -1,7 +1,7 @@
-//! Where a mesh has endpoints at all.
+//! The localities at which a mesh has endpoints.
 //!
-//! Localities that proxies tell are reduced to these, so that proxies of places without endpoints share
-//! what they are told, and nobody makes pilot work by inventing places.
+//! A proxy's own locality is reduced to one of these. So proxies in places without endpoints share one
+//! configuration, and clients cannot create work by inventing places.
 
 use std::collections::BTreeSet;
 

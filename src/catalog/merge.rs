@@ -3,14 +3,17 @@
 //! A host that several registries know is one service: the union of its endpoints, ports, aliases and
 //! virtual addresses. What the registries disagree about (a port's protocol, resolution, namespace) is
 //! decided by the preferred registry: lowest priority number first, then the registry's name in
-//! alphabetical order. That they disagree is a [`Conflict`] of the service.
+//! alphabetical order. That they disagree is a [`Conflict`] of the service. A port whose number a registry
+//! has guessed is brought together with the port that it is in other registries first (`guesses.rs`).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use pilot_registry::{Endpoint, Hostname, Locality, Namespace, Service, ServicePort, Snapshot};
+use pilot_registry::{Endpoint, Hostname, Locality, Namespace, Port, Service, ServicePort, Snapshot};
 
 use super::conflict::{self, Conflict};
+use super::guesses;
 use super::index::Index;
 use super::workload::Workload;
 
@@ -50,13 +53,37 @@ pub struct Part {
     pub registry: Arc<str>,
     /// The registry's priority; 0 is preferred.
     pub priority: u32,
-    /// The service as the registry knows it.
+    /// The service as the registry knows it, with the numbers of [ports that were guessed](Part::moved) as they
+    /// are in the catalog.
     pub service: Arc<Service>,
+    /// What the registry published, where that is something else.
+    published: Option<Arc<Service>>,
+    moved: BTreeMap<Port, Port>,
+}
+
+impl Part {
+    /// The ports whose numbers the registry has guessed, and which have other numbers in the catalog: from the
+    /// guess to the number.
+    pub fn moved(&self) -> &BTreeMap<Port, Port> {
+        &self.moved
+    }
+
+    fn published(&self) -> &Arc<Service> {
+        self.published.as_ref().unwrap_or(&self.service)
+    }
+
+    /// Has the service with other numbers for ports that were guessed.
+    pub(super) fn replace(&mut self, service: Service, moved: BTreeMap<Port, Port>) {
+        self.published = Some(std::mem::replace(&mut self.service, Arc::new(service)));
+        self.moved = moved;
+    }
 }
 
 impl CatalogService {
-    fn new(mut parts: Vec<Part>) -> Self {
+    /// `before` is what was known of the host: numbers that it had stay, where it is a guess which they are.
+    fn new(mut parts: Vec<Part>, before: Option<&Self>) -> Self {
         parts.sort_by(|a, b| (a.priority, &a.registry).cmp(&(b.priority, &b.registry)));
+        guesses::settle(&mut parts, before.map_or(&[], |before| &before.ports));
         let mut ports: Vec<ServicePort> = Vec::new();
         for port in parts.iter().flat_map(|part| &part.service.ports) {
             if ports.iter().all(|known| known.number != port.number) {
@@ -123,7 +150,7 @@ impl CatalogService {
         let mut said = sources.iter().filter_map(|source| Some((source.source, source.at(host)?)));
         said.all(|(source, service)| {
             parts.next().is_some_and(|part| {
-                Arc::ptr_eq(&part.service, service)
+                Arc::ptr_eq(part.published(), service)
                     && part.priority == source.priority
                     && part.registry == source.registry
             })
@@ -154,7 +181,8 @@ impl<'a> Cursor<'a> {
 
     fn part(&self, host: &Hostname) -> Option<Part> {
         let service = Arc::clone(self.at(host)?);
-        Some(Part { registry: Arc::clone(&self.source.registry), priority: self.source.priority, service })
+        let (registry, priority) = (Arc::clone(&self.source.registry), self.source.priority);
+        Some(Part { registry, priority, service, published: None, moved: BTreeMap::new() })
     }
 
     /// Goes on to the next place, if this is that host's.
@@ -202,7 +230,8 @@ impl Catalog {
                 Some(known) => Arc::clone(known),
                 None => {
                     let parts = sources.iter().filter_map(|source| source.part(host));
-                    let service = Arc::new(CatalogService::new(parts.collect()));
+                    let before = known.map(|known| &**known);
+                    let service = Arc::new(CatalogService::new(parts.collect(), before));
                     index.replace(known.map(|known| &**known), Some(&service));
                     service
                 }

@@ -1,6 +1,6 @@
-//! The namespaces whose clients have names of their own for services.
+//! The namespaces in which some service has a local name.
 //!
-//! Proxies of all other namespaces share what they are told, and nobody makes pilot work by inventing
+//! Proxies of all other namespaces share one configuration, so clients cannot create work by inventing
 //! namespaces.
 
 use std::collections::BTreeSet;

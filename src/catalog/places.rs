@@ -1,7 +1,8 @@
-//! Whether anything changed that proxies' own places follow from: where they are, and in which namespace.
+//! Tells whether a change can move a proxy to another scope: its locality or its namespace may come from the
+//! registries.
 //!
-//! What is where, and called by whom, is in one number: catalogs are compared with each change of the mesh, of
-//! which most are none of where things are.
+//! One hash covers everything that `Mesh::scope` reads. Equal hashes mean that no proxy can have changed its
+//! scope.
 
 use std::hash::{Hash, Hasher};
 

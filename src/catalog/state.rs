@@ -75,6 +75,19 @@ pub fn prepare(folder: &Path) -> io::Result<()> {
     tempfile::Builder::new().prefix(".probe-").tempfile_in(folder).map(drop)
 }
 
+/// Holds the folder for as long as the file lives that this gives; `None` = another pilot holds it.
+///
+/// # Errors
+/// It cannot be opened, or its file system has no locks.
+pub fn try_hold(folder: &Path) -> io::Result<Option<File>> {
+    let held = File::open(folder)?;
+    match held.try_lock() {
+        Ok(()) => Ok(Some(held)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
 /// Whether [`prepare`] is bound to fail, as far as can be told without making anything.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
-//! What registries know of the workload that runs at an address.
+//! What the registries know about the workload at an address.
 //!
-//! Several may run there: on a node's own network, all of its workloads have its address. So nothing is guessed:
-//! what is said here is true of all of them.
+//! Several workloads may share an address, as on a node's own network. So only what is true of all of them is
+//! reported; nothing is guessed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -62,9 +62,8 @@ impl<'a> Workload<'a> {
         self.instances.iter().map(|instance| &*instance.part.registry).collect()
     }
 
-    /// The namespace of its services, if all have one. Every service has one, also of a registry that has no
-    /// namespaces. So what counts is said by the registries that know local names of these services, which are
-    /// names in a namespace; where none does, by all.
+    /// The namespace that its services agree on. Registries without namespaces report `default`. If any
+    /// registry here has local names, only such registries vote.
     pub fn namespace(&self) -> Option<&'a Namespace> {
         let has_names = |part: &Part| !part.service.local_names.is_empty();
         let some_have = self.parts.iter().any(|part| has_names(part));
@@ -128,7 +127,7 @@ fn agreed<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
     values.all(|value| value == first).then_some(first)
 }
 
-/// The word that all say who say one, which may be nobody; `None` where they contradict each other.
+/// The one non-empty word in `words`; empty if there is none, `None` if two differ.
 fn said<'a>(words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let mut said = words.filter(|word| !word.is_empty());
     let first = said.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `pilot bootstrap`: what to start a client with, so that it finds pilot.
+//! `pilot bootstrap`: prints the document with which a client finds pilot.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -11,14 +11,28 @@ use super::client::configuration;
 use super::document::DocumentFormat;
 use super::place::Place;
 use crate::bootstrap::{BootstrapOptions, DEFAULT_NODE_CLUSTER, Streams, XdsAddress, envoy, grpc};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Role};
+use crate::register::address::outward;
 
 /// Print what an Envoy, or a gRPC client, is started with
+///
+/// What the client is told depends on the role in its node id, role~ip~name~domain:
+///
+///   router    Runs for the clients on its machine. A listener on [router] bind for each port of the
+///             services, and http_listen for all HTTP services. The default.
+///   sidecar   Runs beside one program, whose address is its ip. The same without http_listen.
+///   ingress   Not served yet: it is told the same as a sidecar.
+///
+/// Several pilots with one configuration are replicas: name all of them. An Envoy takes any one, and goes to
+/// another within seconds when it is lost; a gRPC client prefers the first.
+///
+///   pilot bootstrap --xds-address pilot-1.example.com:18000,pilot-2.example.com:18000
 ///
 /// Example for an Envoy: pilot bootstrap > envoy.yaml && envoy -c envoy.yaml
 ///
 /// Example for a gRPC client: pilot bootstrap --grpc > xds.json && GRPC_XDS_BOOTSTRAP=xds.json my-client
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Args {
     /// Who the client is, as role~ip~name~domain with role one of sidecar, router, ingress. An id in
     /// another form is a router. Default: a router that is named like this machine, with -grpc after the
@@ -30,9 +44,11 @@ pub struct Args {
     node_cluster: String,
     #[command(flatten)]
     place: Place,
-    /// Where the client reaches pilot's xDS server. Default: where the configuration says that it listens.
-    #[arg(long, value_name = "HOST:PORT")]
-    xds_address: Option<XdsAddress>,
+    /// Where the client reaches pilot's xDS server, by IP address or DNS name. Of several pilots: all
+    /// addresses, separated by commas or given one by one. Default: where the configuration says that it
+    /// listens, seen from this machine.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    xds_address: Vec<XdsAddress>,
     /// Where Envoy serves its own admin pages.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9901")]
     admin_address: SocketAddr,
@@ -57,7 +73,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Prints the bootstrap.
+    /// Prints the bootstrap. What is worth a second look is said on standard error.
     ///
     /// # Errors
     /// The configuration, where it is needed, is not in order.
@@ -76,37 +92,59 @@ impl Args {
         if for_grpc && format != DocumentFormat::Json {
             bail!("gRPC clients read their bootstrap as JSON only: leave -o out");
         }
+        let xds = if xds_address.is_empty() { vec![listening(global)?] } else { xds_address };
         let options = BootstrapOptions {
             node_id: node_id.unwrap_or_else(|| default_node_id(for_grpc)),
             node_cluster,
             locality: place.into(),
-            xds: match xds_address {
-                Some(address) => address,
-                None => configuration(global)?.xds.listen.into(),
-            },
+            xds,
             admin: Some(admin_address),
             streams: if per_type { Streams::PerType } else { Streams::Aggregated },
             delta: !sotw,
         };
+        if proxy(&options.node_id).is_ok_and(|proxy| proxy.role == Role::Ingress) {
+            eprintln!("warning: the role ingress is not served yet: it is told the same as a sidecar");
+        }
         let document = if for_grpc { grpc(&options) } else { envoy(&options) };
         let header = if format == DocumentFormat::Yaml { header(&options) } else { String::new() };
         super::print(&(header + &format.render(&document)?))
     }
 }
 
+/// Where pilot listens, as this machine reaches it. Says so where others reach it elsewhere.
+fn listening(global: &Global) -> anyhow::Result<XdsAddress> {
+    let listen = configuration(global)?.xds.listen;
+    let here = XdsAddress::from(listen);
+    if listen.ip().is_unspecified() {
+        let port = here.port();
+        let there = match outward() {
+            Ok(ip) => SocketAddr::new(ip, port.get()).to_string(),
+            Err(_) => format!("HOST:{port}"),
+        };
+        eprintln!(
+            "warning: pilot listens on all addresses (xds.listen is {listen}), and the bootstrap says {here}, which \
+             is right on this machine only. For clients on other machines: --xds-address {there}"
+        );
+    }
+    Ok(here)
+}
+
 fn header(options: &BootstrapOptions) -> String {
+    let addresses: Vec<String> = options.xds.iter().map(ToString::to_string).collect();
     format!(
         "# Starts an Envoy that gets its configuration from pilot at {}:\n\
          #   pilot bootstrap > envoy.yaml && envoy -c envoy.yaml\n",
-        options.xds
+        addresses.join(", ")
     )
+}
+
+fn proxy(id: &str) -> Result<Proxy, crate::proxy::NodeError> {
+    Proxy::from_node(Some(&Node { id: id.to_owned(), ..Node::default() }))
 }
 
 /// An id that pilot serves.
 fn node_id(text: &str) -> Result<String, String> {
-    let node = Node { id: text.to_owned(), ..Node::default() };
-    Proxy::from_node(Some(&node)).map_err(|error| error.to_string())?;
-    Ok(text.to_owned())
+    proxy(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// An Envoy and a gRPC client on one machine are two proxies.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{EXIT_INVALID, Global, Output, Table, block_on};
 use crate::catalog::Catalog;
 use crate::catalog::state::probe;
-use crate::config::{Loaded, Problem, Problems};
+use crate::config::{Loaded, Problem, Problems, UsedVariable};
 use crate::registries::{self, Inspected, Inspection};
 use connect::{Answer, Asked};
 
@@ -59,6 +59,9 @@ struct Report {
     registries: Vec<Found>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+    /// What was taken from the variables of other tools.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    used: Vec<UsedVariable>,
 }
 
 /// What was found of a registry.
@@ -82,7 +85,7 @@ impl Args {
         let report = match loaded {
             Err(Problems(problems)) => {
                 let (registries, warnings) = (Vec::new(), Vec::new());
-                Report { ok: false, config: name, registries, problems, warnings }
+                Report { ok: false, config: name, registries, problems, warnings, used: Vec::new() }
             }
             Ok(loaded) => report(name, &loaded, connect.then_some(timeout))?,
         };
@@ -113,11 +116,11 @@ fn report(config: String, loaded: &Loaded, connect: Option<Duration>) -> anyhow:
             let is_new =
                 asked.source.iter().all(|it| sources.iter().all(|known| known.registry != it.registry));
             if is_new {
-                let left_out = |(entry, why): &(String, String)| Problem {
-                    message: format!("registry {}: {entry} is left out: {why}", asked.registry),
+                let warning = |message: &String| Problem {
+                    message: format!("registry {}: {message}", asked.registry),
                     ..Problem::default()
                 };
-                warnings.extend(asked.skipped.iter().map(left_out));
+                warnings.extend(asked.told.iter().map(warning));
                 sources.extend(asked.source);
             }
         }
@@ -127,7 +130,7 @@ fn report(config: String, loaded: &Loaded, connect: Option<Duration>) -> anyhow:
     warnings.extend(warnings::of(catalog, &loaded.config, &places, complete));
     let answered = found.iter().all(|found| found.answer.as_ref().is_none_or(|answer| answer.ok));
     let ok = problems.is_empty() && answered;
-    Ok(Report { ok, config, registries: found, problems, warnings })
+    Ok(Report { ok, config, registries: found, problems, warnings, used: loaded.used.clone() })
 }
 
 /// What would keep the last known good from being written.
@@ -157,6 +160,13 @@ impl Report {
         }
         if !self.warnings.is_empty() {
             parts.push(table_of("warning", &self.warnings));
+        }
+        if !self.used.is_empty() {
+            let mut table = Table::new(["variable", "key", "value"]);
+            for UsedVariable { variable, key, value } in &self.used {
+                table.row([variable.clone(), key.clone(), value.clone()]);
+            }
+            parts.push(table.to_string());
         }
         if self.registries.iter().any(|found| found.answer.is_some()) {
             parts.push(self.answers().to_string());
@@ -265,7 +275,7 @@ mod tests {
         };
         let registries = vec![found("near", Some(2)), found("remote", None)];
         let (config, problems, warnings) = ("pilot.toml".to_owned(), Vec::new(), Vec::new());
-        let shown = Report { ok: true, config, registries, problems, warnings }.table();
+        let shown = Report { ok: true, config, registries, problems, warnings, used: Vec::new() }.table();
         let expected = "REGISTRY  KIND  PRIORITY  SERVICES       ENDPOINTS\n\
                         near      any   0         2              2\n\
                         remote    any   0         not looked at  not looked at\n\n\
@@ -278,7 +288,8 @@ mod tests {
         let remote = Inspected { registry: "remote".into(), kind: "any", priority: 0, services, endpoints };
         let remote = Found { inspected: remote, answer: None };
         let (config, problems, warnings) = ("pilot.toml".to_owned(), Vec::new(), Vec::new());
-        let report = Report { ok: true, config, registries: vec![remote], problems, warnings };
+        let (registries, used) = (vec![remote], Vec::new());
+        let report = Report { ok: true, config, registries, problems, warnings, used };
         assert_eq!(report.verdict(), "pilot.toml is in order: 1 registry");
     }
 }

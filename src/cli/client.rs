@@ -28,7 +28,7 @@ const ANSWER_MAX_BYTES: usize = 1 << 30;
 pub(super) struct Target {
     /// The admin server of the pilot to ask, for example http://127.0.0.1:18080. Unless given, it is
     /// where the configuration says.
-    #[arg(long, value_name = "URL", value_parser = authority)]
+    #[arg(long, value_name = "URL", env = "PILOT_ADMIN", value_parser = authority)]
     admin: Option<String>,
 }
 
@@ -53,7 +53,20 @@ impl Target {
     /// # Errors
     /// pilot does not answer, or answers that it has no answer.
     pub(super) fn ask<T: DeserializeOwned>(&self, global: &Global, question: &Question) -> anyhow::Result<T> {
-        self.send(global, Method::GET, question)
+        self.send(TIMEOUT, global, Method::GET, question)
+    }
+
+    /// The same of a question that is answered sooner.
+    ///
+    /// # Errors
+    /// pilot does not answer in that time, or answers that it has no answer.
+    pub(super) fn ask_within<T: DeserializeOwned>(
+        &self,
+        patience: Duration,
+        global: &Global,
+        question: &Question,
+    ) -> anyhow::Result<T> {
+        self.send(patience, global, Method::GET, question)
     }
 
     /// What pilot has done, told to do something.
@@ -61,11 +74,12 @@ impl Target {
     /// # Errors
     /// pilot does not answer, or has not done it.
     pub(super) fn tell<T: DeserializeOwned>(&self, global: &Global, order: &Question) -> anyhow::Result<T> {
-        self.send(global, Method::POST, order)
+        self.send(TIMEOUT, global, Method::POST, order)
     }
 
     fn send<T: DeserializeOwned>(
         &self,
+        patience: Duration,
         global: &Global,
         method: Method,
         question: &Question,
@@ -75,8 +89,8 @@ impl Target {
             None => reachable(configuration(global)?.admin.listen).to_string(),
         };
         let answered = block_on(async {
-            let answered = timeout(TIMEOUT, exchange(&authority, method, question)).await;
-            answered.unwrap_or_else(|_| bail!("no answer from {authority} within {TIMEOUT:?}"))
+            let answered = timeout(patience, exchange(&authority, method, question)).await;
+            answered.unwrap_or_else(|_| bail!("no answer from {authority} within {patience:?}"))
         });
         let (status, body) = answered?;
         if status == StatusCode::OK {

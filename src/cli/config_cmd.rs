@@ -1,4 +1,4 @@
-//! `pilot config`: what a running pilot tells a proxy.
+//! `pilot config`: the resources that a running pilot sends to a proxy.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;

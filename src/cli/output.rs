@@ -45,14 +45,22 @@ impl OutputFormat {
 /// # Errors
 /// It cannot be written.
 pub fn print(text: &str) -> anyhow::Result<ExitCode> {
+    write_out(text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to standard output, with a line's end. Tells whether somebody still reads it.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn write_out(text: &str) -> anyhow::Result<bool> {
     let mut stdout = std::io::stdout().lock();
     let written =
         stdout.write_all(text.trim_end_matches('\n').as_bytes()).and_then(|()| stdout.write_all(b"\n"));
     match written.and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(anyhow::Error::new(error).context("standard output"))
-        }
-        _ => Ok(ExitCode::SUCCESS),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(anyhow::Error::new(error).context("standard output")),
     }
 }
 
@@ -76,10 +84,46 @@ impl Table {
         self.rows.push(cells.iter().map(shown).collect());
     }
 
+    /// Adds columns to the right, with what [`Self::extend_row`] puts there.
+    pub(super) fn extend<const N: usize>(&mut self, headings: [&str; N]) {
+        self.headings.extend(headings.map(str::to_uppercase));
+    }
+
+    /// Adds cells to the right of the last row.
+    pub(super) fn extend_row<const N: usize>(&mut self, cells: [String; N]) {
+        let shown = |cell: &String| if cell.is_empty() { "-".into() } else { plain(cell) };
+        if let Some(row) = self.rows.last_mut() {
+            row.extend(cells.iter().map(shown));
+        }
+    }
+
+    /// The headings.
+    pub(super) fn headings(&self) -> &[String] {
+        &self.headings
+    }
+
+    /// The rows, each with a cell for each heading.
+    pub(super) fn rows(&self) -> &[Vec<String>] {
+        &self.rows
+    }
+
+    /// How wide the columns are: as wide as their longest cells.
+    pub(super) fn widths(&self) -> Vec<usize> {
+        (0..self.headings.len()).map(|column| self.width(column)).collect()
+    }
+
     fn width(&self, column: usize) -> usize {
         let cells = std::iter::once(&self.headings).chain(&self.rows).filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     }
+}
+
+/// A row of a table whose columns are at least so wide.
+pub(super) fn line(row: &[String], widths: &[usize]) -> String {
+    let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+    let mut line = cells.collect::<Vec<_>>().join("  ").trim_end().to_owned();
+    line.push('\n');
+    line
 }
 
 /// A text in one line, in which control characters are shown escaped.
@@ -90,10 +134,9 @@ pub(super) fn plain(text: &str) -> String {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let widths: Vec<usize> = (0..self.headings.len()).map(|column| self.width(column)).collect();
+        let widths = self.widths();
         for row in std::iter::once(&self.headings).chain(&self.rows) {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+            f.write_str(&line(row, &widths))?;
         }
         Ok(())
     }

@@ -21,3 +21,10 @@ impl From<Place> for Locality {
         Self { region, zone, sub_zone }
     }
 }
+
+/// `eu/a/rack-1`, as far as it is known.
+pub(super) fn locality(locality: &Locality) -> String {
+    let parts = [&locality.region, &locality.zone, &locality.sub_zone];
+    let known = parts.iter().rposition(|part| !part.is_empty()).map_or(0, |last| last + 1);
+    parts[..known].iter().map(|part| part.as_str()).collect::<Vec<_>>().join("/")
+}

@@ -4,17 +4,22 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use super::client::{Question, Target};
+use super::listing::{Listing, Style, View};
 use super::output::plain;
-use super::{Global, Output, Table};
+use super::place::locality;
+use super::{Global, Table};
 use crate::admin::ProxyReport;
-use crate::proxies::{NackReport, SyncState, TypeReport};
+use crate::proxies::{NackReport, NotFound, SyncState, TypeReport};
 use crate::resources::ResourceType;
 
 /// Show the proxies that are connected to a running pilot
 ///
 /// For each type: ACKED (it accepted what was sent last), STALE (it has not answered yet), NACKED (it
-/// refused what was sent: its words stand below the table), NOT SENT (nothing that it asks for exists), or
-/// - (it does not ask).
+/// refused what was sent: its words stand below the table), NOT FOUND (it asks for names that do not exist: they
+/// stand below the table), NOT SENT (nothing was sent yet), or - (it does not ask).
+///
+/// PEER is the address that it connects from, and CONNS the number of its connections. Proxies at two addresses
+/// with one node id have a row each: give each its own (pilot bootstrap --node-id).
 ///
 /// WORKLOAD is the services that have an endpoint at the address in the proxy's node id (role~ip~name~domain), as
 /// registries say; - where none has, or the address is loopback, which every machine has. With -o json or yaml:
@@ -27,7 +32,7 @@ pub struct Args {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
-    output: Output,
+    listing: Listing,
 }
 
 impl Args {
@@ -36,32 +41,71 @@ impl Args {
     /// # Errors
     /// pilot does not answer.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self { target, output } = self;
-        let report: BTreeMap<String, Vec<ProxyReport>> =
-            target.ask(global, &Question::new("/debug/proxies"))?;
-        super::print(
-            &output.format.render(&report, |report| {
-                table(report.get("proxies").map(Vec::as_slice).unwrap_or_default())
-            })?,
-        )
+        let Self { target, listing } = self;
+        listing.show(global, &target, &Question::new("/debug/proxies"), |report: &Report, style| {
+            table(report.get("proxies").map(Vec::as_slice).unwrap_or_default(), style)
+        })
     }
 }
 
-fn table(proxies: &[ProxyReport]) -> String {
-    let mut table = Table::new(["proxy", "role", "client", "cds", "eds", "lds", "rds", "workload"]);
+type Report = BTreeMap<String, Vec<ProxyReport>>;
+
+fn table(proxies: &[ProxyReport], style: Style) -> View {
+    let mut table =
+        Table::new(["proxy", "role", "client", "peer", "conns", "cds", "eds", "lds", "rds", "workload"]);
+    if style.wide {
+        table.extend(["cluster", "namespace", "locality"]);
+    }
     let mut refusals = String::new();
     for proxy in proxies {
         let [cds, eds, lds, rds] = ResourceType::ALL.map(|kind| state(proxy, kind).to_owned());
-        let (id, role, client) = (&proxy.status.id, &proxy.status.role, &proxy.status.user_agent);
-        let [id, role, client] = [id, role, client].map(String::clone);
-        table.row([id.clone(), role, client, cds, eds, lds, rds, workload(proxy)]);
+        let (id, role) = (proxy.status.id.clone(), proxy.status.role.clone());
+        let peer = proxy.status.peer.map(|peer| peer.to_string()).unwrap_or_default();
+        let conns = proxy.status.connections.to_string();
+        table.row([id.clone(), role, client(proxy), peer, conns, cds, eds, lds, rds, workload(proxy)]);
+        if style.wide {
+            let namespace = proxy.effective_namespace.as_ref().map(ToString::to_string).unwrap_or_default();
+            table.extend_row([proxy.status.cluster.clone(), namespace, locality(&proxy.effective_locality)]);
+        }
+        refusals.push_str(&shared_id(proxy));
         for (kind, report) in reports(proxy) {
+            refusals.push_str(&not_found(&id, kind, &report.not_found));
             if let Some(nack) = &report.nack {
                 refusals.push_str(&refusal(&id, kind, nack));
             }
         }
     }
-    format!("{table}{refusals}")
+    View { notes: refusals, ..View::from(table) }
+}
+
+/// Its name and version, and whether that is too old.
+fn client(proxy: &ProxyReport) -> String {
+    let client = &proxy.status.user_agent;
+    match &proxy.status.unsupported {
+        Some(why) => format!("{client} ({why})"),
+        None => client.clone(),
+    }
+}
+
+/// Says who else has its node id. Said once, by the first of them.
+fn shared_id(proxy: &ProxyReport) -> String {
+    let (peers, id) = (&proxy.status.peers, &proxy.status.id);
+    if peers.len() < 2 || proxy.status.peer.as_ref() != peers.first() {
+        return String::new();
+    }
+    let named = peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let words = format!("{} proxies have node id {id} ({named}): give each its own", peers.len());
+    format!("\n{}\n", plain(&words))
+}
+
+/// Who asks for which names that do not exist.
+fn not_found(id: &str, kind: &str, missing: &[NotFound]) -> String {
+    let line = |missing: &NotFound| {
+        let NotFound { name, hint } = missing;
+        let hint = if hint.is_empty() { String::new() } else { format!(" ({hint})") };
+        format!("\n{}\n", plain(&format!("{id} asks for {kind} {name}, which does not exist{hint}")))
+    };
+    missing.iter().map(line).collect()
 }
 
 /// The services of its workload: the first, and how many more.
@@ -95,6 +139,7 @@ fn state(proxy: &ProxyReport, kind: ResourceType) -> &'static str {
         None => "-",
         Some(SyncState::Acked) => "ACKED",
         Some(SyncState::NotSent) => "NOT SENT",
+        Some(SyncState::NotFound) => "NOT FOUND",
         Some(SyncState::Stale) => "STALE",
         Some(SyncState::Nacked) => "NACKED",
     }

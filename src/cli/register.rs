@@ -12,7 +12,7 @@ use anyhow::Context;
 use pilot_registry::Registration;
 
 use super::{Global, block_on, init_logging, print};
-use crate::config::{Problem, Problems};
+use crate::config::{Loaded, Problem, Problems, RegistryEntry};
 use crate::register::{self, Plan};
 use crate::registries::{self, ConfiguredRegistrar};
 
@@ -22,8 +22,9 @@ use crate::registries::{self, ConfiguredRegistrar};
 /// etcd), keeps it alive there, and follows its health check: what fails is marked as unhealthy, not removed.
 /// When the registry restarts, the instance is written again.
 ///
-/// SIGTERM, SIGINT or the end of the terminal (SIGHUP) ends it in order: the instance is marked as draining,
-/// --drain-time passes in which proxies stop sending to it, and it is removed. A second signal ends at once.
+/// SIGTERM or SIGINT ends it in order: the instance is marked as draining, --drain-time passes in which proxies
+/// stop sending to it, and it is removed. A second signal ends at once. SIGHUP is ignored, and the command does
+/// not get it: the instance stays registered when its terminal goes away.
 /// Without an orderly end (kill -9, power failure) the registry gives the instance up after --ttl: etcd removes
 /// it; in Consul it is critical, and so out of traffic, and removed at least 60 seconds later, which is Consul's
 /// minimum.
@@ -35,6 +36,9 @@ use crate::registries::{self, ConfiguredRegistrar};
 ///
 /// An id is one instance: on etcd, of two that run with the same id the one that was started last is
 /// registered, and the other waits until that one is gone.
+///
+/// The command, and one of --check exec:, get the environment without pilot's own secrets: the variables that
+/// token_env and password_env name, and PILOT_REGISTRY_...
 ///
 /// With --once the instance is written and stays until `pilot deregister`, whatever becomes of it.
 ///
@@ -92,14 +96,15 @@ impl Args {
                 Problem { setting, key: Some(error.key), message: error.reason, ..Problem::default() };
             return Err(Problems::from(problem).into());
         }
-        let plan = Plan { registration, main_port, check: checks.plan(), drain_time };
+        let withheld = withheld(&loaded);
+        let plan = Plan { registration, main_port, check: checks.plan(&withheld), drain_time };
         if once {
             return block_on(write(&to, &plan));
         }
         init_logging(&loaded.config.log)?;
         let Registration { id, address, .. } = &plan.registration;
         tracing::info!(registry = &*to.name, kind = to.kind, id, %address, "registering");
-        block_on(foreground::run(&*to.registrar, &plan, &command))
+        block_on(foreground::run(&*to.registrar, &plan, &command, &withheld))
     }
 }
 
@@ -113,6 +118,14 @@ async fn write(to: &ConfiguredRegistrar, plan: &Plan) -> anyhow::Result<ExitCode
          pilot deregister --registry {registry} --service {service} --id {id}",
         registration.address
     ))
+}
+
+/// The environment variables that are pilot's own secrets, or may hold some: no program that it starts gets them.
+fn withheld(loaded: &Loaded) -> Vec<String> {
+    let secrets =
+        loaded.config.registry.values().flat_map(RegistryEntry::secret_variables).map(str::to_owned);
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    secrets.chain(names.filter(|name| name.starts_with("PILOT_REGISTRY_"))).collect()
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {

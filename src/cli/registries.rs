@@ -1,4 +1,4 @@
-//! `pilot registries`: how the registries of a running pilot are doing, and letting go of what is held.
+//! `pilot registries`: the state of a running pilot's registries, and releasing what the guard holds.
 
 mod watches;
 
@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use super::client::{Question, Target};
+use super::listing::{Listing, Style, View};
 use super::output::plain;
 use super::{Global, Output, Table};
 use crate::admin::{RegistryReport, Released};
@@ -15,8 +16,10 @@ use crate::admin::{RegistryReport, Released};
 /// Health is connecting, live or degraded: then what is served stays, and why it may be old stands below the
 /// table, with all that is wrong. Source is disk while a registry has not answered since the start and its last
 /// known good is served. Held are endpoints that disappeared in a mass: they are kept until the registry
-/// confirms that. Below the table is also what Kubernetes and etcd tell of themselves: the server's version, how
-/// old the watches are, and how long the quietest has said nothing. The last error stays when it is over.
+/// confirms that. Skipped are entries that make no sense and are left out. Why stands below the table, with notes
+/// on entries that are served, such as a port that was guessed. There is also what Kubernetes and etcd tell of
+/// themselves: the server's version, how old the watches are, and how long the quietest has said nothing. The last
+/// error stays when it is over.
 ///
 /// Of one registry each watch is shown: listing, watching or stopped, and for how long (age); since when the
 /// server has said nothing on it, not even that nothing has changed (quiet); how often it was opened, and how
@@ -27,7 +30,7 @@ use crate::admin::{RegistryReport, Released};
 ///
 /// For programs: pilot registries -o json
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Args {
     #[command(subcommand)]
     order: Option<Order>,
@@ -36,7 +39,7 @@ pub struct Args {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
-    output: Output,
+    listing: Listing,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -65,22 +68,21 @@ impl Args {
     /// # Errors
     /// pilot does not answer, or has no registry of that name.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self { order, name, target, output } = self;
+        let Self { order, name, target, listing } = self;
         if let Some(Order::Release(release)) = order {
             return release.run(global);
         }
-        if let Some(name) = name {
-            let question = Question::new("/debug/registries").with("name", &name);
-            let report: RegistryReport = target.ask(global, &question)?;
-            return super::print(&output.format.render(&report, one)?);
+        let question = Question::new("/debug/registries");
+        match name {
+            Some(name) => listing.show(global, &target, &question.with("name", &name), one),
+            None => listing.show(global, &target, &question, |report: &Report, style| {
+                table(report.get("registries").map(Vec::as_slice).unwrap_or_default(), style)
+            }),
         }
-        let report: BTreeMap<String, Vec<RegistryReport>> =
-            target.ask(global, &Question::new("/debug/registries"))?;
-        super::print(&output.format.render(&report, |report| {
-            table(report.get("registries").map(Vec::as_slice).unwrap_or_default())
-        })?)
     }
 }
+
+type Report = BTreeMap<String, Vec<RegistryReport>>;
 
 impl Release {
     fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
@@ -91,11 +93,13 @@ impl Release {
     }
 }
 
-fn one(registry: &RegistryReport) -> String {
-    format!("{}{}", table(std::slice::from_ref(registry)), watches::table(registry))
+fn one(registry: &RegistryReport, style: Style) -> View {
+    let mut view = table(std::slice::from_ref(registry), style);
+    view.notes.push_str(&watches::table(registry));
+    view
 }
 
-fn table(registries: &[RegistryReport]) -> String {
+fn table(registries: &[RegistryReport], style: Style) -> View {
     let mut table = Table::new([
         "registry",
         "kind",
@@ -109,6 +113,9 @@ fn table(registries: &[RegistryReport]) -> String {
         "held",
         "skipped",
     ]);
+    if style.wide {
+        table.extend(["optional", "server", "changed"]);
+    }
     let mut notes = String::new();
     for registry in registries {
         let count = |number: usize| if number == 0 { String::new() } else { number.to_string() };
@@ -125,12 +132,19 @@ fn table(registries: &[RegistryReport]) -> String {
             count(registry.held.as_ref().map_or(0, |held| held.endpoints)),
             count(registry.skipped.len()),
         ]);
+        if style.wide {
+            let optional = if registry.optional { "yes" } else { "no" };
+            let server = registry.facts.get("server_version").cloned().unwrap_or_default();
+            table.extend_row([optional.into(), server, registry.changed_at.clone().unwrap_or_default()]);
+        }
         for note in notes_on(registry) {
             notes.push_str(&plain(&format!("{}: {note}", registry.name)));
             notes.push('\n');
         }
     }
-    if notes.is_empty() { table.to_string() } else { format!("{table}\n{notes}") }
+    let notes = if notes.is_empty() { notes } else { format!("\n{notes}") };
+    // Ages grow without anything having changed.
+    View { notes, passing: &["AGE"], ..View::from(table) }
 }
 
 /// What is worth a look, line by line.
@@ -158,6 +172,7 @@ fn notes_on(registry: &RegistryReport) -> Vec<String> {
         notes.push(format!("last known good: {error}"));
     }
     notes.extend(registry.skipped.iter().map(|(entry, why)| format!("{entry} is left out: {why}")));
+    notes.extend(registry.notes.iter().map(|(entry, note)| format!("{entry}: {note}")));
     notes
 }
 

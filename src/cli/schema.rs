@@ -1,4 +1,4 @@
-//! `pilot schema`: what may stand in a file, for editors.
+//! `pilot schema`: JSON schemas of pilot.toml and of services files, for editors.
 
 use std::process::ExitCode;
 

@@ -1,12 +1,19 @@
 //! `pilot serve`: the server itself.
 
+mod reload;
+
+use std::fs::File;
+use std::path::Path;
 use std::process::ExitCode;
 
-use crate::catalog::state::prepare;
-use crate::config::Problems;
+use tokio::task::JoinSet;
+
+use crate::Listeners;
+use crate::catalog::state::{prepare, try_hold};
+use crate::config::{Config, Loaded, Problems, UsedVariable};
 use crate::registries::{self, ConfiguredRegistry};
 use crate::shutdown::{self, Trigger};
-use crate::{Listeners, config::Config};
+use reload::Reloading;
 
 use super::{Global, block_on, init_logging};
 
@@ -14,6 +21,9 @@ use super::{Global, block_on, init_logging};
 ///
 /// Follows every registry and tells every connected proxy what changes, until SIGINT or SIGTERM: then
 /// streams end one after the other, and a second signal ends it at once.
+///
+/// SIGHUP reloads what can be reloaded while it serves: the files of file registries are read again at once. The log
+/// says what that is, and whether pilot.toml has changed since the start: that needs a restart.
 ///
 /// Example: pilot serve --config pilot.toml
 #[derive(Debug, Default, clap::Args)]
@@ -27,6 +37,11 @@ impl Args {
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let loaded = global.load()?;
         init_logging(&loaded.config.log)?;
+        let (version, config) = (env!("CARGO_PKG_VERSION"), global.config.display());
+        tracing::info!(version, %config, registries = loaded.config.registry.len(), "pilot starts");
+        for UsedVariable { variable, key, value } in &loaded.used {
+            tracing::info!(variable, key, value, "a variable of another tool is used");
+        }
         let registries = registries::build(&loaded)?;
         if let Some(dir) = &loaded.config.state.dir {
             prepare(dir).map_err(|error| {
@@ -37,20 +52,59 @@ impl Args {
                 Problems::from(loaded.origins.problem("state.dir", why))
             })?;
         }
-        block_on(serve(&loaded.config, registries))
+        let _held = loaded.config.state.dir.as_deref().and_then(hold);
+        block_on(serve(global, loaded, registries))
     }
 }
 
-async fn serve(config: &Config, registries: Vec<ConfiguredRegistry>) -> anyhow::Result<ExitCode> {
+async fn serve(
+    global: &Global,
+    loaded: Loaded,
+    registries: Vec<ConfiguredRegistry>,
+) -> anyhow::Result<ExitCode> {
+    let config = &loaded.config.clone();
+    let reloading = Reloading::of(global.clone(), loaded, &registries)?;
     let listeners = Listeners::bind(config).await?;
     tracing::info!(xds = %config.xds.listen, admin = %config.admin.listen, "serving");
+    warn_of_strangers(config);
     let (trigger, shutdown) = shutdown::shutdown();
+    let mut beside = JoinSet::new();
+    beside.spawn(shutdown::end_for_sure());
     tokio::select! {
         ended = crate::run(config, registries, listeners, shutdown) => ended?,
         ended = signals(&trigger) => return ended,
+        never = reloading.follow() => match never {},
     }
     tracing::info!("ended");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Holds the folder of the last known good for as long as what it gives lives. Another pilot that holds it is no
+/// error: that is how one takes over from another.
+fn hold(dir: &Path) -> Option<File> {
+    match try_hold(dir) {
+        Ok(Some(held)) => return Some(held),
+        Ok(None) => tracing::warn!(
+            dir = %dir.display(),
+            "another pilot uses this folder ([state] dir): what it saves and what this one saves replace each \
+             other. Give each its own"
+        ),
+        Err(error) => tracing::debug!(dir = %dir.display(), %error, "the folder cannot be locked"),
+    }
+    None
+}
+
+/// Both ports are for machines that are trusted.
+fn warn_of_strangers(config: &Config) {
+    for (key, address) in [("[xds] listen", config.xds.listen), ("[admin] listen", config.admin.listen)] {
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "{key}: other machines reach this port, and it has neither TLS nor a password: let only those \
+                 that you trust"
+            );
+        }
+    }
 }
 
 /// The first signal begins the end; the second is one.

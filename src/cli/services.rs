@@ -1,26 +1,31 @@
-//! `pilot services`: what a running pilot knows of services.
+//! `pilot services`: the services that a running pilot knows.
 
 use std::process::ExitCode;
 
 use pilot_registry::ServicePort;
 
 use super::client::{Question, Target};
-use super::{Global, Output, Table};
-use crate::admin::{EndpointReport, ServiceReport, ServiceSummary, ServicesReport};
+use super::listing::{Listing, Style, View};
+use super::place::locality;
+use super::{Global, Table};
+use crate::admin::{ServiceReport, ServiceSummary, ServicesReport};
 
 /// Show the services that a running pilot knows, or one with its endpoints
 ///
 /// Example: pilot services reviews.local
 ///
+/// As they change: pilot services --watch
+///
 /// For programs: pilot services -o json
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// One service, by its host name or an alias.
+    /// One service, by its host name, an alias, or the beginning of one that no other service has:
+    /// `reviews` for reviews.service.consul.
     host: Option<String>,
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
-    output: Output,
+    listing: Listing,
 }
 
 impl Args {
@@ -29,28 +34,27 @@ impl Args {
     /// # Errors
     /// pilot does not answer, or does not know the service.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self { host, target, output } = self;
+        let Self { host, target, listing } = self;
         let question = Question::new("/debug/services");
-        let text = match host {
-            None => {
-                let report: ServicesReport = target.ask(global, &question)?;
-                output.format.render(&report, services)?
-            }
-            Some(host) => {
-                let report: ServiceReport = target.ask(global, &question.with("host", &host))?;
-                output.format.render(&report, service)?
-            }
-        };
-        super::print(&text)
+        match host {
+            None => listing.show(global, &target, &question, services),
+            Some(host) => listing.show(global, &target, &question.with("host", &host), service),
+        }
     }
 }
 
-fn services(report: &ServicesReport) -> String {
+fn services(report: &ServicesReport, style: Style) -> View {
     let mut table = Table::new(["host", "ports", "endpoints", "registries"]);
+    if style.wide {
+        table.extend(["aliases"]);
+    }
     for service in &report.services {
         table.row([service.host.clone(), ports(&service.ports), endpoints(service), registries(service)]);
+        if style.wide {
+            table.extend_row([service.aliases.join(",")]);
+        }
     }
-    let mut text = table.to_string();
+    let mut text = String::new();
     let disputed = report.services.iter().flat_map(|service| {
         service.conflicts.iter().map(move |conflict| format!("{}: {}", service.host, conflict.message))
     });
@@ -63,23 +67,30 @@ fn services(report: &ServicesReport) -> String {
         text.push_str(&format!("\nconflicts for {scope}:\n"));
         conflicts.iter().for_each(|conflict| text.push_str(&format!("  {conflict}\n")));
     }
-    text
+    View { notes: text, ..View::from(table) }
 }
 
-fn service(report: &ServiceReport) -> String {
+fn service(report: &ServiceReport, style: Style) -> View {
     let mut table = Table::new(["address", "ports", "health", "weight", "locality", "registry"]);
+    if style.wide {
+        table.extend(["priority", "labels"]);
+    }
     for endpoint in &report.instances {
         table.row([
             endpoint.address.clone(),
             endpoint.ports.iter().map(|(port, own)| format!("{port}->{own}")).collect::<Vec<_>>().join(","),
             word(&endpoint.health),
             endpoint.weight.to_string(),
-            locality(endpoint),
+            locality(&endpoint.locality),
             match &endpoint.shadowed_by {
                 Some(preferred) => format!("{} (not used: {preferred} has it)", endpoint.registry),
                 None => endpoint.registry.clone(),
             },
         ]);
+        if style.wide {
+            let labels = endpoint.labels.iter().map(|(key, value)| format!("{key}={value}"));
+            table.extend_row([endpoint.priority.to_string(), labels.collect::<Vec<_>>().join(",")]);
+        }
     }
     let summary = &report.summary;
     let conflicts = summary.conflicts.iter().map(|conflict| conflict.message.clone());
@@ -89,7 +100,7 @@ fn service(report: &ServiceReport) -> String {
     let local = local.map(|(namespace, names)| format!("\n{} in namespace {namespace}", names.join(", ")));
     let head = local.fold(head, |head, line| head + &line);
     let doubts = listed("what registries do not say now", doubts(summary).into_iter());
-    format!("{head}\n\n{table}{conflicts}{doubts}")
+    View { head: format!("{head}\n\n"), notes: format!("{conflicts}{doubts}"), ..View::from(table) }
 }
 
 /// What is served though no registry says it now.
@@ -133,13 +144,6 @@ fn endpoints(service: &ServiceSummary) -> String {
         [] => service.endpoints.to_string(),
         notable => format!("{} ({})", service.endpoints, notable.join(", ")),
     }
-}
-
-fn locality(endpoint: &EndpointReport) -> String {
-    let locality = &endpoint.locality;
-    let parts = [&locality.region, &locality.zone, &locality.sub_zone];
-    let known = parts.iter().rposition(|part| !part.is_empty()).map_or(0, |last| last + 1);
-    parts[..known].iter().map(|part| part.as_str()).collect::<Vec<_>>().join("/")
 }
 
 /// A value as its word in configuration.

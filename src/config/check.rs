@@ -1,4 +1,4 @@
-//! Values that make sense alone, but not together.
+//! Checks values that contradict each other.
 
 use std::net::SocketAddr;
 use std::time::Duration;

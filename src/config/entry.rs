@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pilot_registry::usual::UsualVariables;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,18 @@ pub enum Kind<'a> {
     #[doc(hidden)]
     #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
     Never(std::convert::Infallible, std::marker::PhantomData<&'a ()>),
+}
+
+/// The variables of the platforms' own tools, by kind.
+pub(super) fn usual_variables() -> Vec<(&'static str, UsualVariables)> {
+    vec![
+        #[cfg(feature = "consul")]
+        ("consul", pilot_registry_consul::USUAL_VARIABLES),
+        #[cfg(feature = "etcd")]
+        ("etcd", pilot_registry_etcd::USUAL_VARIABLES),
+        #[cfg(feature = "kubernetes")]
+        ("kubernetes", pilot_registry_kubernetes::USUAL_VARIABLES),
+    ]
 }
 
 impl Kind<'_> {
@@ -150,6 +163,17 @@ impl RegistryEntry {
             self.kubernetes.as_ref().map(Kind::Kubernetes),
         ];
         kinds.iter().flatten().cloned().collect()
+    }
+
+    /// The environment variables that hold secrets of this registry.
+    pub fn secret_variables(&self) -> Vec<&str> {
+        let variables: &[Option<&str>] = &[
+            #[cfg(feature = "consul")]
+            self.consul.as_ref().and_then(|consul| consul.token_env.as_deref()),
+            #[cfg(feature = "etcd")]
+            self.etcd.as_ref().and_then(|etcd| etcd.password_env.as_deref()),
+        ];
+        variables.iter().flatten().copied().collect()
     }
 
     /// Makes paths that came from a file relative to that file's folder. `from_file` tells for a key of

@@ -10,7 +10,9 @@ use toml::de::DeTable;
 
 use super::origin::{position, take};
 use super::walk::Findings;
-use super::{Config, Origins, Problem, Problems, Setting, check, schema, settings, walk};
+use super::{
+    Config, Origins, Problem, Problems, Setting, UsedVariable, check, schema, settings, usual, walk,
+};
 
 /// A configuration that is in order.
 #[derive(Clone, Debug)]
@@ -21,13 +23,15 @@ pub struct Loaded {
     pub origins: Origins,
     /// What the user should know, but what stops nothing.
     pub warnings: Vec<Problem>,
+    /// The variables of other tools that stand for keys which the file does not have.
+    pub used: Vec<UsedVariable>,
 }
 
 /// More than any pilot.toml, less than hurts.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Reads that file. `environment` is all of it; other variables than `PILOT_...` are not looked at.
-/// Flags win over the environment, the environment over the file, the file over the defaults.
+/// Reads that file. `environment` is all of it. Flags win over `PILOT_...` in the environment, these over the
+/// file, the file over the variables of other tools (`CONSUL_HTTP_ADDR`), and all of that over the defaults.
 ///
 /// # Errors
 /// All that is wrong.
@@ -97,13 +101,17 @@ pub fn parse(
     given.extend_from_slice(flags);
     let mut origins = Origins::new(file, text, &given);
     settings::apply(&given, &schema, table.get_mut(), &origins);
+    let usual = usual::find(environment, table.get_ref());
+    origins.add(usual.iter().map(usual::Usual::variable));
+    usual::apply(&usual, given.len(), table.get_mut(), &origins);
 
     let mut findings = walk::walk(&schema, table.get_mut(), &origins);
     origins.note("", table.get_ref());
     let config = deserialize(table, &origins, &mut findings);
     report_checks(&config, &origins, &mut findings);
     if findings.problems.is_empty() {
-        return Ok(Loaded { config, origins, warnings });
+        let used = usual.iter().map(usual::Usual::used).collect();
+        return Ok(Loaded { config, origins, warnings, used });
     }
     findings.problems.sort();
     findings.problems.dedup();

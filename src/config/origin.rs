@@ -32,6 +32,11 @@ impl Origins {
         }
     }
 
+    /// Further settings, after those that there are.
+    pub(super) fn add<'s>(&mut self, settings: impl Iterator<Item = &'s str>) {
+        self.settings.extend(settings.map(str::to_owned));
+    }
+
     /// The span that stands for the setting with that index.
     pub(super) fn span_of_setting(&self, index: usize) -> Range<usize> {
         // One behind the end of the text is a place where errors of the file can be.
@@ -78,6 +83,11 @@ impl Origins {
         let around = |value: &Range<usize>| value == span || (!span.is_empty() && holds(value));
         let keys = self.values.iter().filter(|(_, value)| around(value));
         keys.min_by_key(|(key, value)| (value.len(), Reverse(key.len()))).map(|(key, _)| key.as_str())
+    }
+
+    /// The text of the file.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// Whether the value of that key is the file's own.

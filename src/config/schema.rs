@@ -94,10 +94,19 @@ impl<'a> Shape<'a> {
         self.0["type"] == "object"
     }
 
+    /// The shape of a table that may stand there instead of a value without parts: `80` or `{ http = 80 }`.
+    pub(super) fn table_instead(self) -> Option<Shape<'a>> {
+        self.options().find(|option| option.is_table())
+    }
+
+    /// What it may be, where that is one of several.
+    fn options(self) -> impl Iterator<Item = Shape<'a>> {
+        ["oneOf", "anyOf"].into_iter().flat_map(move |key| self.0[key].as_array()).flatten().map(Shape)
+    }
+
     pub(super) fn scalar(self) -> Option<Scalar> {
-        let options = self.0["oneOf"].as_array();
-        let shape = options.and_then(|options| options.first()).unwrap_or(self.0);
-        match shape["type"].as_str()? {
+        let shape = self.options().next().unwrap_or(self);
+        match shape.0["type"].as_str()? {
             "string" => Some(Scalar::String),
             "integer" => Some(Scalar::Integer),
             "boolean" => Some(Scalar::Boolean),
@@ -113,7 +122,8 @@ impl<'a> Shape<'a> {
 
     /// The bounds of an integer.
     pub(super) fn bounds(self) -> (i64, i64) {
-        let bound = |key: &str| self.0[key].as_i64();
+        let shape = self.options().next().unwrap_or(self);
+        let bound = |key: &str| shape.0[key].as_i64();
         (bound("minimum").unwrap_or(i64::MIN), bound("maximum").unwrap_or(i64::MAX))
     }
 
@@ -135,7 +145,13 @@ impl<'a> Shape<'a> {
         let example = self.0.get("default").or(self.0["examples"].get(0));
         match example.filter(|example| !example.is_object()) {
             Some(example) => format!("expected {kind}, like {example}"),
-            None => format!("expected {kind}"),
+            None => match self.table_instead() {
+                Some(table) => {
+                    let keys: Vec<&str> = table.keys().map(|(key, _)| key).collect();
+                    format!("expected {kind}, or a table of such by {}", keys.join(", "))
+                }
+                None => format!("expected {kind}"),
+            },
         }
     }
 }

@@ -30,7 +30,10 @@ impl Setting {
 }
 
 /// Variables that the command line reads itself.
-const OTHER_VARIABLES: [&str; 1] = ["PILOT_CONFIG"];
+const OTHER_VARIABLES: [&str; 2] = ["PILOT_ADMIN", "PILOT_CONFIG"];
+
+/// Short names of keys, as their flags have them. The variable of the key itself wins, being the later one.
+const SHORT_NAMES: [(&str, &str); 1] = [("PILOT_LOG", "log.filter")];
 
 /// The keys of all values without parts; those of registries for the registries in the table.
 pub(super) fn scalar_keys(schema: &Value, table: &DeTable<'_>) -> Vec<String> {
@@ -74,12 +77,14 @@ pub(super) fn from_environment(
     environment: &BTreeMap<String, String>,
     keys: &[String],
 ) -> (Vec<Setting>, Vec<Problem>) {
-    let known: BTreeMap<String, &String> = keys.iter().map(|key| (variable(key), key)).collect();
+    let short = SHORT_NAMES.iter().map(|(name, key)| ((*name).to_owned(), *key));
+    let own = keys.iter().map(|key| (variable(key), key.as_str()));
+    let known: BTreeMap<String, &str> = short.chain(own).collect();
     let (mut settings, mut warnings) = (Vec::new(), Vec::new());
     let ours = environment.iter().filter(|(name, _)| name.starts_with("PILOT_"));
     for (name, value) in ours.filter(|(name, _)| !OTHER_VARIABLES.contains(&name.as_str())) {
         match known.get(name) {
-            Some(key) => settings.push(Setting::new(name, key.as_str(), value)),
+            Some(key) => settings.push(Setting::new(name, *key, value)),
             None => {
                 let near = nearest(name, known.keys().map(String::as_str).chain(OTHER_VARIABLES));
                 let hint = near.map(|near| format!(": did you mean {near}?")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! How registries are taken in: `[state]` and `[guard]`.
+//! The tables `[state]` and `[guard]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,15 +48,16 @@ impl Default for State {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Guard {
-    /// Whether endpoints that disappear in a mass are kept until that is confirmed.
+    /// Whether endpoints are kept when most of them disappear at once, until the registry confirms it.
     pub enabled: bool,
-    /// A mass is more than this share of the endpoints of a service or of a registry, in percent ...
+    /// Endpoints are kept when more than this share of a service's or a registry's endpoints is gone, in percent,
+    /// and at least `min_endpoints`.
     #[schemars(range(min = 1, max = 99))]
     pub share_percent: usize,
-    /// ... and at least so many.
+    /// Fewer missing endpoints than this are never kept, unless the whole registry is suddenly empty.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub min_endpoints: usize,
-    /// How long they are kept at most, unless the registry is in trouble: then until it is in order again.
+    /// How long they are kept at most. While the registry is in trouble, they are kept until it is in order again.
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub hold: Duration,

@@ -1,4 +1,4 @@
-//! Finds all keys that do not exist and all values of a wrong type, and takes them out.
+//! Finds all unknown keys and all values of a wrong type, and removes them from the document.
 
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
@@ -19,11 +19,13 @@ pub(super) struct Findings {
 /// be looked at further.
 pub(super) fn walk(schema: &Value, table: &mut DeTable<'_>, origins: &Origins) -> Findings {
     let mut findings = Findings::default();
-    walk_table(Shape::new(schema), "", table, origins, &mut findings);
+    let schema = Shape::new(schema);
+    walk_table(schema, schema, "", table, origins, &mut findings);
     findings
 }
 
 fn walk_table(
+    schema: Shape<'_>,
     shape: Shape<'_>,
     prefix: &str,
     table: &mut DeTable<'_>,
@@ -34,10 +36,14 @@ fn walk_table(
     for (key, value) in table.iter_mut() {
         let path = join(prefix, key.get_ref());
         let (offset, message) = match shape.get(key.get_ref()) {
-            None => (key.span().start, unknown_key(shape, prefix, key.get_ref())),
-            Some(shape) => match (shape.is_table(), value.get_mut()) {
-                (true, DeValue::Table(inner)) => {
-                    walk_table(shape, &path, inner, origins, findings);
+            None => {
+                let message = misplaced_key(schema, prefix, key.get_ref());
+                let message = message.unwrap_or_else(|| unknown_key(shape, prefix, key.get_ref()));
+                (key.span().start, message)
+            }
+            Some(shape) => match (table_shape(shape), value.get_mut()) {
+                (Some(shape), DeValue::Table(inner)) => {
+                    walk_table(schema, shape, &path, inner, origins, findings);
                     continue;
                 }
                 (_, inner) => match wrong_type(shape, inner) {
@@ -53,6 +59,34 @@ fn walk_table(
     for key in misfits {
         table.remove(key.as_str());
     }
+}
+
+/// The shape of a table that may stand there.
+fn table_shape(shape: Shape<'_>) -> Option<Shape<'_>> {
+    if shape.is_table() { Some(shape) } else { shape.table_instead() }
+}
+
+/// What is meant by a key that is right elsewhere: a kind of registry is a table of its own, below a name.
+fn misplaced_key(schema: Shape<'_>, table: &str, key: &str) -> Option<String> {
+    let name = table.strip_prefix("registry.").filter(|name| !name.contains('.'))?;
+    let entry = schema.get("registry")?.any_key()?;
+    if let Some(kind) =
+        entry.keys().find(|(kind, shape)| *kind == name && shape.is_table()).map(|(_, shape)| shape)
+        && kind.keys().any(|(known, _)| known == key)
+    {
+        return Some(format!(
+            "{name} is a kind of registry, and the registry has no name: write [registry.NAME.{name}], like \
+             [registry.local.{name}]"
+        ));
+    }
+    ["type", "kind"].contains(&key).then(|| {
+        let kinds: Vec<String> = entry
+            .keys()
+            .filter(|(_, shape)| shape.is_table())
+            .map(|(kind, _)| format!("[registry.{name}.{kind}]"))
+            .collect();
+        format!("the kind of a registry is a table of its own: expected one of {}", kinds.join(", "))
+    })
 }
 
 fn unknown_key(shape: Shape<'_>, table: &str, key: &str) -> String {

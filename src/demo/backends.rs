@@ -1,4 +1,4 @@
-//! The backends that are open: they follow the scene.
+//! The running backends. They follow the scene.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;

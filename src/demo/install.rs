@@ -1,4 +1,4 @@
-//! Where the Envoy of the demo comes from: the one that was named, the one on PATH, or the Python package
+//! Finds the Envoy of the demo: the one that `--envoy` names, the one on PATH, or one from the Python package
 //! index.
 
 use std::env;

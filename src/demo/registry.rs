@@ -1,4 +1,4 @@
-//! A registry whose endpoints have backends before anyone hears of them.
+//! A registry that starts a backend for each endpoint before it publishes the endpoint.
 
 use std::convert::Infallible;
 
@@ -40,8 +40,9 @@ impl BackedRegistry {
         backends: &mut Backends,
         passed: &mut Passed,
     ) {
-        let (published, skipped, health) =
-            feed.with_state(|state| (state.published.clone(), state.skipped.clone(), state.health()));
+        let (published, skipped, notes, health) = feed.with_state(|state| {
+            (state.published.clone(), state.skipped.clone(), state.notes.clone(), state.health())
+        });
         // A new fault is there before the value, and an old one until after it.
         let old = match &health {
             RegistryHealth::Degraded(trouble) => passed.fault.replace(sink.fault(trouble.error.clone())),
@@ -52,13 +53,14 @@ impl BackedRegistry {
         if let RegistryHealth::Degraded(trouble) = &health {
             scene.notes.push(trouble.error.chain());
         }
-        scene.notes.extend(skipped.iter().map(|(entry, why)| format!("{entry}: {why}")));
+        scene.notes.extend(skipped.iter().chain(&*notes).map(|(entry, why)| format!("{entry}: {why}")));
         self.scene.send_replace(scene);
         // Only what the inner registry says again is said again.
         if let Some(published) = published
             && passed.checked.replace(published.checked) != Some(published.checked)
         {
             skipped.iter().for_each(|(entry, why)| sink.skipped(entry, why));
+            notes.iter().for_each(|(entry, note)| sink.note(entry, note));
             sink.publish(Snapshot::clone(&published.value));
         }
         drop(old);
@@ -96,6 +98,7 @@ mod tests {
 
     use pilot_registry::{Address, Endpoint, Port, Protocol, Service, ServicePort, ServiceSpec};
     use pilot_registry_testkit::Scripted;
+    use pilot_registry_testkit::server::free_address;
 
     use super::*;
 
@@ -108,11 +111,6 @@ mod tests {
         Snapshot::new([Arc::new(Service::new(spec).unwrap())]).unwrap()
     }
 
-    /// An address on which nobody listens just now.
-    fn free() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-    }
-
     #[tokio::test]
     async fn backends_are_open_before_anyone_hears_of_them_and_troubles_are_passed_on() {
         let (inner, script) = Scripted::new();
@@ -120,7 +118,7 @@ mod tests {
         let (sink, feed) = channel();
         let mut states = feed.subscribe();
         let told = async {
-            let (first, second) = (free(), free());
+            let (first, second) = (free_address().unwrap(), free_address().unwrap());
             script.skip("b.local", "it makes no sense").await;
             script.publish(snapshot(first)).await;
             let state = states.wait_for(|state| state.published.is_some()).await.unwrap();

@@ -1,4 +1,4 @@
-//! What the demo puts on for a snapshot: backends for the endpoints on this machine, and traffic.
+//! What the demo runs for a snapshot: backends for the endpoints on this machine, and traffic.
 //!
 //! Pure: a snapshot in, a scene out.
 

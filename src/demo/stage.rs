@@ -1,4 +1,4 @@
-//! The demo under way: requests go out, answers are counted and shown.
+//! The running demo: sends requests, counts the answers and shows them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;

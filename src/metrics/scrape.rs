@@ -9,6 +9,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::served::Served;
+use super::standing;
 use crate::proxies::Proxies;
 use crate::supervisor::Registered;
 use crate::world::World;
@@ -25,6 +26,7 @@ struct Gauges {
     age: Family<OfRegistry, Gauge<f64, AtomicU64>>,
     revision: Family<OfRegistry, Gauge>,
     skipped: Family<OfRegistry, Gauge>,
+    notes: Family<OfRegistry, Gauge>,
 }
 
 pub(super) fn registry(world: &World, proxies: &Proxies) -> Registry {
@@ -32,6 +34,8 @@ pub(super) fn registry(world: &World, proxies: &Proxies) -> Registry {
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     registry.register("build", "The version of pilot", Info::new(version));
     single(&mut registry, "proxies", "Connected proxies", proxies.len());
+    standing::register_proxies(&mut registry, proxies);
+    standing::register_held(&mut registry, world.registries());
     single(
         &mut registry,
         "ready",
@@ -70,15 +74,16 @@ impl Gauges {
     fn read(&self, registered: &Registered) {
         let name = registered.name.to_string();
         let label = [("registry", name.clone())];
-        let (health, published, skipped) = registered
-            .feed
-            .with_state(|state| (state.health(), state.published.clone(), state.skipped.len()));
+        let (health, published, skipped, notes) = registered.feed.with_state(|state| {
+            (state.health(), state.published.clone(), state.skipped.len(), state.notes.len())
+        });
         let health = health_word(&health);
         for state in STATES {
             let labels = [("registry", name.clone()), ("state", state.to_owned())];
             self.health.get_or_create(&labels).set(i64::from(state == health));
         }
         self.skipped.get_or_create(&label).set(to_i64(skipped));
+        self.notes.get_or_create(&label).set(to_i64(notes));
         if let Some(published) = published {
             self.revision.get_or_create(&label).set(i64::try_from(published.revision).unwrap_or(i64::MAX));
         }
@@ -103,6 +108,11 @@ impl Gauges {
             "registry_skipped_entries",
             "Entries that make no sense and were left out",
             self.skipped,
+        );
+        registry.register(
+            "registry_notes",
+            "Entries that are served and want a word: a port that was guessed, a field that does not count",
+            self.notes,
         );
     }
 }

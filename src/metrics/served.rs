@@ -1,4 +1,4 @@
-//! What is served of each registry at the moment of a scrape, which may be other than what it says.
+//! What pilot serves of each registry at the moment of a scrape. It may differ from what the registry says.
 
 use std::sync::atomic::AtomicU64;
 use std::time::UNIX_EPOCH;

@@ -1,4 +1,4 @@
-//! What is known of a type on a stream, and how it is shown.
+//! The status of one resource type on one stream, and how it is shown.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,8 +12,8 @@ use crate::rfc3339;
 
 /// The most that is kept of a proxy's words, in bytes.
 const MESSAGE_MAX: usize = 4096;
-/// How many names of refused resources are kept.
-pub(crate) const REFUSED_NAMES_MAX: usize = 16;
+/// How many names of refused resources are kept, and of those that do not exist.
+pub(crate) const NAMES_MAX: usize = 16;
 
 /// One type on one stream, as its machine sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct TypeStatus {
     pub wildcard: bool,
     /// How many names were subscribed to.
     pub names: usize,
+    /// Names that were subscribed to and do not exist; the first of many.
+    pub missing: Vec<Box<str>>,
     /// The last response.
     pub sent: Option<Sent>,
     /// The last response that the proxy accepted.
@@ -104,11 +106,21 @@ impl TypeStatus {
     pub fn state(&self) -> SyncState {
         match (&self.sent, &self.acked, &self.nack) {
             (_, _, Some(_)) => SyncState::Nacked,
+            (sent, acked, None) if !self.missing.is_empty() && answered(sent, acked) => SyncState::NotFound,
             (None, None, None) => SyncState::NotSent,
             (Some(sent), Some(acked), None) if sent.version == acked.version => SyncState::Acked,
             (None, Some(_), None) => SyncState::Acked,
             (Some(_), _, None) => SyncState::Stale,
         }
+    }
+}
+
+/// Whether nothing is on its way to the proxy.
+fn answered(sent: &Option<Sent>, acked: &Option<Acked>) -> bool {
+    match (sent, acked) {
+        (None, _) => true,
+        (Some(sent), Some(acked)) => sent.version == acked.version,
+        (Some(_), None) => false,
     }
 }
 
@@ -129,6 +141,8 @@ pub enum SyncState {
     Acked,
     /// Nothing that it asks for was sent.
     NotSent,
+    /// It asks for names that do not exist.
+    NotFound,
     /// It has not said anything about what was sent last.
     Stale,
     /// It refused what was sent.
@@ -146,6 +160,18 @@ pub struct ProxyStatus {
     pub role: String,
     /// The client's name and version.
     pub user_agent: String,
+    /// Why its version is not supported; `None` = it is, or it is not known.
+    #[serde(default)]
+    pub unsupported: Option<String>,
+    /// The IP address that its streams come from.
+    #[serde(default)]
+    pub peer: Option<IpAddr>,
+    /// All IP addresses from which proxies of this node id come. More than one: they share the id.
+    #[serde(default)]
+    pub peers: Vec<IpAddr>,
+    /// How many connections its streams are on.
+    #[serde(default)]
+    pub connections: usize,
     /// The address in its id, by which its workload is found; none where that is no address, or loopback.
     #[serde(default)]
     pub address: Option<IpAddr>,
@@ -185,6 +211,9 @@ pub struct TypeReport {
     pub wildcard: bool,
     /// How many names were subscribed to.
     pub names: usize,
+    /// Names that were subscribed to and do not exist; the first of many.
+    #[serde(default)]
+    pub not_found: Vec<NotFound>,
     /// The version that was sent last.
     pub sent_version: Option<String>,
     /// The nonce of what was sent last.
@@ -199,6 +228,17 @@ pub struct TypeReport {
     pub acked_at: Option<String>,
     /// What was refused.
     pub nack: Option<NackReport>,
+}
+
+/// A name that does not exist, to be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotFound {
+    /// The name that the proxy asks for.
+    pub name: String,
+    /// What is known of it: the protocol that the service speaks, or a name that it may be meant to be. Empty
+    /// where nothing is.
+    #[serde(default)]
+    pub hint: String,
 }
 
 /// A refusal, to be shown.
@@ -216,8 +256,12 @@ pub struct NackReport {
 }
 
 impl ProxyStatus {
-    pub(super) fn of(proxy: &Proxy) -> Self {
+    pub(super) fn of(proxy: &Proxy, peer: Option<IpAddr>) -> Self {
         Self {
+            unsupported: proxy.unsupported(),
+            peer,
+            peers: Vec::new(),
+            connections: 0,
             id: proxy.id.as_ref().into(),
             cluster: proxy.cluster.as_ref().into(),
             role: proxy.role.as_str().into(),
@@ -230,6 +274,12 @@ impl ProxyStatus {
     }
 }
 
+impl NotFound {
+    fn of(name: &str) -> Self {
+        Self { name: name.to_owned(), hint: String::new() }
+    }
+}
+
 impl TypeReport {
     pub(super) fn of(status: &TypeStatus) -> Self {
         let (sent, acked) = (status.sent.as_ref(), status.acked.as_ref());
@@ -237,6 +287,7 @@ impl TypeReport {
             state: status.state(),
             wildcard: status.wildcard,
             names: status.names,
+            not_found: status.missing.iter().map(|name| NotFound::of(name)).collect(),
             sent_version: sent.map(|sent| sent.version.to_string()),
             nonce: sent.map(|sent| sent.nonce.to_string()),
             resources: sent.map(|sent| sent.resources),

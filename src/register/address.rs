@@ -1,4 +1,4 @@
-//! The address by which others reach this machine, where nobody has said it.
+//! The default address of an instance: the one by which others reach this machine.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

@@ -50,6 +50,8 @@ pub struct CheckPlan {
     pub timeout: Duration,
     /// After so many failures in a row it is unhealthy.
     pub failures: NonZeroU32,
+    /// Environment variables that a command does not get: pilot's own secrets.
+    pub withheld: Vec<String>,
 }
 
 /// What one probe showed, and why.
@@ -104,12 +106,12 @@ impl fmt::Display for Check {
 
 impl Check {
     /// Asks once. `instance` is where the instance is reached.
-    async fn probe(&self, instance: SocketAddr, patience: Duration) -> Verdict {
+    async fn probe(&self, instance: SocketAddr, patience: Duration, withheld: &[String]) -> Verdict {
         let asked = async {
             match self {
                 Self::Http(target) => http::ask(target).await,
                 Self::Tcp(port) => connect(instance, *port).await,
-                Self::Exec(command) => exec::run(command).await,
+                Self::Exec(command) => exec::run(command, withheld).await,
             }
         };
         let late = |_| Verdict::Fail(format!("no answer within {patience:?}"));
@@ -133,7 +135,7 @@ impl CheckPlan {
         let mut standing = Standing::new(self.failures);
         loop {
             let started = Instant::now();
-            let verdict = self.check.probe(instance, self.timeout).await;
+            let verdict = self.check.probe(instance, self.timeout, &self.withheld).await;
             let before = standing.health();
             let health = standing.hear(&verdict);
             self.tell(&verdict, before, health, standing.failures());

@@ -24,19 +24,19 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM
     Terminate,
-    /// SIGHUP: the terminal is gone.
-    HangUp,
 }
 
 impl Command {
     /// Starts a program. It has a process group of its own, so that Ctrl-C in a terminal does not end it
-    /// before it has drained; therefore it cannot read from that terminal.
+    /// before it has drained; therefore it cannot read from that terminal. It gets none of the `withheld`
+    /// environment variables.
     ///
     /// # Errors
     /// There is no such program, or it cannot be executed.
-    pub fn start(program: &OsString, arguments: &[OsString]) -> io::Result<Self> {
+    pub fn start(program: &OsString, arguments: &[OsString], withheld: &[String]) -> io::Result<Self> {
         let mut command = tokio::process::Command::new(program);
         command.args(arguments);
+        withheld.iter().for_each(|variable| _ = command.env_remove(variable));
         if io::stdin().is_terminal() {
             // The terminal would stop it (SIGTTIN): it is no longer in the foreground.
             command.stdin(Stdio::null());
@@ -68,7 +68,6 @@ impl Command {
         self.process.signal(match signal {
             Signal::Interrupt => rustix::process::Signal::INT,
             Signal::Terminate => rustix::process::Signal::TERM,
-            Signal::HangUp => rustix::process::Signal::HUP,
         });
     }
 
@@ -88,7 +87,7 @@ mod tests {
     use super::*;
 
     fn start(script: &str) -> Command {
-        Command::start(&"sh".into(), &["-c".into(), script.into()]).unwrap()
+        Command::start(&"sh".into(), &["-c".into(), script.into()], &[]).unwrap()
     }
 
     #[tokio::test]
@@ -101,10 +100,10 @@ mod tests {
 
     #[tokio::test]
     async fn it_gets_the_signals_that_are_meant_for_it() {
-        for (signal, number) in [(Signal::Interrupt, 2), (Signal::Terminate, 15), (Signal::HangUp, 1)] {
+        for (signal, number) in [(Signal::Interrupt, 2), (Signal::Terminate, 15)] {
             // Who runs this in the background or under nohup ignores some of them, and so would the program.
-            let arguments = ["--default-signal=INT,TERM,HUP", "sleep", "3600"].map(OsString::from);
-            let mut command = Command::start(&"env".into(), &arguments).unwrap();
+            let arguments = ["--default-signal=INT,TERM", "sleep", "3600"].map(OsString::from);
+            let mut command = Command::start(&"env".into(), &arguments, &[]).unwrap();
             let told = async {
                 loop {
                     command.signal(signal);
@@ -121,7 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_there_does_not_start() {
-        let error = Command::start(&"./no-such-program".into(), &[]).unwrap_err();
+        let error = Command::start(&"./no-such-program".into(), &[], &[]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

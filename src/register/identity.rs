@@ -1,4 +1,4 @@
-//! The id of an instance, where nobody has given it one.
+//! The default id of an instance.
 
 use std::net::IpAddr;
 

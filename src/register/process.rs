@@ -1,5 +1,5 @@
-//! A child process with a process group of its own, which does not outlive the value that owns it. What
-//! becomes of it when we are killed ourselves is the business of [`Watchdog`](super::watchdog::Watchdog).
+//! A child process with a process group of its own, which does not outlive the value that owns it.
+//! [`Watchdog`](super::watchdog::Watchdog) ends it if this process is killed.
 
 use std::io;
 use std::process::ExitStatus;

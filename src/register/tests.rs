@@ -31,6 +31,7 @@ fn plan(check: Option<Check>) -> Plan {
         interval: Duration::from_secs(5),
         timeout: Duration::from_secs(2),
         failures: NonZeroU32::new(2).unwrap(),
+        withheld: Vec::new(),
     });
     Plan { registration, main_port: port(8080), check, drain_time: DRAIN }
 }

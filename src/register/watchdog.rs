@@ -1,7 +1,8 @@
 //! Ends a process group when we are killed and can do nothing about it any more.
 //!
-//! A shell reads from a pipe whose other end only we hold. When we are gone, however that came, the system
-//! closes it, and the shell ends the group: it asks first, and kills what is still there after ten seconds.
+//! A shell reads from a pipe whose other end only this process holds. When this process ends, for whatever
+//! reason, the system closes the pipe, and the shell ends the group: SIGTERM first, SIGKILL ten seconds
+//! later.
 
 use std::io;
 use std::process::Stdio;

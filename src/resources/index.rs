@@ -1,8 +1,7 @@
 //! Finds resources of a set by name: by search at first, by hash once many have been asked for.
 //!
-//! When a thousand clients come back at once, each asks for each name. The set that they ask is one and the
-//! same, so a table of hashes pays quickly. After a change a handful of names is asked for, in a new set: a
-//! table would cost more than it saves.
+//! When a thousand clients reconnect, each looks up every name in the same set, so a hash table pays quickly.
+//! After a change, only a few names are looked up in a new set: there a table would cost more than it saves.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};

@@ -1,4 +1,4 @@
-//! No resource names another that is not there.
+//! Checks that no resource names another one that is not in the set.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A resource that is another one and more: what many have in common is kept once.
+//! A resource that extends another one. The common part is stored once.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 

@@ -1,4 +1,4 @@
-//! A tower layer: no more discovery streams at once than allowed.
+//! A tower layer that bounds the number of open discovery streams.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -1,4 +1,4 @@
-//! Whether the system lets this process open as many sockets as the configuration promises.
+//! Checks that the limit of open files allows as many connections as the configuration does.
 
 /// Where Linux says what a process may use; other systems have no such file, and are not asked.
 const LIMITS: &str = "/proc/self/limits";

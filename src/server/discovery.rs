@@ -1,8 +1,9 @@
 //! The discovery services: ADS and one per type, each SotW and delta, all the same stream.
 //!
-//! They are served here rather than by generated servers, because of [`super::framing`]. What is not a
-//! discovery stream goes on to the next service.
+//! They are served here and not by generated servers, because of [`super::framing`]. All other requests go to
+//! the next service.
 
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use futures_util::future::{Either, Ready, ready};
@@ -76,13 +77,37 @@ impl<S> Discovery<S> {
     where
         V::Response: Shared,
     {
-        let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+        let peer = peer(&request);
         let inbound = Inbound::<V::Request>::new(request.into_body(), self.context.max_request_bytes);
         let responses = stream::serve::<V, _>(&self.context, inbound, only, peer);
         let mut response = Response::new(Body::new(Outbound::new(responses)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         response
     }
+}
+
+impl<S> Discovery<S> {
+    /// An Envoy whose bootstrap asks for version 2 is told which lines to change, and so is the log, once.
+    fn refuse_v2(&self, request: &Request<Body>) -> Response<Body> {
+        let text = "pilot serves xDS v3, and this is v2: set transport_api_version and resource_api_version to V3 in \
+                    Envoy's bootstrap";
+        self.context.metrics.refused("version");
+        if let Some(peer) = peer(request).map(|peer| peer.ip())
+            && self.context.proxies.told().version.first(peer)
+        {
+            tracing::warn!(%peer, path = request.uri().path(), "stream refused: {text}");
+        }
+        Status::unimplemented(text).into_http()
+    }
+}
+
+fn peer<B>(request: &Request<B>) -> Option<SocketAddr> {
+    request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr)
+}
+
+/// Whether a path names a service of xDS v2.
+fn is_v2(path: &str) -> bool {
+    ["/envoy.api.v2.", "/envoy.service.discovery.v2."].iter().any(|service| path.starts_with(service))
 }
 
 impl<S> Service<Request<Body>> for Discovery<S>
@@ -104,6 +129,7 @@ where
             Some(Method::Fetch) => {
                 Status::unimplemented("polling is not served here: open a stream").into_http()
             }
+            None if is_v2(request.uri().path()) => self.refuse_v2(&request),
             None => return Either::Right(self.inner.call(request)),
         };
         Either::Left(ready(Ok(response)))

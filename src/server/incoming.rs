@@ -1,7 +1,8 @@
 //! The connections that the server takes: bounded in number, and closed if they never speak HTTP/2.
 //!
 //! ```text
-//!  accept ─┬─ a place is free ──► Connection, which holds the place until it is dropped
+//!  accept ─┬─ a place is free ─┬─ it begins HTTP/2 ─► Connection, which holds the place until it is dropped
+//!          │                   └─ it does not ──────► told what the port speaks, and closed
 //!          ├─ none is free ─────► closed at once
 //!          └─ it fails ─────────► a pause: without it, a process out of file descriptors would only spin
 //! ```
@@ -14,20 +15,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::{Stream, stream};
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{sleep, timeout};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use super::stranger::Strangers;
 use crate::metrics::Metrics;
+use crate::opening::{Opening, Protocol, Rewound};
 
 /// How long nothing is accepted after accepting has failed.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// The length of what an HTTP/2 client says first (RFC 9113, section 3.4).
-const PREFACE: usize = 24;
 
 /// Limits on connections.
 #[derive(Clone, Copy, Debug)]
@@ -42,10 +44,10 @@ pub(super) struct ConnectionLimits {
 pub(super) fn incoming(
     listener: TcpListener,
     limits: ConnectionLimits,
+    strangers: Arc<Strangers>,
     metrics: Metrics,
 ) -> impl Stream<Item = Result<Connection, Infallible>> {
-    let places = Arc::new(Semaphore::new(limits.max.min(Semaphore::MAX_PERMITS)));
-    let acceptor = Acceptor { limits, places, metrics, is_failing: false, is_full: false };
+    let acceptor = Acceptor::new(limits, strangers, metrics);
     stream::unfold((listener, acceptor), |(listener, mut acceptor)| async move {
         let connection = acceptor.next(|| listener.accept()).await;
         Some((Ok(connection), (listener, acceptor)))
@@ -55,39 +57,52 @@ pub(super) fn incoming(
 struct Acceptor {
     limits: ConnectionLimits,
     places: Arc<Semaphore>,
+    strangers: Arc<Strangers>,
     metrics: Metrics,
+    /// Clients that have not said yet what they speak. Each holds a place.
+    openings: FuturesUnordered<BoxFuture<'static, Option<Connection>>>,
     /// Of a row of failures, and of refusals, only the first is logged.
     is_failing: bool,
     is_full: bool,
 }
 
 impl Acceptor {
+    fn new(limits: ConnectionLimits, strangers: Arc<Strangers>, metrics: Metrics) -> Self {
+        let places = Arc::new(Semaphore::new(limits.max.min(Semaphore::MAX_PERMITS)));
+        let openings = FuturesUnordered::new();
+        Self { limits, places, strangers, metrics, openings, is_failing: false, is_full: false }
+    }
+
     async fn next<F>(&mut self, accept: impl Fn() -> F) -> Connection
     where
         F: Future<Output = io::Result<(TcpStream, SocketAddr)>>,
     {
         loop {
-            let accepted = accept().await;
-            let failing = accepted.as_ref().is_err_and(|error| !is_of_the_client(error));
-            let was_failing = std::mem::replace(&mut self.is_failing, failing);
-            match accepted {
-                Ok((stream, peer)) => {
-                    if let Some(connection) = self.admit(stream, peer) {
-                        return connection;
-                    }
-                }
-                Err(error) if failing => {
-                    if !was_failing {
-                        tracing::error!(%error, "xDS connections cannot be accepted: trying again");
-                    }
-                    sleep(PAUSE).await;
-                }
-                Err(error) => tracing::debug!(%error, "a client left before it was accepted"),
+            tokio::select! {
+                Some(opened) = self.openings.next() => if let Some(connection) = opened {
+                    return connection;
+                },
+                accepted = accept() => self.accepted(accepted).await,
             }
         }
     }
 
-    fn admit(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<Connection> {
+    async fn accepted(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        let failing = accepted.as_ref().is_err_and(|error| !is_of_the_client(error));
+        let was_failing = std::mem::replace(&mut self.is_failing, failing);
+        match accepted {
+            Ok((stream, peer)) => self.admit(stream, peer),
+            Err(error) if failing => {
+                if !was_failing {
+                    tracing::error!(%error, "xDS connections cannot be accepted: trying again");
+                }
+                sleep(PAUSE).await;
+            }
+            Err(error) => tracing::debug!(%error, "a client left before it was accepted"),
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         let place = Arc::clone(&self.places).try_acquire_owned().ok();
         let was_full = std::mem::replace(&mut self.is_full, place.is_none());
         let Some(place) = place else {
@@ -96,13 +111,43 @@ impl Acceptor {
                 let max = self.limits.max;
                 tracing::warn!(%peer, max, "connections are refused: too many are open ([xds] max_streams)");
             }
-            return None;
+            return;
         };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "setting TCP_NODELAY");
         }
-        let deadline = Some(Box::pin(sleep(self.limits.preface_timeout)));
-        Some(Connection { stream, preface_left: PREFACE, deadline, _place: place })
+        let (limit, strangers) = (self.limits.preface_timeout, Arc::clone(&self.strangers));
+        let opened = open(stream, peer, place, limit, strangers);
+        self.openings.push(opened.boxed());
+    }
+}
+
+/// Waits for what the client says first; `None` = it is none of HTTP/2, and the connection is closed.
+async fn open(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    place: OwnedSemaphorePermit,
+    limit: Duration,
+    strangers: Arc<Strangers>,
+) -> Option<Connection> {
+    match timeout(limit, Opening::read(&mut stream)).await {
+        Ok(Ok(opening)) if opening.protocol == Protocol::Http2 => {
+            Some(Connection { stream: Rewound::new(opening.bytes, stream), _place: place })
+        }
+        // Probes of the port connect, and say nothing.
+        Ok(Ok(opening)) if opening.bytes.is_empty() => None,
+        Ok(Ok(opening)) => {
+            strangers.refuse(stream, peer, opening).await;
+            None
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "a client left before it said anything");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%peer, ?limit, "the client did not begin HTTP/2 in time");
+            None
+        }
     }
 }
 
@@ -114,28 +159,15 @@ fn is_of_the_client(error: &io::Error) -> bool {
 
 /// A client's connection, which holds a place.
 pub(super) struct Connection {
-    stream: TcpStream,
-    /// How many bytes are missing before the client counts as one.
-    preface_left: usize,
-    /// Until then they have to come.
-    deadline: Option<Pin<Box<Sleep>>>,
+    stream: Rewound,
     _place: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    fn heard(&mut self, bytes: usize) {
-        self.preface_left = self.preface_left.saturating_sub(bytes);
-        if self.preface_left == 0 {
-            self.deadline = None;
-        }
-    }
 }
 
 impl Connected for Connection {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+        self.stream.stream().connect_info()
     }
 }
 
@@ -145,19 +177,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        match (&polled, &mut self.deadline) {
-            (_, None) => polled,
-            (Poll::Ready(_), Some(_)) => {
-                self.heard(buffer.filled().len() - before);
-                polled
-            }
-            (Poll::Pending, Some(deadline)) => deadline
-                .as_mut()
-                .poll(context)
-                .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the client did not begin HTTP/2"))),
-        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
@@ -202,9 +222,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_process_out_of_descriptors_does_not_spin() {
         let limits = ConnectionLimits { max: 1, preface_timeout: PAUSE };
-        let places = Arc::new(Semaphore::new(1));
-        let mut acceptor =
-            Acceptor { limits, places, metrics: Metrics::new(), is_failing: false, is_full: false };
+        let metrics = Metrics::new();
+        let strangers = Arc::new(Strangers::new(None, metrics.clone()));
+        let mut acceptor = Acceptor::new(limits, strangers, metrics);
         let attempts = Cell::new(0);
         let fails = || {
             attempts.set(attempts.get() + 1);

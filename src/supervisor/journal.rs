@@ -1,19 +1,22 @@
-//! What the log tells of a registry: entries that are left out, and trouble that is over.
+//! Logs what happens to a registry: its first answer, skipped entries, notes, and the end of a fault.
 //!
-//! Adapters only tell their sink; that it is said once, in one form for all of them, is done here.
+//! Adapters only tell their sink. This file writes each fact once, in one form for all adapters.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{Feed, RegistryHealth, Snapshot};
+use pilot_registry::{Feed, Published, RegistryHealth, Snapshot};
+use tokio::time::Instant;
 
 /// What was told of a registry.
 #[derive(Default)]
 struct Journal {
     skipped: Arc<BTreeMap<String, String>>,
+    notes: Arc<BTreeMap<String, String>>,
     degraded: bool,
+    answered: bool,
 }
 
 /// What was told of attempts that failed.
@@ -40,20 +43,37 @@ impl Failed {
 pub(super) async fn follow(name: &str, feed: &Feed<Snapshot>) -> Infallible {
     let mut states = feed.subscribe();
     states.mark_changed();
-    let mut journal = Journal::default();
+    let (mut journal, began) = (Journal::default(), Instant::now());
     // The feed outlives its receivers; should it end, there is no more to tell.
     while states.changed().await.is_ok() {
-        let (skipped, health) = {
+        let (skipped, notes, health, published) = {
             let state = states.borrow_and_update();
-            (Arc::clone(&state.skipped), state.health())
+            let (skipped, notes) = (Arc::clone(&state.skipped), Arc::clone(&state.notes));
+            (skipped, notes, state.health(), state.published.clone())
         };
+        journal.first_answer(name, published, skipped.len(), began.elapsed());
         journal.health(name, &health);
         journal.skipped(name, skipped);
+        journal.notes(name, notes);
     }
     std::future::pending().await
 }
 
 impl Journal {
+    fn first_answer(
+        &mut self,
+        registry: &str,
+        published: Option<Published<Snapshot>>,
+        left_out: usize,
+        took: Duration,
+    ) {
+        let Some(published) = published.filter(|_| !self.answered) else { return };
+        self.answered = true;
+        let (services, endpoints) = (published.value.services().len(), published.value.endpoint_count());
+        let took_ms = took.as_millis();
+        tracing::info!(registry, services, endpoints, left_out, took_ms, "registry has answered");
+    }
+
     /// Failed attempts are told where they fail, faults by the adapter that knows what they are about.
     fn health(&mut self, registry: &str, health: &RegistryHealth) {
         let degraded = matches!(health, RegistryHealth::Degraded(_));
@@ -76,6 +96,13 @@ impl Journal {
             tracing::info!(registry, entry = &**entry, "entry no longer left out");
         }
         self.skipped = skipped;
+    }
+
+    fn notes(&mut self, registry: &str, notes: Arc<BTreeMap<String, String>>) {
+        for (entry, note) in notes.iter().filter(|(entry, note)| self.notes.get(*entry) != Some(*note)) {
+            tracing::info!(registry, entry = &**entry, note = &**note, "note on an entry");
+        }
+        self.notes = notes;
     }
 }
 
@@ -140,7 +167,8 @@ mod tests {
         let mut journal = Box::pin(follow("east", &feed));
         let mut told = || {
             assert!(journal.as_mut().now_or_never().is_none());
-            fresh(&written)
+            let lines = fresh(&written).into_iter();
+            lines.filter(|line| !line.contains("registry has answered")).collect::<Vec<_>>()
         };
         let publish = |skipped: &[(&str, &str)]| {
             skipped.iter().for_each(|(entry, why)| sink.skipped(*entry, *why));
@@ -156,9 +184,43 @@ mod tests {
         let changed = r#"WARN entry left out registry="east" entry="b" why="no port""#;
         let gone = r#"INFO entry no longer left out registry="east" entry="a""#;
         assert_eq!(told(), [changed, gone]);
+        let note = || {
+            sink.note("c", "it was guessed");
+            publish(&[("b", "no port")]);
+        };
+        note();
+        assert_eq!(told(), [r#"INFO note on an entry registry="east" entry="c" note="it was guessed""#]);
+        note();
         let fault = sink.fault(RegistryError::unavailable("no disk"));
         assert_eq!(told(), [""; 0]);
         drop(fault);
         assert_eq!(told(), [r#"INFO registry is in order again registry="east""#]);
+    }
+
+    #[test]
+    fn a_registrys_first_answer_is_told_with_its_numbers_and_no_other() {
+        let written = Written::default();
+        let writer = written.clone();
+        let format = tracing_subscriber::fmt().with_ansi(false).without_time().with_target(false);
+        let subscriber = format.with_writer(move || writer.clone()).finish();
+        let _guard = pilot_registry_testkit::logs::follow(subscriber);
+        let (sink, feed) = channel::<Snapshot>();
+        let mut journal = Box::pin(follow("east", &feed));
+        let mut told = || {
+            assert!(journal.as_mut().now_or_never().is_none());
+            fresh(&written)
+        };
+        assert_eq!(told(), [""; 0], "it has said nothing");
+        let web = |address: &str| {
+            let web = pilot_registry_testkit::service("web.local").http(80).endpoint(address, 80);
+            Snapshot::new([web.endpoint("10.0.0.9", 80).build()]).unwrap()
+        };
+        sink.publish(web("10.0.0.1"));
+        let line = told().join("");
+        let expected =
+            r#"INFO registry has answered registry="east" services=1 endpoints=2 left_out=0 took_ms="#;
+        assert!(line.starts_with(expected), "{line}");
+        sink.publish(web("10.0.0.2"));
+        assert_eq!(told(), [""; 0]);
     }
 }

@@ -1,4 +1,4 @@
-//! Which services of a mesh are not what they were.
+//! Finds the services that differ between two meshes.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
-//! Who gets what several services claim: the smallest [`Rank`] wins, whatever came first in time.
+//! Decides which service gets a name, address or listener that several claim: the smallest [`Rank`] wins,
+//! whichever came first.
 //!
-//! The ledger is kept from translation to translation. A change of one service touches the entries of its
-//! own claims only, and says which other services gained or lost something by it.
+//! The ledger lives as long as the translator. A change of one service touches only the entries that it
+//! claims, and reports which other services gained or lost something.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -37,7 +38,8 @@ struct Entry {
     alone: BTreeSet<Rank>,
 }
 
-/// The owner as far as others care: sharers are all alike.
+/// Who owns a claim. HTTP services that share a listener count as one owner, so a change among them affects
+/// nobody else.
 #[derive(PartialEq)]
 enum Owner {
     Nobody,

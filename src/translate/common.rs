@@ -1,5 +1,5 @@
-//! What proxies have in common, wherever they are. Keeps what each service was translated to, so that a change
-//! costs what changed.
+//! The resources that all proxies share, wherever they are. Keeps the translation of each service, so that a
+//! change costs only what it touches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What two services claim and only one can have.
+//! Conflicts: what two services claim and only one can have.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

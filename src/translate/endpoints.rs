@@ -3,8 +3,7 @@
 //! - Priorities are the registries', and among endpoints of one registry priority their proximity to the
 //!   proxy, where that is known; made dense: Envoy and gRPC want 0, 1, 2 … without gaps.
 //! - An address that several registries know counts once, as the preferred one says: gRPC refuses
-//!   duplicates. If one registry has it twice, the healthier one counts: an endpoint of a service's port is
-//!   its address and its own port, whatever other ports it serves.
+//!   duplicates.
 //! - A locality weighs what its endpoints weigh together, so that clients which choose the locality first
 //!   (gRPC) send each endpoint its share. gRPC ignores localities without weight.
 //! - `warning` becomes DEGRADED: Envoy uses such endpoints when too few others are left; gRPC does not use
@@ -125,21 +124,16 @@ pub(super) fn fits(service: &CatalogService, endpoint: &Endpoint) -> bool {
 }
 
 fn groups<'a>(service: &'a CatalogService, port: &ServicePort, context: &Context<'_>) -> Groups<'a> {
-    let mut best: BTreeMap<(&Address, Port), (&Part, &'a Endpoint)> = BTreeMap::new();
-    for (part, endpoint) in service.endpoints().filter(|(_, endpoint)| fits(service, endpoint)) {
-        let Some(own) = endpoint.ports.get(&port.number).copied() else { continue };
+    let mut seen = BTreeSet::new();
+    let serving = |(part, endpoint): (&Part, &'a Endpoint)| {
+        let own = endpoint.ports.get(&port.number).copied().filter(|_| fits(service, endpoint))?;
         if refusal(port, endpoint, own, context.http_listen).is_some() {
-            continue;
+            return None;
         }
-        let (known, other) = best.entry((&endpoint.address, own)).or_insert((part, endpoint));
-        if known.registry == part.registry && standing(endpoint.health) < standing(other.health) {
-            *other = endpoint;
-        }
-    }
-    let ranked = |((_, own), (part, endpoint)): ((&Address, Port), (&Part, &'a Endpoint))| {
-        ((part.priority, Proximity::of(context.locality, &endpoint.locality)), endpoint, own)
+        let rank = (part.priority, Proximity::of(context.locality, &endpoint.locality));
+        seen.insert((&endpoint.address, own)).then_some((rank, endpoint, own))
     };
-    let found: Vec<_> = best.into_iter().map(ranked).collect();
+    let found: Vec<_> = service.endpoints().filter_map(serving).collect();
     // Only of what is left: a registry whose endpoints are all another's, too, would leave a gap.
     let ranks: BTreeSet<(u32, Proximity)> = found.iter().map(|(rank, ..)| *rank).collect();
     let dense: BTreeMap<(u32, Proximity), u32> =
@@ -149,17 +143,6 @@ fn groups<'a>(service: &'a CatalogService, port: &ServicePort, context: &Context
         groups.entry((dense[&rank], &endpoint.locality)).or_default().push((endpoint, own));
     }
     groups
-}
-
-/// Of two that say differently how one endpoint is, the smaller counts.
-fn standing(health: Health) -> u8 {
-    match health {
-        Health::Healthy => 0,
-        Health::Warning => 1,
-        Health::Unknown => 2,
-        Health::Draining => 3,
-        Health::Unhealthy => 4,
-    }
 }
 
 /// By what the weights of each priority are divided.

@@ -51,7 +51,7 @@ pub(super) struct Entrances {
     pub(super) grants: Grants,
     pub(super) listeners: Vec<Arc<Resource>>,
     pub(super) virtual_hosts: VirtualHosts,
-    /// Of the names of namespaces, too: what clients there are does not matter.
+    /// Includes conflicts about namespace-local names, whether or not a proxy in that namespace is connected.
     pub(super) conflicts: Vec<Conflict>,
 }
 

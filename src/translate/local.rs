@@ -1,7 +1,7 @@
-//! What is different for proxies of one namespace: further names of services, and nothing else.
+//! What differs for proxies of one namespace: additional names of services, and nothing else.
 //!
-//! All resources are those that proxies have in common, but the routes in which some service has such a name;
-//! and there are more listeners for gRPC clients. An endpoint that changes costs nothing here.
+//! All other resources are the common ones. Routes in which some service has such a name are replaced, and
+//! gRPC clients get more listeners. A changed endpoint costs nothing here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! What is different for proxies of one locality: the priorities of endpoints, and nothing else.
+//! What differs for proxies in one locality: the priorities of endpoints, and nothing else.
 //!
-//! All resources are those that proxies have in common, but the endpoints of services that have some nearer
-//! and some farther away: as resources of their own, or inline in clusters that the proxy resolves itself.
+//! All other resources are the common ones. Only services with nearer and farther endpoints get endpoints of
+//! their own, either as endpoint resources or inline in clusters that the proxy resolves itself.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A set of which few resources, or none, differ from those that proxies have in common.
+//! A resource set that differs from the common one in few resources, or none.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -50,7 +50,7 @@ pub(super) fn virtual_host(name: String, domains: Vec<String>, cluster: &str) ->
     to_one_cluster(name, domains, "/", cluster, envoy_retries()).encode_to_vec().into()
 }
 
-/// The only virtual host of a gRPC client's listener. Clients know the predicates of Envoy's retries not.
+/// The only virtual host of a gRPC client's listener. gRPC clients do not support Envoy's retry predicates.
 pub(super) fn grpc_virtual_host(name: String, cluster: &str) -> route::VirtualHost {
     to_one_cluster(name, vec!["*".to_owned()], "", cluster, retries("unavailable"))
 }

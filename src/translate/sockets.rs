@@ -1,5 +1,5 @@
-//! Where endpoints listen. A listener at such an address would send to itself, connection after
-//! connection, or keep the endpoint from being bound.
+//! The addresses at which endpoints listen. A listener at such an address would connect to itself without
+//! end, or keep the endpoint from binding its port.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

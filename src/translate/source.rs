@@ -1,4 +1,4 @@
-//! Where a client gets the resources that others refer to, and other small parts of messages.
+//! Config sources (where a client gets a referenced resource), and other small parts of messages.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,5 +1,4 @@
-//! What the log says of conflicts: what is new, once, and not one by one without end. What there is at all is shown
-//! by `pilot services`.
+//! Logs new conflicts, each once, and sums up many. `pilot services` shows all current ones.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +14,7 @@ const ONE_BY_ONE: usize = 20;
 pub(super) struct Told(Arc<Mutex<Arc<[Conflict]>>>);
 
 impl Told {
-    /// Says in the log which conflicts are new. They are in order.
+    /// Says in the log which conflicts are new, and which are over. They are in order.
     pub(super) fn tell(&self, scope: &Scope, conflicts: Arc<[Conflict]>) {
         let before = self.replace(Arc::clone(&conflicts));
         if Arc::ptr_eq(&before, &conflicts) {
@@ -29,6 +28,13 @@ impl Told {
         if let Some(more) = more(new.len()) {
             tracing::warn!(%scope, more, "services conflict about more: `pilot services` shows all");
         }
+        let over: Vec<_> = fresh(&conflicts, &before).collect();
+        for conflict in over.iter().take(ONE_BY_ONE) {
+            tracing::info!(%scope, %conflict, "services no longer conflict");
+        }
+        if let Some(more) = more(over.len()) {
+            tracing::info!(%scope, more, "services no longer conflict about more");
+        }
     }
 
     fn replace(&self, conflicts: Arc<[Conflict]>) -> Arc<[Conflict]> {
@@ -41,7 +47,7 @@ fn fresh<'a>(before: &[Conflict], now: &'a [Conflict]) -> impl Iterator<Item = &
     now.iter().filter(|conflict| before.binary_search(conflict).is_err())
 }
 
-/// Says in the log what registries disagree about now and did not before.
+/// Says in the log what registries disagree about now and did not before, and what they agree about again.
 pub(super) fn tell_disagreements(catalog: &Catalog, before: Option<&Catalog>) {
     let nothing = Catalog::default();
     let new: Vec<_> = catalog.conflicts_since(before.unwrap_or(&nothing)).collect();
@@ -50,6 +56,13 @@ pub(super) fn tell_disagreements(catalog: &Catalog, before: Option<&Catalog>) {
     }
     if let Some(more) = more(new.len()) {
         tracing::warn!(more, "registries disagree about more: `pilot services` shows all");
+    }
+    let over: Vec<_> = before.into_iter().flat_map(|before| before.conflicts_since(catalog)).collect();
+    for (host, conflict) in over.iter().take(ONE_BY_ONE) {
+        tracing::info!(%host, %conflict, "registries no longer disagree");
+    }
+    if let Some(more) = more(over.len()) {
+        tracing::info!(more, "registries no longer disagree about more");
     }
 }
 

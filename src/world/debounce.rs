@@ -1,4 +1,4 @@
-//! When to push: the first change of a quiet period at once, a storm merged.
+//! When to push: the first change after a quiet time goes at once; a burst is merged.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What goes into one response, before it is a message of either variant.
+//! The content of one response, before it becomes a delta or a state-of-the-world message.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

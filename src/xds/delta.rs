@@ -132,10 +132,11 @@ fn subscribe(state: &mut TypeState, given: Vec<String>, set: Option<&TypeSet>) {
             "" => {}
             WILDCARD => begin_wildcard(state),
             _ => {
-                let name: Arc<str> = match set.and_then(|set| set.get(&name)) {
-                    Some(resource) => Arc::clone(resource.name()),
-                    None => name.into(),
-                };
+                let known = set.and_then(|set| set.get(&name));
+                let name: Arc<str> = known.map_or_else(|| name.into(), |known| Arc::clone(known.name()));
+                if set.is_some() && known.is_none() {
+                    state.missing.insert(Arc::clone(&name));
+                }
                 // Answered even if it is held or does not exist (P6, P7).
                 state.pending.look_at(Arc::clone(&name), true);
                 names.push(name);
@@ -152,6 +153,7 @@ fn unsubscribe(state: &mut TypeState, dropped: &[String]) {
     }
     // Of names that the client was not subscribed to, nothing is said (P9).
     let names = state.subscription.remove(dropped);
+    names.iter().for_each(|name| _ = state.missing.remove(name));
     if state.subscription.is_wildcard() {
         // The client may have dropped them, and the wildcard may still want them (P8).
         names.into_iter().for_each(|name| state.pending.look_at(name, true));

@@ -234,6 +234,7 @@ impl<V: Variant> Machine<V> {
                 for kind in ResourceType::ALL {
                     self.types[kind as usize].look_at_everything();
                     self.types[kind as usize].settle_claims(set.of(kind));
+                    self.types[kind as usize].find_missing(set.of(kind));
                 }
                 self.order.clusters_brought(&self.types);
             }

@@ -1,15 +1,16 @@
 //! Make before break, across the types of one aggregated stream (P15).
 //!
 //! ```text
-//!  may be sent     listener, route    every cluster that it names is there, with its endpoints
+//!  may be sent     listener, route    every cluster that it names is there, with its endpoints; or the client
+//!                                     asks for clusters by name, and has no listener or route of that name
 //!  may be removed  route              no listener that the client may use names it
 //!                  cluster            no listener and no route that the client may use names it
 //!                  endpoints          no cluster that the client may use names it
 //! ```
 //!
-//! What a client may use is what it was last sent, and until it has accepted that, also what it had before.
-//! Only what is named waits: other changes go on, however fast they come. Streams that serve one type know
-//! nothing of the others, so nothing waits on them.
+//! A client may use what it was last sent and, until it has accepted that, also what it had before. Only a
+//! resource whose references are missing waits; other changes go on, however fast they come. A stream that
+//! serves one type knows nothing of the other types, so nothing waits there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,7 +49,14 @@ impl Order {
         let all_there = clusters.is_settled() && self.awaited.is_empty();
         let checks = self.aggregated && names_clusters && !self.patience_over && !all_there;
         let kept = self.kept(kind, state, types);
-        Gate { order: self, types, set, checks, kept }
+        // A client that names its clusters asks for them because of what names them. What it does not have yet,
+        // nothing breaks when it comes first.
+        let by_name = checks && !clusters.subscription.is_wildcard();
+        let has = by_name.then(|| {
+            let held = state.held.resources().iter().map(|held| held.name());
+            held.chain(&state.outdated).filter(|name| state.client_has(name)).cloned().collect()
+        });
+        Gate { order: self, types, set, checks, has, kept }
     }
 
     /// The client was sent these, which it did not have. A cluster that is sent anew warms until its endpoints
@@ -150,13 +158,17 @@ pub struct Gate<'a> {
     types: &'a [TypeState; 4],
     set: &'a ResourceSet,
     checks: bool,
+    /// What the client has of this type, where only that waits for clusters.
+    has: Option<BTreeSet<Arc<str>>>,
     kept: Kept,
 }
 
 impl Gate<'_> {
     /// Whether the client has all that the resource names.
     pub fn may_send(&self, resource: &Resource) -> bool {
-        !self.checks || needs(resource, ResourceType::Cluster).all(|cluster| self.has_cluster(cluster))
+        let is_first = self.has.as_ref().is_some_and(|has| !has.contains(resource.name()));
+        let waits = self.checks && !is_first;
+        !waits || needs(resource, ResourceType::Cluster).all(|cluster| self.has_cluster(cluster))
     }
 
     /// Whether nothing that the client may use names it.

@@ -110,6 +110,9 @@ fn replace_names(state: &mut TypeState, given: Vec<String>, wildcard: bool, set:
         if !state.subscription.has_name(name) {
             widened = true;
             state.pending.look_at(Arc::clone(name), false);
+            if set.is_some_and(|set| set.get(name).is_none()) {
+                state.missing.insert(Arc::clone(name));
+            }
         }
     }
     state.subscription.replace(names);

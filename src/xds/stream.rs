@@ -1,8 +1,9 @@
 //! The thin loop around one machine: requests, sets and time in, responses out.
 //!
-//! A stream is polled by the server that writes its responses, so it has no task and no queue of its own:
-//! a client that does not read is not read from either.
+//! The server that writes the responses polls the stream, so a stream has no task and no queue of its own.
+//! From a client that does not read, nothing is read either.
 
+mod farewell;
 mod notes;
 
 use std::collections::VecDeque;
@@ -16,16 +17,17 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 use tracing::field::display;
 
+use farewell::Farewell;
 use notes::{refusal_name, refusal_status};
 
 use super::machine::{Limits, Machine, Refusal, Response, Variant};
 use crate::metrics::{Metrics, StreamGuard};
 use crate::proxies::{Connection, Proxies};
-use crate::proxy::{Proxy, Scope, Transport};
+use crate::proxy::{Proxy, Scope, Transport, named};
 use crate::resources::{ResourceSet, ResourceType};
 use crate::shutdown::{self, Shutdown};
 use crate::supervisor::jittered;
-use crate::world::{TooManyScopes, World};
+use crate::world::{TooManyScopes, World, hint};
 
 /// How long what waits for a client's next request waits: a client that is told of a cluster asks for its
 /// endpoints at once, so one that has not after this time never will.
@@ -46,6 +48,11 @@ pub trait ResourceSource: Send + Sync {
     fn scope(&self, proxy: &Proxy, transport: Transport) -> Scope {
         proxy.scope(transport)
     }
+
+    /// Why there is no listener of that name, in words; empty where nothing is known of it.
+    fn hint(&self, _listener: &str) -> String {
+        String::new()
+    }
 }
 
 impl ResourceSource for World {
@@ -55,6 +62,10 @@ impl ResourceSource for World {
 
     fn subscribe(&self, scope: &Scope) -> Result<Resources, TooManyScopes> {
         Self::subscribe(self, scope)
+    }
+
+    fn hint(&self, listener: &str) -> String {
+        self.mesh().map_or_else(String::new, |mesh| hint::of_listener(&mesh.catalog, listener))
     }
 }
 
@@ -128,6 +139,9 @@ struct Client {
     /// What the machine was last given of this scope. What the first set of a scope brings is no news: it may
     /// have been known for long.
     set: Option<Arc<ResourceSet>>,
+    /// The names that it asks for and that do not exist, as they were told last; the first of many.
+    missing: [Vec<Arc<str>>; 4],
+    farewell: Farewell,
     _open: StreamGuard,
 }
 
@@ -165,6 +179,19 @@ where
 
     /// The next message to write; `None` when the client has left.
     async fn next(&mut self) -> Step<Option<V::Response>> {
+        let outcome = self.advance().await;
+        let why = match &outcome {
+            Ok(Some(_)) => return outcome,
+            Ok(None) => "the client left",
+            Err(status) => status.message(),
+        };
+        if let Some(client) = &mut self.client {
+            client.farewell.because(why);
+        }
+        outcome
+    }
+
+    async fn advance(&mut self) -> Step<Option<V::Response>> {
         loop {
             if let Some(response) = self.outbox.pop_front() {
                 self.note_sent(&response);
@@ -190,6 +217,7 @@ where
             }
             self.outbox.extend(self.machine.responses());
             self.note_brought();
+            self.note_missing();
             self.patience_ends = match (self.machine.is_waiting(), self.patience_ends) {
                 (true, None) => Some(Instant::now() + PATIENCE),
                 (true, ends) => ends,
@@ -237,7 +265,8 @@ where
     }
 
     fn connect(&self, request: &V::Request) -> Step<Client> {
-        let proxy = Proxy::from_node(V::parts(request).node).map_err(|error| {
+        let node = V::parts(request).node.map(|node| named(node, self.peer));
+        let proxy = Proxy::from_node(node.as_deref()).map_err(|error| {
             self.context.metrics.refused("node");
             tracing::warn!(peer = self.peer.map(display), %error, "stream refused");
             Box::new(Status::invalid_argument(error.to_string()))
@@ -249,11 +278,12 @@ where
         };
         let scope = self.context.source.scope(&proxy, transport);
         let resources = self.resources(&proxy, transport, &scope)?;
+        self.note_who(&proxy, transport);
         let connection = self.context.proxies.connect(&proxy, transport, delta, self.peer);
         connection.follows(scope.clone());
-        let peer = self.peer.map(display);
-        tracing::info!(proxy = &*proxy.id, peer, variant = V::NAME, "stream opened");
         Ok(Client {
+            farewell: Farewell::new(&proxy, self.peer, V::NAME, self.only),
+            missing: Default::default(),
             connection,
             proxy,
             transport,

@@ -1,4 +1,5 @@
-//! One type on one stream: what the client wants, holds, and is owed.
+//! The state of one resource type on one stream: what the client wants, what it holds, and what it has yet to
+//! be sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,13 +24,16 @@ pub struct TypeState {
     /// What the client was sent and did not accept, with what it had before, which it still uses. All
     /// names of a rejected response are here: the client does not say which of them it is about.
     pub rejected: BTreeMap<Arc<str>, Option<Arc<Resource>>>,
+    /// Names that the client wants and that do not exist, while a set is known.
+    pub missing: BTreeSet<Arc<str>>,
     /// The client has asked for this type.
     pub requested: bool,
     /// Names and versions that the client brought from an earlier stream, until they are compared.
     pub claims: BTreeMap<String, String>,
     /// The client brought something from an earlier stream, and may use more than it has told of yet.
     pub returned: bool,
-    /// What the client brought and there is no longer, until it has accepted what there is instead.
+    /// Names from the client's `initial_resource_versions` that are gone or outdated here. Cleared when the
+    /// client accepts the replacement.
     pub outdated: BTreeSet<Arc<str>>,
     /// Something waits for what it names.
     pub withheld: bool,
@@ -171,10 +175,22 @@ impl TypeState {
         self.pending.removals.retain(|name| wanted(name));
         self.rejected.retain(|name, _| wanted(name));
         self.outdated.retain(|name| wanted(name));
+        self.missing.retain(|name| subscription.has_name(name));
+    }
+
+    /// Looks for all names that the client wants: there is a set where there was none.
+    pub fn find_missing(&mut self, set: &TypeSet) {
+        let missing = self.subscription.names().iter().filter(|name| set.get(name).is_none());
+        self.missing = missing.cloned().collect();
     }
 
     /// Takes in what became of a name.
     pub fn changed(&mut self, change: &Change) {
+        if change.resource.is_some() {
+            self.missing.remove(&change.name);
+        } else if self.subscription.has_name(&change.name) {
+            self.missing.insert(Arc::clone(&change.name));
+        }
         match &change.resource {
             Some(resource) if self.subscription.wants(resource) => {
                 self.pending.removals.remove(&change.name);
@@ -231,6 +247,7 @@ impl TypeState {
             self.pending.forget(name);
             self.rejected.remove(name);
             self.outdated.remove(name);
+            self.missing.remove(name);
         }
         match names {
             [] => {}

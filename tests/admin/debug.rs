@@ -303,7 +303,7 @@ async fn half_a_request_is_not_waited_for_long() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let world = World::new(Vec::new(), MeshOptions::default(), 16);
-    let admin = Admin { world, proxies: Proxies::default(), metrics: Metrics::new() };
+    let admin = Admin { world, proxies: Proxies::default(), metrics: Metrics::new(), xds: None };
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, admin, std::future::pending()));
     let begun = Instant::now();

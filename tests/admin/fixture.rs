@@ -27,6 +27,9 @@ use tokio::task::JoinSet;
 /// How long a test waits for a condition.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
+/// Where xDS would be served.
+pub(crate) const XDS: &str = "127.0.0.1:18000";
+
 pub(crate) struct Pilot {
     pub(crate) addr: SocketAddr,
     pub(crate) sinks: Vec<SnapshotSink>,
@@ -60,7 +63,12 @@ async fn start(names: &[&str], policy: &Policy, options: MeshOptions) -> Pilot {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let proxies = Proxies::default();
-    let admin = Admin { world: world.clone(), proxies: proxies.clone(), metrics: Metrics::new() };
+    let admin = Admin {
+        world: world.clone(),
+        proxies: proxies.clone(),
+        metrics: Metrics::new(),
+        xds: Some(XDS.parse().unwrap()),
+    };
     let (stop, stopped) = oneshot::channel();
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, admin, async move { stopped.await.unwrap_or_default() }));

@@ -3,6 +3,7 @@
 
 mod debug;
 mod fixture;
+mod listing;
 mod metrics;
 mod proxies;
 mod registries;

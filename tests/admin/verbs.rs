@@ -115,8 +115,8 @@ async fn proxies_show_the_worst_of_each_type_and_what_was_refused() {
     });
     assert_eq!(
         ask(&pilot, &["proxies"]).await.stdout,
-        "PROXY    ROLE    CLIENT  CDS  EDS    LDS     RDS  WORKLOAD\n\
-         envoy-1  router  -       -    STALE  NACKED  -    -\n\
+        "PROXY    ROLE    CLIENT  PEER  CONNS  CDS  EDS    LDS     RDS  WORKLOAD\n\
+         envoy-1  router  -       -     0      -    STALE  NACKED  -    -\n\
          \n\
          envoy-1 refused lds 1 (l):\n  can't:\n  no such filter\\u{1b}[31m\n"
     );
@@ -132,10 +132,94 @@ async fn clients_of_two_kinds_with_one_id_have_a_row_each() {
     let _connections = [client("envoy"), client("gRPC"), client("envoy")];
     assert_eq!(
         ask(&pilot, &["proxies"]).await.stdout,
-        "PROXY  ROLE    CLIENT  CDS  EDS  LDS  RDS  WORKLOAD\n\
-         same   router  envoy   -    -    -    -    -\n\
-         same   router  gRPC    -    -    -    -    -\n"
+        "PROXY  ROLE    CLIENT  PEER  CONNS  CDS  EDS  LDS  RDS  WORKLOAD\n\
+         same   router  envoy   -     0      -    -    -    -    -\n\
+         same   router  gRPC    -     0      -    -    -    -    -\n"
     );
+}
+
+#[tokio::test]
+async fn two_proxies_with_one_node_id_have_a_row_each_and_are_named() {
+    let pilot = with_services().await;
+    let connect = |peer: &str| {
+        let peer = Some(peer.parse().unwrap());
+        pilot.proxies.connect(&proxy("same"), Transport::PerType { delta: true }, true, peer)
+    };
+    // The streams of one client that does not use ADS, two of them on one connection, and another client.
+    let streams = ["10.0.0.1:4001", "10.0.0.1:4001", "10.0.0.1:4002"].map(connect);
+    assert_eq!(
+        ask(&pilot, &["proxies"]).await.stdout,
+        "PROXY  ROLE    CLIENT  PEER      CONNS  CDS  EDS  LDS  RDS  WORKLOAD\n\
+         same   router  -       10.0.0.1  2      -    -    -    -    -\n"
+    );
+    let other = connect("10.0.0.2:4001");
+    for (stream, version) in [(&streams[0], "1"), (&other, "2")] {
+        stream.update(ResourceType::Cluster, |status| status.on_sent(version, "nonce", 1));
+    }
+    streams[0].update(ResourceType::Cluster, |status| status.on_acked("1", Vec::new()));
+    assert_eq!(
+        ask(&pilot, &["proxies"]).await.stdout,
+        "PROXY  ROLE    CLIENT  PEER      CONNS  CDS    EDS  LDS  RDS  WORKLOAD\n\
+         same   router  -       10.0.0.1  2      ACKED  -    -    -    -\n\
+         same   router  -       10.0.0.2  1      STALE  -    -    -    -\n\
+         \n\
+         2 proxies have node id same (10.0.0.1, 10.0.0.2): give each its own\n"
+    );
+    let json = ask(&pilot, &["proxies", "-o", "json"]).await;
+    let report: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(report["proxies"][1]["peers"], serde_json::json!(["10.0.0.1", "10.0.0.2"]));
+    let text = pilot.get("/metrics").await.body;
+    for line in [
+        "pilot_proxies 2",
+        "pilot_proxies_shared_node_ids 1",
+        r#"pilot_proxies_in_state{state="acked"} 1"#,
+        r#"pilot_proxies_in_state{state="stale"} 1"#,
+        r#"pilot_proxies_in_state{state="nacked"} 0"#,
+        r#"pilot_registry_held_seconds{registry="east"} 0.0"#,
+        r#"pilot_xds_refused_total{reason="streams"} 0"#,
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn names_that_do_not_exist_are_shown_with_what_may_be_meant() {
+    let pilot = with_services().await;
+    let connection = pilot.proxies.connect(&proxy("shop"), Transport::Ads, true, None);
+    connection.update(ResourceType::Listener, |status| {
+        status.on_sent("1", "nonce", 0);
+        status.on_acked("1", Vec::new());
+        status.missing = vec!["a.locale:80".into(), "a.local".into()];
+    });
+    assert_eq!(
+        ask(&pilot, &["proxies"]).await.stdout,
+        "PROXY  ROLE    CLIENT  PEER  CONNS  CDS  EDS  LDS        RDS  WORKLOAD\n\
+         shop   router  -       -     0      -    -    NOT FOUND  -    -\n\
+         \n\
+         shop asks for lds a.locale:80, which does not exist (no service has that name; did you mean a.local:80?)\n\
+         \n\
+         shop asks for lds a.local, which does not exist (no port of a.local has protocol grpc or http2: it has \
+         80/http)\n"
+    );
+}
+
+#[tokio::test]
+async fn an_envoy_older_than_what_is_tested_is_marked() {
+    let pilot = with_services().await;
+    let client = |version: &str| {
+        let version = Some(UserAgentVersionType::UserAgentVersion(version.into()));
+        let node = Node {
+            id: "old".into(),
+            user_agent_name: "envoy".into(),
+            user_agent_version_type: version,
+            ..Node::default()
+        };
+        pilot.proxies.connect(&Proxy::from_node(Some(&node)).unwrap(), Transport::Ads, true, None)
+    };
+    let _connections = [client("1.20.0"), client("1.36.2")];
+    let table = ask(&pilot, &["proxies"]).await.stdout;
+    assert!(table.contains("envoy 1.20.0 (older than 1.36)"), "{table}");
+    assert!(table.contains("envoy 1.36.2  "), "{table}");
 }
 
 #[tokio::test]
@@ -192,7 +276,7 @@ async fn names_of_a_namespace_are_shown() {
 
 #[tokio::test]
 async fn where_no_pilot_answers_the_error_says_what_to_do() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = pilot_registry_testkit::server::free_address().unwrap();
     let ended = run(&["proxies", "--admin", &closed.to_string()]).await;
     assert_eq!(ended.code, Some(1));
     let start = format!("error: pilot does not answer at {closed} (");

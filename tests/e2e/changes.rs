@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use pilot_registry_testkit::effort;
+
 use crate::support::backend::Backend;
 use crate::support::envoy::{Envoy, Kind};
 use crate::support::load::Load;
@@ -64,7 +66,7 @@ async fn services_come_and_go(kind: Kind) {
         Load::start(envoy.port(9080), &["stays.local"], 2, &[]),
     ];
     let coming = Load::start(envoy.http_address(), &["comes.local", "alone.local:9081"], 2, &[404]);
-    for _ in 0..20 {
+    for _ in 0..effort(5, 20) {
         pilot.write_services(&with);
         envoy.answers("comes.local", "comes").await;
         envoy.answers("alone.local:9081", "comes").await;
@@ -95,7 +97,7 @@ async fn l11_services_come_and_go_without_a_failed_request_sotw() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn l11_two_hundred_rewrites_of_the_file_lose_no_request() {
+async fn l11_rewrites_of_the_file_lose_no_request() {
     let Some(envoy) = envoy() else { return };
     let backends = [Backend::http("a").await, Backend::http("b").await];
     let services = |round: usize| {
@@ -110,7 +112,7 @@ async fn l11_two_hundred_rewrites_of_the_file_lose_no_request() {
     envoy.answers("stays.local", "a").await;
     let stays = Load::start(envoy.http_address(), &["stays.local"], 3, &[]);
     let comes = Load::start(envoy.http_address(), &["other-0.local", "other-3.local"], 1, &[404]);
-    for round in 1..=200 {
+    for round in 1..=effort(40, 200) {
         // Careful editors rename, others write in place.
         if round % 2 == 0 {
             pilot.write_services(&services(round));

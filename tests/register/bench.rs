@@ -71,14 +71,51 @@ impl Bench {
         Process::spawn(&format!("register-{port}"), self.folder.path(), &mut self.command(&arguments))
     }
 
+    /// The same, with its log written into that file, which may be a named pipe.
+    pub(crate) fn register_with_log(&self, port: u16, further: &[&str], log: &Path) -> Process {
+        let port_text = port.to_string();
+        let instance = ["--service", SERVICE, "--address", "127.0.0.1", "--port", &port_text];
+        let arguments = [&["register"], &instance[..], further].concat();
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"exec "$@" 2>"$0""#]).arg(log).arg(env!("CARGO_BIN_EXE_pilot")).args(arguments);
+        Process::spawn("register", self.folder.path(), self.prepared(&mut command))
+    }
+
     /// Runs `pilot` with these arguments to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
+    /// The same as [`Self::register`], with more in pilot.toml and in the environment.
+    pub(crate) fn register_with(
+        &self,
+        port: u16,
+        further: &[&str],
+        table: &str,
+        environment: &[(&str, &str)],
+    ) -> Process {
+        let config = self.folder.path().join("pilot.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, text + table).unwrap();
+        let port_text = port.to_string();
+        let instance =
+            ["--registry", "east", "--service", SERVICE, "--address", "127.0.0.1", "--port", &port_text];
+        let arguments = [&["register"], &instance[..], further].concat();
+        let mut command = self.command(&arguments);
+        command.envs(environment.iter().copied());
+        Process::spawn(&format!("register-{port}"), self.folder.path(), &mut command)
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pilot"));
-        command.args(arguments).current_dir(self.folder.path());
+        command.args(arguments);
+        self.prepared(&mut command);
+        command
+    }
+
+    /// In the test's folder, and without what the environment says of pilot.
+    fn prepared<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.current_dir(self.folder.path());
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PILOT_"))
         {
             command.env_remove(name);
@@ -112,6 +149,14 @@ impl Bench {
         match &mut self.server {
             Server::Etcd(etcd) => etcd.kill(0),
             Server::Consul(consul) => consul.kill(),
+        }
+    }
+
+    /// Halts the server (`STOP`), or lets it go on (`CONT`).
+    pub(crate) fn signal_server(&mut self, name: &str) {
+        match &mut self.server {
+            Server::Etcd(etcd) => etcd.process(0).unwrap().signal(name).unwrap(),
+            Server::Consul(consul) => consul.process().signal(name).unwrap(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::bench::{Bench, SERVICE, runs_until};
 use crate::support::wait::{holds, until};
 
 /// Longer than any test has patience: what waits for it fails.
-const NEVER: &str = "1h";
+pub(super) const NEVER: &str = "1h";
 
 pub(crate) async fn an_instance_drains_before_it_is_removed(mut bench: Bench) {
     let mut register = bench.register(8081, &["--drain-time", "2s"]);
@@ -123,20 +123,8 @@ pub(crate) async fn a_signal_reaches_the_command_when_it_has_drained(mut bench: 
     assert!(told.exists());
 }
 
-pub(crate) async fn a_second_signal_ends_at_once(mut bench: Bench) {
-    let pid = bench.file("pid");
-    let command = format!("echo $$ > '{}'; trap '' TERM; while :; do sleep 0.05; done", pid.display());
-    let mut register = bench.register(8081, &["--drain-time", NEVER, "--", "sh", "-c", &command]);
-    bench.sees(&[(8081, Healthy)]).await;
-    register.signal("TERM");
-    bench.sees(&[(8081, Draining)]).await;
-    register.signal("TERM");
-    assert_eq!(register.ended().await.code(), Some(1));
-    is_gone(&pid).await;
-}
-
 /// Waits until the process whose id is in that file is gone.
-async fn is_gone(pid: &Path) {
+pub(super) async fn is_gone(pid: &Path) {
     let process = format!("/proc/{}", fs::read_to_string(pid).unwrap().trim());
     until("the command is gone too", async || {
         let status = fs::read_to_string(format!("{process}/stat")).unwrap_or_default();
@@ -230,4 +218,30 @@ pub(crate) async fn once_is_for_good(mut bench: Bench) {
     let down = bench.run(&[&["register", "--once"], &instance[..]].concat());
     assert_eq!(down.status.code(), Some(1), "{down:?}");
     assert!(String::from_utf8_lossy(&down.stderr).contains("registry east"), "{down:?}");
+}
+
+/// What pilot is for a registry is nobody else's business.
+pub(crate) async fn programs_do_not_get_pilots_secrets(mut bench: Bench) {
+    let (seen, checked) = (bench.file("seen"), bench.file("checked"));
+    // Whole or not there.
+    let write = |to: &Path| format!("env > '{0}.new' && mv '{0}.new' '{0}'", to.display());
+    let check = format!("exec:{}", write(&checked));
+    let program = format!("{}; exec sleep 3600", write(&seen));
+    let environment = [
+        ("OTHERS_TOKEN", "s3cret-1"),
+        // A token of no registry is ignored, and is one all the same.
+        ("PILOT_REGISTRY_GONE_CONSUL_TOKEN", "s3cret-2"),
+        ("CONSUL_HTTP_TOKEN", "s3cret-3"),
+        ("OWN", "open"),
+    ];
+    let table = "[registry.other.consul]\naddress = \"http://127.0.0.1:1\"\ntoken_env = \"OTHERS_TOKEN\"\n\
+                 [registry.third.etcd]\nendpoints = [\"http://127.0.0.1:1\"]\nuser = \"a\"\npassword_env = \"CONSUL_HTTP_TOKEN\"\n";
+    let further = ["--check", &check, "--", "sh", "-c", &program];
+    let _register = bench.register_with(8081, &further, table, &environment);
+    bench.sees(&[(8081, Healthy)]).await;
+    until("the program has written its environment", async || holds(seen.exists(), "not yet")).await;
+    for file in [&seen, &checked] {
+        let environment = fs::read_to_string(file).unwrap();
+        assert!(environment.contains("OWN=open") && !environment.contains("s3cret"), "{environment}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What clients are started with: as `pilot bootstrap` prints it.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::envoy::Kind;
 use super::pilot::Pilot;
@@ -16,17 +16,7 @@ pub(crate) fn envoy(pilot: &Pilot, kind: Kind, more: &[&str]) -> Value {
         Kind::PerTypeSotw => &["--per-type", "--sotw"],
     });
     arguments.extend(more);
-    let mut bootstrap = print(pilot, &arguments);
-    for config in ["ads_config", "cds_config", "lds_config"] {
-        let source = &mut bootstrap["dynamic_resources"][config];
-        let api = if config == "ads_config" { Some(source) } else { source.get_mut("api_config_source") };
-        if let Some(service) = api.and_then(|api| api.pointer_mut("/grpc_services/0/envoy_grpc")) {
-            // Comes back sooner than after up to half a minute when pilot was away.
-            let back_off = json!({ "base_interval": "0.1s", "max_interval": "1s" });
-            service["retry_policy"] = json!({ "retry_back_off": back_off });
-        }
-    }
-    bootstrap
+    print(pilot, &arguments)
 }
 
 /// The bootstrap of a gRPC client. `more`: further arguments, for example where it runs.

@@ -56,7 +56,8 @@ impl Envoy {
         Self::spawn_with(binary, pilot, kind, &[])
     }
 
-    fn spawn_with(binary: &Path, pilot: &Pilot, kind: Kind, more: &[&str]) -> Self {
+    /// The same, with further arguments for `pilot bootstrap`.
+    pub(crate) fn spawn_with(binary: &Path, pilot: &Pilot, kind: Kind, more: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let config = folder.path().join("envoy.json");
         fs::write(&config, bootstrap::envoy(pilot, kind, more).to_string()).unwrap();

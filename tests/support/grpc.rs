@@ -1,4 +1,4 @@
-//! gRPC's own xDS client and a gRPC server, both of grpcio: a second client that shares no code with Envoy.
+//! gRPC's own xDS clients and a gRPC server: clients that share no code with Envoy, nor with each other.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -6,13 +6,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use serde_json::Value;
 use tokio::task::block_in_place;
 
 use super::bootstrap;
 use super::pilot::Pilot;
 use super::services::Place;
 
-/// A Python process that is spoken to in lines. It ends when this is dropped.
+/// A process that is spoken to in lines. It ends when this is dropped.
 struct Peer {
     child: Child,
     input: ChildStdin,
@@ -32,7 +33,7 @@ impl Peer {
         let mut line = String::new();
         // Ends at the latest when the process does; each call that it makes has a time limit.
         let length = block_in_place(|| self.output.read_line(&mut line)).unwrap();
-        assert!(length > 0, "the Python process ended");
+        assert!(length > 0, "the process ended");
         line.trim_end().to_owned()
     }
 }
@@ -80,14 +81,30 @@ impl GrpcClient {
 
     /// The same, with further arguments for `pilot bootstrap`.
     pub(crate) fn start_with(python: &Path, pilot: &Pilot, target: &str, more: &[&str]) -> Self {
-        let file = pilot.folder().join("grpc.json");
-        fs::write(&file, bootstrap::grpc(pilot, more).to_string()).unwrap();
+        Self::start_as(python, pilot, target, &bootstrap::grpc(pilot, more))
+    }
+
+    /// The same, with that bootstrap.
+    pub(crate) fn start_as(python: &Path, pilot: &Pilot, target: &str, bootstrap: &Value) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/grpc_client.py");
-        let mut command = Command::new(python);
-        command.args([script, target]).env("GRPC_XDS_BOOTSTRAP", file);
+        Self::spawn(Command::new(python).args([script, target]), pilot, bootstrap)
+    }
+
+    /// The client of Node.js instead, with its packages.
+    pub(crate) fn start_node(packages: &Path, pilot: &Pilot, target: &str) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/grpc_client.js");
+        let mut command = Command::new("node");
+        command.args([script, target]).env("NODE_PATH", packages);
+        Self::spawn(&mut command, pilot, &bootstrap::grpc(pilot, &[]))
+    }
+
+    fn spawn(command: &mut Command, pilot: &Pilot, bootstrap: &Value) -> Self {
+        let file = pilot.folder().join("grpc.json");
+        fs::write(&file, bootstrap.to_string()).unwrap();
+        command.env("GRPC_XDS_BOOTSTRAP", file);
         // It would write into the test's output that the service which the test has removed is gone.
         command.env("GRPC_VERBOSITY", "NONE");
-        Self(Peer::spawn(&mut command))
+        Self(Peer::spawn(command))
     }
 
     /// One call: the name of the backend that answered, or why none did.

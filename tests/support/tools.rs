@@ -20,6 +20,11 @@ pub(crate) fn python() -> Option<PathBuf> {
     tool("PILOT_TEST_PYTHON", "a Python with grpcio")
 }
 
+/// The Node.js packages of a third gRPC client.
+pub(crate) fn node_grpc() -> Option<PathBuf> {
+    tool("PILOT_TEST_NODE_GRPC", "the gRPC client of Node.js")
+}
+
 /// Says why a test does not run here. `tests/run` counts these lines.
 pub(crate) fn skipped(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();

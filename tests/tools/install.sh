@@ -28,6 +28,22 @@ tool_python() {
     echo "$place/bin/python"
 }
 
+# The folder of Node.js packages with the gRPC client that shares no code with the other two.
+tool_node_grpc() {
+    local place="$tools/grpc-js-$GRPC_JS_VERSION-xds-$GRPC_JS_XDS_VERSION"
+    if [ ! -e "$place/.whole" ]; then
+        echo "installing @grpc/grpc-js $GRPC_JS_VERSION with xDS $GRPC_JS_XDS_VERSION ..." >&2
+        # Nothing of these packages is run while they are installed.
+        rm -rf "$place" && mkdir -p "$place" &&
+            npm install --prefix "$place" --ignore-scripts --no-audit --no-fund --no-package-lock --loglevel error \
+                --fetch-retries 2 --fetch-timeout 30000 \
+                "@grpc/grpc-js@$GRPC_JS_VERSION" "@grpc/grpc-js-xds@$GRPC_JS_XDS_VERSION" >&2 &&
+            touch "$place/.whole" || return 1
+    fi
+    node --version >/dev/null || return 1
+    echo "$place/node_modules"
+}
+
 # tool_envoy VERSION: a release build of Envoy.
 tool_envoy() {
     local version=$1 place="$tools/envoy-$1" python
@@ -106,4 +122,10 @@ tool_etcd() {
 tool_consul() {
     local place
     place=$(debian_tool consul "$CONSUL_VERSION" "$CONSUL_SUITE" consul) && echo "$place/consul"
+}
+
+# Prometheus' tool, which checks metrics and rules.
+tool_promtool() {
+    local place
+    place=$(debian_tool promtool "$PROMTOOL_VERSION" "$PROMTOOL_SUITE" prometheus) && echo "$place/promtool"
 }

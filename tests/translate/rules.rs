@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use pilot::resources::{ResourceType, Typed};
 use pilot::translate::{Translation, Translator, translate};
-use pilot_envoy_api::envoy::config::core::v3::HealthStatus;
 use pilot_envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use pilot_envoy_api::envoy::config::route::v3::RouteConfiguration;
 use pilot_envoy_api::google::protobuf::Any;
-use pilot_registry::{Health, Resolution, Weight};
+use pilot_registry::{Resolution, Weight};
 use prost::Message;
 
-use crate::world::{empty, mesh, mesh_after, port, resolved, router, source, spec};
+use crate::world::{empty, mesh, mesh_after, resolved, router, source, spec};
 
 fn decode<M: Typed + Default>(translation: &Translation, name: &str) -> M {
     let resource = translation.types[M::TYPE as usize].get(name).unwrap_or_else(|| panic!("no {name}"));
@@ -54,27 +53,6 @@ fn l18_a_service_without_endpoints_has_an_empty_assignment() {
     let translation = translate(&mesh(vec![spec("a.local", &["80/http"], &[])]), &router());
     let assignment: ClusterLoadAssignment = decode(&translation, "outbound|80||a.local");
     assert!(assignment.endpoints.is_empty());
-}
-
-/// An old slice of Kubernetes says that it is not ready, and a new one, with a further port, that it is.
-#[test]
-fn of_two_endpoints_of_a_registry_at_one_address_and_port_the_healthier_counts() {
-    for order in [[0, 1], [1, 0]] {
-        let mut service = spec("a.local", &["80/http", "81/http"], &["10.0.0.1:8080", "10.0.0.1:8080"]);
-        let [old, new] = order;
-        service.endpoints[old].ports.remove(&port(81));
-        service.endpoints[old].health = Health::Unhealthy;
-        service.endpoints[new].ports.insert(port(81), port(8081));
-        service.endpoints[new].health = Health::Healthy;
-        let translation = translate(&mesh(vec![service]), &router());
-        for (name, own) in [("outbound|80||a.local", 8080), ("outbound|81||a.local", 8081)] {
-            let assignment: ClusterLoadAssignment = decode(&translation, name);
-            let found: Vec<_> = assignment.endpoints.iter().flat_map(|it| &it.lb_endpoints).collect();
-            assert_eq!(found.len(), 1, "{name}");
-            assert_eq!(found[0].health_status, i32::from(HealthStatus::Healthy), "{name}");
-            assert!(format!("{:?}", found[0].host_identifier).contains(&own.to_string()), "{name}");
-        }
-    }
 }
 
 /// gRPC refuses a service whose priorities have a gap.

@@ -258,3 +258,35 @@ fn p15_a_service_that_comes_back_before_it_was_removed_stays() {
     assert_eq!(sotw.settle(), ["rds r@2", "rds r@3"]);
     assert_eq!(delta.settle(), ["rds r@2", "rds r@3"]);
 }
+
+/// A gRPC client asks for clusters because of the listener that names them. One that has none yet, and asks for no
+/// endpoints anew (as `@grpc/grpc-js-xds` after a service was made anew), does not wait for its listener.
+#[test]
+fn p15_who_names_its_clusters_is_told_of_a_new_listener_at_once() {
+    let mut things = two_services();
+    let names_a = || vec![(Cluster, "a".into())];
+    things.put(Listener, "x", "1", names_a());
+    let set = things.publish();
+    let mut sotw = Stream::<Sotw>::ads(&set);
+    for (kind, name) in [(Listener, "x"), (Cluster, "a"), (Endpoint, "a")] {
+        sotw.ask(kind, &[name]);
+        sotw.settle();
+    }
+    things.remove(Listener, "x");
+    things.remove_service("a");
+    sotw.update(&things.publish());
+    sotw.settle();
+    sotw.ask(Endpoint, &[]);
+    things.service("a", "1");
+    things.put(Listener, "x", "1", names_a());
+    sotw.update(&things.publish());
+    assert_eq!(sotw.settle(), ["cds a@1", "lds x@1"]);
+    // What it has changes only when all that it names is there.
+    things.service("b", "1");
+    things.put(Listener, "x", "2", vec![(Cluster, "a".into()), (Cluster, "b".into())]);
+    sotw.ask(Cluster, &["a", "b"]);
+    sotw.update(&things.publish());
+    assert!(!sotw.settle().contains(&"lds x@2".to_owned()), "it waits for the endpoints");
+    sotw.ask(Endpoint, &["a", "b"]);
+    assert!(sotw.settle().contains(&"lds x@2".to_owned()));
+}

@@ -8,6 +8,7 @@ use std::hash::BuildHasher;
 
 use pilot::resources::ResourceType::{self, Cluster, Endpoint, Listener, Route};
 use pilot::xds::{Delta, Sotw};
+use pilot_registry_testkit::effort;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -170,6 +171,9 @@ fn run<V: Words>(steps: &[Step]) {
 pub(crate) fn config() -> ProptestConfig {
     let mut config =
         ProptestConfig { max_shrink_iters: 20_000, failure_persistence: None, ..Default::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = effort(64, 256);
+    }
     if config.rng_seed == RngSeed::Random {
         config.rng_seed = RngSeed::Fixed(RandomState::new().hash_one("seed"));
     }

@@ -105,7 +105,7 @@ impl<S: ResourceSource + 'static> Client<S> {
     /// How many acknowledgements of changes were measured.
     pub(crate) fn measured(&self, kind: ResourceType) -> String {
         let world = pilot::world::World::new(Vec::new(), pilot::mesh::MeshOptions::default(), 16);
-        let text = self.metrics.encode(&world, &self.proxies);
+        let text = self.metrics.encode(pilot::metrics::Format::OpenMetrics, &world, &self.proxies);
         let start = format!("pilot_xds_change_to_ack_seconds_count{{type=\"{kind}\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&start)).unwrap().to_owned()
     }

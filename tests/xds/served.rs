@@ -82,6 +82,7 @@ impl Server {
         let settings = Settings {
             max_streams: options.max_streams,
             preface_timeout: options.preface,
+            admin: Some("127.0.0.1:18080".parse().unwrap()),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
         };

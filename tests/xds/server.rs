@@ -29,6 +29,18 @@ async fn p01_a_stream_without_a_node_is_closed_and_says_why() {
 }
 
 #[tokio::test]
+async fn p01_a_node_without_an_id_is_named_by_where_it_comes_from() {
+    let server = Server::start(USUAL).await;
+    let mut stream = server.ads().await;
+    let node = Some(Node { user_agent_name: "gRPC".to_owned(), ..Default::default() });
+    stream.send(DeltaDiscoveryRequest { node, ..delta_request(ResourceType::Cluster, &[], &[]) });
+    assert_eq!(stream.next().await.unwrap().type_url, ResourceType::Cluster.type_url());
+    let ids: Vec<String> = server.proxies.list().into_iter().map(|proxy| proxy.id).collect();
+    let [id] = ids.as_slice() else { panic!("{ids:?}") };
+    assert!(id.parse::<std::net::SocketAddr>().is_ok_and(|peer| peer.ip().is_loopback()), "{id}");
+}
+
+#[tokio::test]
 async fn p01_only_the_first_request_needs_the_node() {
     let server = Server::start(USUAL).await;
     let mut stream = server.working("one").await;

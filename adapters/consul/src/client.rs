@@ -1,6 +1,6 @@
-//! Requests to one agent: what was asked, what came back, and what is wrong with it.
+//! Requests to one agent, its answers, and its errors.
 //!
-//! Not for deciding what an answer means: that is the source's business.
+//! It does not interpret answers: the source does.
 
 mod answer;
 mod connection;
@@ -18,9 +18,9 @@ use pilot_registry::{RegistryError, Secret};
 use tokio::time::timeout;
 
 use crate::Config;
-pub(crate) use answer::Answer;
+pub(crate) use answer::{Answer, Backend};
 use connection::{Connection, Pool};
-pub(crate) use query::{Query, Wait, encoded};
+pub(crate) use query::{Query, SERVICE, Wait, encoded};
 
 /// The way to one agent, for one attempt: credentials are read when it is made, and its connections end
 /// with it.
@@ -41,6 +41,13 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
 }
 
+/// What came of a long poll.
+pub(crate) enum Polled {
+    Answered(Answer),
+    /// The agent's stream of that service has failed, which says nothing of the servers.
+    StreamFailed(RegistryError),
+}
+
 impl Client {
     /// Reads token and certificates from where the configuration says they are. Opens no connection.
     pub(crate) async fn open(config: &Config) -> Result<Self, RegistryError> {
@@ -59,14 +66,36 @@ impl Client {
         })
     }
 
-    /// Asks for what the catalog says, and takes the answer only if there is a leader behind it.
+    /// Asks for what the catalog says, and takes the answer only if there is a leader behind it, or a view.
     pub(crate) async fn query(&self, query: &Query<'_>) -> Result<Answer, RegistryError> {
+        match self.poll(query).await? {
+            Polled::Answered(answer) => Ok(answer),
+            Polled::StreamFailed(error) => Err(error),
+        }
+    }
+
+    /// The same of a service that is waited for, where the agent may answer from a view.
+    pub(crate) async fn poll(&self, query: &Query<'_>) -> Result<Polled, RegistryError> {
         let path = query.path(&self.common);
         let call = Call { method: Method::GET, path, body: Bytes::new() };
         let longest = self.timeout + query.wait.as_ref().map_or(Duration::ZERO, Wait::longest);
         let (head, body) = self.send(&call, longest).await?;
-        self.succeeded(&call, head.status, &body)?;
-        Answer::read(query.what, &head.headers, body)
+        if let Some(datacenter) = query.datacenter.filter(|_| is_no_path(head.status, &body)) {
+            return Err(RegistryError::unavailable(format!(
+                "consul has no path to datacenter {datacenter:?}: expected the name of one that is joined, as \
+                 `consul catalog datacenters` shows them"
+            )));
+        }
+        let may_be_of_a_view = query.may_be_of_a_view();
+        match self.succeeded(&call, head.status, &body) {
+            Err(error) if may_be_of_a_view && answer::is_of_a_stream(&body) => {
+                Ok(Polled::StreamFailed(error))
+            }
+            succeeded => {
+                succeeded?;
+                Answer::read(query.what, &head.headers, body, may_be_of_a_view).map(Polled::Answered)
+            }
+        }
     }
 
     /// Sends a request that is no query, and gives status and body whatever they are.
@@ -206,4 +235,8 @@ fn token(config: &Config) -> Result<Option<Secret>, RegistryError> {
         return Err(RegistryError::denied(format!("{place} holds no token: expected one word")));
     }
     Ok(Some(Secret::from(token.to_owned())))
+}
+/// Whether a server answers that it has never heard of the datacenter, or that nobody in it can be reached.
+fn is_no_path(status: StatusCode, body: &[u8]) -> bool {
+    status.is_server_error() && String::from_utf8_lossy(body).contains("No path to datacenter")
 }

@@ -3,7 +3,9 @@
 mod address;
 mod check;
 mod pattern;
+mod service_port;
 mod template;
+mod usual;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,8 +16,10 @@ use serde::Deserialize;
 
 pub(crate) use address::Address;
 pub use pattern::Pattern;
+pub use service_port::DefaultPort;
 pub use template::HostTemplate;
 pub(crate) use template::Names;
+pub use usual::USUAL_VARIABLES;
 
 /// A registry of the services that a Consul cluster knows.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -49,6 +53,9 @@ pub struct Config {
     /// The host of a service, from {service}, {datacenter}, {namespace} and {partition}. Services of one
     /// host are one service.
     pub host: HostTemplate,
+    /// The port that clients call, of services whose instances do not say it in their meta (service_port): one
+    /// for all, 80, or by protocol, { http = 80, grpc = 9090 }. None = it is guessed.
+    pub service_port: Option<DefaultPort>,
     /// The check states in which an instance takes traffic: "passing", or also "warning", with the
     /// instance's own weight for that state.
     pub serve: Vec<CheckStatus>,
@@ -177,6 +184,7 @@ impl Default for Config {
             exclude: vec![Pattern::from("consul")],
             tags: Vec::new(),
             host: HostTemplate::default(),
+            service_port: None,
             serve: vec![CheckStatus::Passing],
             region_meta: "region".to_owned(),
             zone_meta: "zone".to_owned(),

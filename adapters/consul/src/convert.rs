@@ -1,4 +1,4 @@
-//! From Consul's words to the model: the mapping that README.md describes. No IO, no clock.
+//! Converts Consul's answers to the model, as README.md describes. No IO, no clock.
 //!
 //! ```text
 //!  health/service/NAME ── entry ──► Instance ─┐
@@ -9,6 +9,7 @@ mod entry;
 mod instance;
 mod ports;
 mod service;
+mod settled;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,8 +21,8 @@ use crate::Config;
 use crate::config::Names;
 use entry::Entry;
 pub(crate) use instance::{Instance, Meta};
-pub(crate) use ports::Numbers;
 pub(crate) use service::{Built, service};
+pub(crate) use settled::Settled;
 
 /// What one answer about one service says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,8 +33,10 @@ pub(crate) struct Content {
     pub(crate) instances: Vec<Instance>,
     /// The nodes of all instances, also of those that do not count.
     pub(crate) nodes: BTreeSet<Arc<str>>,
-    /// What was left out or does not count, and why.
+    /// What was left out, and why.
     pub(crate) skipped: Vec<(String, String)>,
+    /// What of instances that count does not count itself, and why.
+    pub(crate) notes: Vec<(String, String)>,
     /// Whether consul left out instances that the token may not read.
     pub(crate) filtered: bool,
     /// Whether the token could read all of them at some time before, where it cannot now.
@@ -126,15 +129,14 @@ impl Content {
                 Err(error) => return self.skipped.push((name.to_owned(), error.to_string())),
             }
         }
-        let why = match Instance::read(entry, node, config) {
+        let place = || format!("{name}/{}/{}", entry.node.node, entry.service.id);
+        match Instance::read(entry, node, config) {
             Ok(instance) => {
                 self.instances.push(instance);
-                instance::note(entry)
+                self.notes.extend(instance::note(entry).map(|note| (place(), note)));
             }
-            Err(why) => Some(why),
-        };
-        let place = || format!("{name}/{}/{}", entry.node.node, entry.service.id);
-        self.skipped.extend(why.map(|why| (place(), why)));
+            Err(why) => self.skipped.push((place(), why)),
+        }
     }
 }
 

@@ -13,7 +13,10 @@ mod convert;
 mod register;
 pub mod source;
 
-pub use config::{CheckStatus, Config, Consistency, HostTemplate, Limits, Pattern, TaggedAddress, Tls};
+pub use config::{
+    CheckStatus, Config, Consistency, DefaultPort, HostTemplate, Limits, Pattern, TaggedAddress, Tls,
+    USUAL_VARIABLES,
+};
 pub use register::ConsulRegistrar;
 pub use source::ConsulRegistry;
 

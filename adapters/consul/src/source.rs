@@ -36,6 +36,18 @@
 //! attempt, and where stale answers are taken the first answer about each service: a server that has just
 //! been started may answer before it has read its own log.
 //!
+//! # Views
+//! An agent of today answers the long polls of single services from views of its own, filled by a stream from
+//! any server, and knows of no leader there. What such an answer adds or changes is believed at once. Where it
+//! takes instances away, or its index goes backwards or is 1, the service is read once plainly (`consistent`), and
+//! what that says counts: the view may be cold, lag, or hide what the token may no longer read. So it is where
+//! servers have said that they left something out, of which views say nothing. And as no view tells that it is
+//! stuck, each service is read plainly within ten waits, and within five minutes at the latest. Whether there
+//! is a leader, only the pulse and the list of services tell.
+//!
+//! A stream that fails says nothing of the servers: the service is read plainly, and only if that fails too does
+//! the attempt end. After three failures in a minute, long polls go past the views for ten minutes.
+//!
 //! # Failure
 //! What makes no sense of one service is reported, and what was known of that service stays. So it is where
 //! consul lists a service and shows none of its instances: the token may not read their nodes. The registry
@@ -49,10 +61,14 @@
 mod datacenter;
 mod follower;
 mod index;
+mod members;
 mod memory;
 mod names;
+mod question;
 mod reply;
 mod services;
+mod streams;
+mod view;
 
 use std::convert::Infallible;
 

@@ -20,23 +20,25 @@ mod on_a_real_consul {
     pilot_registry_testkit::contract!(real);
 }
 
-mod on_a_fake_consul {
-    use crate::fake::FakeBackend;
+/// A contract on an agent of that profile, with so many long polls at most.
+macro_rules! on_a_fake {
+    ($name:ident, $profile:ident, $max_polls:literal) => {
+        mod $name {
+            use crate::fake::FakeBackend;
+            use pilot_registry_testkit::server::consul::Profile;
 
-    async fn fake() -> anyhow::Result<FakeBackend> {
-        FakeBackend::new(100).await
-    }
+            async fn fake() -> anyhow::Result<FakeBackend> {
+                FakeBackend::new(Profile::$profile, $max_polls).await
+            }
 
-    pilot_registry_testkit::contract!(fake);
+            pilot_registry_testkit::contract!(fake);
+        }
+    };
 }
 
-/// The same with nearly no long polls, so that services are read in turn.
-mod in_turn_on_a_fake_consul {
-    use crate::fake::FakeBackend;
+on_a_fake!(on_a_fake_consul, Plain, 100);
+on_a_fake!(on_a_fake_consul_that_streams, Streaming, 100);
+on_a_fake!(on_a_fake_consul_of_today_that_does_not_stream, StreamingOff, 100);
 
-    async fn in_turn() -> anyhow::Result<FakeBackend> {
-        FakeBackend::new(1).await
-    }
-
-    pilot_registry_testkit::contract!(in_turn);
-}
+// The same with nearly no long polls, so that services are read in turn, and no view is asked.
+on_a_fake!(in_turn_on_a_fake_consul, Plain, 1);

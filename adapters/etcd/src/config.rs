@@ -1,6 +1,7 @@
-//! Which etcd, as whom, and how much of it.
+//! The table `etcd` of a registry in pilot.toml.
 
 mod check;
+mod usual;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +9,8 @@ use std::time::Duration;
 use pilot_registry::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub use usual::USUAL_VARIABLES;
 
 /// A registry of the services that are registered in an etcd.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]

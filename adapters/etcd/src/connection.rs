@@ -1,4 +1,4 @@
-//! One endpoint of an etcd that answers.
+//! A connection to one etcd endpoint that answers.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,16 +1,33 @@
-//! From a description and instances to one service: the mapping that README.md describes.
+//! Converts a description and instances to one service, as README.md describes.
 
+mod gathered;
 mod ports;
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use pilot_registry::{Address, Endpoint, Health, Hostname, Port, Service, ServicePort, ServiceSpec, Weight};
+use pilot_registry::{Address, Endpoint, Hostname, Port, Service, ServicePort, ServiceSpec};
 
 use crate::document::{Description, Instance};
+use gathered::Gathered;
+pub(crate) use gathered::Settled;
 
-/// An instance that is left out: its id, and why.
-pub(crate) type LeftOut = (String, String);
+/// An entry that something is to be said of: an instance's id, and what.
+pub(crate) type Said = (String, String);
+
+/// What comes of the description and the instances of one host.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// The service, if there is one.
+    pub(crate) service: Option<Service>,
+    /// What stays as it is for as long as there are instances.
+    pub(crate) settled: Settled,
+    /// Instances that are not in it, and why.
+    pub(crate) left_out: Vec<Said>,
+    /// What there is to say of instances that are in it.
+    pub(crate) notes: Vec<Said>,
+    /// What there is to say of the service.
+    pub(crate) about: Option<String>,
+}
 
 /// A description by itself.
 ///
@@ -20,90 +37,103 @@ pub(crate) fn check(host: &Hostname, description: &Description) -> Result<(), St
     Service::new(described(host, description)).map(drop).map_err(|error| error.to_string())
 }
 
-/// The service of these parts, if there is one, and the instances that are not in it.
+/// The service of these parts. `before` is what was settled of it.
 pub(crate) fn service<'a>(
     host: &Hostname,
     description: Option<&Description>,
     instances: impl Iterator<Item = (&'a str, &'a Instance)> + Clone,
-) -> (Option<Service>, Vec<LeftOut>) {
-    let spec = match description {
-        Some(description) => described(host, description),
-        None => ServiceSpec { ports: ports::gathered(instances.clone()), ..ServiceSpec::new(host.clone()) },
+    before: &Settled,
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    let (spec, unnamed) = match description {
+        Some(description) => {
+            let spec = described(host, description);
+            outcome.settled = Settled::described(&spec.ports);
+            (spec, None)
+        }
+        None => {
+            let Gathered { ports, unnamed, settled, notes } = Gathered::of(instances.clone(), before);
+            outcome.settled = settled;
+            outcome.about = (!notes.is_empty()).then(|| notes.join("; "));
+            let guessed = ports.iter().map(|port| port.number).collect();
+            (ServiceSpec { ports, guessed, ..ServiceSpec::new(host.clone()) }, unnamed)
+        }
     };
-    let (mut left_out, mut endpoints) = (Vec::new(), BTreeMap::new());
+    let mut endpoints = BTreeMap::new();
     for (id, instance) in instances {
-        match endpoint(instance, &spec.ports, description.is_some()) {
-            Ok(endpoint) => _ = endpoints.insert(id, endpoint),
-            Err(why) => left_out.push((id.to_owned(), why)),
+        let ports = match description {
+            Some(_) => ports::of_described(instance, &spec.ports),
+            None => ports::of_gathered(instance, &spec.ports, unnamed),
+        };
+        match ports {
+            Ok(ports) => _ = endpoints.insert(id, endpoint(instance, ports)),
+            Err(why) => outcome.left_out.push((id.to_owned(), why)),
         }
     }
     if description.is_none() && endpoints.is_empty() {
-        return (None, left_out);
+        return outcome;
     }
-    (build(spec, endpoints, &mut left_out), left_out)
+    outcome.service = build(spec, endpoints, &mut outcome);
+    outcome
 }
 
 /// Instances that do not fit are looked for only where the whole does not.
 fn build(
     mut spec: ServiceSpec,
     mut endpoints: BTreeMap<&str, Endpoint>,
-    left_out: &mut Vec<LeftOut>,
+    outcome: &mut Outcome,
 ) -> Option<Service> {
-    leave_out_doubles(&mut endpoints, left_out);
     spec.endpoints = endpoints.values().cloned().collect();
-    if let Ok(service) = Service::new(spec.clone()) {
-        return Some(service);
+    let service = Service::new(spec.clone()).ok().or_else(|| {
+        endpoints.retain(|id, endpoint| {
+            let alone = ServiceSpec { endpoints: vec![endpoint.clone()], ..spec.clone() };
+            let error = Service::new(alone).err();
+            outcome.left_out.extend(error.as_ref().map(|error| ((*id).to_owned(), error.to_string())));
+            error.is_none()
+        });
+        spec.endpoints = endpoints.values().cloned().collect();
+        // One that has no sense without instances was refused before.
+        Service::new(spec).ok()
+    })?;
+    outcome.notes = doubles(&endpoints, &service);
+    Some(service)
+}
+
+/// Two instances at one place that say different things cannot both be meant: the service has the better one.
+fn doubles(endpoints: &BTreeMap<&str, Endpoint>, service: &Service) -> Vec<Said> {
+    let served = |endpoint: &Endpoint| endpoint.ports.len();
+    let all: usize = endpoints.values().map(served).sum();
+    if all == service.endpoints.iter().map(served).sum::<usize>() {
+        return Vec::new();
     }
-    endpoints.retain(|id, endpoint| {
-        let alone = ServiceSpec { endpoints: vec![endpoint.clone()], ..spec.clone() };
-        let error = Service::new(alone).err();
-        left_out.extend(error.as_ref().map(|error| ((*id).to_owned(), error.to_string())));
-        error.is_none()
-    });
-    spec.endpoints = endpoints.into_values().collect();
-    // One that has no sense without instances was refused before.
-    Service::new(spec).ok()
-}
-
-/// Where an endpoint is reached.
-type At = (Address, BTreeMap<Port, Port>);
-
-/// Two instances at one place that say different things cannot both be meant. The healthiest is, then the
-/// one with the most weight, then the first in order of ids: what was left behind under another id does not
-/// hide the one that lives.
-fn leave_out_doubles(endpoints: &mut BTreeMap<&str, Endpoint>, left_out: &mut Vec<LeftOut>) {
-    let mut best: BTreeMap<At, (&str, Endpoint)> = BTreeMap::new();
-    for (id, endpoint) in &*endpoints {
-        let known = best.entry(at(endpoint)).or_insert_with(|| (*id, endpoint.clone()));
-        if rank(endpoint) < rank(&known.1) {
-            *known = (*id, endpoint.clone());
-        }
+    let winners: BTreeMap<_, _> =
+        service.endpoints.iter().flat_map(|one| places(one).map(move |place| (place, one))).collect();
+    let same =
+        |one: &Endpoint, other: &Endpoint| *one == Endpoint { ports: one.ports.clone(), ..other.clone() };
+    let mut said = Vec::new();
+    for (id, endpoint) in endpoints {
+        let Some((place, winner)) = places(endpoint)
+            .filter_map(|place| Some((place, *winners.get(&place)?)))
+            .find(|(_, winner)| !same(winner, endpoint))
+        else {
+            continue;
+        };
+        let is_it = |(_, other): &(&&str, &Endpoint)| {
+            same(winner, other) && places(other).any(|other| other == place)
+        };
+        said.extend(endpoints.iter().find(is_it).map(|(winner, _)| {
+            let what =
+                format!("instance {winner:?} is at the same address and port, and counts in its place");
+            ((*id).to_owned(), what)
+        }));
     }
-    endpoints.retain(|id, endpoint| {
-        let (kept, other) = &best[&at(endpoint)];
-        if other == endpoint {
-            return true;
-        }
-        let why = format!("instance {kept:?} is at the same address and ports, and says otherwise");
-        left_out.push(((*id).to_owned(), why));
-        false
-    });
+    said
 }
 
-fn at(endpoint: &Endpoint) -> At {
-    (endpoint.address.clone(), endpoint.ports.clone())
-}
-
-/// The smaller, the better.
-fn rank(endpoint: &Endpoint) -> (u8, Reverse<Weight>) {
-    let health = match endpoint.health {
-        Health::Healthy => 0,
-        Health::Warning => 1,
-        Health::Unknown => 2,
-        Health::Draining => 3,
-        Health::Unhealthy => 4,
-    };
-    (health, Reverse(endpoint.weight))
+/// Where it serves which ports of the service. The port of a Unix socket has no meaning.
+fn places(endpoint: &Endpoint) -> impl Iterator<Item = (&Address, Port, Option<Port>)> {
+    let is_unix = matches!(endpoint.address, Address::Unix(_));
+    endpoint.ports.iter().map(move |(service, own)| (&endpoint.address, *service, (!is_unix).then_some(*own)))
 }
 
 fn described(host: &Hostname, description: &Description) -> ServiceSpec {
@@ -126,14 +156,9 @@ fn described(host: &Hostname, description: &Description) -> ServiceSpec {
     }
 }
 
-fn endpoint(instance: &Instance, service: &[ServicePort], described: bool) -> Result<Endpoint, String> {
+fn endpoint(instance: &Instance, ports: BTreeMap<Port, Port>) -> Endpoint {
     let Instance { address, weight, labels, locality, health, identity, .. } = instance;
-    let ports = if described {
-        ports::of_described(instance, service)?
-    } else {
-        ports::of_gathered(instance, service)?
-    };
-    Ok(Endpoint {
+    Endpoint {
         address: address.clone(),
         ports,
         labels: labels.clone(),
@@ -141,7 +166,7 @@ fn endpoint(instance: &Instance, service: &[ServicePort], described: bool) -> Re
         health: *health,
         locality: locality.clone(),
         identity: identity.clone(),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! What is in force: all keys with their last good values, and the services that they make.
+//! All keys with their last good values, and the services that they make.
 //!
-//! A change costs what the services cost that it is about: only those are built again.
+//! A change rebuilds only the services that it concerns.
 //!
 //! - A value that makes no sense leaves the key's last good value in force, and is reported.
 //! - A key that is deleted is gone.
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use pilot_registry::{Hostname, Service, Snapshot, SnapshotSink};
 
-use crate::convert;
+use crate::convert::{self, Outcome, Settled};
 use crate::document::{Description, Instance};
 use crate::keys::{Keys, Place};
 
@@ -39,8 +39,11 @@ struct Host {
     description: Option<Slot<Description>>,
     instances: BTreeMap<String, Slot<Instance>>,
     service: Option<Arc<Service>>,
+    settled: Settled,
     /// Keys, and why they are left out or not what they say.
     reports: Vec<(String, String)>,
+    /// What there is to say of keys that count, and of the service.
+    notes: Vec<(String, String)>,
 }
 
 /// A key that is there.
@@ -74,15 +77,17 @@ impl Directory {
             Ok(Place::Service(name)) => {
                 let parsed = Description::parse(value)
                     .and_then(|description| convert::check(&name, &description).map(|()| description));
-                let old = before.and_then(|before| before.hosts.get(&name)?.description.as_ref());
-                let host = self.stale(name);
+                let before = before.and_then(|before| before.hosts.get(&name));
+                let old = before.and_then(|before| before.description.as_ref());
+                let host = self.stale(name, before);
                 let old = host.description.as_ref().or(old);
                 let slot = Slot::new(parsed, bytes, old);
                 host.description.replace(slot).map(|slot| slot.bytes)
             }
             Ok(Place::Instance(name, id)) => {
-                let old = before.and_then(|before| before.hosts.get(&name)?.instances.get(&id));
-                let host = self.stale(name);
+                let before = before.and_then(|before| before.hosts.get(&name));
+                let old = before.and_then(|before| before.instances.get(&id));
+                let host = self.stale(name, before);
                 let old = host.instances.get(&id).or(old);
                 let slot = Slot::new(Instance::parse(value), bytes, old);
                 host.instances.insert(id, slot).map(|slot| slot.bytes)
@@ -95,14 +100,16 @@ impl Directory {
     /// That key is gone.
     pub(crate) fn remove(&mut self, key: &[u8]) {
         let removed = match self.keys.place(key) {
-            Ok(Place::Service(name)) => self.stale(name).description.take().map(|slot| slot.bytes),
-            Ok(Place::Instance(name, id)) => self.stale(name).instances.remove(&id).map(|slot| slot.bytes),
+            Ok(Place::Service(name)) => self.stale(name, None).description.take().map(|slot| slot.bytes),
+            Ok(Place::Instance(name, id)) => {
+                self.stale(name, None).instances.remove(&id).map(|slot| slot.bytes)
+            }
             Err(_) => self.strays.remove(key).map(|(_, bytes)| bytes),
         };
         self.forget(removed);
     }
 
-    /// Publishes what is in force, and reports what is left out.
+    /// Publishes what is in force, and reports what is left out or wants a word.
     pub(crate) fn publish(&mut self, sink: &SnapshotSink) {
         for name in std::mem::take(&mut self.stale) {
             self.build(&name);
@@ -113,13 +120,20 @@ impl Directory {
         for (key, why) in self.hosts.values().flat_map(|host| &host.reports) {
             sink.skipped(key, why);
         }
+        for (entry, note) in self.hosts.values().flat_map(|host| &host.notes) {
+            sink.note(entry, note);
+        }
         let services = self.hosts.values().filter_map(|host| host.service.clone());
         sink.publish(Snapshot::new(services).expect("the map's keys are the services' hosts"));
     }
 
-    fn stale(&mut self, name: Hostname) -> &mut Host {
+    /// The host of that name, to be built again. What was settled of it `before` stays.
+    fn stale(&mut self, name: Hostname, before: Option<&Host>) -> &mut Host {
         self.stale.insert(name.clone());
-        self.hosts.entry(name).or_default()
+        self.hosts.entry(name).or_insert_with(|| Host {
+            settled: before.map(|before| before.settled.clone()).unwrap_or_default(),
+            ..Host::default()
+        })
     }
 
     fn forget(&mut self, bytes: Option<usize>) {
@@ -144,7 +158,11 @@ impl Host {
         let description = self.description.as_ref().and_then(|slot| slot.good.as_deref());
         let instances =
             self.instances.iter().filter_map(|(id, slot)| Some((id.as_str(), slot.good.as_deref()?)));
-        let (service, left_out) = convert::service(name, description, instances);
+        let outcome = convert::service(name, description, instances, &self.settled);
+        let Outcome { service, settled, left_out, notes, about } = outcome;
+        self.settled = settled;
+        let notes = notes.into_iter().map(|(id, note)| (keys.instance(name, &id), note));
+        self.notes = about.map(|about| (name.to_string(), about)).into_iter().chain(notes).collect();
         let wrong = self.description.iter().filter_map(|slot| Some((keys.service(name), slot.report()?)));
         let wrong_instances =
             self.instances.iter().filter_map(|(id, slot)| Some((keys.instance(name, id), slot.report()?)));
@@ -176,6 +194,35 @@ mod tests {
     use super::*;
 
     const GOOD: &[u8] = br#"{"address": "10.0.0.1", "port": 80}"#;
+
+    fn ports(directory: &mut Directory) -> Vec<u16> {
+        let (sink, feed) = pilot_registry::channel();
+        directory.publish(&sink);
+        let snapshot = feed.published().unwrap().value;
+        snapshot.services().iter().flat_map(|it| &it.ports).map(|port| port.number.get()).collect()
+    }
+
+    #[test]
+    fn what_was_settled_stays_also_after_a_new_list_and_ends_with_the_last_key() {
+        let instance = |id: u8, port: u16| {
+            let key = format!("/pilot/v1/instances/a.local/{id}").into_bytes();
+            (key, format!(r#"{{"address": "10.0.0.1", "port": {port}}}"#).into_bytes())
+        };
+        let (first, second) = (instance(1, 21_111), instance(2, 21_112));
+        let mut directory = Directory::new(Keys::new("/pilot"));
+        directory.put(&first.0, &first.1, None);
+        directory.put(&second.0, &second.1, None);
+        assert_eq!(ports(&mut directory), [21_111]);
+        directory.remove(&first.0);
+        assert_eq!(ports(&mut directory), [21_111]);
+        let mut again = Directory::new(Keys::new("/pilot"));
+        again.put(&second.0, &second.1, Some(&directory));
+        assert_eq!(ports(&mut again), [21_111]);
+        again.remove(&second.0);
+        assert_eq!(ports(&mut again), [0u16; 0]);
+        again.put(&second.0, &second.1, None);
+        assert_eq!(ports(&mut again), [21_112]);
+    }
 
     fn published(directory: &mut Directory) -> (usize, BTreeMap<String, String>) {
         let (sink, feed) = pilot_registry::channel();

@@ -1,4 +1,4 @@
-//! etcd's answers as errors that say what was tried, where, and what kind of trouble it is.
+//! Turns etcd's errors into errors that say what was tried, where, and of which kind the fault is.
 
 use std::error::Error as _;
 

@@ -22,7 +22,7 @@ mod registrar;
 mod source;
 mod watch;
 
-pub use config::{Config, Tls};
+pub use config::{Config, Tls, USUAL_VARIABLES};
 pub use document::{instance_schema, service_schema};
 pub use registrar::EtcdRegistrar;
 pub use source::EtcdRegistry;

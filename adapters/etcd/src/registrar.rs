@@ -1,7 +1,7 @@
 //! The writing side: an instance under a lease, so that a crash takes away exactly that instance.
 //!
-//! The lease also tells whose the key is. Whoever registers an id first, or anew, takes the key; whoever has
-//! lost it to another process waits until it is free, and takes nothing of that one's with it.
+//! The lease also says who owns the key. A process that registers an id takes the key over. The process that
+//! lost it waits until the key is free, and does not delete it when it ends.
 
 mod lease;
 mod leases;

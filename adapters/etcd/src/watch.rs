@@ -1,7 +1,7 @@
-//! Everything that happens to the keys after a revision.
+//! A watch on the keys, from a revision on.
 //!
-//! A watch on which nothing happens looks like one that is dead. So etcd is asked for progress all the time,
-//! and one that does not answer is gone.
+//! A quiet watch looks like a dead one. So the adapter asks etcd for progress regularly, and gives up a watch
+//! that does not answer.
 
 mod heard;
 

@@ -1,4 +1,4 @@
-//! Which files are read.
+//! The table `file` of a registry in pilot.toml.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,7 @@
-//! From a document to services: the mapping that README.md describes.
+//! Converts a document to services, as README.md describes.
 //!
-//! A document that is no list of services is refused as a whole. Each entry of the list stands for itself.
+//! A document that is no list of services is refused as a whole. Within a list, one bad entry does not affect
+//! the others.
 
 mod endpoint;
 mod fields;

@@ -1,10 +1,10 @@
-//! A text of any of the formats as one tree in which everything knows its place.
+//! A parsed text of any of the three formats: a tree in which each node has its position.
 //!
-//! The formats' own libraries parse; what comes out is the same for all three, so that every later
-//! message points at the wrong key or value, and one bad entry does not spoil its siblings.
+//! Each format has its own parsing library. The result is the same for all three, so that every later message
+//! points at the wrong key or value, and one bad entry does not affect its siblings.
 //!
-//! A tree is many times larger than its text. So the entries of the one list that makes up a file are
-//! converted and dropped one by one, and what is held at a time is the tree of one.
+//! A tree is many times larger than its text. So entries are converted and dropped one by one, and memory
+//! holds the tree of one entry at a time.
 
 mod json;
 mod toml;

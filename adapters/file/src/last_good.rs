@@ -1,4 +1,4 @@
-//! What is in force: of each file and each entry the last version that made sense.
+//! The last good version of each file and of each entry, which stays in force.
 //!
 //! - A file that cannot be read or parsed keeps what it said before.
 //! - An entry that makes no sense keeps what it said before, found by its host.

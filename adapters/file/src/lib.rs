@@ -23,7 +23,7 @@ pub use config::Config;
 pub use load::{Loaded, load};
 pub use problem::Problem;
 pub use schema::schema;
-pub use source::FileRegistry;
+pub use source::{FileRegistry, Notice};
 
 use pilot_registry::ConfigError;
 

@@ -1,4 +1,4 @@
-//! One look at the files, for checking them without serving.
+//! Reads the files once, to check them without serving.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

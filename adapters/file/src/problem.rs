@@ -1,4 +1,4 @@
-//! What is wrong with a file, said where its author looks.
+//! A problem in a file, with its place.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

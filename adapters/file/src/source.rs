@@ -1,6 +1,7 @@
-//! Following the files: look, publish, wait for a change, look again.
+//! Follows the files: read, publish, wait for a change, read again.
 
 mod changes;
+mod notice;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -9,12 +10,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pilot_registry::{Fault, RegistryError, ServiceRegistry, Snapshot, SnapshotSink, async_trait};
+use pilot_registry::{Fault, RegistryError, Reload, ServiceRegistry, Snapshot, SnapshotSink, async_trait};
 
 use crate::Config;
 use crate::files::Trouble;
 use crate::last_good::{LastGood, View};
 use changes::Changes;
+pub use notice::Notice;
 use watch::Watch;
 
 /// How often to look where the system gives no notice of some change.
@@ -29,11 +31,13 @@ pub struct FileRegistry {
     config: Config,
     /// From one attempt to the next: one that begins anew forgets nothing that was in force.
     last_good: Arc<Mutex<LastGood>>,
+    reload: Reload,
 }
 
 impl FileRegistry {
     pub(crate) fn new(config: Config) -> Self {
-        Self { config, last_good: Arc::default() }
+        let reload = Reload::new(config.path.display().to_string());
+        Self { config, last_good: Arc::default(), reload }
     }
 }
 
@@ -46,6 +50,7 @@ impl ServiceRegistry for FileRegistry {
     /// Runs for ever: whatever is wrong with the files is a fault that ends when they are mended.
     async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
         let changes = Arc::new(Changes::default());
+        let mut asked = self.reload.asked();
         let mut watch = None;
         let mut faults = Faults::default();
         let mut told = true;
@@ -59,8 +64,20 @@ impl ServiceRegistry for FileRegistry {
                 publish(sink, view, watched.err(), &mut faults);
             }
             let sees_all = !missing && watch.as_ref().is_some_and(Watch::sees_all);
-            told = changes.settled(if sees_all { RECHECK } else { UNWATCHED }).await;
+            let at_most = if sees_all { RECHECK } else { UNWATCHED };
+            told = tokio::select! {
+                told = changes.settled(at_most) => told,
+                // Also then, whoever writes is waited for.
+                Ok(()) = asked.changed() => {
+                    changes.wake();
+                    changes.settled(at_most).await
+                }
+            };
         }
+    }
+
+    fn reload(&self) -> Option<Reload> {
+        Some(self.reload.clone())
     }
 }
 

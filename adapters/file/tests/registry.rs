@@ -132,6 +132,19 @@ async fn l17_what_is_published_is_checked_again_though_nothing_happens() {
 }
 
 #[tokio::test]
+async fn what_somebody_asks_to_reload_is_read_again_at_once() {
+    let running = running_file();
+    running.until_hosts(&["a.local"]).await;
+    let last = running.feed.published().unwrap();
+    let mut states = running.feed.subscribe();
+    running.reload.ask();
+    let newer = states.wait_for(|state| state.published.as_ref().unwrap().checked > last.checked);
+    // Unasked, it would be read again after 30 s.
+    assert!(timeout(Duration::from_secs(20), newer).await.is_ok(), "not read again");
+    assert!(running.reload.what().ends_with("services.toml"), "{}", running.reload.what());
+}
+
+#[tokio::test]
 async fn l18_a_missing_file_is_unknown_and_an_empty_list_is_empty() {
     let running = Running::start("sub/services.toml", |_| {});
     running.until_fault("it does not exist").await;

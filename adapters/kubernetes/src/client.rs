@@ -1,4 +1,4 @@
-//! Asking the API server: who we are, requests with deadlines, answers in lines or as a whole.
+//! Requests to the API server: credentials, deadlines, and answers in lines or as a whole.
 
 mod body;
 mod kubeconfig;

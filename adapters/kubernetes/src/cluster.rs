@@ -1,7 +1,7 @@
-//! What is known of a cluster: objects, who refers to whom, and the services that came of them.
+//! The known state of a cluster: objects, references between them, and the services that they make.
 //!
-//! Pure: no clock, no IO. An object that changed marks the services that it is about; those are converted
-//! anew when a snapshot is taken, and all others keep their `Arc`.
+//! Pure: no clock, no IO. A changed object marks the services that it concerns. Taking a snapshot converts
+//! the marked services again; all others keep their `Arc`.
 
 mod entry;
 mod interner;
@@ -236,8 +236,13 @@ impl Cluster {
         self.changed.extend(within.cloned());
     }
 
-    /// The services as they are now. `skipped` is told what is left out, and why.
-    pub(crate) fn snapshot(&mut self, mut skipped: impl FnMut(String, String)) -> Snapshot {
+    /// The services as they are now. `skipped` is told what is left out, and why; `note` what there is to say of
+    /// what is not.
+    pub(crate) fn snapshot(
+        &mut self,
+        mut skipped: impl FnMut(String, String),
+        mut note: impl FnMut(String, String),
+    ) -> Snapshot {
         self.reports = false;
         for key in std::mem::take(&mut self.changed) {
             match self.build(&key) {
@@ -251,7 +256,8 @@ impl Cluster {
         let mut hosts: HashMap<&Hostname, &Key> = HashMap::new();
         let mut services = Vec::new();
         for (key, outcome) in &self.built {
-            outcome.notes.iter().for_each(|(entry, why)| skipped(entry.clone(), why.clone()));
+            outcome.skipped.iter().for_each(|(entry, why)| skipped(entry.clone(), why.clone()));
+            outcome.notes.iter().for_each(|(entry, what)| note(entry.clone(), what.clone()));
             let Some(service) = &outcome.service else { continue };
             if let Some(other) = hosts.get(&service.host) {
                 let why = format!("service {other} has the same host, {}", service.host);

@@ -1,6 +1,7 @@
 //! The table `kubernetes` of a registry in pilot.toml.
 
 mod template;
+mod usual;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use template::HostTemplate;
+pub use usual::USUAL_VARIABLES;
 
 /// The most namespaces that can be named: each takes a watch per resource.
 const MAX_NAMESPACES: usize = 64;

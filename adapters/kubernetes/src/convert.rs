@@ -1,4 +1,4 @@
-//! From the objects of a cluster to a service of the model: the mapping that README.md describes.
+//! Converts the objects of a cluster to services of the model, as README.md describes.
 
 mod annotations;
 mod endpoints;
@@ -38,6 +38,8 @@ pub(crate) struct Mapping {
 pub(crate) struct Outcome {
     pub(crate) service: Option<Arc<Service>>,
     /// Entries that were left out, and why.
+    pub(crate) skipped: Vec<(String, String)>,
+    /// What there is to say of entries that count.
     pub(crate) notes: Vec<(String, String)>,
 }
 
@@ -70,7 +72,7 @@ impl Mapping {
         }
         let ports = ports::ports(key, &service.spec, &annotations, self.default_protocol, &mut notes);
         let slices = slices.inspect(|(slice, content)| {
-            content.notes.iter().for_each(|why| notes.add(format!("endpointslices {slice}"), why.clone()));
+            content.notes.iter().for_each(|why| notes.skip(format!("endpointslices {slice}"), why.clone()));
         });
         let slices: Vec<&Slice> = slices.map(|(_, slice)| slice).collect();
         let spec = self
@@ -85,8 +87,8 @@ impl Mapping {
             spec.endpoints = endpoints;
             Service::new(spec)
         });
-        let made = made.map_err(|error| notes.add(format!("services {key}"), error.to_string()));
-        Some(Outcome { service: made.ok().map(Arc::new), notes: notes.0 })
+        let made = made.map_err(|error| notes.skip(format!("services {key}"), error.to_string()));
+        Some(Outcome { service: made.ok().map(Arc::new), skipped: notes.skipped, notes: notes.notes })
     }
 
     /// All but ports and endpoints.
@@ -122,13 +124,22 @@ fn external(name: Hostname, ports: &[NamedPort]) -> Endpoint {
     ports.iter().fold(Endpoint::new(Address::Dns(name)), same)
 }
 
-/// What was left out of a service, and why.
+/// What there is to say of a service and its parts.
 #[derive(Debug, Default)]
-pub(crate) struct Notes(Vec<(String, String)>);
+pub(crate) struct Notes {
+    skipped: Vec<(String, String)>,
+    notes: Vec<(String, String)>,
+}
 
 impl Notes {
-    pub(crate) fn add(&mut self, entry: impl Into<String>, why: impl Into<String>) {
-        self.0.push((entry.into(), why.into()));
+    /// The entry is left out.
+    pub(crate) fn skip(&mut self, entry: impl Into<String>, why: impl Into<String>) {
+        self.skipped.push((entry.into(), why.into()));
+    }
+
+    /// The entry does not count, and what it is about is there without it.
+    pub(crate) fn note(&mut self, entry: impl Into<String>, what: impl Into<String>) {
+        self.notes.push((entry.into(), what.into()));
     }
 }
 

@@ -17,7 +17,7 @@ mod convert;
 mod objects;
 mod source;
 
-pub use config::{Config, HostTemplate};
+pub use config::{Config, HostTemplate, USUAL_VARIABLES};
 pub use source::KubernetesRegistry;
 
 use pilot_registry::ConfigError;

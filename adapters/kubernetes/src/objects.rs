@@ -1,4 +1,5 @@
-//! The API server's objects, as far as they are used: all other fields are not even kept.
+//! The API server's objects with the fields that the adapter uses. All other fields are dropped while
+//! parsing.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,5 +1,5 @@
 //! What following a large cluster takes. The follower is a process of its own: the system counts the memory
-//! of a whole process. `PILOT_MEMORY_SERVICES=5000` makes it 5,000 services with 100,000 endpoints and pods.
+//! of a whole process. The long form has 5,000 services with 100,000 endpoints and pods; `PILOT_MEMORY_SERVICES` is another number.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and tells what it measured")]
 
 // A test's modules are looked for beside it, where they would be tests of their own.
@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use cluster::Cluster;
 use large::{ENDPOINTS, fill};
 use pilot_registry_kubernetes::Config;
-use pilot_registry_testkit::Runner;
+use pilot_registry_testkit::{Runner, effort};
 
 /// The most bytes for an endpoint, its pod, and its share of everything else, at the worst moment: measured
 /// are about 2,000 ...
@@ -51,7 +51,8 @@ async fn follow(config: Config) -> Result<()> {
 }
 
 async fn measure() -> Result<()> {
-    let services = std::env::var("PILOT_MEMORY_SERVICES").map_or(Ok(500), |text| text.parse())?;
+    let services =
+        std::env::var("PILOT_MEMORY_SERVICES").map_or(Ok(effort(500, 5_000)), |text| text.parse())?;
     let cluster = Cluster::start().await?;
     (0..services).for_each(|number| fill(&cluster, number));
     let ways = [

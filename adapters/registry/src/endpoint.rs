@@ -74,6 +74,15 @@ fn is_host_and_port(text: &str) -> bool {
     })
 }
 
+impl Address {
+    /// Makes an IPv4 address that is written within IPv6 the IPv4 address that it is.
+    pub(crate) fn make_canonical(&mut self) {
+        if let Self::Ip(ip) = self {
+            *ip = ip.to_canonical();
+        }
+    }
+}
+
 /// A name whose last label is a number is never a DNS name that resolves (RFC 3696 §2).
 fn looks_like_ipv4(text: &str) -> bool {
     let last = text.rsplit('.').next().unwrap_or_default();

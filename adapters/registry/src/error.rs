@@ -1,4 +1,4 @@
-//! What can go wrong, in words that say what to mend.
+//! Errors of registries and of their configuration.
 
 use crate::{Address, Hostname, Protocol, Weight};
 

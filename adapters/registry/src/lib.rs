@@ -37,7 +37,8 @@
 //! - **Publish whole values.** [`Service::new`] brings them in canonical order and the sink compares:
 //!   unchanged services keep their `Arc`, an unchanged snapshot makes no revision.
 //! - **One bad entry hides only itself.** Report it with [`SnapshotSink::skipped`](Sink::skipped) and go
-//!   on with the others.
+//!   on with the others. What is served and still wants a word (a number that was guessed, a field that does
+//!   not count) is a [`note`](Sink::note).
 //! - **Trouble that you cure yourself** (a list that is retried in place, a file that does not parse while
 //!   its last good content stays) is a [`fault`](Sink::fault): the registry is degraded while you hold it.
 //! - **Say facts, decide nothing.** An unhealthy endpoint is published as [`Health::Unhealthy`]; whether it
@@ -58,11 +59,13 @@ mod hostname;
 mod port;
 mod registrar;
 mod registry;
+mod reload;
 mod secret;
 mod service;
 mod sink;
 mod snapshot;
 mod status;
+pub mod usual;
 
 pub use async_trait::async_trait;
 
@@ -72,6 +75,7 @@ pub use hostname::Hostname;
 pub use port::{Port, Protocol, ServicePort};
 pub use registrar::{RegisteredPort, Registrar, Registration};
 pub use registry::ServiceRegistry;
+pub use reload::Reload;
 pub use secret::Secret;
 pub use service::{Namespace, Resolution, Service, ServiceSpec};
 pub use sink::{
@@ -79,3 +83,4 @@ pub use sink::{
 };
 pub use snapshot::Snapshot;
 pub use status::{Following, LastError, Status, WatchState, WatchStatus};
+pub use usual::missing_scheme;

@@ -1,4 +1,4 @@
-//! The other way round: a machine without an orchestrator says what it serves.
+//! The writing side: a machine without an orchestrator registers what it serves.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

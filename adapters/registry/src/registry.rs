@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use async_trait::async_trait;
 
-use crate::{RegistryError, SnapshotSink};
+use crate::{RegistryError, Reload, SnapshotSink};
 
 /// A source of services: Kubernetes, Consul, etcd, files, or your own. See the [crate's guide](crate).
 #[async_trait]
@@ -20,4 +20,10 @@ pub trait ServiceRegistry: Send + Sync + 'static {
     /// # Errors
     /// What ended the attempt. Whatever was published stays in force.
     async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError>;
+
+    /// What it reads from files of this machine and can read again when an operator asks for it (SIGHUP).
+    /// `None` = nothing.
+    fn reload(&self) -> Option<Reload> {
+        None
+    }
 }

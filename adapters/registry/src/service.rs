@@ -1,5 +1,7 @@
 //! A service: what clients call, and where it is served.
 
+mod doubles;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -75,6 +77,10 @@ pub struct ServiceSpec {
     pub local_names: Vec<Hostname>,
     /// The ports that clients call.
     pub ports: Vec<ServicePort>,
+    /// Those of the ports whose numbers nobody has said: the registry took the number that instances listen on. A
+    /// guessed number yields to what another registry says of the same host.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub guessed: BTreeSet<Port>,
     /// Addresses that stand for the service as a whole, where the platform has such.
     pub virtual_addresses: Vec<IpAddr>,
     /// How its addresses are found.
@@ -97,6 +103,7 @@ impl ServiceSpec {
             aliases: Vec::new(),
             local_names: Vec::new(),
             ports: Vec::new(),
+            guessed: BTreeSet::new(),
             virtual_addresses: Vec::new(),
             resolution: Resolution::default(),
             namespace: Namespace::default(),
@@ -117,9 +124,10 @@ pub struct Service(ServiceSpec);
 impl Service {
     /// Checks a service and puts its parts in canonical order.
     ///
-    /// IP addresses become canonical: `10.0.0.1` of `::ffff:10.0.0.1`. An endpoint that is listed twice (same
-    /// address, same ports) counts once. A local name that is the
-    /// service's host or an alias is none.
+    /// Addresses are canonical: `::ffff:10.0.0.1` is `10.0.0.1`. Where several endpoints serve a port of the service
+    /// at one address and one port of their own, the healthiest does, of those the one with the most weight. The
+    /// others do not serve that port, and one that serves none is not there. A local name that is the service's
+    /// host or an alias is none. A guess about a port that the service does not have is none.
     ///
     /// # Errors
     /// - no port, or two ports with one number or one name;
@@ -136,15 +144,12 @@ impl Service {
         // What everybody calls it by is nothing special to its own namespace.
         spec.local_names.retain(|name| *name != spec.host && !spec.aliases.contains(name));
         spec.ports.sort();
-        for endpoint in &mut spec.endpoints {
-            if let Address::Ip(ip) = &mut endpoint.address {
-                *ip = ip.to_canonical();
-            }
-        }
-        spec.endpoints.sort();
-        spec.endpoints.dedup_by(|a, b| a.address == b.address && a.ports == b.ports);
         check_ports(&spec)?;
+        spec.guessed.retain(|number| spec.ports.iter().any(|port| port.number == *number));
         spec.endpoints.iter().try_for_each(|endpoint| check_endpoint(&spec, endpoint))?;
+        spec.endpoints.iter_mut().for_each(|endpoint| endpoint.address.make_canonical());
+        doubles::leave_best(&mut spec.endpoints);
+        spec.endpoints.sort();
         Ok(Self(spec))
     }
 
@@ -286,8 +291,17 @@ mod tests {
     #[test]
     fn what_was_written_before_there_were_local_names_is_read() {
         let text = serde_json::to_string(&Service::new(spec()).unwrap()).unwrap();
-        assert!(!text.contains("local_names"), "{text}");
-        assert_eq!(serde_json::from_str::<Service>(&text).unwrap().local_names, []);
+        assert!(!text.contains("local_names") && !text.contains("guessed"), "{text}");
+        let read = serde_json::from_str::<Service>(&text).unwrap();
+        assert_eq!((read.local_names.len(), read.guessed.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_guess_is_about_a_port_that_is_there_and_survives_being_written() {
+        let service = Service::new(ServiceSpec { guessed: [port(80), port(81)].into(), ..spec() }).unwrap();
+        assert_eq!(service.guessed, [port(80)].into());
+        let text = serde_json::to_string(&service).unwrap();
+        assert_eq!(serde_json::from_str::<Service>(&text).unwrap(), service);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The way from a registry to the rest of pilot: the latest value wins, errors stand beside it. What a registry
-//! tells of itself besides is in `status.rs`.
+//! The channel from a registry to the rest of pilot. The latest value wins, and errors stand beside it. A
+//! registry's own status is in `status.rs`.
 //!
 //! ```text
-//!  adapter ── publish, fault, skipped ──► Sink ──►  watch  ──► Feed ──► supervisor, catalog, status
+//!  adapter ── publish, fault, skipped, note ──► Sink ──►  watch  ──► Feed ──► supervisor, catalog, status
 //! ```
 
 use std::collections::BTreeMap;
@@ -35,6 +35,8 @@ pub struct State<T> {
     pub published: Option<Published<T>>,
     /// Entries that were left out of the value, and why, by entry.
     pub skipped: Arc<BTreeMap<String, String>>,
+    /// What there is to say of entries that are in the value, by entry.
+    pub notes: Arc<BTreeMap<String, String>>,
     attempt: Attempt,
     faults: BTreeMap<u64, Trouble>,
 }
@@ -111,6 +113,7 @@ pub fn channel<T: Content>() -> (Sink<T>, Feed<T>) {
     let state = State {
         published: None,
         skipped: Arc::default(),
+        notes: Arc::default(),
         attempt: Attempt::Connecting,
         faults: BTreeMap::new(),
     };
@@ -125,21 +128,31 @@ pub fn channel<T: Content>() -> (Sink<T>, Feed<T>) {
 pub struct Sink<T: Content> {
     state: Arc<watch::Sender<State<T>>>,
     board: Arc<Board>,
-    pending: std::sync::Mutex<BTreeMap<String, String>>,
+    pending: std::sync::Mutex<Pending>,
     next_fault: AtomicU64,
+}
+
+/// What is said of entries before the value that they belong to.
+#[derive(Debug, Default)]
+struct Pending {
+    skipped: BTreeMap<String, String>,
+    notes: BTreeMap<String, String>,
 }
 
 impl<T: Content> Sink<T> {
     /// Publishes the whole of what the platform says now, and makes the entries
-    /// [skipped](Self::skipped) since the last call the list of skipped entries. A value that equals the
+    /// [skipped](Self::skipped) and [noted](Self::note) since the last call the lists of such. A value that equals the
     /// last one makes no new revision.
     pub fn publish(&self, value: T) {
-        let skipped = std::mem::take(&mut *self.lock_pending());
+        let Pending { skipped, notes } = std::mem::take(&mut *self.lock_pending());
         let now = Instant::now();
         self.state.send_modify(|state| {
             state.attempt = Attempt::Live;
             if *state.skipped != skipped {
                 state.skipped = Arc::new(skipped);
+            }
+            if *state.notes != notes {
+                state.notes = Arc::new(notes);
             }
             let Some(last) = &mut state.published else {
                 state.published =
@@ -159,7 +172,13 @@ impl<T: Content> Sink<T> {
     /// Leaves an entry out of the value that is published next, and says why. Call it again for each
     /// value that the entry is missing from.
     pub fn skipped(&self, entry: impl Into<String>, why: impl Into<String>) {
-        self.lock_pending().insert(entry.into(), why.into());
+        self.lock_pending().skipped.insert(entry.into(), why.into());
+    }
+
+    /// Says something of an entry that is in the value that is published next: what of it does not count, or
+    /// what was guessed. Call it again for each value that it is true of.
+    pub fn note(&self, entry: impl Into<String>, what: impl Into<String>) {
+        self.lock_pending().notes.insert(entry.into(), what.into());
     }
 
     /// A fault that the adapter cures itself, while the last value stays: the registry is degraded until
@@ -188,7 +207,7 @@ impl<T: Content> Sink<T> {
         self.board.follow(part)
     }
 
-    fn lock_pending(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+    fn lock_pending(&self) -> std::sync::MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

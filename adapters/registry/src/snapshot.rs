@@ -1,4 +1,4 @@
-//! All that a registry knows at one moment.
+//! Everything that a registry knows at one moment.
 
 use std::sync::Arc;
 

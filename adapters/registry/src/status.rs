@@ -1,11 +1,11 @@
-//! What a registry tells of itself, for people who look: whom it talks to, and how it follows it.
+//! A registry's own status, for people: which server it talks to, and how it follows it.
 //!
 //! ```text
 //!  adapter ── fact, following ──► Board ◄── Feed::status ── whoever asks
 //! ```
 //!
-//! Nothing decides by it, so setting it wakes nobody: it is read when it is asked for. Its size is bounded:
-//! facts have names of the program's, names and values are cut off, and there are at most 256 watches.
+//! Nothing depends on it, so setting it wakes nobody; it is read on request. Its size is bounded: the program
+//! chooses the names of facts, long names and values are cut, and there are at most 256 watches.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -88,6 +88,18 @@ async fn skipped_entries_belong_to_one_value() {
     assert!(feed.with_state(|state| state.skipped.is_empty()));
 }
 
+#[tokio::test]
+async fn notes_belong_to_one_value_and_are_no_skipped_entries() {
+    let (sink, feed) = ends();
+    sink.note("a.local", "its port was guessed");
+    assert!(feed.with_state(|state| state.notes.is_empty()));
+    sink.publish(Snapshot::default());
+    let seen = feed.with_state(|state| (state.notes.get("a.local").cloned(), state.skipped.len()));
+    assert_eq!(seen, (Some("its port was guessed".to_owned()), 0));
+    sink.publish(Snapshot::default());
+    assert!(feed.with_state(|state| state.notes.is_empty()));
+}
+
 #[test]
 fn two_services_with_one_host_make_no_snapshot() {
     let error = Snapshot::new([service("a.local", &[]), service("a.local", &["10.0.0.1"])]).unwrap_err();

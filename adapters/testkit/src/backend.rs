@@ -1,4 +1,4 @@
-//! What a test may do on the platform's own side.
+//! What a test can do on the platform's own side.
 
 use std::fmt;
 use std::sync::Arc;

@@ -13,6 +13,7 @@
 //! - [`ScriptedRegistrar`] is the writing side of a platform in memory, which a test takes down.
 //! - [`service`] and [`snapshot`] build values in a line; [`strategies`] draws them at random.
 //! - [`server`] starts real servers for tests, relays that cut them off, and gates that spoil what they say.
+//! - [`effort`] tells the short form of a test from the long one.
 //! - [`logs`] is what a test logs, to be looked at.
 //! - [`memory`] is a platform in memory with a correct adapter: what the suite itself is tested on.
 //!
@@ -21,6 +22,7 @@
 mod backend;
 mod builder;
 pub mod contract;
+mod effort;
 pub mod logs;
 pub mod memory;
 mod property;
@@ -32,6 +34,7 @@ pub mod strategies;
 
 pub use backend::{Backend, BadConfig, Operation};
 pub use builder::{ServiceBuilder, service, snapshot};
+pub use effort::{LONG, effort};
 pub use property::operations_converge;
 pub use registrar::{RegistrarEvent, ScriptedRegistrar};
 pub use runner::Runner;

@@ -1,4 +1,5 @@
-//! Whatever happens to a platform, in whatever order: in the end the registry says what is there.
+//! After any sequence of platform events, the registry reports exactly what is there.
+#![allow(clippy::future_not_send, reason = "proptest's trees of values stay on their thread")]
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
@@ -13,10 +14,11 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::contract::{Bench, Made};
-use crate::{Operation, Runner, service, strategies};
+use crate::{Operation, Runner, effort, service, strategies};
 
-/// How many lists of operations are drawn, unless `PROPTEST_CASES` says otherwise.
-const CASES: u32 = 24;
+/// How many lists of operations are drawn in the short and in the long form, unless `PROPTEST_CASES` says
+/// otherwise.
+const CASES: (u32, u32) = (8, 24);
 
 /// How many lists are tried to find a shorter one that fails too.
 const SHRINKS: u32 = 24;
@@ -38,7 +40,7 @@ where
     F: Future<Output = Result<M>>,
 {
     let seed = number_from_environment("PILOT_SEED")?.unwrap_or_else(|| RandomState::new().hash_one("seed"));
-    let cases = number_from_environment("PROPTEST_CASES")?.unwrap_or(CASES.into());
+    let cases = number_from_environment("PROPTEST_CASES")?.unwrap_or(effort(CASES.0, CASES.1).into());
     eprintln!("PILOT_SEED={seed} draws the same operations again");
     let mut runner = runner(seed);
     for case in 1..=cases {

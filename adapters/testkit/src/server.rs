@@ -7,18 +7,17 @@ pub mod consul;
 pub mod etcd;
 mod gate;
 pub mod kubernetes;
+mod ports;
 mod process;
 mod relay;
 
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-
-use anyhow::Result;
 
 pub use acceptor::Acceptor;
 pub use authority::{Authority, Certificate};
 pub use gate::{Gate, Spoiling};
+pub use ports::{free_address, own_address};
 pub use process::Process;
 pub use relay::Relay;
 
@@ -39,12 +38,4 @@ fn path_in(variable: &str, what: &str, how: &str) -> Option<PathBuf> {
         _ = std::io::stderr().write_all(line.as_bytes());
     }
     path.map(PathBuf::from)
-}
-
-/// A loopback address that nobody listens on, and that the system does not hand out again soon.
-///
-/// # Errors
-/// The system has no port left.
-pub fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

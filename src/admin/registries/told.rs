@@ -1,4 +1,4 @@
-//! What a registry tells of itself, and what is wrong with it, as reports. Times are RFC 3339.
+//! Reports of a registry's own status and of its faults. Times are RFC 3339.
 
 use std::collections::BTreeMap;
 

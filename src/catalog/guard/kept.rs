@@ -1,4 +1,4 @@
-//! What is kept of one service that lacks something.
+//! The missing endpoints of one service that the guard holds.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,11 +1,11 @@
-//! What one snapshot lacks of another, and a service with what it lacks.
+//! Compares two snapshots: which endpoints are missing, and what a service looks like with them added back.
 //!
-//! An endpoint is known by its address and ports. What counts is capacity: an endpoint that the platform
-//! itself calls unhealthy or draining is not missed, and one that is replaced by another is not either. So a
-//! deployment that exchanges all endpoints in one step lacks nothing.
+//! An endpoint is identified by its address and ports. Only lost capacity counts: an endpoint that the
+//! platform called unhealthy or draining is not missing, and neither is one that another endpoint replaces.
+//! So a deployment that replaces all endpoints in one step loses nothing.
 //!
-//! The older of two snapshots is brought up to date in what the newer one says of endpoints that are still
-//! there: one that is drained first and then goes is not missed, whenever it was last healthy.
+//! The older snapshot takes over what the newer one says about endpoints that are in both. So an endpoint
+//! that drains first and then disappears is not missing, however recently it was healthy.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -195,6 +195,7 @@ impl Change<'_> {
         }
         spec.endpoints.extend_from_slice(&kept);
         put_back(&mut spec.ports, old, &spec.endpoints);
+        spec.guessed.extend(old.guessed.iter().filter(|port| new.port(**port).is_none()));
         Service::new(spec).ok().map(|service| (Arc::new(service), kept))
     }
 }

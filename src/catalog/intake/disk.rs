@@ -1,8 +1,8 @@
-//! What is on disk when pilot starts: what the first answer is compared with, and what is served without one.
+//! The saved state at the start: the first answer of the registry is compared with it, and it is served while
+//! there is no answer.
 //!
-//! Where there is a guard, the file is read at once, while the registry is being asked, so that a platform that
-//! lost what it had while pilot was away is not believed at its first word. The first answer waits for the file,
-//! but not for long.
+//! With a guard, pilot reads the file while it asks the registry. So a platform that lost its data while
+//! pilot was away is not believed at once. The first answer waits for the file, up to a limit.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! The loop around a registry's guard and its file: what happens when.
+//! The loop of one registry: it feeds the guard, writes the file, and knows the time.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -176,8 +176,8 @@ impl Intake {
     }
 }
 
-/// Whether what the platform said then is what it says now. Trouble that was there before concerns something
-/// else than what has been said since: one file of several, one service of many.
+/// True if the value read at `checked` is current. A fault older than `checked` is about another part of the
+/// registry (one file, one service) and does not count.
 fn is_current(health: &RegistryHealth, checked: Instant) -> bool {
     match health {
         RegistryHealth::Live => true,

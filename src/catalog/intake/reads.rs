@@ -1,7 +1,7 @@
-//! Which complete read of a registry a value comes from, and the wish for another one.
+//! Counts the complete reads of a registry, and requests another one.
 //!
 //! Every attempt to follow a registry starts from nothing, so each is a complete read. The supervisor counts
-//! them here, and ends an attempt before its time when another read is wanted.
+//! attempts here, and ends the running one when another read is requested.
 
 use tokio::sync::watch;
 use tokio::time::Instant;

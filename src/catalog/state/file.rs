@@ -6,7 +6,7 @@
 //! {"host":"a.local",...}                     a service on each line, ordered by host
 //! ```
 //!
-//! Whatever does not fit in any part is refused as a whole: half a registry is worse than an older one.
+//! A file with any wrong part is refused as a whole: half a registry is worse than an older one.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -31,8 +31,8 @@ pub(super) struct Asked {
     pub(super) answer: Answer,
     /// What it has, if it said that.
     pub(super) source: Option<Source>,
-    /// Entries that were left out, and why.
-    pub(super) skipped: Vec<(String, String)>,
+    /// What it said of entries: that one is left out, and why, or what had to be guessed.
+    pub(super) told: Vec<String>,
 }
 
 /// Asks all of them at once, each for so long at most.
@@ -62,14 +62,17 @@ async fn ask_one(configured: ConfiguredRegistry, patience: Duration) -> Asked {
         Ok(None) => wrong,
         Err(_elapsed) => Some(wrong.map_or_else(late, |wrong| format!("{}: {wrong}", late()))),
     };
-    let (snapshot, skipped) = feed.with_state(|state| {
-        (state.published.as_ref().map(|it| Arc::clone(&it.value)), Arc::clone(&state.skipped))
+    let (snapshot, skipped, notes) = feed.with_state(|state| {
+        let snapshot = state.published.as_ref().map(|it| Arc::clone(&it.value));
+        (snapshot, Arc::clone(&state.skipped), Arc::clone(&state.notes))
     });
+    let left_out = skipped.iter().map(|(entry, why)| format!("{entry} is left out: {why}"));
+    let noted = notes.iter().map(|(entry, note)| format!("{entry}: {note}"));
     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Asked {
         registry: Arc::clone(&name),
         answer: Answer { ok: error.is_none(), took_ms, skipped: skipped.len(), error },
         source: snapshot.map(|snapshot| Source { registry: name, priority, snapshot }),
-        skipped: skipped.iter().map(|(entry, why)| (entry.clone(), why.clone())).collect(),
+        told: left_out.chain(noted).collect(),
     }
 }

@@ -1,4 +1,4 @@
-//! The arguments that say how an instance's health is known.
+//! The arguments of health checks.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -26,10 +26,10 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// The check, if there is one.
-    pub(super) fn plan(self) -> Option<CheckPlan> {
+    /// The check, if there is one. A command gets none of the `withheld` environment variables.
+    pub(super) fn plan(self, withheld: &[String]) -> Option<CheckPlan> {
         let Self { check, check_interval: interval, check_timeout: timeout, check_failures: failures } = self;
-        check.map(|check| CheckPlan { check, interval, timeout, failures })
+        check.map(|check| CheckPlan { check, interval, timeout, failures, withheld: withheld.to_vec() })
     }
 }
 

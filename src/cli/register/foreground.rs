@@ -1,4 +1,4 @@
-//! Registered in the foreground: what signals, and the end of a command, do.
+//! Registering in the foreground: how signals and the end of a program are handled.
 
 use std::ffi::OsString;
 use std::io;
@@ -9,24 +9,44 @@ use anyhow::Context;
 use pilot_registry::Registrar;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::register::{self, Command, Farewell, Plan, Signal, Stage};
+use crate::shutdown::{self, HangUps};
 
 /// There is such a command, but it cannot be started; there is none (POSIX, Shell Command Language, 2.8.2).
 const CANNOT_EXECUTE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
-/// Registers until a signal comes or the command, where there is one, ends. Tells the exit code.
+/// Registers until a signal comes or the command, where there is one, ends. The command gets none of the `withheld`
+/// environment variables. Tells the exit code.
 pub(super) async fn run(
     registrar: &dyn Registrar,
     plan: &Plan,
     command: &[OsString],
+    withheld: &[String],
 ) -> anyhow::Result<ExitCode> {
+    const NO_SIGNALS: &str = "signals cannot be handled here";
     // Before the command: a signal that comes while it is started must not end only us.
-    let mut signals = Signals::new().context("signals cannot be handled here")?;
+    let signals = Signals::new().context(NO_SIGNALS)?;
+    let mut hang_ups = HangUps::unless_ignored().context(NO_SIGNALS)?;
+    let mut last_resort = JoinSet::new();
+    last_resort.spawn(shutdown::end_for_sure());
+    tokio::select! {
+        code = registered(registrar, plan, command, signals) => code,
+        never = hang_ups.ignore() => match never {},
+    }
+}
+
+async fn registered(
+    registrar: &dyn Registrar,
+    plan: &Plan,
+    command: &[OsString],
+    mut signals: Signals,
+) -> anyhow::Result<ExitCode> {
     let mut command = match command.split_first() {
         None => None,
-        Some((program, arguments)) => match Command::start(program, arguments) {
+        Some((program, arguments)) => match Command::start(program, arguments, withheld) {
             Ok(command) => Some(command),
             Err(error) => return Ok(not_started(program, &error)),
         },
@@ -136,39 +156,21 @@ fn verdict(farewell: &Farewell) -> ExitCode {
 struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
-    /// Not where it is ignored: `nohup` says that the end of the terminal is not ours.
-    hang_up: Option<unix::Signal>,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        let hang_up = (!hang_up_is_ignored()).then(|| unix::signal(SignalKind::hangup())).transpose()?;
         Ok(Self {
             interrupt: unix::signal(SignalKind::interrupt())?,
             terminate: unix::signal(SignalKind::terminate())?,
-            hang_up,
         })
     }
 
     /// The next one.
     async fn next(&mut self) -> Signal {
-        let hang_up = async {
-            match &mut self.hang_up {
-                Some(signal) => signal.recv().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
-            _ = hang_up => Signal::HangUp,
         }
     }
-}
-
-/// Whether we were started with SIGHUP ignored (proc(5), `SigIgn`: bit 0 is signal 1).
-fn hang_up_is_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

@@ -1,4 +1,4 @@
-//! How a registry follows its platform, in words: in short for a list, as a table for one registry.
+//! Shows how a registry follows its platform: in short for a list, as a table for one registry.
 
 use super::age;
 use crate::admin::{LastErrorReport, RegistryReport, WatchReport};

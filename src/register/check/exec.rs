@@ -17,12 +17,13 @@ const OUTPUT_MAX: usize = 1024;
 const OUTPUT_WAIT: Duration = Duration::from_millis(100);
 
 /// Runs a command by `sh`. Exit codes mean what they mean to Consul: 0 passes, 1 warns. Dropping the future
-/// kills the command and its process group.
-pub(super) async fn run(command: &str) -> Verdict {
+/// kills the command and its process group. It gets none of the `withheld` environment variables.
+pub(super) async fn run(command: &str, withheld: &[String]) -> Verdict {
     let mut shell = Command::new("sh");
     // What it complains of is heard too, in its order.
     shell.arg("-c").arg(format!("exec 2>&1\n{command}"));
     shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    withheld.iter().for_each(|variable| _ = shell.env_remove(variable));
     let mut process = match Process::spawn(&mut shell) {
         Ok(process) => process,
         Err(error) => return Verdict::Fail(format!("sh does not start: {error}")),

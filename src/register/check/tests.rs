@@ -1,4 +1,4 @@
-//! Probes, against what they ask in earnest.
+//! Tests of the probes against real sockets and processes.
 
 use std::net::Ipv4Addr;
 
@@ -10,7 +10,7 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn probe(check: &str, instance: SocketAddr, patience: Duration) -> Verdict {
-    check.parse::<Check>().unwrap().probe(instance, patience).await
+    check.parse::<Check>().unwrap().probe(instance, patience, &[]).await
 }
 
 async fn listener() -> (TcpListener, SocketAddr) {
@@ -111,7 +111,7 @@ async fn a_command_that_is_late_is_killed_with_what_it_has_started() {
     let check: Check = check.parse().unwrap();
     // As late as it takes until its processes are there.
     let pids = tokio::select! {
-        verdict = check.probe(nowhere, Duration::from_secs(3600)) => panic!("{verdict:?}"),
+        verdict = check.probe(nowhere, Duration::from_secs(3600), &[]) => panic!("{verdict:?}"),
         pids = written(&file) => pids,
     };
     for pid in pids {

@@ -1,11 +1,15 @@
-//! What is told of a stream to others: to metrics, the log, and who lists proxies. It changes nothing of what
-//! the client is sent.
+//! Reports of a stream to the metrics, the log and the list of proxies. They never change what the client is
+//! sent.
+
+use std::sync::Arc;
 
 use prost::Message;
 use tonic::Status;
+use tracing::field::display;
 
 use super::Session;
-use crate::proxies::{REFUSED_NAMES_MAX, cut};
+use crate::proxies::{NAMES_MAX, cut};
+use crate::proxy::{Proxy, Transport};
 use crate::resources::ResourceType;
 use crate::xds::machine::{Answer, Outcome, Refusal, Response, Variant};
 
@@ -22,12 +26,21 @@ impl<V: Variant, S> Session<V, S> {
             status.wildcard = state.subscription.is_wildcard();
             status.names = state.subscription.names().len();
         });
-        let refused = || state.rejected.keys().take(REFUSED_NAMES_MAX).map(|name| (**name).into()).collect();
+        let refused = || state.rejected.keys().take(NAMES_MAX).map(|name| (**name).into()).collect();
         match outcome.answer {
             Some(Answer::Ack { version, .. }) => {
                 let changed = client.changed[kind as usize].take();
                 self.context.metrics.acked(kind, changed.map(|changed| changed.elapsed()));
-                client.connection.update(kind, |status| status.on_acked(&version, refused()));
+                let mut is_mended = false;
+                client.connection.update(kind, |status| {
+                    let was_refused = status.nack.is_some();
+                    status.on_acked(&version, refused());
+                    is_mended = was_refused && status.nack.is_none();
+                });
+                if is_mended {
+                    let id = &*client.proxy.id;
+                    tracing::info!(proxy = id, %kind, %version, "proxy accepts its configuration again");
+                }
             }
             Some(Answer::Nack { version, message }) => {
                 self.context.metrics.nacked(kind);
@@ -64,6 +77,71 @@ impl<V: Variant, S> Session<V, S> {
                 && !state.held.resources().is_empty()
             {
                 client.connection.update(kind, |status| status.on_brought(set.of(kind).version()));
+            }
+        }
+    }
+}
+
+impl<V: Variant, S> Session<V, S> {
+    /// Says in the log what is worth a look about a client that opens a stream, once.
+    pub(super) fn note_who(&self, proxy: &Proxy, transport: Transport) {
+        let (told, id) = (self.context.proxies.told(), &*proxy.id);
+        if let Some(why) = proxy.unsupported()
+            && told.unsupported.first(Arc::clone(&proxy.id))
+        {
+            let client = &*proxy.user_agent;
+            tracing::warn!(
+                proxy = id,
+                client,
+                "the proxy is {why}, which pilot is not tested with: upgrade it"
+            );
+        }
+        if let Some(other) = self.context.proxies.twin(id, self.peer)
+            && told.shared_id.first(Arc::clone(&proxy.id))
+        {
+            let peer = self.peer.map(|peer| display(peer.ip().to_canonical()));
+            tracing::warn!(
+                proxy = id, peer, %other,
+                "2 proxies with one node id: give each its own (pilot bootstrap --node-id)"
+            );
+        }
+        let is_silent = !proxy.says_xds_cluster() && proxy.user_agent.starts_with("envoy");
+        if is_silent && transport != Transport::Ads && told.xds_cluster.first(Arc::clone(&proxy.id)) {
+            let cluster = proxy.xds_cluster();
+            tracing::info!(
+                proxy = id,
+                cluster,
+                "the proxy does not use ADS: what it is sent names this cluster as the way to pilot. If its \
+                 bootstrap has another name for it, set node.metadata.XDS_CLUSTER"
+            );
+        }
+    }
+
+    /// Lists the names that the client asks for and that do not exist. Of listeners, which are what gRPC clients
+    /// begin with, the log says it, too, once.
+    pub(super) fn note_missing(&mut self) {
+        let Some(client) = &mut self.client else { return };
+        for kind in ResourceType::ALL {
+            let known = &mut client.missing[kind as usize];
+            let missing = || self.machine.state(kind).missing.iter().take(NAMES_MAX);
+            if missing().eq(known.iter()) {
+                continue;
+            }
+            let fresh = missing().filter(|name| !known.contains(name)).cloned().collect::<Vec<_>>();
+            *known = missing().cloned().collect();
+            let names = known.iter().map(|name| (**name).into()).collect();
+            client.connection.update(kind, |status| status.missing = names);
+            for name in fresh.iter().filter(|_| kind == ResourceType::Listener) {
+                let about = (Arc::clone(&client.proxy.id), Box::from(&**name));
+                if self.context.proxies.told().missing.first(about) {
+                    let (id, hint) = (&*client.proxy.id, self.context.source.hint(name));
+                    tracing::warn!(
+                        proxy = id,
+                        name = &**name,
+                        hint,
+                        "no listener has the name that a client asks for"
+                    );
+                }
             }
         }
     }

@@ -52,6 +52,7 @@ async fn main() -> Result<()> {
     let settings = Settings {
         max_streams: 1000,
         preface_timeout: Duration::from_secs(10),
+        admin: None,
         keepalive_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_secs(20),
     };

@@ -1,10 +1,13 @@
-//! What is asked of the catalog.
+//! Queries to the catalog.
 
 use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use crate::config::{Config, Consistency};
+
+/// What the path of a service's instances begins with.
+pub(crate) const SERVICE: &str = "/v1/health/service/";
 
 /// A read of the catalog.
 #[derive(Debug, Clone)]
@@ -19,6 +22,8 @@ pub(crate) struct Query<'a> {
     pub(crate) consistent: bool,
     /// What instances must have to be sent.
     pub(crate) tag: Option<&'a str>,
+    /// Whether servers answer also where the agent has a view: no view sorts by distance.
+    pub(crate) past_views: bool,
 }
 
 /// A wait for something newer.
@@ -47,7 +52,12 @@ impl Wait {
 impl<'a> Query<'a> {
     /// A read at once, as configured.
     pub(crate) fn new(what: &'a str, datacenter: Option<&'a str>) -> Self {
-        Self { what, datacenter, wait: None, consistent: false, tag: None }
+        Self { what, datacenter, wait: None, consistent: false, tag: None, past_views: false }
+    }
+
+    /// Whether an agent may answer from a view of its own.
+    pub(super) fn may_be_of_a_view(&self) -> bool {
+        self.wait.is_some() && self.what.starts_with(SERVICE)
     }
 
     /// Path and parameters. `common` is what every query says, and begins with the consistency.
@@ -63,6 +73,9 @@ impl<'a> Query<'a> {
         }
         if let Some(tag) = self.tag {
             _ = write!(path, "&tag={}", encoded(tag));
+        }
+        if self.past_views {
+            path.push_str("&near=_agent");
         }
         path
     }
@@ -125,6 +138,8 @@ mod tests {
         assert_eq!(path, "/v1/catalog/services?stale&ns=shop&partition=eu&dc=dc%202&index=7&wait=1000ms");
         query = Query { consistent: true, wait: None, ..query };
         assert!(query.path(&common(&config)).contains("?consistent&"));
+        query = Query { past_views: true, ..query };
+        assert!(query.path(&common(&config)).ends_with("&near=_agent"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! TLS towards the agent: the authorities that are trusted, and who we are.
+//! TLS towards the agent: trusted authorities, and the client certificate.
 
 use std::path::Path;
 use std::sync::Arc;

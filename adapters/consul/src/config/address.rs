@@ -1,4 +1,4 @@
-//! Where the agent is.
+//! The agent's address.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -39,6 +39,9 @@ impl FromStr for Address {
             let absolute = path.starts_with('/') && path.len() <= 107;
             return if absolute { Ok(Self::Unix(path.into())) } else { Err(refused("no absolute path")) };
         }
+        if let Some(missing) = pilot_registry::missing_scheme(text) {
+            return Err(missing);
+        }
         let uri: http::Uri = text.parse().map_err(|_| refused("it is no address"))?;
         let authority = uri.authority().ok_or_else(|| refused("it has no host"))?;
         if authority.as_str().contains('@') {
@@ -73,17 +76,14 @@ mod tests {
     }
 
     #[test]
+    fn an_address_without_a_scheme_is_told_what_to_write() {
+        let why = "c.local:8500".parse::<Address>().unwrap_err();
+        assert_eq!(why, "\"c.local:8500\" has no scheme: write \"http://c.local:8500\"");
+    }
+
+    #[test]
     fn addresses_that_make_no_sense_are_refused_without_being_repeated() {
-        let wrong = [
-            "",
-            "c.local:8500",
-            "ftp://c",
-            "http://",
-            "http://u:pw1@c",
-            "http://c/v1",
-            "unix://a",
-            "http://c:0",
-        ];
+        let wrong = ["", "ftp://c", "http://", "http://u:pw1@c", "http://c/v1", "unix://a", "http://c:0"];
         for text in wrong {
             let why = text.parse::<Address>().unwrap_err();
             assert!(why.contains("unix:///path") && !why.contains("pw1"), "{text}: {why}");

@@ -1,8 +1,8 @@
-//! What makes no sense in a configuration. Pure: no file is looked at.
+//! Validates a configuration. Pure: it reads no file.
 
 use pilot_registry::{ConfigError, Secret};
 
-use super::{Address, CheckStatus, Config, Tls};
+use super::{Address, CheckStatus, Config, DefaultPort, Tls};
 
 impl Config {
     /// Whether it makes sense; the first key that does not.
@@ -96,6 +96,10 @@ impl Config {
                 "include",
                 "it is empty, so nothing is followed: expected patterns",
             ));
+        }
+        if self.service_port.as_ref().is_some_and(DefaultPort::is_empty) {
+            let why = "it is empty: expected a port, like 80, or ports by protocol, like { http = 80 }";
+            return Err(ConfigError::new("service_port", why));
         }
         if !self.serve.contains(&CheckStatus::Passing) {
             let why = "expected [\"passing\"] or [\"passing\", \"warning\"]";

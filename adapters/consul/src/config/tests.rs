@@ -15,7 +15,7 @@ fn the_defaults_make_sense() {
 #[test]
 fn refusals_name_the_key() {
     let file = || Some(PathBuf::from("a.pem"));
-    let cases: [(&str, ConfigError); 14] = [
+    let cases: [(&str, ConfigError); 15] = [
         ("address", refusal(|c| c.address = "consul".into())),
         ("token_file", refusal(|c| (c.token, c.token_file) = (Some("t".to_owned().into()), file()))),
         ("token", refusal(|c| c.token = Some("a b".to_owned().into()))),
@@ -34,6 +34,7 @@ fn refusals_name_the_key() {
         ("tags", refusal(|c| c.tags = vec![String::new()])),
         ("namespace", refusal(|c| c.namespace = Some(" ".into()))),
         ("include", refusal(|c| c.include.clear())),
+        ("service_port", refusal(|c| c.service_port = Some(DefaultPort::ByProtocol([].into())))),
         ("serve", refusal(|c| c.serve = vec![CheckStatus::Warning])),
         ("limits.wait_seconds", refusal(|c| c.limits.wait_seconds = 601)),
     ];

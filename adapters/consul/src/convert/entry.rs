@@ -1,4 +1,4 @@
-//! An entry of `/v1/health/service/NAME`, as far as it is used. Unknown fields are of newer servers.
+//! The used fields of an entry of `/v1/health/service/NAME`. Newer servers may send more fields.
 
 use std::collections::BTreeMap;
 
@@ -78,6 +78,9 @@ pub(super) struct NamedPort {
     #[serde(default)]
     pub(super) name: String,
     pub(super) port: u32,
+    /// Whether it is the one that is meant where none is named.
+    #[serde(default)]
+    pub(super) default: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -41,6 +41,8 @@ pub(super) struct InstancePort {
     pub(super) own: Option<Port>,
     pub(super) name: Option<String>,
     pub(super) protocol: Option<Protocol>,
+    /// Whether the instance says that it is the one that is meant where none is named.
+    pub(super) is_default: bool,
 }
 
 impl Instance {
@@ -70,6 +72,11 @@ impl Instance {
     pub(super) fn unseen(&self) -> Self {
         let health = if self.health == Health::Healthy { Health::Unknown } else { self.health };
         Self { health, ..self.clone() }
+    }
+
+    /// Whether anybody can connect to it. Otherwise it only describes the service.
+    pub(super) fn listens(&self) -> bool {
+        self.ports.iter().any(|port| port.own.is_some())
     }
 
     /// Whether it listens where that one does.
@@ -109,11 +116,13 @@ fn ports(entry: &Entry, address: &Address, tagged: Option<u32>) -> Result<Vec<In
         let named = |port: &super::entry::NamedPort| {
             let name = Some(port.name.clone()).filter(|name| !name.is_empty());
             let protocol = protocol(entry, name.as_deref());
-            Ok(InstancePort { service: None, own: Some(own(port.port)?), name, protocol })
+            let own = Some(own(port.port)?);
+            Ok(InstancePort { service: None, own, name, protocol, is_default: port.default })
         };
         return service.ports.iter().map(named).collect();
     }
-    let name = meta.get(Meta::PORT_NAME).cloned().filter(|name| !name.is_empty());
+    let name = meta.get(Meta::PORT_NAME).filter(|name| !name.is_empty());
+    let name = name.map(String::as_str).or_else(|| port_of_nomad(entry)).map(str::to_owned);
     let protocol = protocol(entry, name.as_deref());
     let own = match (tagged.unwrap_or(service.port), address) {
         // The port of a Unix socket has no meaning.
@@ -125,7 +134,16 @@ fn ports(entry: &Entry, address: &Address, tagged: Option<u32>) -> Result<Vec<In
         let key = Meta::SERVICE_PORT;
         return Err(format!("it has no port: expected one, or {key:?} in its meta to describe the service"));
     }
-    Ok(vec![InstancePort { service: declared, own, name, protocol }])
+    Ok(vec![InstancePort { service: declared, own, name, protocol, is_default: false }])
+}
+
+/// Nomad's agents are three instances of one service each, which differ in a tag and are no replicas of one
+/// another: the tag is the port's name.
+fn port_of_nomad(entry: &Entry) -> Option<&str> {
+    const PORTS: [&str; 3] = ["http", "rpc", "serf"];
+    let is_agent = ["_nomad-server-", "_nomad-client-"].iter().any(|id| entry.service.id.starts_with(id));
+    let mut tags = entry.service.tags.iter().map(String::as_str).filter(|tag| PORTS.contains(tag));
+    tags.next().filter(|_| is_agent && tags.next().is_none())
 }
 
 /// What is spoken: as meta says, or a tag, or the name of the port (`http`, `grpc-web`).

@@ -1,10 +1,18 @@
 //! Which ports a service has, of what its instances say.
 
+mod defaults;
+mod notes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use pilot_registry::{Port, Protocol, ServicePort};
 
 use super::instance::{Instance, InstancePort};
+use super::settled::{Said, Settled, most, settle};
+use crate::DefaultPort;
+
+/// Numbers of groups that are gone are kept up to so many groups: instances may make up names without end.
+const MAX_KEPT: usize = 64;
 
 /// What holds ports of several instances together: the service's port that they name, or their own name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,16 +21,19 @@ pub(crate) enum Group {
     Named(Option<String>),
 }
 
-/// Which port of the service each group has.
-pub(crate) type Numbers = BTreeMap<Group, Port>;
+/// The ports of instances, by what holds them together.
+type Groups<'a> = BTreeMap<Group, Vec<&'a InstancePort>>;
 
 /// The service's ports, and which of them an instance's port serves.
 #[derive(Debug)]
 pub(super) struct Ports {
-    pub(super) numbers: Numbers,
+    pub(super) numbers: BTreeMap<Group, Port>,
+    pub(super) said: BTreeMap<Port, Said>,
     pub(super) service: Vec<ServicePort>,
+    /// Those whose numbers nobody has said.
+    pub(super) guessed: BTreeSet<Port>,
     /// What a reader should know of how they were found.
-    pub(super) note: Option<String>,
+    pub(super) notes: Vec<String>,
 }
 
 impl Group {
@@ -30,42 +41,49 @@ impl Group {
         port.service.map_or_else(|| Self::Named(port.name.clone()), Self::Declared)
     }
 
-    fn chooses(&self) -> bool {
+    fn is_named(&self) -> bool {
         matches!(self, Self::Named(_))
     }
 }
 
 impl Ports {
-    /// Finds the ports. Depends only on what the instances say and on the numbers before, not on their order.
+    /// Finds the ports. Depends only on what the instances say, on what was settled before, and on the
+    /// configuration, not on the order of the instances.
     ///
-    /// A port that instances declare has that number. One that none declares has the number that most
-    /// instances listen on, the lowest of several such, and is the declared port of that number where there
-    /// is one. Names choose in their order, and no two of them the same number as long as there are others.
-    /// A name that had a number keeps it: clients call it, whoever comes and goes.
-    pub(super) fn of<'a>(instances: impl Iterator<Item = &'a Instance> + Clone, before: &Numbers) -> Self {
-        let mut groups: BTreeMap<Group, Vec<&InstancePort>> = BTreeMap::new();
+    /// A port that instances declare has that number. One that none declares has the number that the
+    /// configuration says. Where that says none, the number is guessed: it is the one that most instances listen
+    /// on, the lowest of several such, and is the declared port of that number where there is one. Names choose
+    /// in their order, and no two of them the same number as long as there are others. A name that had a number
+    /// keeps it: clients call it, whoever comes and goes.
+    pub(super) fn of<'a>(
+        instances: impl Iterator<Item = &'a Instance> + Clone,
+        before: &Settled,
+        default: Option<&DefaultPort>,
+    ) -> Self {
+        let mut groups = Groups::new();
         for port in instances.flat_map(|instance| &instance.ports) {
             groups.entry(Group::of(port)).or_default().push(port);
         }
-        let note = note(&groups, before);
-        let mut numbers = Numbers::new();
-        let kept = before.iter().filter(|(group, _)| groups.contains_key(*group));
-        let mut chosen: BTreeSet<Port> =
-            kept.filter(|(group, _)| group.chooses()).map(|(_, port)| *port).collect();
+        let defaults = defaults::of(&groups, before, default);
+        let guesses = guesses(&groups, before, &defaults);
+        let number = |group: &Group| match group {
+            Group::Declared(number) => Some(*number),
+            Group::Named(_) => defaults.get(group).or_else(|| guesses.get(group)).copied(),
+        };
+        let said_by_somebody: BTreeSet<Port> =
+            groups.keys().filter(|group| !guesses.contains_key(*group)).filter_map(number).collect();
         let mut members: BTreeMap<Port, Vec<&InstancePort>> = BTreeMap::new();
-        for (group, ports) in groups {
-            let number = match group {
-                Group::Declared(number) => Some(number),
-                Group::Named(_) => before.get(&group).copied().or_else(|| choose(&ports, &chosen)),
-            };
-            let Some(number) = number else { continue };
-            if group.chooses() {
-                chosen.insert(number);
-            }
+        let mut numbers = BTreeMap::new();
+        for (group, ports) in &groups {
+            let Some(number) = number(group) else { continue };
             members.entry(number).or_default().extend(ports);
-            numbers.insert(group, number);
+            numbers.insert(group.clone(), number);
         }
-        Self { numbers, service: described(&members), note }
+        let said = said(&members, &before.said);
+        let notes = notes::of(&groups, &guesses, &members, &said);
+        keep(&mut numbers, before);
+        let guessed = guesses.values().copied().filter(|port| !said_by_somebody.contains(port)).collect();
+        Self { numbers, service: described(&said), said, guessed, notes }
     }
 
     /// The port of the service that this port of an instance serves.
@@ -74,52 +92,70 @@ impl Ports {
     }
 }
 
+/// The numbers of groups that neither instances nor the configuration give one.
+fn guesses(groups: &Groups<'_>, before: &Settled, defaults: &BTreeMap<Group, Port>) -> BTreeMap<Group, Port> {
+    let is_open = |group: &&Group| group.is_named() && !defaults.contains_key(*group);
+    let kept = before.numbers.iter().filter(|(group, _)| is_open(group));
+    let mut taken: BTreeSet<Port> = kept.map(|(_, port)| *port).chain(defaults.values().copied()).collect();
+    let mut guesses = BTreeMap::new();
+    for (group, ports) in groups.iter().filter(|(group, _)| is_open(group)) {
+        let Some(number) = before.numbers.get(group).copied().or_else(|| choose(ports, &taken)) else {
+            continue;
+        };
+        taken.insert(number);
+        guesses.insert(group.clone(), number);
+    }
+    guesses
+}
+
 /// The number that most listen on and no other name has. Where others have all of them, the ports are one:
 /// an instance that lives is reached, whatever its port is called.
-fn choose(ports: &[&InstancePort], chosen: &BTreeSet<Port>) -> Option<Port> {
+fn choose(ports: &[&InstancePort], taken: &BTreeSet<Port>) -> Option<Port> {
     let own = ports.iter().filter_map(|port| port.own);
-    most(own.clone(), chosen).or_else(|| most(own, &BTreeSet::new()))
+    most(own.clone().filter(|port| !taken.contains(port))).or_else(|| most(own))
 }
 
-/// Ports that differ, and of which none is declared, leave it to the moment which one clients call.
-fn note(groups: &BTreeMap<Group, Vec<&InstancePort>>, before: &Numbers) -> Option<String> {
-    let undeclared = groups.iter().filter(|(group, _)| group.chooses());
-    undeclared.map(|(group, ports)| (before.get(group), ports)).find_map(|(before, ports)| {
-        let own: BTreeSet<Port> = ports.iter().filter_map(|port| port.own).collect();
-        let moved = before.is_some_and(|before| !own.contains(before));
-        (own.len() > 1 || moved).then(|| {
-            "its instances listen on other ports than the service's, and which one that is depends on when \
-             they were seen: expected service_port in their meta"
-                .to_owned()
-        })
-    })
+/// Groups that are gone have their numbers again when they are back.
+fn keep(numbers: &mut BTreeMap<Group, Port>, before: &Settled) {
+    let gone = before.numbers.iter().filter(|(group, _)| group.is_named() && !numbers.contains_key(*group));
+    let gone: Vec<_> = gone.map(|(group, port)| (group.clone(), *port)).collect();
+    if numbers.len() + gone.len() <= MAX_KEPT {
+        numbers.extend(gone);
+    }
 }
 
-/// Name and protocol of each port: what most say, else its protocol and number.
-fn described(members: &BTreeMap<Port, Vec<&InstancePort>>) -> Vec<ServicePort> {
+/// What is said of each port.
+fn said(members: &BTreeMap<Port, Vec<&InstancePort>>, before: &BTreeMap<Port, Said>) -> BTreeMap<Port, Said> {
+    let of = |(number, ports): (&Port, &Vec<&InstancePort>)| {
+        let before = before.get(number);
+        let said = Said {
+            protocol: settle(
+                before.and_then(|before| before.protocol.as_ref()),
+                ports.iter().filter_map(|port| port.protocol),
+            ),
+            name: settle(
+                before.and_then(|before| before.name.as_ref()),
+                ports.iter().filter_map(|port| port.name.clone()),
+            ),
+        };
+        (*number, said)
+    };
+    members.iter().map(of).collect()
+}
+
+/// Name and protocol of each port: what is said of it, else `tcp`, and its protocol and number.
+fn described(said: &BTreeMap<Port, Said>) -> Vec<ServicePort> {
     let mut names = BTreeSet::new();
-    let described = members.iter().map(|(number, ports)| {
-        let protocol = most(ports.iter().filter_map(|port| port.protocol), &BTreeSet::new());
-        let protocol = protocol.unwrap_or(Protocol::Tcp);
-        let given = most(ports.iter().filter_map(|port| port.name.clone()), &BTreeSet::new());
+    let described = said.iter().map(|(number, said)| {
+        let protocol = said.protocol.unwrap_or(Protocol::Tcp);
         // With its number, which no other has, a name that two ports have is told apart.
-        let name = match given {
+        let name = match &said.name {
             None => format!("{protocol}-{number}"),
-            Some(name) if names.contains(&name) => format!("{name}-{number}"),
-            Some(name) => name,
+            Some(name) if names.contains(name) => format!("{name}-{number}"),
+            Some(name) => name.clone(),
         };
         names.insert(name.clone());
         ServicePort { number: *number, name, protocol }
     });
     described.collect()
-}
-
-/// What is there most often and not taken; of several such, the least.
-fn most<T: Ord + Clone>(values: impl Iterator<Item = T>, taken: &BTreeSet<T>) -> Option<T> {
-    let mut counts: BTreeMap<T, usize> = BTreeMap::new();
-    for value in values.filter(|value| !taken.contains(value)) {
-        *counts.entry(value).or_default() += 1;
-    }
-    let best = counts.values().max().copied()?;
-    counts.into_iter().find(|(_, count)| *count == best).map(|(value, _)| value)
 }

@@ -1,47 +1,103 @@
 //! All instances of one host -> the service.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
-use pilot_registry::{Address, Endpoint, Health, Hostname, Resolution, Service, ServiceSpec};
+use pilot_registry::{Address, Endpoint, Hostname, Namespace, Resolution, Service, ServiceSpec};
 
 use super::instance::Instance;
-use super::ports::{Numbers, Ports};
+use super::ports::Ports;
+use super::settled::Settled;
+use crate::DefaultPort;
 
 /// A service, and what is to be said of how it came about.
 #[derive(Clone, Debug)]
 pub(crate) struct Built {
     pub(crate) service: Arc<Service>,
-    /// Which port each group of its instances' ports has.
-    pub(crate) numbers: Numbers,
-    /// What a reader should know of it: why some instances are no endpoints, or why its port may be another.
+    /// What stays as it is for as long as there are instances.
+    pub(crate) settled: Settled,
+    /// Why some instances are no endpoints.
+    pub(crate) left_out: Option<String>,
+    /// What else a reader should know of it.
     pub(crate) notes: Vec<String>,
 }
 
 /// Makes the service of all instances of one host, of whatever datacenter. `None` without any. `before` is
-/// which ports it had.
+/// what was settled of it, `default` what the configuration says of ports that instances do not declare.
 ///
 /// # Errors
 /// Why no service comes of them.
 pub(crate) fn service<'a>(
     host: &Hostname,
     instances: impl Iterator<Item = &'a Instance> + Clone,
-    before: &Numbers,
+    before: &Settled,
+    default: Option<&DefaultPort>,
 ) -> Result<Option<Built>, String> {
-    let Some(first) = instances.clone().next() else { return Ok(None) };
-    let ports = Ports::of(instances.clone(), before);
-    let by_name = instances.clone().any(|instance| matches!(instance.address, Address::Dns(_)));
-    let mut spec = ServiceSpec::new(host.clone());
-    spec.namespace = instances.clone().map(|one| &one.namespace).min().unwrap_or(&first.namespace).clone();
-    spec.resolution = if by_name { Resolution::Dns } else { Resolution::Endpoints };
-    let sockets = |instance: &&Instance| by_name && matches!(instance.address, Address::Unix(_));
-    let left_out = instances.clone().filter(sockets).count();
-    spec.endpoints = best(instances.filter(|one| !sockets(one)).filter_map(|one| endpoint(one, &ports)));
-    spec.ports = ports.service;
+    if instances.clone().next().is_none() {
+        return Ok(None);
+    }
+    let ports = Ports::of(instances.clone(), before, default);
+    let resolution = resolution(instances.clone(), before.resolution);
+    let namespace = namespace(instances.clone(), before.namespace.as_ref());
+    let fits = |one: &&Instance| fits(resolution, &one.address);
+    let endpoints = instances.clone().filter(fits).filter_map(|one| endpoint(one, &ports));
+    let spec = ServiceSpec {
+        namespace: namespace.clone(),
+        resolution,
+        endpoints: endpoints.collect(),
+        ports: ports.service,
+        guessed: ports.guessed,
+        ..ServiceSpec::new(host.clone())
+    };
     let service = Service::new(spec).map_err(|error| error.to_string())?;
-    let why = || format!("{left_out} Unix sockets are left out beside addresses that are DNS names");
-    let notes = (left_out > 0).then(why).into_iter().chain(ports.note).collect();
-    Ok(Some(Built { service: Arc::new(service), numbers: ports.numbers, notes }))
+    let settled = Settled {
+        numbers: ports.numbers,
+        said: ports.said,
+        resolution: Some(resolution),
+        namespace: Some(namespace),
+    };
+    let left_out = left_out(resolution, instances.filter(|one| !fits(one)).count());
+    Ok(Some(Built { service: Arc::new(service), settled, left_out, notes: ports.notes }))
+}
+
+/// How the addresses are found: by DNS where some instance has a name. What was settled stays as long as some
+/// instance can be reached in that way: proxies would have to begin anew.
+fn resolution<'a>(
+    instances: impl Iterator<Item = &'a Instance> + Clone,
+    before: Option<Resolution>,
+) -> Resolution {
+    let mut listening = instances.filter(|instance| instance.listens());
+    let works = |resolution: &Resolution| listening.clone().any(|one| fits(*resolution, &one.address));
+    before.filter(works).unwrap_or_else(|| {
+        let by_name = listening.any(|instance| matches!(instance.address, Address::Dns(_)));
+        if by_name { Resolution::Dns } else { Resolution::Endpoints }
+    })
+}
+
+fn fits(resolution: Resolution, address: &Address) -> bool {
+    match resolution {
+        Resolution::Dns => !matches!(address, Address::Unix(_)),
+        _ => !matches!(address, Address::Dns(_)),
+    }
+}
+
+fn left_out(resolution: Resolution, count: usize) -> Option<String> {
+    let what = match resolution {
+        Resolution::Dns => "at Unix sockets beside addresses that are DNS names",
+        _ => {
+            "at DNS names beside IP addresses: the service is not resolved by DNS until none of these is left"
+        }
+    };
+    (count > 0).then(|| format!("{count} of its instances {what}"))
+}
+
+/// What was settled stays as long as some instance says it.
+fn namespace<'a>(
+    instances: impl Iterator<Item = &'a Instance> + Clone,
+    before: Option<&Namespace>,
+) -> Namespace {
+    let mut said = instances.map(|instance| &instance.namespace);
+    let settled = before.filter(|before| said.clone().any(|namespace| namespace == *before));
+    settled.or_else(|| said.by_ref().min()).cloned().unwrap_or_default()
 }
 
 /// An instance that serves some port of the service.
@@ -56,23 +112,4 @@ fn endpoint(instance: &Instance, ports: &Ports) -> Option<Endpoint> {
         ..Endpoint::new(instance.address.clone())
     };
     (!endpoint.ports.is_empty()).then_some(endpoint)
-}
-
-/// Of instances with one address and the same ports the best: the healthiest, then the one with the most
-/// weight. A machine that came back under another name is there twice for a while.
-fn best(endpoints: impl Iterator<Item = Endpoint>) -> Vec<Endpoint> {
-    let mut endpoints: Vec<_> = endpoints.collect();
-    let rank = |health| match health {
-        Health::Healthy => 0,
-        Health::Warning => 1,
-        Health::Unknown => 2,
-        Health::Draining => 3,
-        Health::Unhealthy => 4,
-    };
-    endpoints.sort_by(|a, b| {
-        let key = |one: &Endpoint| (rank(one.health), Reverse(one.weight));
-        (&a.address, &a.ports).cmp(&(&b.address, &b.ports)).then(key(a).cmp(&key(b))).then(a.cmp(b))
-    });
-    endpoints.dedup_by(|later, first| later.address == first.address && later.ports == first.ports);
-    endpoints
 }

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{CheckStatus, TaggedAddress};
 
+mod ports;
+
 /// An instance with what matters, in the words of Consul.
 fn entry(id: &str, service: Value) -> Value {
     let mut own = json!({ "ID": id, "Service": "web", "Port": 8080, "Address": "10.0.0.1" });
@@ -26,10 +28,13 @@ fn checked(statuses: &[(&str, &str)]) -> Value {
 
 fn built(entries: &[Value], config: &Config) -> Service {
     let content = content("web", json!(entries).to_string().as_bytes(), config).unwrap();
-    assert_eq!(content.skipped, [], "nothing is wrong with them");
-    let host = content.host.clone().unwrap();
-    let built = service(&host, content.instances.iter(), &Numbers::new()).unwrap().unwrap();
-    Service::clone(&built.service)
+    assert_eq!((content.skipped.len(), content.notes.len()), (0, 0), "nothing is wrong with them");
+    Service::clone(&made(&content, &Settled::default(), config).service)
+}
+
+fn made(content: &Content, before: &Settled, config: &Config) -> Built {
+    let host = content.host.as_ref().unwrap();
+    service(host, content.instances.iter(), before, config.service_port.as_ref()).unwrap().unwrap()
 }
 
 fn built_with(entry: Value, change: impl FnOnce(&mut Config)) -> Service {
@@ -128,10 +133,10 @@ fn a_protocol_that_is_not_known_takes_nothing_away() {
     for (said, protocol) in cases {
         let body = json!([entry("1", said.clone())]).to_string();
         let content = content("web", body.as_bytes(), &Config::default()).unwrap();
-        let host = content.host.as_ref().unwrap();
-        let built = service(host, content.instances.iter(), &Numbers::new()).unwrap().unwrap().service;
+        let built = made(&content, &Settled::default(), &Config::default()).service;
         assert_eq!((built.endpoints.len(), built.ports[0].protocol.as_str()), (1, protocol), "{said}");
-        let [(place, why)] = content.skipped.as_slice() else { panic!("{:?}", content.skipped) };
+        assert_eq!(content.skipped, [], "it is served");
+        let [(place, why)] = content.notes.as_slice() else { panic!("{:?}", content.notes) };
         assert_eq!(place, "web/n1/1");
         assert!(why.contains("protocol in its meta") && why.contains("expected"), "{why}");
     }
@@ -186,69 +191,6 @@ fn proxies_and_gateways_and_other_tags_do_not_count() {
     let body = json!([entry("1", json!({ "Tags": ["a"] })), entry("2", json!({ "Tags": ["b", "a"] }))]);
     let config = Config { tags: vec!["a".into(), "b".into()], ..Config::default() };
     assert_eq!(content("web", body.to_string().as_bytes(), &config).unwrap().instances.len(), 1);
-}
-
-#[test]
-fn ports_that_differ_are_one_port_of_the_service() {
-    let at = |id: &str, port: u16| {
-        entry(id, json!({ "Port": port, "Address": format!("10.0.0.{id}"), "Tags": ["http"] }))
-    };
-    let service =
-        built(&[at("1", 20_001), at("2", 8080), at("3", 8080), at("4", 20_004)], &Config::default());
-    let ports: Vec<u16> = service.ports.iter().map(|port| port.number.get()).collect();
-    assert_eq!(ports, [8080], "most listen there");
-    let own: Vec<u16> =
-        service.endpoints.iter().map(|one| one.ports[&service.ports[0].number].get()).collect();
-    assert_eq!(own, [20_001, 8080, 8080, 20_004]);
-
-    let mut declared = at("1", 20_001);
-    declared["Service"]["Meta"] = json!({ "service_port": "80" });
-    let service = built(&[declared, at("2", 8080)], &Config::default());
-    assert_eq!(service.ports.len(), 2, "one is declared, the other is not");
-}
-
-/// Each with an id, a port, and what its port is called.
-fn ported(all: &[(&str, u16, &str)]) -> Vec<Value> {
-    let one = |(id, port, name): &(&str, u16, &str)| {
-        let meta = json!({ "port_name": name });
-        entry(id, json!({ "Port": port, "Address": format!("10.0.0.{id}"), "Meta": meta }))
-    };
-    all.iter().map(one).collect()
-}
-
-fn built_after(all: &[(&str, u16, &str)], before: &Numbers) -> Built {
-    let body = json!(ported(all)).to_string();
-    let content = content("web", body.as_bytes(), &Config::default()).unwrap();
-    service(content.host.as_ref().unwrap(), content.instances.iter(), before).unwrap().unwrap()
-}
-
-fn numbers(built: &Built) -> Vec<u16> {
-    built.service.ports.iter().map(|port| port.number.get()).collect()
-}
-
-#[test]
-fn an_instance_is_reached_whatever_its_port_is_called() {
-    let service = built(&ported(&[("1", 8080, ""), ("2", 8080, "http")]), &Config::default());
-    let ports: Vec<u16> = service.ports.iter().map(|port| port.number.get()).collect();
-    assert_eq!((ports, service.endpoints.len()), (vec![8080], 2));
-    let three = [("1", 8080, "a"), ("2", 9090, "b"), ("3", 9090, "c"), ("4", 8080, "c")];
-    assert_eq!(built(&ported(&three), &Config::default()).endpoints.len(), 4);
-}
-
-/// L3: who comes and goes does not change what clients call.
-#[test]
-fn l03_a_port_that_nobody_declares_stays() {
-    let nothing = Numbers::new();
-    let first = built_after(&[("1", 21_021, "http"), ("2", 21_022, "http")], &nothing);
-    assert_eq!(numbers(&first), [21_021]);
-    assert!(first.notes[0].contains("service_port"), "{:?}", first.notes);
-    let fewer = built_after(&[("2", 21_022, "http")], &first.numbers);
-    assert_eq!((numbers(&fewer), fewer.service.endpoints.len()), (vec![21_021], 1));
-    assert!(fewer.notes[0].contains("service_port"), "{:?}", fewer.notes);
-    let named = built_after(&[("2", 21_022, "http"), ("3", 21_021, "admin")], &first.numbers);
-    assert_eq!(named.service.endpoints.len(), 2);
-    let settled = built_after(&[("1", 8080, "")], &nothing);
-    assert_eq!(settled.notes, [""; 0], "there is nothing to say where all listen on one port");
 }
 
 #[test]
@@ -381,8 +323,8 @@ proptest! {
     ) {
         let build = |entries: &[Value]| {
             let content = content("web", json!(entries).to_string().as_bytes(), &Config::default()).unwrap();
-            let host = content.host.clone();
-            host.and_then(|host| service(&host, content.instances.iter(), &Numbers::new()).unwrap()).map(|built| built.service)
+            let some = !content.instances.is_empty();
+            some.then(|| made(&content, &Settled::default(), &Config::default()).service)
         };
         prop_assert_eq!(build(&one), build(&other));
     }

@@ -1,4 +1,4 @@
-//! An instance as the agent is told of it.
+//! An instance, as it is registered with the agent.
 
 use std::time::Duration;
 

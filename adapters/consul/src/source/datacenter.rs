@@ -1,4 +1,4 @@
-//! What is watched of a datacenter as a whole.
+//! The watches of a datacenter as a whole.
 
 use std::collections::BTreeMap;
 

@@ -18,6 +18,7 @@ use super::datacenter::Datacenter;
 use super::memory::Memory;
 use super::reply::{Ask, Key, Reply, pulse};
 use super::services::Services;
+use super::streams::Streams;
 use crate::Config;
 use crate::client::Client;
 use round::Round;
@@ -34,6 +35,7 @@ pub(super) struct Follower<'a> {
     /// To be read next.
     urgent: VecDeque<Key>,
     round: Round,
+    streams: Streams,
     /// Whether there are so many services that they are read in turn.
     in_turn: bool,
     /// How many reads and probes are open.
@@ -63,9 +65,10 @@ impl<'a> Follower<'a> {
             client,
             sink,
             datacenters,
-            services: Services::new(memory),
+            services: Services::new(config, memory),
             urgent: VecDeque::new(),
             round: Round::default(),
+            streams: Streams::default(),
             in_turn: false,
             reading: 0,
             news: false,
@@ -122,9 +125,9 @@ impl<'a> Follower<'a> {
             Reply::Troubled { datacenter, trouble, sure, answer } => {
                 self.take_troubled(datacenter, trouble, sure, &answer?)?;
             }
-            Reply::Service { key, generation, ask, sure, told } => {
-                self.reading -= usize::from(ask != Ask::Poll);
-                self.take_service(&key, generation, (ask, sure), told?);
+            Reply::Service { key, generation, asked, told } => {
+                self.reading -= usize::from(asked.ask != Ask::Poll);
+                self.take_service(&key, generation, asked, told?);
             }
             Reply::Pulse(answer) => {
                 answer?;

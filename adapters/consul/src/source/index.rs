@@ -1,4 +1,4 @@
-//! The index of something that is watched.
+//! The Consul index of a blocking query.
 
 /// What is known of an index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,16 @@ impl Index {
     /// Whether the next answer has to be a sure one.
     pub(super) fn doubted(self) -> bool {
         self.doubted
+    }
+
+    /// Has the next answer be a sure one, whatever the last one said.
+    pub(super) fn doubt(&mut self) {
+        *self = Self { held: 0, doubted: true };
+    }
+
+    /// Waits at that index, be it a smaller one.
+    pub(super) fn settle(&mut self, answered: u64) {
+        *self = Self { held: answered.max(1), doubted: false };
     }
 
     /// Takes the index of an answer, and says whether to believe the answer. One that went backwards is

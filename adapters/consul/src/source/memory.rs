@@ -1,8 +1,8 @@
-//! What is known from one attempt to the next.
+//! What is remembered from one attempt to the next.
 //!
-//! Not for publishing it: an attempt publishes only after it has asked for everything. It is there for what
-//! an attempt cannot ask for: instances that consul no longer shows although it lists their service, and
-//! the port that clients have called so far.
+//! It is never published by itself: an attempt publishes only after it has read everything. It holds what an
+//! attempt cannot ask for: instances that Consul hides although it lists their service, and what
+//! was settled of each host, such as the port that clients have called so far.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pilot_registry::Hostname;
 
 use super::reply::Key;
-use crate::convert::{Content, Numbers};
+use crate::convert::{Content, Settled};
 
 /// Shared by the attempts of one registry.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +20,8 @@ pub(super) struct Memory(Arc<Mutex<Remembered>>);
 pub(super) struct Remembered {
     /// What was said of each service, and its hash.
     pub(super) contents: BTreeMap<Key, (u64, Content)>,
-    /// Which ports each host had.
-    pub(super) numbers: BTreeMap<Hostname, Numbers>,
+    /// What was settled of each host.
+    pub(super) settled: BTreeMap<Hostname, Settled>,
 }
 
 impl Memory {

@@ -1,4 +1,4 @@
-//! The questions that are open, and their answers.
+//! The open requests, and their answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,18 @@ pub(super) enum Ask {
     Probe,
 }
 
+/// How an answer about a service came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) ask: Ask,
+    /// Whether a leader made sure that it leads before it answered.
+    pub(super) sure: bool,
+    /// Whether it is the answer to a long poll, and not to a question that followed it.
+    pub(super) polled: bool,
+    /// Whether the agent's stream failed, so that the servers were asked.
+    pub(super) stream_failed: bool,
+}
+
 /// What is said of one service.
 pub(super) enum Told {
     Known(Answer),
@@ -55,8 +67,7 @@ pub(super) enum Reply {
     Service {
         key: Key,
         generation: u64,
-        ask: Ask,
-        sure: bool,
+        asked: Asked,
         told: Result<Told, RegistryError>,
     },
     /// The agent has been asked whether there is a leader.

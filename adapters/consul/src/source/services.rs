@@ -1,4 +1,4 @@
-//! The services that are followed, and the hosts that come of them.
+//! The followed services, and the hosts that they make.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,9 @@ use tokio::time::Instant;
 use super::index::Index;
 use super::memory::{Memory, Remembered};
 use super::reply::{Ask, Key};
+use super::view::View;
 use crate::convert::{self, Built, Content};
+use crate::{Config, DefaultPort};
 
 /// A service that is followed.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(super) struct Tracked {
     /// Tells it from one of the same name that was removed.
     pub(super) generation: u64,
     pub(super) index: Index,
+    /// What the agent's view of it is believed.
+    pub(super) view: View,
     /// The question that is open.
     pub(super) open: Option<Ask>,
     /// Whether to ask again when the open question is answered.
@@ -39,9 +43,11 @@ pub(super) struct Services {
     tracked: BTreeMap<Key, Tracked>,
     hosts: BTreeMap<Hostname, BTreeSet<Key>>,
     built: BTreeMap<Hostname, Result<Built, String>>,
-    /// What was known in the attempt before, of those that have not been read in this one; and which ports
-    /// each host had: they stay as long as it has instances.
+    /// What was known in the attempt before, of those that have not been read in this one; and what was
+    /// settled of each host: it stays as long as it has instances.
     remembered: Remembered,
+    /// The port that clients call, where instances do not say it.
+    service_port: Option<DefaultPort>,
     memory: Memory,
     generations: u64,
     changes: u64,
@@ -57,8 +63,9 @@ pub(super) fn hash(body: &[u8]) -> u64 {
 
 impl Services {
     /// None yet. What they remember is there again for the next attempt, however this one ends.
-    pub(super) fn new(memory: &Memory) -> Self {
+    pub(super) fn new(config: &Config, memory: &Memory) -> Self {
         let mut services = Self::default();
+        services.service_port.clone_from(&config.service_port);
         (services.memory, services.remembered) = (memory.clone(), memory.take());
         services
     }
@@ -105,6 +112,7 @@ impl Services {
         let tracked = Tracked {
             generation,
             index,
+            view: View::default(),
             open: None,
             again: false,
             asked: None,
@@ -212,23 +220,23 @@ impl Services {
         let keys = self.hosts.get(host).into_iter().flatten();
         let contents = keys.filter_map(|key| self.tracked.get(key)?.content.as_ref());
         let instances = contents.flat_map(|(_, content)| &content.instances);
-        let before = self.remembered.numbers.get(host).cloned().unwrap_or_default();
-        match convert::service(host, instances, &before).transpose() {
+        let before = self.remembered.settled.get(host).cloned().unwrap_or_default();
+        match convert::service(host, instances, &before, self.service_port.as_ref()).transpose() {
             Some(built) => {
                 if let Ok(built) = &built {
-                    self.remembered.numbers.insert(host.clone(), built.numbers.clone());
+                    self.remembered.settled.insert(host.clone(), built.settled.clone());
                 }
                 self.built.insert(host.clone(), built);
             }
             None => {
                 self.built.remove(host);
                 self.hosts.remove(host);
-                self.remembered.numbers.remove(host);
+                self.remembered.settled.remove(host);
             }
         }
     }
 
-    /// Publishes all, and says what is left out.
+    /// Publishes all, and says what is left out or wants a word.
     pub(super) fn publish(&self, sink: &SnapshotSink) {
         for (key, one) in &self.tracked {
             if let Some(error) = &one.refused {
@@ -236,11 +244,18 @@ impl Services {
             }
             let skipped = one.content.iter().flat_map(|(_, content)| &content.skipped);
             skipped.for_each(|(entry, why)| sink.skipped(entry, why));
+            let notes = one.content.iter().flat_map(|(_, content)| &content.notes);
+            notes.for_each(|(entry, note)| sink.note(entry, note));
         }
         for (host, built) in &self.built {
-            let notes = built.as_ref().map_or_else(std::slice::from_ref, |built| &built.notes);
-            if !notes.is_empty() {
-                sink.skipped(host.as_str(), notes.join("; "));
+            match built {
+                Ok(built) => {
+                    built.left_out.iter().for_each(|why| sink.skipped(host.as_str(), why));
+                    if !built.notes.is_empty() {
+                        sink.note(host.as_str(), built.notes.join("; "));
+                    }
+                }
+                Err(why) => sink.skipped(host.as_str(), why),
             }
         }
         let services = self.built.values().filter_map(|built| built.as_ref().ok());
@@ -254,7 +269,7 @@ impl Drop for Services {
         let mut remembered = std::mem::take(&mut self.remembered);
         if self.complete() {
             remembered.contents.clear();
-            remembered.numbers.retain(|host, _| self.hosts.contains_key(host));
+            remembered.settled.retain(|host, _| self.hosts.contains_key(host));
         }
         let known = std::mem::take(&mut self.tracked).into_iter();
         remembered.contents.extend(known.filter_map(|(key, one)| Some((key, one.content?))));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use pilot_registry::{ErrorKind, RegistryHealth, Snapshot, State};
 use pilot_registry_consul::Config;
 use serde_json::{Value, json};
-use wiremock::matchers::{header, path};
+use wiremock::matchers::{header, path, query_param};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::{API, NAMES, WEB, always, answer, fails, follow, names, runner, server, service, two_names, web};
@@ -164,4 +164,21 @@ async fn a_token_that_is_not_there_is_a_refusal() {
     fails(&mut follow(*server.address(), unset), ErrorKind::Denied, "PILOT_TEST_UNSET_TOKEN").await;
     let missing = |config: &mut Config| config.token_file = Some("/nonexistent/token".into());
     fails(&mut follow(*server.address(), missing), ErrorKind::Denied, "/nonexistent/token").await;
+}
+
+/// Of several datacenters, the one that nobody knows is named.
+#[tokio::test]
+async fn a_datacenter_that_does_not_exist_is_named() {
+    let server = server().await;
+    always(&server, NAMES, 9, &names()).await;
+    let unknown = ResponseTemplate::new(500).set_body_string("No path to datacenter");
+    Mock::given(path(NAMES))
+        .and(query_param("dc", "nowhere"))
+        .respond_with(unknown)
+        .with_priority(1)
+        .mount(&server)
+        .await;
+    let mut runner =
+        follow(*server.address(), |config| config.datacenters = vec!["dc1".into(), "nowhere".into()]);
+    fails(&mut runner, ErrorKind::Unavailable, "no path to datacenter \"nowhere\"").await;
 }

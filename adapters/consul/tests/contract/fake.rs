@@ -7,7 +7,7 @@ use anyhow::Result;
 use pilot_registry::{Hostname, Service, ServiceRegistry, async_trait};
 use pilot_registry_consul::{Config, Limits, registry};
 use pilot_registry_testkit::server::Relay;
-use pilot_registry_testkit::server::consul::{FakeConsul, Mood};
+use pilot_registry_testkit::server::consul::{FakeConsul, Mood, Profile};
 use pilot_registry_testkit::{Backend, BadConfig};
 use serde_json::{Value, json};
 
@@ -22,8 +22,8 @@ pub(crate) struct FakeBackend {
 }
 
 impl FakeBackend {
-    pub(crate) async fn new(max_polls: usize) -> Result<Self> {
-        let consul = FakeConsul::start(Some(TOKEN)).await?;
+    pub(crate) async fn new(profile: Profile, max_polls: usize) -> Result<Self> {
+        let consul = FakeConsul::with(profile, Some(TOKEN)).await?;
         let relay = Relay::to(consul.address()).await?;
         Ok(Self { consul, relay, services: BTreeMap::new(), max_polls })
     }
@@ -109,7 +109,7 @@ impl Backend for FakeBackend {
     }
 
     async fn lose_history(&mut self) -> Result<()> {
-        self.consul.lose_history();
+        self.consul.restore_snapshot(7);
         Ok(())
     }
 

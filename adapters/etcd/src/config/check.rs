@@ -1,4 +1,4 @@
-//! What of a configuration makes no sense, in words that say what to mend.
+//! Validates a configuration.
 
 use std::time::Duration;
 
@@ -45,6 +45,9 @@ impl Config {
             if endpoint.contains('@') {
                 // Not the text itself: it may hold a password.
                 return refused("endpoints", format!("user and password have keys of their own; {EXPECTED}"));
+            }
+            if let Some(missing) = pilot_registry::missing_scheme(endpoint) {
+                return refused("endpoints", missing);
             }
             if !is_endpoint(endpoint) {
                 return refused("endpoints", format!("{endpoint:?} is not an endpoint: {EXPECTED}"));

@@ -1,8 +1,8 @@
-//! Which port of a service an instance serves at which of its own.
+//! Maps the ports of a service to the ports of an instance.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use pilot_registry::{Port, Protocol, ServicePort};
+use pilot_registry::{Port, ServicePort};
 
 use crate::document::Instance;
 
@@ -43,54 +43,19 @@ pub(super) fn of_described(
     Ok(ports)
 }
 
-/// The ports of a service that nobody describes: those that its instances name. A port's number is the
-/// smallest that one of them has it at and that no other port has taken, so that it is the same whoever
-/// computes it, and stays when instances of the same kind come and go.
-pub(super) fn gathered<'a>(instances: impl Iterator<Item = (&'a str, &'a Instance)>) -> Vec<ServicePort> {
-    let mut named: BTreeMap<&str, Gathered> = BTreeMap::new();
-    for (_, instance) in instances {
-        if let Some(number) = instance.port {
-            named.entry("").or_default().add(number, instance.protocol);
-        }
-        for (name, number) in &instance.ports {
-            named.entry(name).or_default().add(*number, instance.protocols.get(name).copied());
-        }
-    }
-    let unnamed = named.remove("").unwrap_or_default();
-    let (mut ports, mut taken) = (Vec::new(), BTreeSet::new());
-    for (name, gathered) in named {
-        let Some(number) = gathered.numbers.iter().find(|number| taken.insert(**number)) else { continue };
-        let protocol = gathered.protocol.unwrap_or_else(|| protocol_in(name));
-        ports.push(ServicePort { number: *number, name: name.to_owned(), protocol });
-    }
-    // Instances that do not name their port serve the one that has the same number.
-    if unnamed.numbers.iter().all(|number| taken.contains(number)) {
-        return ports;
-    }
-    if let Some(number) = unnamed.numbers.iter().find(|number| taken.insert(**number)) {
-        let protocol = unnamed.protocol.unwrap_or(Protocol::Tcp);
-        let name = format!("{protocol}-{number}");
-        if ports.iter().all(|port| port.name != name) {
-            ports.push(ServicePort { number: *number, name, protocol });
-        }
-    }
-    ports
-}
-
 /// From the gathered ports to the instance's.
 pub(super) fn of_gathered(
     instance: &Instance,
     service: &[ServicePort],
+    unnamed: Option<Port>,
 ) -> Result<BTreeMap<Port, Port>, String> {
     const DESCRIBE: &str = "the service needs a description";
     if let Some(own) = instance.port {
-        let same = service.iter().find(|port| port.number == own);
-        // What has the name that an unnamed port is given.
-        let unnamed = service.iter().find(|port| port.name == format!("{}-{}", port.protocol, port.number));
-        let port = same.or(unnamed).ok_or_else(|| {
+        let same = service.iter().find(|port| port.number == own).map(|port| port.number);
+        let number = same.or(unnamed).ok_or_else(|| {
             format!("port {own} without a name beside ports with names: expected ports; or {DESCRIBE}")
         })?;
-        return Ok([(port.number, own)].into());
+        return Ok([(number, own)].into());
     }
     if instance.ports.is_empty() {
         return Err(format!("no port is said: expected port or ports; or {DESCRIBE}"));
@@ -104,23 +69,4 @@ pub(super) fn of_gathered(
         ports.insert(port.number, *own);
     }
     Ok(ports)
-}
-
-#[derive(Default)]
-struct Gathered {
-    numbers: BTreeSet<Port>,
-    /// What the first instance that says it says.
-    protocol: Option<Protocol>,
-}
-
-impl Gathered {
-    fn add(&mut self, number: Port, protocol: Option<Protocol>) {
-        self.numbers.insert(number);
-        self.protocol = self.protocol.or(protocol);
-    }
-}
-
-/// A port named `grpc` or `http-admin` says what is spoken there; any other one takes bytes.
-fn protocol_in(name: &str) -> Protocol {
-    name.split('-').next().and_then(|word| word.parse().ok()).unwrap_or(Protocol::Tcp)
 }

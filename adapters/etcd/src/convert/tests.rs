@@ -13,17 +13,24 @@ fn instances(list: &[(&'static str, &str)]) -> Vec<(&'static str, Instance)> {
 }
 
 /// The service's ports and its endpoints' addresses and ports, in short, and what was left out.
-fn built(description: Option<&Description>, list: &[(&'static str, &str)]) -> (String, Vec<LeftOut>) {
+fn built(description: Option<&Description>, list: &[(&'static str, &str)]) -> (String, Vec<Said>) {
+    let outcome = outcome(description, list, &Settled::default());
+    (shown(&outcome), outcome.left_out)
+}
+
+fn outcome(description: Option<&Description>, list: &[(&'static str, &str)], before: &Settled) -> Outcome {
     let list = instances(list);
-    let (service, left_out) =
-        service(&host(), description, list.iter().map(|(id, instance)| (*id, instance)));
-    let Some(service) = service else { return (String::new(), left_out) };
+    service(&host(), description, list.iter().map(|(id, instance)| (*id, instance)), before)
+}
+
+fn shown(outcome: &Outcome) -> String {
+    let Some(service) = &outcome.service else { return String::new() };
     let ports = service.ports.iter().map(|port| format!("{}/{}/{}", port.number, port.name, port.protocol));
     let endpoints = service.endpoints.iter().map(|one| {
         let ports: Vec<_> = one.ports.iter().map(|(service, own)| format!("{service}={own}")).collect();
         format!("{}:{}", one.address, ports.join("+"))
     });
-    (ports.chain(endpoints).collect::<Vec<_>>().join(" "), left_out)
+    ports.chain(endpoints).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -88,8 +95,8 @@ fn an_instance_that_does_not_fit_is_left_out_alone() {
     );
     assert_eq!(shown, "80/http-80/http 10.0.0.1:80=8080");
     let ids: Vec<&str> = left_out.iter().map(|(id, _)| id.as_str()).collect();
-    assert_eq!(ids, ["b", "c"]);
-    assert!(left_out[1].1.contains("needs resolution \"dns\""), "{left_out:?}");
+    assert_eq!(ids, ["c"]);
+    assert!(left_out[0].1.contains("needs resolution \"dns\""), "{left_out:?}");
 }
 
 #[test]
@@ -104,16 +111,60 @@ fn what_was_left_behind_does_not_hide_the_one_that_lives() {
         (one("healthy", 1), one("warning", 1), "a"),
         (one("unknown", 1), one("unhealthy", 1), "a"),
     ] {
-        let list = instances(&[("a", &a), ("b", &b)]);
-        let (service, left_out) = service(&host(), None, list.iter().map(|(id, one)| (*id, one)));
+        let both = [("a", a.as_str()), ("b", b.as_str())];
+        let list = instances(&both);
+        let Outcome { service, notes, .. } = outcome(None, &both, &Settled::default());
         let expected = &list.iter().find(|(id, _)| *id == kept).unwrap().1;
         let service = service.unwrap();
         let endpoints = &service.endpoints;
         assert_eq!((endpoints.len(), endpoints[0].health), (1, expected.health), "{a} {b}");
         assert_eq!(endpoints[0].weight, expected.weight);
-        assert_eq!(left_out.len(), 1);
-        assert!(left_out[0].1.contains(&format!("instance {kept:?} is at the same address")), "{left_out:?}");
+        assert_eq!(notes.len(), 1);
+        assert!(notes[0].1.contains(&format!("instance {kept:?} is at the same address")), "{notes:?}");
     }
+}
+
+/// Which of two instances is there first, or stays, decides nothing about what clients call.
+#[test]
+fn a_port_keeps_its_number_and_protocol_whoever_comes_and_goes() {
+    let (first, second) = (
+        ("a", r#"{"address": "10.0.0.1", "port": 21111, "protocol": "grpc"}"#),
+        ("b", r#"{"address": "10.0.0.1", "port": 21112, "protocol": "http2"}"#),
+    );
+    let both = outcome(None, &[first, second], &Settled::default());
+    let about = "served at port 21111, which was guessed (that of an instance). Say which port clients call: \
+                 write a description of the service; its instances say different protocols of port 21111: \
+                 grpc, http2; grpc counts";
+    assert_eq!(both.about.as_deref(), Some(about));
+    assert_eq!(both.service.as_ref().unwrap().guessed.len(), 1);
+    let one = outcome(None, &[second], &both.settled);
+    assert_eq!(shown(&one), "21111/http2-21111/http2 10.0.0.1:21111=21112", "nobody speaks gRPC any more");
+    assert!(one.about.unwrap().contains("that of an instance at first"));
+    let silent = ("c", r#"{"address": "10.0.0.3", "port": 80}"#);
+    assert_eq!(shown(&outcome(None, &[silent], &one.settled)), "21111/http2-21111/http2 10.0.0.3:21111=80");
+    let lower = ("0", r#"{"address": "10.0.0.4", "port": 80, "protocol": "grpc"}"#);
+    let more = outcome(None, &[lower, first], &both.settled);
+    assert_eq!(more.service.unwrap().ports[0].number.get(), 21_111);
+}
+
+#[test]
+fn a_named_port_has_its_number_again_when_it_is_back() {
+    let web = |port: u16| format!(r#"{{"address": "10.0.0.1", "ports": {{"web": {port}}}}}"#);
+    let admin = ("b", r#"{"address": "10.0.0.2", "ports": {"admin": 9000}}"#);
+    let both = outcome(None, &[("a", &web(8081)), admin], &Settled::default());
+    let one = outcome(None, &[admin], &both.settled);
+    assert_eq!(shown(&one), "9000/admin/tcp 10.0.0.2:9000=9000");
+    let back = outcome(None, &[("a", &web(8080)), admin], &one.settled);
+    assert!(shown(&back).starts_with("8081/web/tcp 9000/admin/tcp"), "{}", shown(&back));
+}
+
+#[test]
+fn a_description_that_goes_leaves_the_number() {
+    let one = description(r#"{"ports": [{"number": 80, "name": "web", "protocol": "http"}]}"#);
+    let instance = [("a", r#"{"address": "10.0.0.1", "port": 8080}"#)];
+    let described = outcome(Some(&one), &instance, &Settled::default());
+    let alone = outcome(None, &instance, &described.settled);
+    assert_eq!(shown(&alone), "80/http-80/http 10.0.0.1:80=8080");
 }
 
 #[test]

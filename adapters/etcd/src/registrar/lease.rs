@@ -1,4 +1,4 @@
-//! A lease in etcd: what is written under it goes with it.
+//! A lease in etcd: its keys are deleted when it ends.
 
 use etcd_client::{Error, LeaseKeepAliveStream, LeaseKeeper};
 use pilot_registry::RegistryError;

@@ -1,4 +1,4 @@
-//! Which leases are a registrar's own. No IO.
+//! Remembers which leases belong to this registrar. No IO.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

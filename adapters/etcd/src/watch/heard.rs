@@ -1,4 +1,4 @@
-//! What the responses of a watch mean. No IO, no clock.
+//! Interprets the responses of a watch. No IO, no clock.
 
 use etcd_client::proto::{PbEvent, PbWatchResponse};
 use pilot_registry::RegistryError;

@@ -1,4 +1,4 @@
-//! Reading tables and values, and saying what is wrong with them.
+//! Reads fields of tables, and reports what is wrong with them.
 
 use std::fmt::Display;
 use std::str::FromStr;

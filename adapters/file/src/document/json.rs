@@ -1,5 +1,5 @@
-//! JSON. `serde_json` tells no places of values, but lends them as slices of the text: their address is
-//! their place.
+//! JSON. `serde_json` gives no positions of values, but borrows raw values from the text: their address is
+//! their position.
 
 use std::fmt;
 

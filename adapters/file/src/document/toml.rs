@@ -1,7 +1,7 @@
 //! TOML, by the `toml` package's own tree with spans.
 //!
-//! That tree is some forty times larger than its text. So the text is cut in front of each header of an
-//! entry and the pieces are parsed one by one: what stands between two headers concerns no other entry.
+//! That tree is about forty times larger than its text. So the text is cut before each header of an entry,
+//! and the pieces are parsed one by one: text between two headers belongs to one entry only.
 
 use std::borrow::Cow;
 

@@ -1,8 +1,8 @@
-//! Notice of changes, from the system.
+//! Change events from the system.
 //!
-//! A watch on a file sees neither its replacement by rename nor a swapped symbolic link. So the
-//! directories are watched: every directory on the way to every file, through all symbolic links, from
-//! the root on. Of what happens in them only the names on the way matter.
+//! A watch on a file sees neither its replacement by rename nor a swapped symbolic link. So the adapter
+//! watches directories: every directory on the path to every file, through all symbolic links, from the root
+//! on. Only events of the names on that path count.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilot_registry::{
-    ErrorKind, Feed, RegistryHealth, ServiceRegistry, Snapshot, SnapshotSink, State, channel,
+    ErrorKind, Feed, RegistryHealth, Reload, ServiceRegistry, Snapshot, SnapshotSink, State, channel,
 };
 use pilot_registry_file::{Config, registry};
 use tempfile::TempDir;
@@ -20,6 +20,7 @@ pub(crate) struct Running {
     pub(crate) folder: TempDir,
     pub(crate) feed: Feed<Snapshot>,
     pub(crate) task: tokio::task::JoinSet<()>,
+    pub(crate) reload: Reload,
     registry: Arc<dyn ServiceRegistry>,
     sink: Arc<SnapshotSink>,
 }
@@ -36,8 +37,9 @@ impl Running {
     pub(crate) fn with(folder: TempDir, config: Config) -> Self {
         let (sink, feed): (SnapshotSink, Feed<Snapshot>) = channel();
         let registry = Arc::new(registry(config).unwrap());
-        let mut running =
-            Self { folder, feed, task: tokio::task::JoinSet::new(), registry, sink: Arc::new(sink) };
+        let reload = registry.reload().unwrap();
+        let task = tokio::task::JoinSet::new();
+        let mut running = Self { folder, feed, task, reload, registry, sink: Arc::new(sink) };
         running.attempt();
         running
     }

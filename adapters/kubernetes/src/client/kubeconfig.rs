@@ -1,4 +1,4 @@
-//! Where the server is, and who we are there: of a kubeconfig, or of the pod's service account.
+//! The server's address and the credentials: from a kubeconfig, or from the pod's service account.
 
 use kube::config::{
     Cluster, ExecInteractiveMode, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError,

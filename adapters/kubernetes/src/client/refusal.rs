@@ -1,4 +1,4 @@
-//! What it means when the API server does not give what it was asked for.
+//! Classifies the API server's refusals.
 
 use std::error::Error;
 

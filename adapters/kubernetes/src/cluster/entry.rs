@@ -1,4 +1,4 @@
-//! Objects as they are kept: what is used of them, and no more.
+//! Objects as they are stored: only the used fields.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

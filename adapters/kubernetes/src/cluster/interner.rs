@@ -1,4 +1,4 @@
-//! One allocation for what is said many times: the replicas of a deployment have the same labels.
+//! Shares one allocation between equal values: the replicas of a deployment have the same labels.
 
 use std::borrow::Borrow;
 use std::collections::HashSet;

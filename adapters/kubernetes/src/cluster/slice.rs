@@ -1,4 +1,4 @@
-//! Endpoint slices as they are kept.
+//! Endpoint slices, as they are stored.
 
 use std::net::IpAddr;
 use std::sync::Arc;

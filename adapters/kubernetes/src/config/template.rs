@@ -1,4 +1,4 @@
-//! Hosts out of the names of services.
+//! Makes hosts from the names of services.
 
 use std::borrow::Cow;
 use std::fmt;

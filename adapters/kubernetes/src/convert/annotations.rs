@@ -1,4 +1,4 @@
-//! What users say to pilot with annotations of services.
+//! Annotations of services that pilot understands.
 //!
 //! ```yaml
 //! metadata:
@@ -15,7 +15,7 @@ use pilot_registry::{Protocol, Weight};
 use super::Notes;
 use crate::objects::Key;
 
-/// The annotations of one service. One that makes no sense is reported and does not count.
+/// The annotations of one service. One that makes no sense is noted and does not count.
 #[derive(Debug, Default)]
 pub(super) struct Annotations {
     pub(super) ignore: bool,
@@ -29,7 +29,7 @@ impl Annotations {
         let mut read = Self::default();
         for (name, value) in annotations {
             if let Err(why) = read.take(name, value.trim()) {
-                notes.add(format!("services {key} annotation pilot/{name}"), why);
+                notes.note(format!("services {key} annotation pilot/{name}"), why);
             }
         }
         read

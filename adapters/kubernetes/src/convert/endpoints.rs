@@ -1,4 +1,4 @@
-//! The endpoints of a service, out of all of its slices.
+//! The endpoints of a service, from all of its slices.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -67,7 +67,7 @@ impl Mapping {
             endpoint.identity = self.identity(key, pod, notes);
             match pod.weight.as_deref().map(annotations::weight) {
                 Some(Ok(weight)) => endpoint.weight = weight,
-                Some(Err(why)) => notes.add(format!("pods {key} annotation pilot/weight"), why),
+                Some(Err(why)) => notes.note(format!("pods {key} annotation pilot/weight"), why),
                 None => {}
             }
         }
@@ -77,7 +77,7 @@ impl Mapping {
     fn identity(&self, key: &Key, pod: &Pod, notes: &mut Notes) -> Option<SpiffeId> {
         let (domain, account) = (self.trust_domain.as_ref()?, pod.account.as_ref()?);
         let id = format!("spiffe://{domain}/ns/{}/sa/{account}", key.namespace).parse();
-        id.map_err(|error: pilot_registry::ModelError| notes.add(format!("pods {key}"), error.to_string()))
+        id.map_err(|error: pilot_registry::ModelError| notes.note(format!("pods {key}"), error.to_string()))
             .ok()
     }
 }

@@ -1,4 +1,4 @@
-//! The ports of a service, and what is spoken on them.
+//! The ports of a service, and their protocols.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ pub(super) fn ports(
     for port in spec.ports.iter().flatten() {
         match named(port, annotations, default) {
             Ok(port) => read.push(port),
-            Err(why) => notes.add(entry(key, port.name.as_deref().unwrap_or_default(), port.port), why),
+            Err(why) => notes.skip(entry(key, port.name.as_deref().unwrap_or_default(), port.port), why),
         }
     }
     read.sort_by_key(|port: &NamedPort| port.transport);
@@ -40,7 +40,7 @@ pub(super) fn ports(
         let first = numbers.insert(port.port.number);
         if !first {
             let number = port.port.number.get().into();
-            notes.add(entry(key, &port.name, number), "another port of the service has the same number");
+            notes.skip(entry(key, &port.name, number), "another port of the service has the same number");
         }
         first
     });

@@ -48,7 +48,7 @@ fn outcome(service: &cluster::Service, slices: &[(Key, Slice)]) -> Option<Outcom
 
 fn built(service: &cluster::Service, slices: &[(Key, Slice)]) -> Arc<Service> {
     let outcome = outcome(service, slices).unwrap();
-    outcome.service.unwrap_or_else(|| panic!("{:?}", outcome.notes))
+    outcome.service.unwrap_or_else(|| panic!("{:?}", outcome.skipped))
 }
 
 fn one_port() -> Value {
@@ -89,6 +89,25 @@ fn a_duplicate_counts_once_as_the_best_that_is_said_of_it() {
     let service = built(&service(json!({}), json!({ "ports": one_port() })), &slices);
     assert_eq!(service.endpoints.len(), 1);
     assert_eq!(service.endpoints[0].health, Health::Healthy);
+}
+
+/// An old slice that is not gone yet has fewer ports, and says that the endpoint is not ready.
+#[test]
+fn of_each_port_a_duplicate_counts_as_the_best_that_is_said_of_it() {
+    let http = || json!({ "name": "http", "port": 21103 });
+    let is =
+        |address: &str, ready: bool| json!([{ "addresses": [address], "conditions": { "ready": ready } }]);
+    let ports = json!([{ "port": 80, "name": "http" }, { "port": 90, "name": "metrics" }]);
+    let both = || json!([http(), { "name": "metrics", "port": 21104 }]);
+    for (old, new) in [("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "::ffff:127.0.0.1")] {
+        let slices = [
+            slice("web-a", "IPv4", json!([http()]), is(old, false)),
+            slice("web-b", "IPv4", both(), is(new, true)),
+        ];
+        let service = built(&service(json!({}), json!({ "ports": ports.clone() })), &slices);
+        let served: Vec<_> = service.endpoints.iter().map(|one| (one.ports.len(), one.health)).collect();
+        assert_eq!(served, [(2, Health::Healthy)], "{old} {new}");
+    }
 }
 
 /// The zones of endpoints in two slices: of each its own zone, whether it is ready, and its hints.
@@ -198,15 +217,15 @@ fn protocols_come_from_annotations_then_the_port_then_its_name_then_the_default(
         let outcome = outcome(&service, &[]).unwrap();
         let protocols: Vec<_> =
             outcome.service.unwrap().ports.iter().map(|port| port.protocol.as_str()).collect();
-        (protocols, outcome.notes)
+        (protocols, [outcome.skipped, outcome.notes])
     };
-    let (protocols, notes) = said(json!({}));
+    let (protocols, [skipped, notes]) = said(json!({}));
     assert_eq!(protocols, ["http", "http2", "grpc", "tcp", "grpc", "udp"]);
-    assert_eq!(notes.len(), 1, "{notes:?}");
-    assert!(notes[0].0.contains("g (7)") && notes[0].1.contains("SCTP"), "{notes:?}");
+    assert_eq!((skipped.len(), notes.len()), (1, 0), "{skipped:?}");
+    assert!(skipped[0].0.contains("g (7)") && skipped[0].1.contains("SCTP"), "{skipped:?}");
     let (protocols, _) = said(json!({ "pilot/protocol": "http, 1=redis, d=mongo" }));
     assert_eq!(protocols, ["redis", "http", "http", "mongo", "http", "udp"]);
-    let (protocols, notes) = said(json!({ "pilot/protocol": "htp" }));
+    let (protocols, [_, notes]) = said(json!({ "pilot/protocol": "htp" }));
     assert_eq!(protocols, ["http", "http2", "grpc", "tcp", "grpc", "udp"]);
     assert!(notes.iter().any(|(entry, _)| entry.contains("pilot/protocol")), "{notes:?}");
 }
@@ -219,7 +238,7 @@ fn of_two_ports_with_one_number_the_datagrams_are_left_out_and_reported() {
     let outcome = outcome(&service(json!({}), json!({ "ports": dns })), &[]).unwrap();
     let ports = &outcome.service.unwrap().ports;
     assert_eq!((ports.len(), ports[0].name.as_str()), (1, "dns-tcp"));
-    assert!(outcome.notes[0].0.contains("port dns (53)"), "{:?}", outcome.notes);
+    assert!(outcome.skipped[0].0.contains("port dns (53)"), "{:?}", outcome.skipped);
 }
 
 #[test]
@@ -235,7 +254,7 @@ fn an_external_name_is_resolved_by_the_proxy() {
 fn what_has_no_port_is_left_out_and_reported() {
     let outcome = outcome(&service(json!({}), json!({ "clusterIP": "None" })), &[]).unwrap();
     assert!(outcome.service.is_none());
-    assert!(outcome.notes[0].0.contains("services shop/web"), "{:?}", outcome.notes);
+    assert!(outcome.skipped[0].0.contains("services shop/web"), "{:?}", outcome.skipped);
 }
 
 #[test]
@@ -251,7 +270,7 @@ fn addresses_that_make_no_sense_hide_only_themselves() {
     let slices = [slice("web-a", "IPv4", json!([{ "name": "http", "port": 8080 }]), endpoints)];
     let outcome = outcome(&service(json!({}), json!({ "ports": one_port() })), &slices).unwrap();
     assert_eq!(addresses(&outcome.service.unwrap()), ["10.0.0.1"]);
-    assert_eq!(outcome.notes.len(), 2, "{:?}", outcome.notes);
+    assert_eq!(outcome.skipped.len(), 2, "{:?}", outcome.skipped);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Following one resource: list, watch from there on, list again when the history is lost.
 //!
-//! What ends a watch in order is part of following, and so is a connection that breaks once: the next watch
-//! goes on where it was. Where there is none to be had, asked for twice, the attempt ends, but for a resource that services
-//! can do without while the server is there: it is asked for again after a while.
+//! A watch that ends in order, or whose connection breaks once, is resumed where it was. If it cannot be
+//! resumed in two tries, the attempt ends. A resource that services can do without is an exception: it is
+//! asked for again after a while, as long as the server answers.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -133,9 +133,8 @@ impl Follower {
         }
     }
 
-    /// The next watch. What broke one connection breaks others, too, as where all lead through one load balancer:
-    /// the first that is taken may be one that was idle and is as good as gone. Then there is a second one, and
-    /// no third.
+    /// Opens the next watch. If the last one broke, the pooled connection may be dead too, so the request is
+    /// tried twice.
     async fn resume(&self, version: &str, end: End) -> Result<Watch, Refusal> {
         match Watch::open(self, version).await {
             Err(Refusal::OutOfReach(error))

@@ -1,4 +1,4 @@
-//! All objects of one resource: streamed by servers that can, in pages otherwise.
+//! Lists all objects of one resource: as a stream where the server supports it, in pages otherwise.
 
 use pilot_registry::RegistryError;
 use serde::Deserialize;

@@ -1,6 +1,6 @@
-//! What is known from one attempt to the next: pods and nodes, which an attempt may have to do without.
+//! What is remembered from one attempt to the next: pods and nodes, which an attempt may not be able to read.
 //!
-//! Services and slices are not kept: an attempt publishes only after it has listed them.
+//! Services and slices are not remembered: an attempt publishes only after it has listed them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,4 +1,4 @@
-//! One publisher: applies what followers tell, and publishes once everything was listed.
+//! The publisher: applies the followers' updates, and publishes once everything is listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -102,7 +102,9 @@ impl<'a> Publisher<'a> {
     }
 
     fn publish(&mut self) {
-        let snapshot = self.cluster.snapshot(|entry, why| self.sink.skipped(entry, why));
+        let sink = self.sink;
+        let (skipped, note) = (|entry, why| sink.skipped(entry, why), |entry, what| sink.note(entry, what));
+        let snapshot = self.cluster.snapshot(skipped, note);
         self.sink.publish(snapshot);
         // A scope that is not readable is not waited for.
         self.unheard = (0..self.scopes.len()).filter(|at| !self.faults.contains_key(at)).collect();

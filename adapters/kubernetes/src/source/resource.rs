@@ -1,4 +1,4 @@
-//! What is followed, and where it is in the API.
+//! The followed resources, and their paths in the API.
 
 use std::fmt;
 use std::fmt::Write;

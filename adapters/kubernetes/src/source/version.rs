@@ -1,4 +1,4 @@
-//! Which version the API server is of: shown, and nothing else. Whatever goes wrong with it hurts nobody.
+//! The API server's version, which is only shown. An error here has no other effect.
 
 use std::convert::Infallible;
 

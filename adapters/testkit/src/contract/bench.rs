@@ -1,4 +1,4 @@
-//! A backend under test, and what it should say by now.
+//! A backend under test, with the services that it should report.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Entries that make no sense: C10.
+//! Malformed entries: C10.
 
 use anyhow::{Context, Result, ensure};
 use pilot_registry::State;

@@ -1,4 +1,4 @@
-//! What must not be shown: C17.
+//! Secrets never appear: C17.
 
 use anyhow::{Result, ensure};
 

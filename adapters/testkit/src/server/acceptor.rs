@@ -1,6 +1,6 @@
 //! Taking connections, for servers that run in a test's own process.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
@@ -9,10 +9,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
+use super::free_address;
+
 /// How long it waits where the system gives it no connection, as when it has no file descriptor left.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A loopback port of its own, where each connection is served by a task. All end when it is dropped, and when
+/// A loopback port of its own, also while it is stopped, where each connection is served by a task. All end when it is dropped, and when
 /// one of them panics: then nobody listens any more.
 #[derive(Debug)]
 pub struct Acceptor {
@@ -30,7 +32,7 @@ impl Acceptor {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), serve).await
+        Self::start_at(free_address()?, serve).await
     }
 
     /// The same, at that address: for one that has [stopped](Self::stop).

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use super::{Process, free_address, tool};
 pub use admin::Admin;
 pub use certificates::Certificates;
-pub use fake::{Counts, FakeConsul, Mood};
+pub use fake::{Counts, FakeConsul, Mood, Profile, Streams};
 
 /// How long an agent may take until it has a leader.
 const PATIENCE: Duration = Duration::from_secs(60);

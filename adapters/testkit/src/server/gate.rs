@@ -1,4 +1,4 @@
-//! A way to a server on which its words can be spoiled.
+//! A proxy in front of a server that can corrupt its answers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

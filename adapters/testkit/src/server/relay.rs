@@ -1,4 +1,4 @@
-//! A way to a server that a test can cut.
+//! A proxy in front of a server whose connections a test can cut.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use pilot_registry::{ErrorKind, RegistryError};
 use tokio::time::{Instant, sleep};
 
 use super::lists::{SPACING, spacing};
 use super::{Follower, Round};
-use crate::client::{Answer, Client, Query, Wait, encoded};
+use crate::client::{Answer, Backend, Query, SERVICE, Wait, encoded};
 use crate::config::Consistency;
 use crate::convert;
 use crate::source::datacenter::Trouble;
 use crate::source::index::Index;
-use crate::source::names;
-use crate::source::reply::{Ask, Key, Reply, Told};
+use crate::source::question;
+use crate::source::reply::{Ask, Asked, Key, Reply, Told};
 use crate::source::services::hash;
+use crate::source::view::{Seen, Verdict};
 
 /// How many services are read at one time where they are read in turn.
 const READS: usize = 32;
@@ -70,6 +70,7 @@ impl<'a> Follower<'a> {
     /// Begins a question about a service, unless one is open.
     fn ask(&mut self, key: Key, ask: Ask) {
         let has_own = self.has_own_service();
+        let past_views = ask == Ask::Poll && self.streams.are_avoided(Instant::now());
         let Some(tracked) = self.services.get_mut(&key) else { return };
         if tracked.open.is_some() {
             // A long poll will tell by itself. A read may have been answered before what this is about.
@@ -83,37 +84,41 @@ impl<'a> Follower<'a> {
         self.reading += usize::from(ask != Ask::Poll);
         // Where there is no index to wait beyond, only time can tell that it is better now.
         let apart = if tracked.refused.is_some() && index.held().is_none() { wait } else { SPACING };
-        let pause = if ask == Ask::Poll {
-            spacing(tracked.asked.replace(Instant::now()), apart)
-        } else {
-            Duration::ZERO
-        };
+        let (mut pause, mut waits) = (Duration::ZERO, None);
+        if ask == Ask::Poll {
+            pause = spacing(tracked.asked.replace(Instant::now()), apart);
+            waits = tracked.view.wait(wait);
+        }
         // The first answer may be of a server that has not read its own log yet.
         let stale = self.config.consistency == Consistency::Stale;
-        let sure = index.doubted() || (stale && index.held().is_none());
+        let servers_are_due = ask == Ask::Poll && waits.is_none();
+        let sure = index.doubted() || servers_are_due || (stale && index.held().is_none());
         let question = async move {
             sleep(pause).await;
-            let path = format!("/v1/health/service/{}", encoded(&key.name));
-            let wait = index.held().filter(|_| ask == Ask::Poll).map(|held| Wait::new(held, wait));
+            let path = format!("{SERVICE}{}", encoded(&key.name));
+            let wait = index.held().zip(waits).map(|(held, time)| Wait::new(held, time));
             let tag = (ask == Ask::Probe).then_some(NOBODYS);
-            let query = Query { wait, tag, consistent: sure, ..Query::new(&path, name.as_deref()) };
-            let told = match client.query(&query).await {
-                Ok(answer) if ask != Ask::Probe && is_empty(&answer) => {
-                    really_empty(client, &query, has_own, &key.name).await
-                }
-                answer => answer.map(Told::Known),
-            };
-            Reply::Service { key, generation, ask, sure, told: told.or_else(only_this) }
+            let past_views = past_views && wait.is_some();
+            let query =
+                Query { wait, tag, consistent: sure, past_views, ..Query::new(&path, name.as_deref()) };
+            let (asked, told) = question::ask(client, &query, (ask, &key.name), has_own).await;
+            Reply::Service { key, generation, asked, told }
         };
         self.open.push(question.boxed());
     }
 
-    pub(super) fn take_service(&mut self, key: &Key, generation: u64, (ask, sure): (Ask, bool), told: Told) {
+    pub(super) fn take_service(&mut self, key: &Key, generation: u64, asked: Asked, told: Told) {
+        if asked.stream_failed {
+            self.streams.fail(Instant::now());
+        }
         let Some(tracked) = self.services.get_mut(key).filter(|one| one.generation == generation) else {
             return;
         };
         tracked.open = None;
         let mut next = std::mem::take(&mut tracked.again) || !self.in_turn;
+        if let Told::Known(answer) = &told {
+            tracked.view.heard(answer.backend, asked.polled, self.config.limits.wait());
+        }
         match told {
             Told::Refused { index, error } => {
                 tracked.index = Index::default();
@@ -124,10 +129,11 @@ impl<'a> Follower<'a> {
                 }
                 self.news |= self.services.refuse(key, error);
             }
-            Told::Known(answer) if ask == Ask::Probe => {
+            Told::Known(answer) if asked.ask == Ask::Probe => {
                 next |= tracked.index.held() != Some(answer.index.max(1));
             }
-            Told::Known(answer) if tracked.index.advance(answer.index, sure) => self.read(key, &answer),
+            Told::Known(answer) if answer.backend == Backend::View => next |= self.look(key, &answer),
+            Told::Known(answer) if tracked.index.advance(answer.index, asked.sure) => self.read(key, &answer),
             Told::Known(_) => next = true,
         }
         if next {
@@ -135,9 +141,36 @@ impl<'a> Follower<'a> {
         }
     }
 
+    /// Takes an answer of the agent's view, as far as it is believed. Whether the servers have to be asked.
+    fn look(&mut self, key: &Key, answer: &Answer) -> bool {
+        let Some(tracked) = self.services.get_mut(key) else { return false };
+        let (index, mut view) = (tracked.index, std::mem::take(&mut tracked.view));
+        let known = self.services.known(key);
+        let is_same = || convert::content(&key.name, &answer.body, self.config).ok().as_ref() == known;
+        let same = index.held().is_some_and(|held| answer.index < held) && is_same();
+        let verdict = view.judge(index, &Seen { answer, hash: hash(&answer.body), known, same });
+        let Some(tracked) = self.services.get_mut(key) else { return false };
+        tracked.view = view;
+        match verdict {
+            Verdict::Believed => {
+                tracked.index.settle(answer.index);
+                self.read(key, answer);
+            }
+            Verdict::Nothing(index) => tracked.index.settle(index),
+            Verdict::Doubted => tracked.index.doubt(),
+        }
+        verdict == Verdict::Doubted
+    }
+
     fn read(&mut self, key: &Key, answer: &Answer) {
         let hash = hash(&answer.body) ^ u64::from(answer.filtered);
-        if !self.services.differs(key, hash) {
+        let differs = self.services.differs(key, hash);
+        if let Some(tracked) = self.services.get_mut(key).filter(|_| !self.in_turn)
+            && (differs || tracked.view.knows_no_members())
+        {
+            tracked.view.believe(answer);
+        }
+        if !differs {
             return;
         }
         self.news |= match convert::content(&key.name, &answer.body, self.config) {
@@ -156,39 +189,5 @@ impl<'a> Follower<'a> {
         if self.in_turn && self.services.get_mut(&key).is_some() {
             self.urgent.push_back(key);
         }
-    }
-}
-
-fn is_empty(answer: &Answer) -> bool {
-    answer.body.trim_ascii() == b"[]"
-}
-
-/// Reads a service again that has no instances, and makes sure that it is gone. Consul answers who may not
-/// read the nodes with an empty list; but it lists a service only as long as it has instances. Before the
-/// service it is asked whether the token may still read: in between, the right may have come back.
-async fn really_empty(
-    client: &Client,
-    query: &Query<'_>,
-    has_own_service: bool,
-    name: &str,
-) -> Result<Told, RegistryError> {
-    let listed = || names::lists(client, query.datacenter, has_own_service, name);
-    let before = listed().await?;
-    let answer = client.query(&Query { wait: None, consistent: true, ..query.clone() }).await?;
-    if !is_empty(&answer) || !(answer.filtered || (before && listed().await?)) {
-        return Ok(Told::Known(answer));
-    }
-    let why = format!(
-        "consul lists service {name:?} and shows none of its instances: may the token read its nodes? \
-         expected node:read"
-    );
-    Ok(Told::Refused { index: Some(answer.index), error: RegistryError::denied(why) })
-}
-
-/// What makes no sense says so of one service; what is refused, or does not come, ends the attempt.
-fn only_this(error: RegistryError) -> Result<Told, RegistryError> {
-    match error.kind() {
-        ErrorKind::Malformed => Ok(Told::Refused { index: None, error }),
-        ErrorKind::Denied | ErrorKind::Unavailable => Err(error),
     }
 }

@@ -1,18 +1,27 @@
-//! Answers as Consul does, in this process: blocking queries, indexes of each service, headers. And as a
-//! healthy Consul does not: without a leader, without history, with nonsense, half a list.
+//! Answers as Consul does, in this process: blocking queries, indexes of each service, headers, and the views of
+//! an agent that streams. And as a healthy Consul does not: without a leader, without history, with nonsense,
+//! half a list, with streams that break.
 //!
 //! ```text
-//!  FakeConsul ── put, remove, … ──► Catalog (bodies are rendered when they change)
-//!       └── HTTP/1.1 on loopback ──► answers: at once, or once the index has moved
+//!  FakeConsul ── put, remove, … ──► Catalog ── events ──► Views (of an agent that streams)
+//!       └── HTTP/1.1 on loopback ──► Question ──► plain: at once, or once the index has moved
+//!                                             └─► view:  the same, out of the agent's memory
 //! ```
 //!
 //! Where it and a real Consul disagree, it is wrong.
 
 mod answers;
 mod catalog;
+mod entries;
+mod mood;
+mod plain;
+mod question;
+mod view;
+mod views;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use hyper::server::conn::http1;
@@ -23,8 +32,9 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::server::Acceptor;
-pub use catalog::Mood;
-use catalog::{Catalog, Stall};
+use catalog::Catalog;
+use mood::Stall;
+pub use mood::{Mood, Profile, Streams};
 
 /// A fake agent. It ends when it is dropped.
 #[derive(Debug)]
@@ -36,11 +46,14 @@ pub struct FakeConsul {
 /// What the connections share with the test.
 #[derive(Debug)]
 struct Shared {
+    profile: Profile,
     catalog: Mutex<Catalog>,
     /// Counts changes, so that who waits looks again.
     changes: watch::Sender<u64>,
     stall: watch::Sender<Stall>,
     counts: Mutex<Counts>,
+    /// Path and parameters of each request.
+    asked: Mutex<Vec<String>>,
 }
 
 /// What clients have done so far.
@@ -56,19 +69,32 @@ pub struct Counts {
     pub requests: usize,
     /// Questions that wait for a change at the moment.
     pub waiting: usize,
+    /// Views that the agent has made.
+    pub views: usize,
 }
 
 impl FakeConsul {
-    /// Starts an agent of an empty datacenter `dc1`. With a token, nothing is allowed without it.
+    /// Starts an agent of an empty datacenter `dc1`, as old as the real one that tests have. With a token,
+    /// nothing is allowed without it.
     ///
     /// # Errors
     /// The system has no port left.
     pub async fn start(token: Option<&str>) -> Result<Self> {
+        Self::with(Profile::Plain, token).await
+    }
+
+    /// The same, of that profile.
+    ///
+    /// # Errors
+    /// The system has no port left.
+    pub async fn with(profile: Profile, token: Option<&str>) -> Result<Self> {
         let shared = Arc::new(Shared {
+            profile,
             catalog: Mutex::new(Catalog::new(token)),
             changes: watch::Sender::default(),
             stall: watch::Sender::default(),
             counts: Mutex::default(),
+            asked: Mutex::default(),
         });
         let served = Arc::clone(&shared);
         let acceptor = Acceptor::start(move |stream| serve(stream, Arc::clone(&served))).await?;
@@ -82,11 +108,16 @@ impl FakeConsul {
 
     /// What clients have done so far.
     pub fn counts(&self) -> Counts {
-        *self.shared.counts()
+        Counts { views: self.shared.catalog().views.made(), ..*self.shared.counts() }
+    }
+
+    /// Path and parameters of each request so far, in their order.
+    pub fn asked(&self) -> Vec<String> {
+        self.shared.asked().clone()
     }
 
     /// Writes the instances of a service, in the place of those that it had: entries of
-    /// `/v1/health/service/NAME`.
+    /// `/v1/health/service/NAME`. Without any, the service is removed.
     pub fn put(&self, service: &str, instances: &[Value]) {
         self.change(|catalog| catalog.put(service, instances));
     }
@@ -96,19 +127,54 @@ impl FakeConsul {
         self.change(|catalog| catalog.remove(service));
     }
 
-    /// Begins the indexes anew, smaller than before, with the same content. Who waits is answered at once.
-    pub fn lose_history(&self) {
-        self.change(Catalog::lose_history);
+    /// Restores a snapshot with the same content, whose indexes are all this one. What changes later has
+    /// indexes above all that were before.
+    ///
+    /// Who waits for a plain answer gets it at once, with the index and the content of before. Who waits for a
+    /// view goes on waiting.
+    pub fn restore_snapshot(&self, index: u64) {
+        self.change(|catalog| catalog.begin_anew(index));
+    }
+
+    /// Puts a new cluster with the same content in the place of the old one: the same, but what changes later
+    /// counts on from this index.
+    pub fn rebuild(&self, index: u64) {
+        self.change(|catalog| {
+            catalog.begin_anew(index);
+            catalog.count_from(index);
+        });
     }
 
     /// Behaves like that from now on. Who waits already goes on waiting.
     pub fn behave(&self, mood: Mood) {
-        self.shared.catalog().mood = mood;
+        self.change(|catalog| catalog.mood = mood);
     }
 
-    /// Refuses the token from now on, or no longer.
+    /// How long a server without a leader holds a question before it refuses it, beyond its wait. 7 s where
+    /// nothing is said.
+    pub fn hold(&self, time: Duration) {
+        self.shared.catalog().hold = time;
+    }
+
+    /// Lets the agent's streams be like that from now on. Without effect where the profile has none.
+    pub fn stream(&self, streams: Streams) {
+        self.change(|catalog| catalog.stream(streams));
+    }
+
+    /// Fails the streams once: who waits for a view is told, and views are as they were.
+    pub fn break_streams(&self) {
+        self.change(|catalog| catalog.views.breaks += 1);
+    }
+
+    /// Takes the right to read these nodes from the token, and gives back that to all others. Nobody who waits
+    /// is woken.
+    pub fn hide(&self, nodes: &[&str]) {
+        self.shared.catalog().hide(nodes);
+    }
+
+    /// Refuses the token from now on, or no longer. Who waits for a view is told at once.
     pub fn revoke(&self, revoked: bool) {
-        self.shared.catalog().revoked = revoked;
+        self.change(|catalog| catalog.revoked = revoked);
     }
 
     /// Makes the next answer about a service stop in its middle, and no other.
@@ -140,6 +206,10 @@ impl Shared {
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Vec<String>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Lists that stop half way.
+//! Lists that stop halfway.
 
 use tokio::sync::watch::Sender;
 

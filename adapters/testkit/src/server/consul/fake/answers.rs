@@ -1,37 +1,45 @@
-//! Requests to a fake agent and what it answers.
+//! Requests to a fake agent, and how it dresses what it answers.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use http::response::Builder;
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use tokio::time::{Instant, timeout_at};
 
-use super::catalog::{Catalog, Mood, Now, Stall};
-use super::{Counted, Shared};
+use super::catalog::Now;
+use super::entries::select;
+use super::mood::{Mood, Stall};
+use super::question::{About, Question, Refusal};
+use super::{Shared, plain, view};
 
 type Body = BoxBody<Bytes, Infallible>;
 
-/// What is asked.
-struct Question {
-    about: About,
+/// What was found, before rights are looked at.
+pub(super) struct Found {
     index: u64,
-    wait: Duration,
-    /// Whether the tag that is asked for leaves nothing: no instance has one that is asked for.
-    nothing: bool,
+    body: Bytes,
+    from: From,
 }
 
-#[derive(Clone, PartialEq, Eq)]
-enum About {
-    Names,
-    Service(String),
-    Checks(&'static str),
+#[derive(PartialEq, Eq)]
+enum From {
+    Servers,
+    View,
+}
+
+impl Found {
+    pub(super) fn of_the_servers(now: Now) -> Self {
+        Self { index: now.index, body: now.body, from: From::Servers }
+    }
+
+    pub(super) fn in_a_view(index: u64, body: Bytes) -> Self {
+        Self { index, body, from: From::View }
+    }
 }
 
 pub(super) async fn answer(
@@ -39,107 +47,100 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     shared.counts().requests += 1;
+    shared.asked().push(request.uri().to_string());
     let token = request.headers().get("x-consul-token").and_then(|value| value.to_str().ok());
     let (mood, allowed, open) = {
         let catalog = shared.catalog();
         (catalog.mood, catalog.allows(token), catalog.token.is_none())
     };
+    let leaderless = mood.is_leaderless();
     Ok(match request.uri().path() {
         "/v1/status/leader" => {
-            let leader = if mood == Mood::Leaderless { "\"\"" } else { "\"127.0.0.1:8300\"" };
-            plain(StatusCode::OK, leader)
+            let leader = if leaderless { "\"\"" } else { "\"127.0.0.1:8300\"" };
+            text(shared, StatusCode::OK, leader)
         }
-        "/v1/acl/token/self" if open => plain(StatusCode::UNAUTHORIZED, "ACL support disabled"),
-        _ if !allowed => plain(StatusCode::FORBIDDEN, "ACL not found"),
-        _ => match question(&request) {
-            Some(question) => asked(shared, &question).await,
-            None => plain(StatusCode::NOT_FOUND, "there is no such path"),
+        "/v1/acl/token/self" if open => text(shared, StatusCode::UNAUTHORIZED, "ACL support disabled"),
+        _ if !allowed => text(shared, StatusCode::FORBIDDEN, "ACL not found"),
+        _ => match Question::read(request.uri(), token) {
+            Ok(question) => asked(shared, &question).await,
+            Err(Refusal(status, why)) => text(shared, status, why),
         },
-    })
-}
-
-fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response = Response::new(Full::from(text).boxed());
-    *response.status_mut() = status;
-    response
-}
-
-fn question(request: &Request<Incoming>) -> Option<Question> {
-    let path = request.uri().path();
-    let about = match path.strip_prefix("/v1/health/service/") {
-        Some(name) => About::Service(name.to_owned()),
-        None => match path {
-            "/v1/catalog/services" => About::Names,
-            "/v1/health/state/critical" => About::Checks("critical"),
-            "/v1/health/state/warning" => About::Checks("warning"),
-            _ => return None,
-        },
-    };
-    let query = request.uri().query().unwrap_or_default();
-    let parameters: BTreeMap<_, _> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
-    let millis = |text: &&str| text.strip_suffix("ms").and_then(|number| number.parse().ok());
-    Some(Question {
-        about,
-        index: parameters.get("index").and_then(|text| text.parse().ok()).unwrap_or(0),
-        wait: Duration::from_millis(parameters.get("wait").and_then(millis).unwrap_or(300_000)),
-        nothing: parameters.contains_key("tag"),
     })
 }
 
 async fn asked(shared: &Arc<Shared>, question: &Question) -> Response<Body> {
-    let mut now = held(shared, question).await;
-    let mood = shared.catalog().mood;
-    match mood {
-        Mood::Sane => {}
-        Mood::Leaderless => {
-            now.body = Bytes::from_static(if question.about == About::Names { b"{}" } else { b"[]" })
+    let found = match &question.about {
+        About::Service(name) if question.is_of_a_view(shared.profile) => {
+            view::held(shared, question, name).await
         }
-        Mood::Garbled => now.body = Bytes::from_static(b"<html>"),
+        _ if question.cached => {
+            Err(Refusal(StatusCode::NOT_IMPLEMENTED, "the fake agent has no cache beside its views"))
+        }
+        _ => plain::held(shared, question).await,
+    };
+    match found {
+        Ok(found) => dressed(shared, question, found),
+        Err(refusal) => refused(shared, question, &refusal),
     }
-    if question.nothing {
-        now.body = Bytes::from_static(b"[]");
+}
+
+fn dressed(shared: &Arc<Shared>, question: &Question, found: Found) -> Response<Body> {
+    let (mood, hidden) = {
+        let catalog = shared.catalog();
+        (catalog.mood, catalog.hidden.clone())
+    };
+    let of_a_service = matches!(question.about, About::Service(_));
+    let (mut body, filtered) =
+        if of_a_service { select(&found.body, question, &hidden) } else { (found.body, false) };
+    match mood {
+        Mood::Garbled => body = Bytes::from_static(b"<html>"),
+        Mood::EmptyLeaderless if found.from != From::View => {
+            body = Bytes::from_static(if question.about == About::Names { b"{}" } else { b"[]" });
+        }
+        _ => {}
     }
-    let leader = if mood == Mood::Leaderless { "false" } else { "true" };
-    let response = Response::builder()
+    let mut response = head(shared, StatusCode::OK)
         .header("Content-Type", "application/json")
-        .header("X-Consul-Index", now.index)
-        .header("X-Consul-KnownLeader", leader)
-        .header("X-Consul-LastContact", "0");
-    let stalls = matches!(question.about, About::Service(_)) && begin_stall(shared);
-    let body = if stalls { stalled(shared, &now.body) } else { Full::new(now.body).boxed() };
+        .header("X-Consul-Index", found.index.max(1))
+        .header("X-Consul-Effective-Consistency", question.consistency.as_str());
+    let is_view = found.from == From::View;
+    // The agent knows of no leader where it answers itself; a server says what it knows when it answers.
+    let leader = !is_view && !mood.is_leaderless();
+    let late = if mood.is_leaderless() && !is_view { "1500" } else { "0" };
+    response =
+        response.header("X-Consul-KnownLeader", leader.to_string()).header("X-Consul-LastContact", late);
+    if shared.profile.is_of_today() {
+        let backend = if is_view { "streaming" } else { "blocking-query" };
+        response = response.header("X-Consul-Query-Backend", backend);
+        if filtered && !is_view && question.token.is_some() {
+            response = response.header("X-Consul-Results-Filtered-By-ACLs", "true");
+        }
+    }
+    let stalls = of_a_service && begin_stall(shared);
+    let body = if stalls { stalled(shared, &body) } else { Full::new(body).boxed() };
     response.body(body).expect("the headers are headers")
 }
 
-/// Waits as Consul does: until the index has moved beyond the one that is known, or time is up, or the
-/// history is another one.
-async fn held(shared: &Shared, question: &Question) -> Now {
-    let mut changes = shared.changes.subscribe();
-    let deadline = Instant::now() + question.wait;
-    let epoch = shared.catalog().epoch;
-    let _waiting = (question.index > 0).then(|| Counted::new(shared, |counts| &mut counts.waiting));
-    loop {
-        changes.borrow_and_update();
-        let (now, lost) = {
-            let mut catalog = shared.catalog();
-            (question.about.now(&mut catalog), catalog.epoch != epoch)
-        };
-        if question.index == 0 || now.index > question.index || lost {
-            return now;
-        }
-        if timeout_at(deadline, changes.changed()).await.is_err() {
-            return now;
-        }
+/// Lists of the catalog and of checks have the headers of an empty answer even where they fail.
+fn refused(shared: &Shared, question: &Question, Refusal(status, why): &Refusal) -> Response<Body> {
+    let mut response = text(shared, *status, why);
+    if !matches!(question.about, About::Service(_)) {
+        let headers = response.headers_mut();
+        headers.insert("x-consul-index", 1.into());
+        headers.insert("x-consul-knownleader", http::HeaderValue::from_static("false"));
     }
+    response
 }
 
-impl About {
-    fn now(&self, catalog: &mut Catalog) -> Now {
-        match self {
-            Self::Names => catalog.names(),
-            Self::Service(name) => catalog.instances(name),
-            Self::Checks(state) => catalog.checks(state),
-        }
-    }
+fn head(shared: &Shared, status: StatusCode) -> Builder {
+    let policy = if shared.catalog().token.is_some() { "deny" } else { "allow" };
+    let head = Response::builder().status(status).header("Vary", "Accept-Encoding");
+    head.header("X-Consul-Default-ACL-Policy", policy)
+}
+
+fn text(shared: &Shared, status: StatusCode, text: &'static str) -> Response<Body> {
+    let head = head(shared, status).header("Content-Type", "text/plain; charset=utf-8");
+    head.body(Full::from(text).boxed()).expect("the headers are headers")
 }
 
 fn begin_stall(shared: &Shared) -> bool {

@@ -1,42 +1,36 @@
-//! What a fake agent knows, with Consul's indexes.
+//! What the servers behind a fake agent know, with Consul's indexes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// How an agent behaves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mood {
-    /// As it should.
-    #[default]
-    Sane,
-    /// There is no leader: lists are empty, and only a header says that they are not to be believed.
-    Leaderless,
-    /// Bodies are no JSON.
-    Garbled,
-}
+use super::entries::{tags, troubled_checks};
+use super::mood::{Mood, Streams};
+use super::views::Views;
 
-/// Whether an answer stops in its middle.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Stall {
-    #[default]
-    No,
-    Next,
-    Now,
-}
+/// As Consul's `rpc_hold_timeout` has it.
+const HOLD: Duration = Duration::from_secs(7);
 
 #[derive(Debug)]
 pub(super) struct Catalog {
     pub(super) mood: Mood,
+    pub(super) hold: Duration,
     pub(super) revoked: bool,
     pub(super) token: Option<String>,
-    /// Counts how often the history was lost.
+    /// Nodes that the token may not read.
+    pub(super) hidden: Vec<String>,
+    /// Counts how often the history began anew.
     pub(super) epoch: u64,
+    pub(super) views: Views,
+    /// The last index that was given out.
     index: u64,
     /// Of the list of names: any change of an instance moves it.
     names_index: u64,
     checks_index: u64,
+    /// Of the last service that went, if one ever has.
+    extinct_index: Option<u64>,
     services: BTreeMap<String, Service>,
     /// The list of names, once it is asked for.
     names: Option<Bytes>,
@@ -54,6 +48,7 @@ struct Service {
 }
 
 /// An answer as it would be now.
+#[derive(Clone)]
 pub(super) struct Now {
     pub(super) index: u64,
     pub(super) body: Bytes,
@@ -63,12 +58,16 @@ impl Catalog {
     pub(super) fn new(token: Option<&str>) -> Self {
         Self {
             mood: Mood::default(),
+            hold: HOLD,
             revoked: false,
             token: token.map(str::to_owned),
+            hidden: Vec::new(),
             epoch: 0,
+            views: Views::default(),
             index: 100,
             names_index: 100,
             checks_index: 100,
+            extinct_index: None,
             services: BTreeMap::new(),
             names: None,
             troubled: BTreeMap::new(),
@@ -80,6 +79,9 @@ impl Catalog {
     }
 
     pub(super) fn put(&mut self, name: &str, instances: &[Value]) {
+        if instances.is_empty() {
+            return self.remove(name);
+        }
         self.index += 1;
         let troubled = instances.iter().flat_map(troubled_checks).collect();
         let service = Service {
@@ -102,22 +104,60 @@ impl Catalog {
             self.checks_index = self.index;
             self.troubled.clear();
         }
+        self.tell_views(name);
     }
 
     pub(super) fn remove(&mut self, name: &str) {
         if self.services.remove(name).is_some() {
             self.index += 1;
             (self.names_index, self.checks_index) = (self.index, self.index);
+            self.extinct_index = Some(self.index);
             self.names = None;
             self.troubled.clear();
+            self.tell_views(name);
         }
     }
 
-    pub(super) fn lose_history(&mut self) {
+    /// Gives all that there is this index, as a restored snapshot does.
+    pub(super) fn begin_anew(&mut self, index: u64) {
         self.epoch += 1;
-        // Each time the same small numbers, as after a restore.
-        (self.index, self.names_index, self.checks_index) = (7, 7, 7);
-        self.services.values_mut().for_each(|service| service.index = 7);
+        (self.names_index, self.checks_index, self.extinct_index) = (index, index, None);
+        self.services.values_mut().for_each(|service| service.index = index);
+        self.refill_views();
+    }
+
+    /// What changes next has the index after this one.
+    pub(super) fn count_from(&mut self, index: u64) {
+        self.index = index;
+    }
+
+    pub(super) fn hide(&mut self, nodes: &[&str]) {
+        self.hidden = nodes.iter().map(|&node| node.to_owned()).collect();
+        // The servers end the stream; the agent fills the view anew and wakes nobody.
+        let mut views = std::mem::take(&mut self.views);
+        views.replace_content(|name| self.instances(name).body);
+        self.views = views;
+    }
+
+    pub(super) fn stream(&mut self, streams: Streams) {
+        self.views.streams = streams;
+        match streams {
+            Streams::Fair => self.refill_views(),
+            Streams::Reset => self.views.empty(),
+            Streams::Cold => self.views.forget(),
+            Streams::Stuck | Streams::Broken => {}
+        }
+    }
+
+    fn tell_views(&mut self, name: &str) {
+        let (index, body) = (self.index, self.instances(name).body);
+        self.views.event(name, index, &body);
+    }
+
+    fn refill_views(&mut self) {
+        let mut views = std::mem::take(&mut self.views);
+        views.refill(|name| self.instances(name));
+        self.views = views;
     }
 
     /// The names of all services, Consul's own among them.
@@ -131,12 +171,23 @@ impl Catalog {
         Now { index: self.names_index, body: body.clone() }
     }
 
-    /// The instances of a service. One that is not there has the index of the last change of any.
+    /// The instances of a service. One that is not there has the index of the last one that went, and before
+    /// any has gone that of the last change of any.
     pub(super) fn instances(&self, name: &str) -> Now {
         match self.services.get(name) {
             Some(service) => Now { index: service.index, body: service.body.clone() },
-            None => Now { index: self.names_index, body: Bytes::from_static(b"[]") },
+            None => {
+                let index = self.extinct_index.unwrap_or(self.names_index.max(self.checks_index));
+                Now { index, body: Bytes::from_static(b"[]") }
+            }
         }
+    }
+
+    /// Whether some instance of the service may have these tags, which are in lower case.
+    pub(super) fn may_have(&self, name: &str, tags: &[String]) -> bool {
+        let own = |service: &Service| service.tags.to_string().to_ascii_lowercase();
+        let own = self.services.get(name).map(own).unwrap_or_default();
+        tags.iter().all(|tag| own.contains(tag.as_str()))
     }
 
     /// The checks in that state.
@@ -149,17 +200,4 @@ impl Catalog {
         });
         Now { index: self.checks_index, body: body.clone() }
     }
-}
-
-fn troubled_checks(entry: &Value) -> Vec<Value> {
-    let checks = entry["Checks"].as_array().into_iter().flatten();
-    checks.filter(|check| check["Status"] != "passing").cloned().collect()
-}
-
-fn tags(instances: &[Value]) -> Value {
-    let all = instances.iter().flat_map(|entry| entry["Service"]["Tags"].as_array().into_iter().flatten());
-    let mut tags: Vec<String> = all.filter_map(|tag| tag.as_str().map(str::to_owned)).collect();
-    tags.sort();
-    tags.dedup();
-    json!(tags)
 }

@@ -1,0 +1,36 @@
+//! The numbers that the configuration gives to ports of which no instance declares one.
+
+use std::collections::BTreeMap;
+
+use pilot_registry::{Port, Protocol};
+
+use super::super::settled::{Settled, settle};
+use super::{Group, Groups};
+use crate::DefaultPort;
+
+/// The groups that have a number by configuration. Where several would have the same one, it is the group's that
+/// has it already, else that of the port that instances call their default, else the one without a name, else
+/// the first in order of names.
+pub(super) fn of(
+    groups: &Groups<'_>,
+    before: &Settled,
+    default: Option<&DefaultPort>,
+) -> BTreeMap<Group, Port> {
+    let Some(default) = default else { return BTreeMap::new() };
+    let named = groups.iter().filter(|(group, _)| group.is_named());
+    let wanted = named.filter_map(|(group, ports)| {
+        let before_it = before.numbers.get(group);
+        let settled = before_it.and_then(|number| before.said.get(number)?.protocol.as_ref());
+        let protocol = settle(settled, ports.iter().filter_map(|port| port.protocol));
+        let number = default.of(protocol.unwrap_or(Protocol::Tcp))?;
+        let has_it = before_it == Some(&number);
+        let is_default = ports.iter().any(|port| port.is_default);
+        Some((number, (!has_it, !is_default, group)))
+    });
+    let mut first: BTreeMap<Port, _> = BTreeMap::new();
+    for (number, rank) in wanted {
+        let best = first.entry(number).or_insert(rank);
+        *best = rank.min(*best);
+    }
+    first.into_iter().map(|(number, (.., group))| (group.clone(), number)).collect()
+}

@@ -1,0 +1,47 @@
+//! What is settled of a host as long as it has instances, whichever of them come and go.
+//!
+//! Clients call a number, and are configured for a protocol. So what was found first stays, and a fresh look at
+//! the instances of the moment decides only what has not been settled.
+
+use std::collections::BTreeMap;
+
+use pilot_registry::{Namespace, Port, Protocol, Resolution};
+
+use super::ports::Group;
+
+/// What was settled of one host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// Which port of the service each group has, also groups of which no instance is there at the moment.
+    pub(super) numbers: BTreeMap<Group, Port>,
+    /// What instances say of each port.
+    pub(super) said: BTreeMap<Port, Said>,
+    pub(super) resolution: Option<Resolution>,
+    pub(super) namespace: Option<Namespace>,
+}
+
+/// What instances say of a port of the service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) protocol: Option<Protocol>,
+    pub(super) name: Option<String>,
+}
+
+/// What is said. What was settled stays as long as somebody says it, or nobody says anything else. Otherwise it
+/// is what most say, the least of several such.
+pub(super) fn settle<T: Ord + Clone>(before: Option<&T>, said: impl Iterator<Item = T> + Clone) -> Option<T> {
+    match before {
+        Some(before) if said.clone().any(|value| value == *before) => Some(before.clone()),
+        _ => most(said).or_else(|| before.cloned()),
+    }
+}
+
+/// What is there most often; of several such, the least.
+pub(super) fn most<T: Ord + Clone>(values: impl Iterator<Item = T>) -> Option<T> {
+    let mut counts: BTreeMap<T, usize> = BTreeMap::new();
+    for value in values {
+        *counts.entry(value).or_default() += 1;
+    }
+    let best = counts.values().max().copied()?;
+    counts.into_iter().find(|(_, count)| *count == best).map(|(value, _)| value)
+}

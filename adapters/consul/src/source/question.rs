@@ -1,0 +1,74 @@
+//! The question about one service, up to an answer that says something of that service.
+
+use pilot_registry::{ErrorKind, RegistryError};
+
+use super::names;
+use super::reply::{Ask, Asked, Told};
+use crate::client::{Answer, Client, Polled, Query};
+
+/// Asks about a service. Where the agent's stream of it fails, the servers are asked instead: only if that fails
+/// too does it say anything of others.
+pub(super) async fn ask(
+    client: &Client,
+    query: &Query<'_>,
+    (ask, name): (Ask, &str),
+    has_own_service: bool,
+) -> (Asked, Result<Told, RegistryError>) {
+    let polled = query.wait.is_some();
+    let mut asked = Asked { ask, sure: query.consistent, polled, stream_failed: false };
+    let answer = match client.poll(query).await {
+        Ok(Polled::Answered(answer)) => Ok(answer),
+        Ok(Polled::StreamFailed(_)) => {
+            asked = Asked { sure: true, polled: false, stream_failed: true, ..asked };
+            client.query(&of_a_sure_leader(query)).await
+        }
+        Err(error) => Err(error),
+    };
+    let told = match answer {
+        Ok(answer) if ask != Ask::Probe && is_empty(&answer) => {
+            asked = Asked { sure: true, polled: false, ..asked };
+            really_empty(client, query, has_own_service, name).await
+        }
+        answer => answer.map(Told::Known),
+    };
+    (asked, told.or_else(only_this))
+}
+
+/// The same at once, of a leader that makes sure that it leads.
+fn of_a_sure_leader<'a>(query: &Query<'a>) -> Query<'a> {
+    Query { wait: None, consistent: true, past_views: false, ..query.clone() }
+}
+
+fn is_empty(answer: &Answer) -> bool {
+    answer.body.trim_ascii() == b"[]"
+}
+
+/// Reads a service again that has no instances, and makes sure that it is gone. Consul answers who may not
+/// read the nodes with an empty list; but it lists a service only as long as it has instances. Before the
+/// service it is asked whether the token may still read: in between, the right may have come back.
+async fn really_empty(
+    client: &Client,
+    query: &Query<'_>,
+    has_own_service: bool,
+    name: &str,
+) -> Result<Told, RegistryError> {
+    let listed = || names::lists(client, query.datacenter, has_own_service, name);
+    let before = listed().await?;
+    let answer = client.query(&of_a_sure_leader(query)).await?;
+    if !is_empty(&answer) || !(answer.filtered || (before && listed().await?)) {
+        return Ok(Told::Known(answer));
+    }
+    let why = format!(
+        "consul lists service {name:?} and shows none of its instances: may the token read its nodes? \
+         expected node:read"
+    );
+    Ok(Told::Refused { index: Some(answer.index), error: RegistryError::denied(why) })
+}
+
+/// What makes no sense says so of one service; what is refused, or does not come, ends the attempt.
+fn only_this(error: RegistryError) -> Result<Told, RegistryError> {
+    match error.kind() {
+        ErrorKind::Malformed => Ok(Told::Refused { index: None, error }),
+        ErrorKind::Denied | ErrorKind::Unavailable => Err(error),
+    }
+}

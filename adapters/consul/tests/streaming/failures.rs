@@ -1,0 +1,96 @@
+//! Streams that fail, servers without a leader, and both.
+
+use std::time::Duration;
+
+use pilot_registry::ErrorKind;
+use pilot_registry_testkit::server::consul::{Mood, Profile, Streams};
+
+use super::{about_web, attempts, consul, more_polls, plain, runner, sees, until_asked};
+
+const SHORT: Duration = Duration::from_millis(50);
+
+/// A stream that fails says nothing of the servers: they are asked, and after three failures they answer the polls.
+#[tokio::test]
+async fn failing_streams_end_nothing_and_are_avoided() {
+    let consul = consul(Profile::Streaming).await;
+    let mut runner = runner(&consul);
+    sees(&mut runner, &[1, 2]).await;
+    more_polls(&consul, 1).await;
+    consul.stream(Streams::Broken);
+    let avoided = |asked: &[String]| asked.last().is_some_and(|last| last.contains("near=_agent"));
+    until_asked(&consul, "a poll past the view", avoided).await;
+    assert_eq!(plain(&about_web(&consul)), 3, "{:#?}", about_web(&consul));
+    consul.put("web", &web_with_three());
+    sees(&mut runner, &[1, 2, 3]).await;
+    consul.put("web", &super::web(&[3]));
+    sees(&mut runner, &[3]).await;
+    assert_eq!((attempts(&consul), plain(&about_web(&consul))), (1, 3), "servers need no confirmation");
+}
+
+fn web_with_three() -> Vec<serde_json::Value> {
+    super::web(&[1, 2, 3])
+}
+
+/// One stream that fails once, as when the agent's server goes, is tried again.
+#[tokio::test]
+async fn a_stream_that_fails_once_is_tried_again() {
+    let consul = consul(Profile::Streaming).await;
+    let mut runner = runner(&consul);
+    sees(&mut runner, &[1, 2]).await;
+    more_polls(&consul, 1).await;
+    for failures in 1..=2 {
+        consul.break_streams();
+        until_asked(&consul, "a plain read", |asked| plain(asked) == failures).await;
+        more_polls(&consul, 2).await;
+    }
+    consul.put("web", &web_with_three());
+    sees(&mut runner, &[1, 2, 3]).await;
+    assert_eq!(attempts(&consul), 1);
+    more_polls(&consul, 1).await;
+    assert!(!about_web(&consul).iter().any(|asked| asked.contains("near=")));
+    consul.break_streams();
+    until_asked(&consul, "a poll past the view", |asked| asked.last().unwrap().contains("near=_agent")).await;
+}
+
+/// Where the servers do not answer either, the attempt ends, and what is known stays.
+#[tokio::test]
+async fn failing_streams_and_servers_end_the_attempt() {
+    let consul = consul(Profile::Streaming).await;
+    let mut runner = runner(&consul);
+    sees(&mut runner, &[1, 2]).await;
+    more_polls(&consul, 1).await;
+    consul.hold(SHORT);
+    consul.behave(Mood::Leaderless);
+    consul.stream(Streams::Broken);
+    let error = runner.degraded().await.unwrap().error;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+    assert!(error.chain().contains("leader"), "{}", error.chain());
+    consul.stream(Streams::Fair);
+    consul.behave(Mood::Sane);
+    sees(&mut runner, &[1, 2]).await;
+    assert_eq!(runner.revision(), 1);
+}
+
+/// Views show nothing of a leader that is gone. Whatever the agent is, it is noticed, what is known stays, and what
+/// changed meanwhile is seen after it.
+#[tokio::test]
+async fn a_leader_that_is_gone_is_noticed_and_takes_nothing_away() {
+    for profile in [Profile::Plain, Profile::Streaming, Profile::StreamingOff] {
+        for mood in [Mood::Leaderless, Mood::EmptyLeaderless] {
+            let consul = consul(profile).await;
+            let mut runner = runner(&consul);
+            sees(&mut runner, &[1, 2]).await;
+            more_polls(&consul, 1).await;
+            consul.hold(SHORT);
+            consul.behave(mood);
+            let error = runner.degraded().await.unwrap().error;
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{profile:?} {mood:?}: {}", error.chain());
+            assert!(error.chain().contains("leader"), "{profile:?} {mood:?}: {}", error.chain());
+            consul.put("web", &super::web(&[2, 3]));
+            assert_eq!(runner.revision(), 1, "{profile:?} {mood:?}");
+            consul.behave(Mood::Sane);
+            sees(&mut runner, &[2, 3]).await;
+            assert_eq!(runner.revision(), 2, "{profile:?} {mood:?}");
+        }
+    }
+}

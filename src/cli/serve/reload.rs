@@ -1,0 +1,146 @@
+//! What can change while pilot serves: SIGHUP reloads it, and what needs a restart is said.
+//!
+//! ```text
+//!  SIGHUP ──► Reload of each registry that reads files      says what was reloaded
+//!     └─────► pilot.toml, read again ──► compared with the one of the start ──► log
+//!  pilot.toml was edited ──┘                            (an edit is said once)
+//! ```
+//!
+//! Certificates, when there are any, are one more [`Reload`].
+
+use std::convert::Infallible;
+use std::io;
+
+use pilot_registry::Reload;
+use tokio::sync::Notify;
+
+use super::{Global, Loaded};
+use crate::config::{Problems, changed_keys};
+use crate::registries::{self, ConfiguredRegistry};
+use crate::shutdown::HangUps;
+
+/// A broken file may have many mistakes: so many are said.
+const PROBLEMS_MAX: usize = 10;
+
+/// What is reloaded, and the configuration that pilot was started with.
+pub(super) struct Reloading {
+    global: Global,
+    started_with: Loaded,
+    reloads: Vec<(String, Reload)>,
+    hang_ups: HangUps,
+}
+
+/// pilot.toml, compared with the one that pilot was started with.
+#[derive(Clone, Debug, PartialEq)]
+enum Standing {
+    Same,
+    /// The keys that differ.
+    Changed(Vec<String>),
+    Broken(Problems),
+}
+
+impl Reloading {
+    /// From now on SIGHUP ends nothing.
+    ///
+    /// # Errors
+    /// Signals cannot be handled here.
+    pub(super) fn of(
+        global: Global,
+        started_with: Loaded,
+        registries: &[ConfiguredRegistry],
+    ) -> io::Result<Self> {
+        let reload = |configured: &ConfiguredRegistry| {
+            configured.registry.reload().map(|reload| (configured.name.to_string(), reload))
+        };
+        let reloads = registries.iter().filter_map(reload).collect();
+        Ok(Self { global, started_with, reloads, hang_ups: HangUps::all()? })
+    }
+
+    /// Reloads when SIGHUP says so, and tells of edits of pilot.toml, for ever.
+    pub(super) async fn follow(mut self) -> Infallible {
+        let (edited, path) = (Notify::new(), self.global.config.clone());
+        tokio::select! {
+            never = registries::follow_file(&path, || edited.notify_one()) => never,
+            never = self.answer(&edited) => never,
+        }
+    }
+
+    async fn answer(&mut self, edited: &Notify) -> Infallible {
+        let mut said = Standing::Same;
+        loop {
+            let asked = tokio::select! {
+                () = self.hang_ups.next() => true,
+                () = edited.notified() => false,
+            };
+            if asked {
+                self.reload();
+            }
+            let standing = self.standing().await;
+            if asked || standing != said {
+                self.tell(&standing, asked);
+            }
+            said = standing;
+        }
+    }
+
+    /// Asks for all that can be read again, and says what that is.
+    fn reload(&self) {
+        if self.reloads.is_empty() {
+            tracing::info!("SIGHUP: nothing is reloaded, as no registry reads files");
+            return;
+        }
+        let files: Vec<String> =
+            self.reloads.iter().map(|(registry, reload)| format!("{registry}: {}", reload.what())).collect();
+        self.reloads.iter().for_each(|(_, reload)| reload.ask());
+        tracing::info!(files = files.join(", "), "SIGHUP: files of registries are read again");
+    }
+
+    /// Reads pilot.toml as the start did, on a thread of its own: a disk may be slow.
+    async fn standing(&self) -> Standing {
+        let (global, started_with) = (self.global.clone(), self.started_with.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            // A pipe has been read, and says no more.
+            if std::fs::metadata(&global.config).is_ok_and(|found| !found.is_file()) {
+                return Standing::Same;
+            }
+            match global.load_quietly() {
+                Err(problems) => Standing::Broken(problems),
+                Ok(loaded) => match changed_keys(&started_with, &loaded) {
+                    keys if keys.is_empty() => Standing::Same,
+                    keys => Standing::Changed(keys),
+                },
+            }
+        });
+        // The runtime ends.
+        read.await.unwrap_or(Standing::Same)
+    }
+
+    fn tell(&self, standing: &Standing, asked: bool) {
+        let file = self.global.config.display().to_string();
+        match standing {
+            // Whoever asked has heard what was reloaded.
+            Standing::Same if asked => {}
+            Standing::Same => tracing::info!(file, "the configuration is again the one of the start"),
+            Standing::Changed(keys) => {
+                let keys = keys.join(", ");
+                tracing::warn!(file, keys, "the configuration has changed: that needs a restart of pilot");
+            }
+            Standing::Broken(Problems(problems)) => {
+                for problem in problems.iter().take(PROBLEMS_MAX) {
+                    let problem = problem.to_string();
+                    tracing::warn!(
+                        problem,
+                        "the configuration is not in order: pilot goes on with the one of the start"
+                    );
+                }
+                if let Some(more) = problems.len().checked_sub(PROBLEMS_MAX).filter(|more| *more > 0) {
+                    tracing::warn!(
+                        file,
+                        more,
+                        "the configuration has more problems: `pilot check` shows all"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What the log has said of proxies, so that it says each thing once and not with each stream.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::said::Said;
+
+/// What was said, by what it is about.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Of a node id: its Envoy is too old.
+    pub(crate) unsupported: Said<Arc<str>>,
+    /// Of a node id: several proxies have it.
+    pub(crate) shared_id: Said<Arc<str>>,
+    /// Of a node id: which cluster leads to pilot.
+    pub(crate) xds_cluster: Said<Arc<str>>,
+    /// Of an address: it asks for a version of xDS that is not served.
+    pub(crate) version: Said<IpAddr>,
+    /// Of a node id and a name: there is no such listener.
+    pub(crate) missing: Said<(Arc<str>, Box<str>)>,
+}

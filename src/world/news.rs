@@ -1,0 +1,136 @@
+//! What the log says of changes: which services came, went and are different, in one line and not too often.
+//!
+//! ```text
+//!  a change after a quiet time ─────► a line at once
+//!  changes soon after a line ───────► one line of all of them, after a while
+//! ```
+//!
+//! A line is what differs from the catalog that the last line was about: what came and went meanwhile is in none.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::catalog::{Catalog, CatalogService};
+
+/// How long after a line nothing is said, where services came, went or are different.
+const SERVICES_EVERY: Duration = Duration::from_secs(5);
+
+/// The same, where only endpoints are different: in a large mesh some always are.
+const ENDPOINTS_EVERY: Duration = Duration::from_secs(60);
+
+/// How many services of a kind a line names.
+const NAMED: usize = 3;
+
+/// What the log has said of the catalog.
+#[derive(Default)]
+pub(super) struct News {
+    said: Option<(Catalog, Instant)>,
+    due: Option<Instant>,
+}
+
+impl News {
+    /// When something is to be said; `None` = there is nothing to say.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Takes in the catalog as it is now, and says what has changed, or puts it off.
+    pub(super) fn tell(&mut self, catalog: &Catalog) {
+        let now = Instant::now();
+        let Some((said, at)) = &self.said else {
+            let endpoints: usize = catalog.services().iter().map(|service| service.endpoints().count()).sum();
+            let services = catalog.services().len();
+            tracing::info!(services, endpoints, "ready: proxies are told what the registries know");
+            self.said = Some((catalog.clone(), now));
+            return;
+        };
+        let changes = Changes::between(said, catalog);
+        let every = if changes.is_of_services() { SERVICES_EVERY } else { ENDPOINTS_EVERY };
+        self.due = (!changes.is_empty()).then(|| *at + every);
+        if self.due.is_some_and(|due| due <= now) {
+            changes.tell();
+            self.said = Some((catalog.clone(), now));
+            self.due = None;
+        }
+    }
+}
+
+/// How two catalogs differ, in names of services.
+#[derive(Default)]
+struct Changes<'a> {
+    added: Vec<&'a str>,
+    removed: Vec<&'a str>,
+    changed: Vec<&'a str>,
+    /// With how many endpoints they had and have.
+    endpoints: Vec<(&'a str, usize, usize)>,
+}
+
+impl<'a> Changes<'a> {
+    fn between(before: &'a Catalog, now: &'a Catalog) -> Self {
+        let mut changes = Self::default();
+        let mut old = before.services().iter().peekable();
+        for service in now.services() {
+            while let Some(gone) = old.next_if(|old| old.host() < service.host()) {
+                changes.removed.push(gone.host().as_str());
+            }
+            match old.next_if(|old| old.host() == service.host()) {
+                None => changes.added.push(service.host().as_str()),
+                Some(old) if std::sync::Arc::ptr_eq(old, service) => {}
+                Some(old) => changes.compare(old, service),
+            }
+        }
+        changes.removed.extend(old.map(|gone| gone.host().as_str()));
+        changes
+    }
+
+    fn compare(&mut self, old: &'a CatalogService, new: &'a CatalogService) {
+        let host = new.host().as_str();
+        let is_like_before = old.ports() == new.ports()
+            && old.aliases() == new.aliases()
+            && old.local_names() == new.local_names()
+            && old.virtual_addresses() == new.virtual_addresses()
+            && old.lead().resolution == new.lead().resolution;
+        if !is_like_before {
+            self.changed.push(host);
+        } else if !old.endpoints().map(|(_, it)| it).eq(new.endpoints().map(|(_, it)| it)) {
+            self.endpoints.push((host, old.endpoints().count(), new.endpoints().count()));
+        }
+    }
+
+    fn is_of_services(&self) -> bool {
+        !(self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty())
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.is_of_services() && self.endpoints.is_empty()
+    }
+
+    fn tell(&self) {
+        let words = |name: &&str| (*name).to_owned();
+        let counts = |(name, before, now): &(&str, usize, usize)| format!("{name} {before} -> {now}");
+        let mut text = String::new();
+        part(&mut text, "added", &self.added, words);
+        part(&mut text, "removed", &self.removed, words);
+        part(&mut text, "changed", &self.changed, words);
+        part(&mut text, "with other endpoints", &self.endpoints, counts);
+        let (added, removed) = (self.added.len(), self.removed.len());
+        let (changed, endpoints) = (self.changed.len(), self.endpoints.len());
+        tracing::info!(added, removed, changed, endpoints, "services: {text}");
+    }
+}
+
+/// `2 added (a.local, b.local)`, after what the text has.
+fn part<T>(text: &mut String, what: &str, services: &[T], words: impl Fn(&T) -> String) {
+    if services.is_empty() {
+        return;
+    }
+    let mut named = services.iter().take(NAMED).map(words).collect::<Vec<_>>().join(", ");
+    if services.len() > NAMED {
+        named.push_str(", ...");
+    }
+    let comma = if text.is_empty() { "" } else { ", " };
+    // Writing to a string does not fail.
+    _ = write!(text, "{comma}{} {what} ({named})", services.len());
+}
