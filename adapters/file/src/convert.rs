@@ -27,7 +27,7 @@ pub(crate) struct Entry {
     pub(crate) host: Option<Hostname>,
     /// The service, or at least one mistake.
     pub(crate) service: Result<Arc<Service>, Vec<Mistake>>,
-    /// Endpoints that were left out of the service, since an earlier one is at the same address and port.
+    /// Endpoints at the address and port of an earlier one: one of both counts.
     pub(crate) doubles: Vec<Mistake>,
 }
 

@@ -85,9 +85,13 @@ impl Rejected {
         Self { host: Some(host.clone()), mistakes: vec![Mistake::new(at, message)], instead: String::new() }
     }
 
-    /// Endpoints of a service that is in force without them.
+    /// Endpoints of a service that is in force with one of each.
     fn doubles(host: &Hostname, mistakes: Vec<Mistake>) -> Self {
-        Self { host: Some(host.clone()), mistakes, instead: "; it counts once".to_owned() }
+        Self {
+            host: Some(host.clone()),
+            mistakes,
+            instead: "; it counts once, as the healthier of them".to_owned(),
+        }
     }
 
     pub(crate) fn problems(&self, file: &Path) -> impl Iterator<Item = Problem> {

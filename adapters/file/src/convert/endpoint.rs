@@ -25,7 +25,7 @@ pub(super) enum Ports<'a> {
 }
 
 /// All endpoints that could be read, each with its place. One that serves a port of the service at the address
-/// and port of an earlier one is left out, and told in `doubles`.
+/// and port of an earlier one is told in `doubles`: the model decides which of them counts.
 pub(super) fn endpoints(
     node: Option<&Node>,
     ports: Ports<'_>,
@@ -51,9 +51,10 @@ pub(super) fn endpoints(
             let message =
                 format!("endpoint {address}{at} is there twice: line {} has it already", first.line);
             doubles.add(item.at, message);
-            continue;
         }
-        seen.extend(places.into_iter().map(|place| (place, item.at)));
+        for place in places {
+            seen.entry(place).or_insert(item.at);
+        }
         found.push((item.at, endpoint));
     }
     found

@@ -221,7 +221,7 @@ fn one_address_with_two_ports_is_two_endpoints() {
 }
 
 #[test]
-fn of_two_endpoints_with_one_address_and_port_the_first_counts_and_the_second_is_named() {
+fn of_two_endpoints_with_one_address_and_port_one_counts_and_the_second_is_named() {
     for second in ["10.0.0.1:81", "::ffff:10.0.0.1:81', weight = 2, zone = 'a"] {
         let second = second.replace("::ffff:10.0.0.1:81", "[::ffff:10.0.0.1]:81");
         let (endpoints, told) =
