@@ -212,20 +212,20 @@ fn connect_says_which_registry_does_not_answer_and_why() {
         silent.local_addr().unwrap()
     );
     let folder = folder(&config, SERVICES);
-    let (report, code) = check(folder.path(), &["--connect", "--timeout", "5s"]);
+    let (report, code) = check(folder.path(), &["--connect", "--timeout", "2s"]);
     assert_eq!((&report["problems"], &report["ok"], code), (&json!([]), &json!(false), 1));
     let answer = |name: &str| {
         let all = report["registries"].as_array().unwrap();
         all.iter().find(|one| one["registry"] == name).unwrap()["answer"].clone()
     };
     assert_eq!((&answer("local")["ok"], &answer("local")["skipped"]), (&json!(true), &json!(0)));
-    assert!(answer("silent")["error"].as_str().unwrap().starts_with("no answer within 5s"), "{report}");
+    assert!(answer("silent")["error"].as_str().unwrap().starts_with("no answer within 2s"), "{report}");
     assert!(answer("gone")["error"].as_str().unwrap().contains("/nonexistent/consul.sock"), "{report}");
-    let output = pilot(folder.path(), &[], &["check", "--connect", "--timeout", "5s"]);
+    let output = pilot(folder.path(), &[], &["check", "--connect", "--timeout", "2s"]);
     assert!(stdout(&output).ends_with("\n2 registries did not answer as expected\n"), "{}", stdout(&output));
     // Without it nothing is asked, and no flag is without effect.
     assert_eq!(check(folder.path(), &[]).1, 0);
-    let output = pilot(folder.path(), &[], &["check", "--timeout", "5s"]);
+    let output = pilot(folder.path(), &[], &["check", "--timeout", "2s"]);
     assert!(stderr(&output).contains("--connect") && output.status.code() == Some(2), "{output:?}");
 }
 
