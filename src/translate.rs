@@ -30,6 +30,7 @@ mod common;
 mod conflict;
 mod endpoints;
 mod entrances;
+mod fallback;
 mod fragment;
 mod listeners;
 mod local;

@@ -144,8 +144,8 @@ fn check_warns_of_what_services_and_registries_disagree_about() {
     let warnings = [
         "reviews.local: protocol of port 9080: registry local says http, registry other says tcp, \
          local decides: of equal priority, its name comes first",
-        "listener 127.0.0.1:9080: claimed by reviews.local:9080, goes to ratings.local:9080: \
-         its host comes first in the alphabet",
+        "reviews.local cannot be reached at 127.0.0.1:9080: ratings.local has it (only HTTP services can share \
+         a port; the first in the alphabet wins): give one of them another port",
     ];
     let places = [("services.toml", 3), ("services.toml", 3)];
     let expected: Vec<Value> = warnings

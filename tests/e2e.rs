@@ -29,6 +29,7 @@ mod e2e {
     mod changes;
     mod disk;
     mod grpc;
+    mod hosts;
     mod isolation;
     mod lifecycle;
     mod locality;

@@ -29,6 +29,8 @@ enum Class {
     Own,
     Alias,
     Local,
+    /// What a service would have beside its virtual addresses.
+    Beside,
 }
 
 /// The claimants of one thing. HTTP services share a listener among themselves; all else has one owner.
@@ -82,6 +84,8 @@ pub(super) struct Ledger {
     entries: BTreeMap<Claim, Entry>,
     contested: BTreeSet<Claim>,
     sockets: Sockets,
+    /// Whether all HTTP services are reached by `http_listen`, too.
+    http_listen: bool,
 }
 
 /// What a service has of what it claimed.
@@ -114,7 +118,7 @@ struct Wanted {
 impl Ledger {
     /// A ledger in which pilot.toml has claimed what it wants. `http_listen` counts if given.
     pub(super) fn new(http_listen: Option<SocketAddr>) -> Self {
-        let mut ledger = Self::default();
+        let mut ledger = Self { http_listen: http_listen.is_some(), ..Self::default() };
         if let Some(at) = http_listen {
             let rank = Rank { class: Class::Configuration, priority: 0, host: None, port: None };
             ledger.entries.entry(Claim::Listener(at)).or_default().alone.insert(rank);
@@ -250,10 +254,14 @@ impl Ledger {
         let contested = self.contested.iter().filter_map(|claim| Some((claim, self.entries.get(claim)?)));
         contested.flat_map(|(claim, entry)| {
             let owner = self.owner(claim);
-            let conflict = |loser: &Rank| {
+            let is_beside = |rank: &&Rank| rank.class == Class::Beside;
+            let (beside, losers): (Vec<&Rank>, Vec<&Rank>) = entry.losers(&owner).partition(is_beside);
+            let conflict = |loser: &Rank, named: Claimant| {
                 let (winner, reason) = match &owner {
                     Owner::Endpoint(host, port) => {
-                        (Claimant::Endpoint(host.clone(), *port), Reason::EndpointListens)
+                        let http_listen = self.http_listen && entry.sharing.contains(loser);
+                        let winner = Claimant::Endpoint(host.clone(), *port);
+                        (winner, Reason::EndpointListens { http_listen })
                     }
                     Owner::One(winner) => (claimant(winner), reason(winner, loser)),
                     Owner::Sharers => {
@@ -261,10 +269,22 @@ impl Ledger {
                     }
                     Owner::Nobody => return None,
                 };
-                Some(Conflict { claim: claim.clone(), loser: claimant(loser), winner, reason })
+                let reason = if loser.class == Class::Beside { Reason::Beside } else { reason };
+                Some(Conflict { claim: claim.clone(), loser: named, winner, reason })
             };
-            entry.losers(&owner).filter_map(conflict).collect::<Vec<_>>()
+            // Those that are reached all the same are told together: they can be many.
+            let together = beside.first().map(|first| (*first, together(first, beside.len() - 1)));
+            let losers = losers.into_iter().map(|loser| (loser, claimant(loser)));
+            losers.chain(together).filter_map(|(loser, named)| conflict(loser, named)).collect::<Vec<_>>()
         })
+    }
+}
+
+/// A claimant of which there are more.
+fn together(first: &Rank, others: usize) -> Claimant {
+    match claimant(first) {
+        Claimant::Service(host, Some(port)) if others > 0 => Claimant::Services(host, port, others),
+        alone => alone,
     }
 }
 
@@ -287,7 +307,7 @@ fn reason(winner: &Rank, loser: &Rank) -> Reason {
 
 /// Everything that a service claims: its names first, then port by port.
 fn claims(service: &CatalogService, options: &MeshOptions) -> Vec<Wanted> {
-    let rank = |class, port| Rank {
+    let of_class = |class, port| Rank {
         class,
         priority: service.parts()[0].priority,
         host: Some(service.host().clone()),
@@ -295,17 +315,17 @@ fn claims(service: &CatalogService, options: &MeshOptions) -> Vec<Wanted> {
     };
     let alone = |claim, rank| Wanted { claim, rank, shares: false };
     let name = |name: &Hostname, of: Option<&Namespace>| Claim::Name(name.clone(), of.cloned());
-    let mut wanted = vec![alone(name(service.host(), None), rank(Class::Own, None))];
+    let mut wanted = vec![alone(name(service.host(), None), of_class(Class::Own, None))];
     let aliases = service.aliases().iter().filter(|alias| *alias != service.host());
-    wanted.extend(aliases.map(|alias| alone(name(alias, None), rank(Class::Alias, None))));
+    wanted.extend(aliases.map(|alias| alone(name(alias, None), of_class(Class::Alias, None))));
     let local = service.local_names().iter();
-    wanted.extend(local.map(|(of, local)| alone(name(local, Some(of)), rank(Class::Local, None))));
+    wanted.extend(local.map(|(of, local)| alone(name(local, Some(of)), of_class(Class::Local, None))));
     if service.lead().resolution == Resolution::Passthrough {
         return wanted;
     }
     for port in service.ports() {
         let number = port.number;
-        let rank = || rank(Class::Own, Some(number));
+        let rank = || of_class(Class::Own, Some(number));
         let bind = SocketAddr::new(options.bind, number.get());
         if port.protocol.is_http() {
             wanted.push(Wanted { claim: Claim::Listener(bind), rank: rank(), shares: true });
@@ -314,11 +334,12 @@ fn claims(service: &CatalogService, options: &MeshOptions) -> Vec<Wanted> {
             continue;
         }
         let addresses = service.virtual_addresses().iter().map(|ip| SocketAddr::new(*ip, number.get()));
-        let mut addresses: Vec<SocketAddr> = addresses.collect();
-        if addresses.is_empty() {
-            addresses.push(bind);
-        }
+        let addresses: Vec<SocketAddr> = addresses.collect();
         let listener = if port.protocol == Protocol::Udp { Claim::UdpListener } else { Claim::Listener };
+        if !addresses.contains(&bind) {
+            let class = if addresses.is_empty() { Class::Own } else { Class::Beside };
+            wanted.push(alone(listener(bind), of_class(class, Some(number))));
+        }
         wanted.extend(addresses.into_iter().map(|at| alone(listener(at), rank())));
     }
     wanted

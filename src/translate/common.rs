@@ -15,7 +15,7 @@ use super::conflict::Conflict;
 use super::entrances::{Entrances, RouteKey, VirtualHost};
 use super::fragment::{Backends, Context};
 use super::local::{LocalNames, Named};
-use super::{Translation, listeners, names, routes, source};
+use super::{Translation, fallback, listeners, names, routes, source};
 use crate::catalog::CatalogService;
 use crate::mesh::{Mesh, MeshOptions};
 use crate::proxy::{Role, Scope};
@@ -174,11 +174,6 @@ impl World {
         self.fragments.get(host).map(|fragment| &*fragment.service)
     }
 
-    /// The virtual hosts of those routes.
-    pub(super) fn virtual_hosts(&self, key: RouteKey) -> impl Iterator<Item = &VirtualHost> {
-        self.routes.get(&key).into_iter().flat_map(BTreeMap::values)
-    }
-
     /// Translates a service, as far as it is not the same as before.
     fn fragment(
         &self,
@@ -254,13 +249,12 @@ impl World {
                 }
                 RouteKey::HttpListen => (names::HTTP_LISTEN.to_owned(), self.http_listen),
             };
-            let any = self.virtual_hosts(key).next().is_some();
+            let any = self.routes.get(&key).is_some_and(|hosts| !hosts.is_empty());
             match at.filter(|_| any || key == RouteKey::HttpListen) {
                 Some(at) => {
-                    let hosts = self.virtual_hosts(key);
                     let listener = listeners::http(&listener, at, &name, config_source);
                     self.put(ResourceType::Listener, http_listener(&listener, &name), work);
-                    self.put(ResourceType::Route, route_configuration(&name, hosts), work);
+                    self.put(ResourceType::Route, self.route_configuration(key, at), work);
                 }
                 None => {
                     self.routes.remove(&key);
@@ -269,6 +263,17 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The routes of a listener there: the services, and what all other hosts get.
+    fn route_configuration(&self, key: RouteKey, at: SocketAddr) -> Resource {
+        let hosts = self.routes.get(&key).unwrap_or(const { &BTreeMap::new() });
+        let bytes = hosts.values().map(|host| host.bytes.clone());
+        let virtual_hosts = bytes.chain(fallback::virtual_host(at, hosts)).collect();
+        let references = hosts.values().map(|host| (ResourceType::Cluster, Arc::clone(&host.cluster)));
+        let ignore_port = matches!(key, RouteKey::Port(_));
+        let routes = routes::RouteConfiguration::new(&key.name(), virtual_hosts, ignore_port);
+        Resource::new(key.name().into(), &routes, references.collect(), false)
     }
 
     fn put(&self, kind: ResourceType, resource: Resource, work: &mut Work) {
@@ -338,11 +343,4 @@ fn same_claims(a: &CatalogService, b: &CatalogService) -> bool {
 fn http_listener(listener: &Listener, routes: &str) -> Resource {
     let references = vec![(ResourceType::Route, routes.into())];
     Resource::new(listener.name.as_str().into(), listener, references, false)
-}
-
-/// A route configuration of these virtual hosts.
-pub(super) fn route_configuration<'a>(name: &str, hosts: impl Iterator<Item = &'a VirtualHost>) -> Resource {
-    let (hosts, references): (Vec<_>, Vec<_>) =
-        hosts.map(|host| (host.bytes.clone(), (ResourceType::Cluster, Arc::clone(&host.cluster)))).unzip();
-    Resource::new(name.into(), &routes::RouteConfiguration::new(name, hosts), references, false)
 }

@@ -41,6 +41,8 @@ pub enum Claim {
 pub enum Claimant {
     /// A service, or one port of it.
     Service(Hostname, Option<Port>),
+    /// A service's port, and so many other services that ask for the same.
+    Services(Hostname, Port, usize),
     /// `[router] http_listen` of pilot.toml.
     HttpListen,
     /// pilot itself, for names of its own listeners.
@@ -72,7 +74,12 @@ pub enum Reason {
     /// The preferred registry decides the service's resolution, and the endpoint does not fit it.
     Resolution,
     /// An endpoint listens at the address: a listener there would send to itself.
-    EndpointListens,
+    EndpointListens {
+        /// Whether `http_listen` reaches the loser all the same.
+        http_listen: bool,
+    },
+    /// The loser has virtual addresses: what it asks for beside them it gets if nobody else asks for it.
+    Beside,
     /// The endpoint is the listener to every HTTP service: what is sent to it would come back for ever.
     Loop,
     /// Envoy sends datagrams to IP addresses only.
@@ -81,8 +88,78 @@ pub enum Reason {
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.claim {
+            Claim::Listener(at) | Claim::UdpListener(at) => self.at_listener(*at, f),
+            Claim::Name(name, namespace) => self.about_name(name, namespace.as_ref(), f),
+            Claim::VirtualAddress(ip, port) => {
+                let Self { loser, winner, reason, .. } = self;
+                let at = SocketAddr::new(*ip, port.get());
+                write!(f, "{loser} cannot be reached at {at}: {winner} has it ({reason}): ")?;
+                f.write_str("give one of them another virtual address")
+            }
+            Claim::Endpoint(host, address) => self.about_endpoint(host, address, f),
+        }
+    }
+}
+
+impl Conflict {
+    fn at_listener(&self, at: SocketAddr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { claim, loser, winner, reason } = self;
-        write!(f, "{claim}: claimed by {loser}, goes to {winner}: {reason}")
+        let udp = if matches!(claim, Claim::UdpListener(_)) { "UDP " } else { "" };
+        match (reason, winner) {
+            (Reason::EndpointListens { http_listen }, Claimant::Endpoint(host, _)) => {
+                let (own, other) = match loser {
+                    Claimant::Service(own, _) if own == host => ("its own endpoint", String::new()),
+                    _ => ("an endpoint of ", host.to_string()),
+                };
+                let still = if *http_listen { " (http_listen still reaches it)" } else { "" };
+                let port = at.port();
+                write!(f, "{loser}: {udp}port {port} is taken by {own}{other}, so Envoy opens no listener ")?;
+                write!(f, "at {at}{still}: {reason}")
+            }
+            (Reason::Beside, _) => {
+                write!(f, "{loser} cannot be reached at {udp}{at}: {winner} has it: {reason}")
+            }
+            (Reason::Configuration, _) => {
+                write!(f, "{loser} gets no listener of its own at {at}: {winner} has it: ")?;
+                f.write_str("give the service another port")
+            }
+            _ => {
+                write!(f, "{loser} cannot be reached at {udp}{at}: {winner} has it ")?;
+                let shared = if udp.is_empty() { "only HTTP services can share a port" } else { "one can" };
+                write!(f, "({shared}; {reason}): give one of them another port")
+            }
+        }
+    }
+
+    fn about_name(
+        &self,
+        name: &Hostname,
+        namespace: Option<&Namespace>,
+        f: &mut fmt::Formatter<'_>,
+    ) -> fmt::Result {
+        let Self { loser, winner, reason, .. } = self;
+        let place = namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+        if let (Reason::Reserved, Claimant::Service(_, Some(port))) = (reason, loser) {
+            write!(f, "{loser} cannot be reached as xds:///{name}{place}: {reason}: ")?;
+            return write!(f, "name the port, xds:///{name}:{port}");
+        }
+        write!(f, "{loser} cannot be called {name}{place}: {winner} has that name ({reason}): ")?;
+        f.write_str("give one of them another")
+    }
+
+    fn about_endpoint(&self, host: &Hostname, address: &Address, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { loser, winner, reason, .. } = self;
+        match loser {
+            Claimant::Registry(registry) => {
+                write!(f, "{host}: endpoint {address} of registry {registry} is not used: ")?;
+                write!(f, "{winner} {reason}")
+            }
+            Claimant::Service(_, Some(port)) => {
+                write!(f, "{host}: endpoint {address} is not used at port {port}: {reason}")
+            }
+            _ => write!(f, "{host}: endpoint {address} is not used: {reason}"),
+        }
     }
 }
 
@@ -104,13 +181,13 @@ impl fmt::Display for Claim {
 impl fmt::Display for Claimant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Service(host, Some(port)) => write!(f, "{host}:{port}"),
-            Self::Service(host, None) => write!(f, "{host}"),
-            Self::HttpListen => f.write_str("http_listen"),
+            Self::Service(host, _) => write!(f, "{host}"),
+            Self::Services(host, _, others) => write!(f, "{host} and {others} more"),
+            Self::HttpListen => f.write_str("http_listen of pilot.toml"),
             Self::Pilot => f.write_str("pilot"),
             Self::Registry(name) => write!(f, "registry {name}"),
             Self::Nobody => f.write_str("nobody"),
-            Self::Endpoint(host, port) => write!(f, "an endpoint of {host}:{port}"),
+            Self::Endpoint(host, _) => write!(f, "an endpoint of {host}"),
         }
     }
 }
@@ -121,14 +198,15 @@ impl fmt::Display for Reason {
             Self::OwnHost => "a service's own host goes before an alias",
             Self::AllClients => "a name that all clients use goes before one of a namespace",
             Self::Priority => "its registry is preferred",
-            Self::FirstHost => "its host comes first in the alphabet",
+            Self::FirstHost => "the first in the alphabet wins",
             Self::Configuration => "pilot.toml asks for it",
-            Self::Reserved => "names of that form belong to bound listeners",
-            Self::Resolution => "the preferred registry decides how the service is resolved",
-            Self::EndpointListens => {
-                "an endpoint listens there: give the service another port, or [router] bind another address"
+            Self::Beside => "its virtual addresses are the way to it, or give it a port that is free",
+            Self::Reserved => "Envoy's listeners have names of that form",
+            Self::Resolution => "is preferred, and decides how the service is resolved",
+            Self::EndpointListens { .. } => {
+                "give the service another port, or set [router] bind to another address"
             }
-            Self::Loop => "it is the router's own listener, requests would go round for ever",
+            Self::Loop => "http_listen is there, and requests would go round for ever",
             Self::UnixDatagrams => {
                 "no proxy sends datagrams to Unix sockets: give the endpoint an IP address"
             }

@@ -150,36 +150,29 @@ fn virtual_hosts(
         }
         let number = port.number;
         let addresses = if called.by.is_none() { granted.virtual_addresses.as_slice() } else { &[] };
-        let virtual_host = |bare_names: bool, bare_addresses: bool, dialled: Option<Port>| {
-            let mut domains = called.domains(bare_names, [Some(number), dialled].into_iter().flatten());
-            domains.extend(addresses.iter().flat_map(|ip| address_domains(*ip, number, bare_addresses)));
+        let virtual_host = |domains: Vec<String>| {
             let cluster = names::cluster(number, "", service.host());
             let name = called.virtual_host(service, number);
             VirtualHost { bytes: routes::virtual_host(name, domains, &cluster), cluster: cluster.into() }
         };
         if !granted.listeners.is_empty() {
-            virtual_hosts.insert((RouteKey::Port(number), number), virtual_host(true, true, None));
+            // What was dialled is the port: that of the Host header is not looked at.
+            let domains = called.names.iter().map(ToString::to_string);
+            let domains = domains.chain(addresses.iter().map(|ip| names::ip_domain(*ip)));
+            virtual_hosts.insert((RouteKey::Port(number), number), virtual_host(domains.collect()));
         }
-        if let Some(at) = context.http_listen {
+        if context.http_listen.is_some() {
             let is_default = default_port(service, Protocol::is_http) == Some(number);
-            let dialled = dialled(service, at).filter(|_| is_default);
-            let host = virtual_host(is_default, number.get() == 80, dialled);
-            virtual_hosts.insert((RouteKey::HttpListen, number), host);
+            let domains = called.names.iter().flat_map(|name| names_with_ports(name, number, is_default));
+            let bare = number.get() == 80;
+            let domains = domains.chain(addresses.iter().flat_map(|ip| address_domains(*ip, number, bare)));
+            virtual_hosts.insert((RouteKey::HttpListen, number), virtual_host(domains.collect()));
         }
     }
     virtual_hosts
 }
 
 impl Called<'_> {
-    /// As they stand in Host headers that name these ports, and, `bare`, in those that name none.
-    fn domains(&self, bare: bool, ports: impl Iterator<Item = Port> + Clone) -> Vec<String> {
-        let of_one = |name: &Hostname| {
-            let with_port = ports.clone().map(|port| format!("{name}:{port}"));
-            bare.then(|| name.to_string()).into_iter().chain(with_port).collect::<Vec<_>>()
-        };
-        self.names.iter().flat_map(of_one).collect()
-    }
-
     /// The name of a virtual host, unlike that of any other in the same routes: hosts have no slashes.
     fn virtual_host(&self, service: &CatalogService, port: Port) -> String {
         let host = service.host();
@@ -190,15 +183,16 @@ impl Called<'_> {
     }
 }
 
-fn address_domains(ip: IpAddr, port: Port, bare: bool) -> impl Iterator<Item = String> {
-    bare.then(|| names::ip_domain(ip)).into_iter().chain([names::ip_port_domain(ip, port)])
+/// A name as it stands in Host headers that mean this port where one listener is for all ports: those that name
+/// it, and, for the default port, those that name none, or one that no HTTP port of the service has.
+fn names_with_ports(name: &Hostname, port: Port, is_default: bool) -> impl Iterator<Item = String> {
+    let others = is_default.then(|| [name.to_string(), format!("{name}:*")]);
+    [format!("{name}:{port}")].into_iter().chain(others.into_iter().flatten())
 }
 
-/// Clients name the port that they dial, unless the service means something else by it. Names only: a virtual
-/// address may be another service's at that port.
-fn dialled(service: &CatalogService, at: SocketAddr) -> Option<Port> {
-    let dialled = Port::try_from(u32::from(at.port())).ok()?;
-    service.ports().iter().all(|port| port.number != dialled).then_some(dialled)
+/// Addresses alone do not stand for a port that is not theirs: it may be another service's.
+fn address_domains(ip: IpAddr, port: Port, bare: bool) -> impl Iterator<Item = String> {
+    bare.then(|| names::ip_domain(ip)).into_iter().chain([names::ip_port_domain(ip, port)])
 }
 
 /// Listeners by name for gRPC clients: `host:port` for each HTTP/2 port, and `host` for the one that is meant
@@ -245,10 +239,14 @@ fn default_grpc_port(service: &CatalogService) -> Option<Port> {
     grpc_ports(service).next().and_then(|_| default_port(service, Protocol::is_http2))
 }
 
-/// The port that is meant when a client names none: the only one of its kind, else 80, else the lowest.
+/// The port that is meant when a client names none: 80 if it is of that kind, else the lowest that is.
 fn default_port(service: &CatalogService, kind: fn(Protocol) -> bool) -> Option<Port> {
-    let numbers = || service.ports().iter().filter(|port| kind(port.protocol)).map(|port| port.number);
-    numbers().find(|number| number.get() == 80).or_else(|| numbers().min())
+    default_of(service.ports().iter().filter(|port| kind(port.protocol)).map(|port| port.number))
+}
+
+/// The default port among these: 80, else the lowest.
+pub(super) fn default_of(numbers: impl Iterator<Item = Port> + Clone) -> Option<Port> {
+    numbers.clone().find(|number| number.get() == 80).or_else(|| numbers.min())
 }
 
 fn listener_to(cluster: &Arc<str>, listener: &Listener, by_name_only: bool) -> Arc<Resource> {

@@ -19,16 +19,24 @@ use pilot_envoy_api::xds::r#type::matcher::v3::{Matcher, matcher};
 use prost::{Message, Name};
 
 use super::source::{boolean, bound, duration, uint32};
-use super::{names, routes};
+use super::{fallback, names, routes};
 
 /// A stream on which nothing moves for that long is gone: long enough for web sockets and gRPC streams
 /// that are quiet, finite so that what a vanished client left is cleaned up.
 const STREAM_IDLE: Duration = Duration::from_secs(3600);
 
+/// The time from the first byte of a request to the last of its headers: who needs longer holds a connection
+/// and sends nothing.
+const EDGE_HEADERS: Duration = Duration::from_secs(10);
+
+/// How many requests a client that is not of this machine may have under way on one connection.
+const EDGE_STREAMS: u32 = 100;
+
 /// Envoy's name for the connection manager, wherever it stands.
 const HTTP_CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
 
-/// A listener that routes by Host header. It is named `name`, and its routes `routes`.
+/// A listener that routes by Host header. It is named `name`, and its routes `routes`. Beyond loopback it is an
+/// edge: its clients are not those of this machine.
 pub(super) fn http(
     name: &str,
     at: SocketAddr,
@@ -38,7 +46,16 @@ pub(super) fn http(
     use http::http_connection_manager as manager;
     let rds = http::Rds { config_source: Some(config_source.clone()), route_config_name: routes.to_owned() };
     let websocket = manager::UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() };
+    let http1 = core::Http1ProtocolOptions {
+        accept_http_10: true,
+        // Who says no host did not choose a service, as those who say an address.
+        default_host_for_http_10: "localhost".to_owned(),
+        ..Default::default()
+    };
     let manager = http::HttpConnectionManager {
+        http_protocol_options: Some(http1),
+        strip_trailing_host_dot: true,
+        local_reply_config: Some(fallback::words(at.port())),
         codec_type: manager::CodecType::Auto.into(),
         stat_prefix: format!("outbound_{name}"),
         http_filters: vec![router()],
@@ -50,7 +67,29 @@ pub(super) fn http(
         route_specifier: Some(manager::RouteSpecifier::Rds(rds)),
         ..Default::default()
     };
+    let manager = if at.ip().is_loopback() { manager } else { edge(manager) };
     tcp_listener(name.to_owned(), at, filter(HTTP_CONNECTION_MANAGER, &manager))
+}
+
+/// For clients that are anywhere: services are told their addresses, and nobody is believed to be of this mesh.
+fn edge(manager: http::HttpConnectionManager) -> http::HttpConnectionManager {
+    use core::http_protocol_options::HeadersWithUnderscoresAction;
+    use http::http_connection_manager::InternalAddressConfig;
+    // Some programs cannot tell `x_forwarded_for` from `x-forwarded-for`, which Envoy answers for.
+    let common = core::HttpProtocolOptions {
+        headers_with_underscores_action: HeadersWithUnderscoresAction::RejectRequest.into(),
+        ..Default::default()
+    };
+    let http2 =
+        core::Http2ProtocolOptions { max_concurrent_streams: uint32(EDGE_STREAMS), ..Default::default() };
+    http::HttpConnectionManager {
+        use_remote_address: boolean(true),
+        internal_address_config: Some(InternalAddressConfig::default()),
+        request_headers_timeout: duration(EDGE_HEADERS),
+        common_http_protocol_options: Some(common),
+        http2_protocol_options: Some(http2),
+        ..manager
+    }
 }
 
 /// A listener that sends all bytes to one cluster. `virtual_address`: it is not an address of the machine

@@ -22,6 +22,8 @@ pub(super) struct RouteConfiguration {
     pub(super) virtual_hosts: Vec<Bytes>,
     #[prost(message, optional, tag = "7")]
     validate_clusters: Option<BoolValue>,
+    #[prost(bool, tag = "14")]
+    ignore_port_in_host_matching: bool,
 }
 
 impl prost::Name for RouteConfiguration {
@@ -34,9 +36,15 @@ impl prost::Name for RouteConfiguration {
 }
 
 impl RouteConfiguration {
-    /// The clusters may come and go on their own.
-    pub(super) fn new(name: &str, virtual_hosts: Vec<Bytes>) -> Self {
-        Self { name: name.to_owned(), virtual_hosts, validate_clusters: boolean(false) }
+    /// The clusters may come and go on their own. `ignore_port`: whatever port a Host header names means the
+    /// same.
+    pub(super) fn new(name: &str, virtual_hosts: Vec<Bytes>, ignore_port: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            virtual_hosts,
+            validate_clusters: boolean(false),
+            ignore_port_in_host_matching: ignore_port,
+        }
     }
 
     /// Virtual hosts alone, to extend another one.
@@ -47,23 +55,29 @@ impl RouteConfiguration {
 
 /// A virtual host that sends everything to one cluster, encoded.
 pub(super) fn virtual_host(name: String, domains: Vec<String>, cluster: &str) -> Bytes {
-    to_one_cluster(name, domains, "/", cluster, envoy_retries()).encode_to_vec().into()
+    let routes = vec![to_cluster(prefix("/"), cluster, envoy_retries())];
+    route::VirtualHost { name, domains, routes, ..Default::default() }.encode_to_vec().into()
 }
 
 /// The only virtual host of a gRPC client's listener. gRPC clients do not support Envoy's retry predicates.
 pub(super) fn grpc_virtual_host(name: String, cluster: &str) -> route::VirtualHost {
-    to_one_cluster(name, vec!["*".to_owned()], "", cluster, retries("unavailable"))
+    let routes = vec![to_cluster(prefix(""), cluster, retries("unavailable"))];
+    route::VirtualHost { name, domains: vec!["*".to_owned()], routes, ..Default::default() }
 }
 
-fn to_one_cluster(
-    name: String,
-    domains: Vec<String>,
-    prefix: &str,
-    cluster: &str,
-    retries: route::RetryPolicy,
-) -> route::VirtualHost {
+/// A route to a cluster, with the retries of Envoys.
+pub(super) fn to(cluster: &str, matches: route::RouteMatch) -> route::Route {
+    to_cluster(matches, cluster, envoy_retries())
+}
+
+/// What all paths match that begin so.
+pub(super) fn prefix(prefix: &str) -> route::RouteMatch {
+    let path = route::route_match::PathSpecifier::Prefix(prefix.to_owned());
+    route::RouteMatch { path_specifier: Some(path), ..Default::default() }
+}
+
+fn to_cluster(matches: route::RouteMatch, cluster: &str, retries: route::RetryPolicy) -> route::Route {
     use route::route_action::ClusterSpecifier;
-    use route::route_match::PathSpecifier;
     let action = route::RouteAction {
         // No limit: pilot does not know how long a request may take, the client does.
         timeout: duration(std::time::Duration::ZERO),
@@ -71,17 +85,12 @@ fn to_one_cluster(
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
         ..Default::default()
     };
-    let matches = route::RouteMatch {
-        path_specifier: Some(PathSpecifier::Prefix(prefix.to_owned())),
-        ..Default::default()
-    };
-    let default = route::Route {
+    route::Route {
         name: "default".to_owned(),
         r#match: Some(matches),
         action: Some(route::route::Action::Route(action)),
         ..Default::default()
-    };
-    route::VirtualHost { name, domains, routes: vec![default], ..Default::default() }
+    }
 }
 
 /// Retries that cannot repeat what a server has done already, each on an endpoint that was not tried yet:

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -150,7 +150,10 @@ impl Speaker {
     fn answer(&self, request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         self.served.fetch_add(1, Ordering::Relaxed);
         let body = Bytes::from(self.name.to_string());
-        let response = Response::builder().header("x-seen-version", format!("{:?}", request.version()));
+        let forwarded = request.headers().get("x-forwarded-for");
+        let response = Response::builder()
+            .header("x-seen-version", format!("{:?}", request.version()))
+            .header("x-seen-forwarded-for", forwarded.cloned().unwrap_or(HeaderValue::from_static("")));
         Ok(response.body(Full::new(body)).unwrap())
     }
 

@@ -4,7 +4,7 @@ use pilot::resources::ResourceType;
 use pilot::translate::{Translator, translate};
 use pilot_envoy_api::envoy::config::endpoint::v3::{ClusterLoadAssignment, LocalityLbEndpoints};
 use pilot_envoy_api::google::protobuf::Any;
-use pilot_registry::Resolution;
+use pilot_registry::{Resolution, ServiceSpec};
 use prost::Message;
 
 use crate::world::{empty, mesh, mesh_after, resolved, router, source, spec};
@@ -29,8 +29,8 @@ fn endpoints(mesh: &pilot::mesh::Mesh, cluster: &str) -> Vec<LocalityLbEndpoints
 #[test]
 fn the_first_host_gets_a_tcp_port() {
     let tcp = |host| spec(host, &["3306/tcp"], &[]);
-    let expected = "listener 127.0.0.1:3306: claimed by b.local:3306, goes to a.local:3306: \
-                    its host comes first in the alphabet";
+    let expected = "b.local cannot be reached at 127.0.0.1:3306: a.local has it (only HTTP services can share a \
+                    port; the first in the alphabet wins): give one of them another port";
     assert_eq!(conflicts(&mesh(vec![tcp("b.local"), tcp("a.local")])), [expected]);
 }
 
@@ -40,8 +40,8 @@ fn the_preferred_registry_goes_before_the_alphabet() {
         source("far", 1, vec![spec("a.local", &["3306/tcp"], &[])]),
         source("near", 0, vec![spec("b.local", &["3306/tcp"], &[])]),
     ];
-    let expected = "listener 127.0.0.1:3306: claimed by a.local:3306, goes to b.local:3306: \
-                    its registry is preferred";
+    let expected = "a.local cannot be reached at 127.0.0.1:3306: b.local has it (only HTTP services can share a \
+                    port; its registry is preferred): give one of them another port";
     assert_eq!(conflicts(&mesh_after(&empty(), &sources)), [expected]);
 }
 
@@ -52,7 +52,7 @@ fn http_services_share_a_port_and_others_do_not() {
     let with_tcp = mesh(vec![spec("a.local", &["80/tcp"], &[]), http("b.local"), http("c.local")]);
     let losers = conflicts(&with_tcp);
     assert_eq!(losers.len(), 2, "{losers:?}");
-    assert!(losers.iter().all(|loser| loser.contains("goes to a.local:80")), "{losers:?}");
+    assert!(losers.iter().all(|loser| loser.contains("127.0.0.1:80: a.local has it")), "{losers:?}");
 }
 
 #[test]
@@ -64,23 +64,24 @@ fn a_host_goes_before_an_alias_and_the_first_alias_before_the_second() {
     };
     let services = vec![with_aliases("a", &["c", "x"]), with_aliases("b", &["x"]), with_aliases("c", &[])];
     let expected = [
-        "name c: claimed by a, goes to c: a service's own host goes before an alias",
-        "name x: claimed by b, goes to a: its host comes first in the alphabet",
+        "a cannot be called c: c has that name (a service's own host goes before an alias): \
+         give one of them another",
+        "b cannot be called x: a has that name (the first in the alphabet wins): give one of them another",
     ];
     assert_eq!(conflicts(&mesh(services)), expected);
 }
 
 #[test]
 fn http_listen_goes_before_services() {
-    let expected = "listener 127.0.0.1:15080: claimed by a.local:15080, goes to http_listen: \
-                    pilot.toml asks for it";
+    let expected = "a.local gets no listener of its own at 127.0.0.1:15080: http_listen of pilot.toml has it: \
+                    give the service another port";
     assert_eq!(conflicts(&mesh(vec![spec("a.local", &["15080/http"], &[])])), [expected]);
 }
 
 #[test]
 fn a_name_of_a_bound_listener_is_no_grpc_name() {
-    let expected = "name http_listen: claimed by http_listen:80, goes to pilot: \
-                    names of that form belong to bound listeners";
+    let expected = "http_listen cannot be reached as xds:///http_listen: Envoy's listeners have names of that \
+                    form: name the port, xds:///http_listen:80";
     assert_eq!(conflicts(&mesh(vec![spec("http_listen", &["80/grpc"], &[])])), [expected]);
 }
 
@@ -94,19 +95,18 @@ fn endpoints_that_do_not_fit_the_resolution_are_reported() {
             vec![resolved(spec("a.local", &["80/http"], &["a.example.com:80"]), Resolution::Dns)],
         ),
     ];
-    let expected = "endpoint a.example.com of a.local: claimed by registry far, goes to registry near: \
-                    the preferred registry decides how the service is resolved";
+    let expected = "a.local: endpoint a.example.com of registry far is not used: registry near is preferred, and \
+                    decides how the service is resolved";
     assert_eq!(conflicts(&mesh_after(&empty(), &sources)), [expected]);
 }
 
-const MEND: &str =
-    "an endpoint listens there: give the service another port, or [router] bind another address";
+const MEND: &str = "give the service another port, or set [router] bind to another address";
 
 #[test]
 fn the_routers_own_listener_is_no_endpoint() {
     let mesh = mesh(vec![spec("a.local", &["80/http"], &["127.0.0.1:15080"])]);
-    let expected = "endpoint 127.0.0.1 of a.local: claimed by a.local:80, goes to http_listen: \
-                    it is the router's own listener, requests would go round for ever";
+    let expected = "a.local: endpoint 127.0.0.1 is not used at port 80: http_listen is there, and requests would \
+                    go round for ever";
     assert_eq!(conflicts(&mesh), [expected]);
     assert!(endpoints(&mesh, "outbound|80||a.local").is_empty());
 }
@@ -114,8 +114,8 @@ fn the_routers_own_listener_is_no_endpoint() {
 #[test]
 fn a_unix_socket_gets_no_datagrams() {
     let mesh = mesh(vec![spec("a.local", &["53/udp", "54/tcp"], &["unix:/run/a.sock:53"])]);
-    let expected = "endpoint unix:/run/a.sock of a.local: claimed by a.local:53, goes to nobody: \
-                    no proxy sends datagrams to Unix sockets: give the endpoint an IP address";
+    let expected = "a.local: endpoint unix:/run/a.sock is not used at port 53: no proxy sends datagrams to Unix \
+                    sockets: give the endpoint an IP address";
     assert_eq!(conflicts(&mesh), [expected]);
     assert!(endpoints(&mesh, "outbound|53||a.local").is_empty());
     assert_eq!(endpoints(&mesh, "outbound|54||a.local").len(), 1);
@@ -124,13 +124,13 @@ fn a_unix_socket_gets_no_datagrams() {
 /// Such a listener would connect to itself, connection after connection.
 #[test]
 fn no_listener_is_made_where_an_endpoint_listens() {
-    for (port, endpoint, kind) in [
-        ("9080/http", "127.0.0.1:9080", "listener"),
-        ("9080/tcp", "127.0.0.1:9080", "listener"),
-        ("9080/udp", "127.0.0.1:9080", "UDP listener"),
-    ] {
+    let endpoint = "127.0.0.1:9080";
+    for (port, kind, still) in
+        [("9080/http", "", " (http_listen still reaches it)"), ("9080/tcp", "", ""), ("9080/udp", "UDP ", "")]
+    {
         let expected = format!(
-            "{kind} 127.0.0.1:9080: claimed by loop.local:9080, goes to an endpoint of loop.local:9080: {MEND}"
+            "loop.local: {kind}port 9080 is taken by its own endpoint, so Envoy opens no listener at \
+             127.0.0.1:9080{still}: {MEND}"
         );
         let mesh = mesh(vec![spec("loop.local", &[port], &[endpoint])]);
         assert_eq!(conflicts(&mesh), [expected], "{port} {endpoint}");
@@ -143,7 +143,8 @@ fn an_endpoint_of_any_service_keeps_a_listener_away_and_only_of_its_own_protocol
     let a = |port| spec("a.local", &[port], &["127.0.0.1:9181"]);
     let b = || spec("b.local", &["80/tcp"], &["127.0.0.1:9080"]);
     let expected = format!(
-        "listener 127.0.0.1:9080: claimed by a.local:9080, goes to an endpoint of b.local:80: {MEND}"
+        "a.local: port 9080 is taken by an endpoint of b.local, so Envoy opens no listener at 127.0.0.1:9080 \
+         (http_listen still reaches it): {MEND}"
     );
     assert_eq!(conflicts(&mesh(vec![a("9080/http"), b()])), [expected]);
     assert!(conflicts(&mesh(vec![a("9080/udp"), b()])).is_empty());
@@ -153,7 +154,7 @@ fn an_endpoint_of_any_service_keeps_a_listener_away_and_only_of_its_own_protocol
 fn virtual_addresses_and_listeners_at_any_address_can_be_an_endpoints_too() {
     let mut at_virtual_address = spec("a.local", &["81/tcp"], &["198.51.100.7:81"]);
     at_virtual_address.virtual_addresses = vec!["198.51.100.7".parse().unwrap()];
-    assert_eq!(bound(&mesh(vec![at_virtual_address])), ["http_listen"]);
+    assert_eq!(bound(&mesh(vec![at_virtual_address])), ["127.0.0.1_81", "http_listen"]);
     let mut everywhere = empty();
     everywhere.options.bind = "0.0.0.0".parse().unwrap();
     let services = vec![spec("a.local", &["81/tcp"], &["127.0.0.1:81"])];
@@ -171,4 +172,40 @@ fn an_endpoint_that_goes_gives_the_listener_back() {
         assert_eq!(translation.conflicts.len(), conflicts, "{endpoint}");
         assert_eq!(translation.types, translate(&mesh, &router()).types, "{endpoint}");
     }
+}
+
+fn with_address(host: &str, port: &str, address: &str) -> ServiceSpec {
+    let virtual_addresses = vec![address.parse().unwrap()];
+    ServiceSpec { virtual_addresses, ..spec(host, &[port], &[]) }
+}
+
+#[test]
+fn a_service_with_a_virtual_address_has_the_routers_port_too_if_nobody_else_asks_for_it() {
+    for (port, prefix) in [("3306/tcp", ""), ("3306/udp", "udp_")] {
+        let db = || with_address("db.local", port, "10.96.0.9");
+        let alone = mesh(vec![db()]);
+        let both = ["10.96.0.9_3306", "127.0.0.1_3306"].map(|name| format!("{prefix}{name}"));
+        let bound = bound(&alone);
+        assert!(both.iter().all(|name| bound.contains(name)), "{bound:?}");
+        assert!(conflicts(&alone).is_empty());
+        // Whoever has no other way in goes before it, wherever it is in the alphabet.
+        let contested = mesh(vec![db(), spec("zzz.local", &[port], &[])]);
+        let at = if prefix.is_empty() { "127.0.0.1:3306" } else { "UDP 127.0.0.1:3306" };
+        let expected = format!(
+            "db.local cannot be reached at {at}: zzz.local has it: its virtual addresses are the way to it, or \
+             give it a port that is free"
+        );
+        assert_eq!(conflicts(&contested), [expected]);
+    }
+}
+
+/// A cluster may have hundreds of them.
+#[test]
+fn services_that_have_only_their_virtual_addresses_are_told_of_in_one_line() {
+    let services = ["a", "b", "c", "d"].into_iter().zip(1..);
+    let services =
+        services.map(|(host, last)| with_address(host, "3306/tcp", &format!("10.96.0.{last}"))).collect();
+    let expected = "b and 2 more cannot be reached at 127.0.0.1:3306: a has it: its virtual addresses are the way \
+                    to it, or give it a port that is free";
+    assert_eq!(conflicts(&mesh(services)), [expected]);
 }

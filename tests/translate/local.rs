@@ -36,7 +36,7 @@ fn domains(translation: &Translation, routes: &str) -> BTreeMap<String, String> 
     let any = Any::decode(any.clone()).unwrap();
     let routes = RouteConfiguration::decode(any.value).unwrap();
     let mut domains = BTreeMap::new();
-    for host in routes.virtual_hosts {
+    for host in routes.virtual_hosts.into_iter().filter(|host| host.domains != ["*"]) {
         let Some(route::Action::Route(action)) = &host.routes[0].action else { panic!("{host:?}") };
         let Some(route_action::ClusterSpecifier::Cluster(cluster)) = &action.cluster_specifier else {
             panic!("{host:?}")
@@ -69,10 +69,11 @@ fn each_namespace_has_its_own() {
         let (own, others) = (format!("outbound|80||web.{namespace}"), format!("outbound|80||web.{other}"));
         for routes in ["80", "http_listen"] {
             let domains = domains(&translation, routes);
-            assert_eq!((&domains["web"], &domains["web:80"]), (&own, &own), "{routes}");
+            assert_eq!(domains["web"], own, "{routes}");
             assert_eq!(domains[&format!("web.{other}")], others, "{routes}");
         }
-        assert_eq!(domains(&translation, "http_listen")["web:15080"], own);
+        let domains = domains(&translation, "http_listen");
+        assert_eq!((&domains["web:80"], &domains["web:*"]), (&own, &own));
     }
     assert_eq!(domains(&translate(&mesh, &scope("shop")), "81")["web"], "outbound|81||web.shop");
     for stranger in [router(), scope("elsewhere")] {
@@ -108,8 +109,8 @@ fn a_name_that_all_clients_use_goes_before_one_of_a_namespace() {
     let mesh = mesh(services);
     let expected = ["bank", "shop"].map(|namespace| {
         format!(
-            "name web in namespace {namespace}: claimed by web.{namespace}, goes to everywhere.local: \
-             a name that all clients use goes before one of a namespace"
+            "web.{namespace} cannot be called web in namespace {namespace}: everywhere.local has that name (a name \
+             that all clients use goes before one of a namespace): give one of them another"
         )
     });
     assert_eq!(conflicts(&mesh), expected);
@@ -123,8 +124,8 @@ fn in_one_namespace_the_first_host_has_the_name_and_the_next_one_waits_for_it() 
         || ServiceSpec { local_names: vec!["web".parse().unwrap()], ..local("x", "shop", &["80/http"], &[]) };
     let mut translator = Translator::new(scope("shop"));
     let first = mesh([webs(), vec![second()]].concat());
-    let expected = "name web in namespace shop: claimed by x.shop, goes to web.shop: \
-                    its host comes first in the alphabet";
+    let expected = "x.shop cannot be called web in namespace shop: web.shop has that name (the first in the \
+                    alphabet wins): give one of them another";
     let before = translator.translate(&first);
     assert_eq!(before.conflicts.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
     assert_eq!(domains(&before, "80")["web"], "outbound|80||web.shop");
@@ -152,8 +153,8 @@ fn what_all_clients_call_it_matters_to_namespaces_at_once() {
 #[test]
 fn a_name_of_a_bound_listener_is_no_grpc_name_in_a_namespace_either() {
     let mesh = mesh(vec![local("http_listen", "shop", &["80/grpc"], &[])]);
-    let expected = "name http_listen in namespace shop: claimed by http_listen.shop:80, goes to pilot: \
-                    names of that form belong to bound listeners";
+    let expected = "http_listen.shop cannot be reached as xds:///http_listen in namespace shop: Envoy's listeners \
+                    have names of that form: name the port, xds:///http_listen:80";
     assert_eq!(conflicts(&mesh), [expected]);
     assert_eq!(translate(&mesh, &router()).conflicts.len(), 1, "it does not depend on who asks");
     let listeners = translate(&mesh, &scope("shop"));

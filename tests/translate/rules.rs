@@ -87,19 +87,56 @@ fn a_bare_host_means_the_only_http_port_or_80_or_the_lowest() {
     assert_eq!(hosts.iter().filter_map(bare).collect::<Vec<_>>(), expected);
 }
 
-/// Clients put the port that they dial into the Host header.
+/// Clients put the port that they dial into the Host header, whatever stands between.
 #[test]
-fn a_host_with_the_port_of_http_listen_means_the_default_port() {
+fn a_host_with_a_port_that_no_http_port_of_it_has_means_the_default_port() {
     let mut one = spec("one.local", &["79/http", "80/http"], &[]);
     one.aliases = vec!["one".parse().unwrap()];
     let two = spec("two.local", &["80/http", "15080/tcp"], &[]);
     let translation = translate(&mesh(vec![one, two]), &router());
     let routes: RouteConfiguration = decode(&translation, "http_listen");
-    let hosts = routes.virtual_hosts.iter();
-    let dialled = hosts.flat_map(|host| host.domains.iter().map(move |domain| (&*host.name, &**domain)));
-    let dialled: Vec<_> = dialled.filter(|(_, domain)| domain.ends_with(":15080")).collect();
-    let expected = ["one.local:15080", "one:15080"].map(|domain| ("one.local:80", domain));
-    assert_eq!(dialled, expected);
+    let domains = |name: &str| {
+        let found = routes.virtual_hosts.iter().find(|host| host.name == name);
+        found.map(|host| host.domains.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_or_default()
+    };
+    assert_eq!(domains("one.local:79"), ["one.local:79", "one:79"]);
+    let default = ["one.local:80", "one.local", "one.local:*", "one:80", "one", "one:*"];
+    assert_eq!(domains("one.local:80"), default);
+    assert_eq!(domains("two.local:80"), ["two.local:80", "two.local", "two.local:*"]);
+    let of_port: RouteConfiguration = decode(&translation, "80");
+    assert!(of_port.ignore_port_in_host_matching);
+    assert!(!routes.ignore_port_in_host_matching);
+}
+
+/// Adding the second one is one change of one resource.
+#[test]
+fn what_a_port_does_with_hosts_that_no_service_has_is_in_its_routes() {
+    let world = |hosts: &[&str]| hosts.iter().map(|host| spec(host, &["80/http"], &[])).collect::<Vec<_>>();
+    let mut translator = Translator::new(router());
+    let mut last = mesh(world(&["a.local"]));
+    let before = translator.translate(&last);
+    let fallback = |translation: &Translation| -> Vec<String> {
+        let routes: RouteConfiguration = decode(translation, "80");
+        let host = routes.virtual_hosts.last().unwrap();
+        assert_eq!(host.domains, ["*"]);
+        host.routes.iter().map(|route| format!("{:?}", route.action)).collect()
+    };
+    assert!(fallback(&before)[0].contains("outbound|80||a.local"));
+    for (hosts, words) in [
+        (&["a.local", "b.local"][..], "port 80 has services a.local and b.local: say which"),
+        (
+            &["a", "b", "c", "d", "e", "f", "g"][..],
+            "port 80 has services a, b, c, d, e and 2 more: say which",
+        ),
+    ] {
+        last = mesh_after(&last, &[source("file", 0, world(hosts))]);
+        let after = translator.translate(&last);
+        assert!(fallback(&after)[0].contains(words), "{:?}", fallback(&after));
+        let listener = |translation: &Translation| {
+            Arc::clone(translation.types[ResourceType::Listener as usize].get("127.0.0.1_80").unwrap())
+        };
+        assert!(Arc::ptr_eq(&listener(&before), &listener(&after)), "the listener stays");
+    }
 }
 
 #[test]

@@ -1,0 +1,115 @@
+//! What a request gets whose Host header names no service.
+//!
+//! Who says `localhost`, an IP address or nothing at all did not choose a service. Where there is one only, that
+//! one is meant: the last virtual host of a route configuration. All others are told what is wrong, in words: Envoy
+//! makes an UNIMPLEMENTED with the same words of it for gRPC clients. Those that say which host it was are the
+//! listener's, since Envoy 1.36 has no formats in routes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use pilot_envoy_api::envoy::config::accesslog::v3 as accesslog;
+use pilot_envoy_api::envoy::config::core::v3 as core;
+use pilot_envoy_api::envoy::config::route::v3 as route;
+use pilot_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as http;
+use pilot_envoy_api::envoy::r#type::matcher::v3 as matcher;
+use pilot_registry::{Hostname, Port};
+use prost::Message;
+
+use super::entrances::{VirtualHost, default_of};
+use super::routes::{prefix, to};
+
+/// Its name: those of services have a colon.
+const NAME: &str = "unknown_host";
+
+/// A Host header that names no service: nothing, `localhost` or an IP address, with a port or without.
+const NAMELESS: &str = r"(?i)(localhost|[0-9]+(\.[0-9]+){3}|\[[0-9a-f:.]+\])?(:[0-9]+)?";
+
+/// How many services are named one by one.
+const NAMED_MAX: usize = 5;
+
+/// The virtual host, encoded, of a listener there with these services; none without services.
+pub(super) fn virtual_host(
+    at: SocketAddr,
+    services: &BTreeMap<(Hostname, Port), VirtualHost>,
+) -> Option<Bytes> {
+    let hosts: BTreeSet<&Hostname> = services.keys().map(|(host, _)| host).collect();
+    let route = match hosts.len() {
+        1 => to(&the_default(services)?.cluster, nameless()),
+        0 => return None,
+        _ => not_found(nameless(), several(at, &hosts)),
+    };
+    let (name, domains) = (NAME.to_owned(), vec!["*".to_owned()]);
+    let host = route::VirtualHost { name, domains, routes: vec![route], ..Default::default() };
+    Some(host.encode_to_vec().into())
+}
+
+/// What Envoy's own 404 says at that port: the one for requests without a route. Those of services stay theirs.
+pub(super) fn words(port: u16) -> http::LocalReplyConfig {
+    use accesslog::access_log_filter::FilterSpecifier;
+    use core::substitution_format_string::Format;
+    let no_route = accesslog::ResponseFlagFilter { flags: vec!["NR".to_owned()] };
+    let no_route =
+        accesslog::AccessLogFilter { filter_specifier: Some(FilterSpecifier::ResponseFlagFilter(no_route)) };
+    // A name can be long; who sent it knows it anyway.
+    let words = format!("pilot: no service has host %REQ(:AUTHORITY):255% on port {port}");
+    let format = Some(Format::TextFormatSource(text(words)));
+    let format = core::SubstitutionFormatString { format, ..Default::default() };
+    let mapper = http::ResponseMapper {
+        filter: Some(no_route),
+        body_format_override: Some(format),
+        ..Default::default()
+    };
+    http::LocalReplyConfig { mappers: vec![mapper], ..Default::default() }
+}
+
+/// What stands for a service that is the only one.
+fn the_default(services: &BTreeMap<(Hostname, Port), VirtualHost>) -> Option<&VirtualHost> {
+    let default = default_of(services.keys().map(|(_, port)| *port))?;
+    services.iter().find(|((_, port), _)| *port == default).map(|(_, host)| host)
+}
+
+/// Who the services are, unless strangers may ask.
+fn several(at: SocketAddr, hosts: &BTreeSet<&Hostname>) -> String {
+    let port = at.port();
+    let names: Vec<&str> = hosts.iter().take(NAMED_MAX).map(|host| host.as_str()).collect();
+    let services = match (names.split_last(), hosts.len() - names.len()) {
+        (Some((last, rest)), 0) if at.ip().is_loopback() => {
+            format!("services {} and {last}", rest.join(", "))
+        }
+        (Some(_), more) if at.ip().is_loopback() => format!("services {} and {more} more", names.join(", ")),
+        _ => "several services".to_owned(),
+    };
+    format!("pilot: port {port} has {services}: say which in the Host header")
+}
+
+fn nameless() -> route::RouteMatch {
+    use matcher::string_matcher::MatchPattern;
+    use route::header_matcher::HeaderMatchSpecifier;
+    let regex = matcher::RegexMatcher { regex: NAMELESS.to_owned(), ..Default::default() };
+    let regex =
+        matcher::StringMatcher { match_pattern: Some(MatchPattern::SafeRegex(regex)), ..Default::default() };
+    let header = route::HeaderMatcher {
+        name: ":authority".to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(regex)),
+        ..Default::default()
+    };
+    route::RouteMatch { headers: vec![header], ..prefix("") }
+}
+
+/// 404 with these words.
+fn not_found(matches: route::RouteMatch, words: String) -> route::Route {
+    let reply = route::DirectResponseAction { status: 404, body: Some(text(words)), ..Default::default() };
+    route::Route {
+        name: NAME.to_owned(),
+        r#match: Some(matches),
+        action: Some(route::route::Action::DirectResponse(reply)),
+        ..Default::default()
+    }
+}
+
+fn text(text: String) -> core::DataSource {
+    use core::data_source::Specifier;
+    core::DataSource { specifier: Some(Specifier::InlineString(text)), ..Default::default() }
+}
