@@ -35,7 +35,8 @@ pub(super) fn missing_variables(loaded: &Loaded) -> Vec<Problem> {
 /// Why the file cannot be what its key says.
 fn wrong(key: &str, path: &Path) -> Option<String> {
     let text = match read(path) {
-        Ok(text) => text,
+        Ok(Some(text)) => text,
+        Ok(None) => return None,
         Err(why) => return Some(why),
     };
     let expected = match key.rsplit('.').next().unwrap_or_default() {
@@ -55,7 +56,8 @@ fn wrong(key: &str, path: &Path) -> Option<String> {
     Some(expected.to_owned())
 }
 
-fn read(path: &Path) -> Result<String, String> {
+/// `None` = it is there, and not looked into.
+fn read(path: &Path) -> Result<Option<String>, String> {
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => "does not exist".to_owned(),
         ErrorKind::PermissionDenied => "cannot be read: permission denied".to_owned(),
@@ -68,12 +70,12 @@ fn read(path: &Path) -> Result<String, String> {
     }
     // A pipe is somebody else's to read, once.
     if !metadata.is_file() {
-        return Ok(String::from("not looked into"));
+        return Ok(None);
     }
     if metadata.len() > MAX_BYTES {
         return Err(format!("has {} bytes: expected at most {MAX_BYTES}", metadata.len()));
     }
-    std::fs::read_to_string(path).map_err(failed)
+    std::fs::read_to_string(path).map(Some).map_err(failed)
 }
 
 /// Whether the text has a block of that label (RFC 7468).
@@ -84,7 +86,8 @@ fn has_pem(text: &str, is_meant: impl Fn(&str) -> bool) -> bool {
         let Some((inside, after)) = body.split_once(&format!("-----END {label}-----")) else { return false };
         let plain = |c: char| c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || "+/=".contains(c);
         // Old keys have headers before their text.
-        let body = inside.rsplit_once("\n\n").map_or(inside, |(_, body)| body);
+        let inside = inside.replace('\r', "");
+        let body = inside.rsplit_once("\n\n").map_or(inside.as_str(), |(_, body)| body);
         if is_meant(label) && !body.trim().is_empty() && body.chars().all(plain) {
             return true;
         }
