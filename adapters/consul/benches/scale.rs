@@ -146,7 +146,7 @@ async fn changes(
     println!("{what}: seen after {middle:?} (at most {last:?}); each CPU {spent:?}, {asked} requests");
 }
 
-async fn until(feed: &Feed<Snapshot>, there: impl Fn(&State<Snapshot>) -> bool) {
+async fn until(feed: &Feed<Snapshot>, there: impl Fn(&State<Snapshot>) -> bool + Send + Sync) {
     let mut states = feed.subscribe();
     let seen = states.wait_for(|state| there(state));
     tokio::time::timeout(Duration::from_secs(120), seen).await.unwrap().unwrap();

@@ -41,11 +41,13 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
 }
 
-/// What came of a long poll.
+/// What came of a question about one service.
 pub(crate) enum Polled {
     Answered(Answer),
     /// The agent's stream of that service has failed, which says nothing of the servers.
     StreamFailed(RegistryError),
+    /// The agent or a server has no time for this question now.
+    Limited(RegistryError),
 }
 
 impl Client {
@@ -70,11 +72,11 @@ impl Client {
     pub(crate) async fn query(&self, query: &Query<'_>) -> Result<Answer, RegistryError> {
         match self.poll(query).await? {
             Polled::Answered(answer) => Ok(answer),
-            Polled::StreamFailed(error) => Err(error),
+            Polled::StreamFailed(error) | Polled::Limited(error) => Err(error),
         }
     }
 
-    /// The same of a service that is waited for, where the agent may answer from a view.
+    /// The same of one service, where what goes wrong may say nothing of others.
     pub(crate) async fn poll(&self, query: &Query<'_>) -> Result<Polled, RegistryError> {
         let path = query.path(&self.common);
         let call = Call { method: Method::GET, path, body: Bytes::new() };
@@ -91,6 +93,7 @@ impl Client {
             Err(error) if may_be_of_a_view && answer::is_of_a_stream(&body) => {
                 Ok(Polled::StreamFailed(error))
             }
+            Err(error) if answer::is_of_a_limit(head.status) => Ok(Polled::Limited(error)),
             succeeded => {
                 succeeded?;
                 Answer::read(query.what, &head.headers, body, may_be_of_a_view).map(Polled::Answered)

@@ -46,7 +46,8 @@
 //! is a leader, only the pulse and the list of services tell.
 //!
 //! A stream that fails says nothing of the servers: the service is read plainly, and only if that fails too does
-//! the attempt end. After three failures in a minute, long polls go past the views for ten minutes.
+//! the attempt end. After three failures in a minute, long polls go past the views for ten minutes; those of one
+//! moment count once.
 //!
 //! # Failure
 //! What makes no sense of one service is reported, and what was known of that service stays. So it is where
@@ -54,6 +55,8 @@
 //! then is degraded; and if it is so of every service, the attempt ends. Where consul shows some instances and
 //! says that it left out others, those that could be read before are kept beside them, and the registry is
 //! degraded, too.
+//!
+//! A question about one service that a limit refuses (429, 503) is asked again for half a minute.
 //!
 //! Whatever else fails ends the attempt, and what was published stays. With several datacenters, one that cannot
 //! be reached holds up the others; who does not want that makes a registry of each.

@@ -83,7 +83,7 @@ fn attempts(consul: &FakeConsul) -> usize {
 }
 
 /// Waits until what is asked about web is so.
-async fn until_asked(consul: &FakeConsul, what: &str, so: impl Fn(&[String]) -> bool) {
+async fn until_asked(consul: &FakeConsul, what: &str, so: impl Fn(&[String]) -> bool + Send + Sync) {
     let look = async {
         while !so(&about_web(consul)) {
             sleep(Duration::from_millis(10)).await;

@@ -1,7 +1,7 @@
 //! What an agent answers to a query, and whether it counts.
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use pilot_registry::RegistryError;
 
 /// An answer that counts: there is a leader behind it, or it comes from a view of the agent.
@@ -61,6 +61,11 @@ impl Answer {
 /// Whether a refusal says that the agent's stream has failed. The servers may be well.
 pub(super) fn is_of_a_stream(body: &[u8]) -> bool {
     body.starts_with(b"rpc error: code =") || body.starts_with(b"context canceled")
+}
+
+/// Whether a refusal is one of a limit: the same question may be asked again later.
+pub(super) fn is_of_a_limit(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// The beginning of what a refusal says, escaped.

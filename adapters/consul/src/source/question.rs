@@ -1,10 +1,23 @@
 //! The question about one service, up to an answer that says something of that service.
 
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
 use pilot_registry::{ErrorKind, RegistryError};
+use tokio::time::sleep;
 
 use super::names;
 use super::reply::{Ask, Asked, Told};
 use crate::client::{Answer, Client, Polled, Query};
+
+/// After these rests a question is asked again that a limit has refused: half a minute in all. Meanwhile its place
+/// among the questions that are open is taken, so the fewer are asked the more are refused.
+const RESTS: [Duration; 6] = {
+    const fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+    [millis(500), millis(1000), millis(2000), millis(4000), millis(8000), millis(16_000)]
+};
 
 /// Asks about a service. Where the agent's stream of it fails, the servers are asked instead: only if that fails
 /// too does it say anything of others.
@@ -16,12 +29,13 @@ pub(super) async fn ask(
 ) -> (Asked, Result<Told, RegistryError>) {
     let polled = query.wait.is_some();
     let mut asked = Asked { ask, sure: query.consistent, polled, stream_failed: false };
-    let answer = match client.poll(query).await {
+    let answer = match patiently(client, query).await {
         Ok(Polled::Answered(answer)) => Ok(answer),
         Ok(Polled::StreamFailed(_)) => {
             asked = Asked { sure: true, polled: false, stream_failed: true, ..asked };
             client.query(&of_a_sure_leader(query)).await
         }
+        Ok(Polled::Limited(error)) => Err(error),
         Err(error) => Err(error),
     };
     let told = match answer {
@@ -32,6 +46,21 @@ pub(super) async fn ask(
         answer => answer.map(Told::Known),
     };
     (asked, told.or_else(only_this))
+}
+
+/// Asks again what a limit has refused, each time after a longer rest.
+async fn patiently(client: &Client, query: &Query<'_>) -> Result<Polled, RegistryError> {
+    for rest in RESTS {
+        match client.poll(query).await? {
+            Polled::Limited(_) => {}
+            polled => return Ok(polled),
+        }
+        // Up to a half less, so that not all come back at one time.
+        let half = u64::try_from(rest.as_millis() / 2).unwrap_or(u64::MAX);
+        let less = RandomState::new().hash_one(rest) % half.max(1);
+        sleep(rest.saturating_sub(Duration::from_millis(less))).await;
+    }
+    client.poll(query).await
 }
 
 /// The same at once, of a leader that makes sure that it leads.

@@ -1,7 +1,8 @@
 //! How the agent's streams have done lately. Pure: the caller has the clock.
 //!
 //! An agent opens one stream for each service that is polled. Where streams fail again and again while the servers
-//! answer, long polls go past them for a while: with `near=_agent` servers answer, at the price of sorting.
+//! answer, long polls go past them for a while: with `near=_agent` servers answer, at the price of sorting. All
+//! streams of an agent fail together when its server goes, so what fails at one moment counts once.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,6 +12,8 @@ use tokio::time::Instant;
 /// So many failures within that time are too many.
 const FAILURES: usize = 3;
 const WITHIN: Duration = Duration::from_secs(60);
+/// What fails within that time has failed at one moment. A service whose stream has failed is left alone as long.
+pub(super) const MOMENT: Duration = Duration::from_secs(1);
 /// How long streams are avoided then.
 const AVOIDED: Duration = Duration::from_secs(600);
 
@@ -24,6 +27,9 @@ pub(super) struct Streams {
 impl Streams {
     /// A stream has failed although the servers answer.
     pub(super) fn fail(&mut self, now: Instant) {
+        if self.failed.back().is_some_and(|last| now - *last < MOMENT) {
+            return;
+        }
         self.failed.push_back(now);
         while self.failed.front().is_some_and(|first| now - *first > WITHIN) {
             self.failed.pop_front();
@@ -52,8 +58,10 @@ mod tests {
             streams.fail(start + second * after);
             assert!(!streams.are_avoided(start + second * after), "two in a minute are not");
         }
+        streams.fail(start + second * 93 + second / 2);
         let third = start + second * 94;
-        streams.fail(third - second / 2);
+        assert!(!streams.are_avoided(third), "another service at the same moment is no other failure");
+        streams.fail(third);
         assert!(streams.are_avoided(third));
         assert!(streams.are_avoided(third + second * 598));
         assert!(!streams.are_avoided(third + second * 600), "they are tried again");

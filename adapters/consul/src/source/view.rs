@@ -31,6 +31,8 @@ pub(super) struct View {
     backwards: bool,
     /// The hash of the last answer of the view about which the servers were asked.
     doubted: Option<u64>,
+    /// Whether the agent's stream failed when it was polled last.
+    pub(super) failed: bool,
     /// When to ask the servers again, if long polls are answered from a view.
     due: Option<Instant>,
 }

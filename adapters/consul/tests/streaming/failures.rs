@@ -31,6 +31,33 @@ fn web_with_three() -> Vec<serde_json::Value> {
     super::web(&[1, 2, 3])
 }
 
+/// All streams of an agent fail at once when its server goes: that is one failure, whatever the number of services.
+#[tokio::test]
+async fn streams_that_fail_together_are_not_avoided() {
+    let consul = consul(Profile::Streaming).await;
+    for other in ["api", "cart", "mail", "shop"] {
+        consul.put(other, &super::web(&[9]));
+    }
+    let mut runner = runner(&consul);
+    sees(&mut runner, &[1, 2]).await;
+    let views = async {
+        while consul.counts().views < 5 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), views).await.unwrap();
+    consul.break_streams();
+    until_asked(&consul, "a plain read", |asked| plain(asked) == 1).await;
+    more_polls(&consul, 2).await;
+    assert_eq!(
+        consul.asked().iter().filter(|asked| asked.contains("near=")).count(),
+        0,
+        "{:#?}",
+        consul.asked()
+    );
+    assert_eq!(attempts(&consul), 1);
+}
+
 /// One stream that fails once, as when the agent's server goes, is tried again.
 #[tokio::test]
 async fn a_stream_that_fails_once_is_tried_again() {
@@ -92,5 +119,24 @@ async fn a_leader_that_is_gone_is_noticed_and_takes_nothing_away() {
             sees(&mut runner, &[2, 3]).await;
             assert_eq!(runner.revision(), 2, "{profile:?} {mood:?}");
         }
+    }
+}
+
+/// A question that a limit refuses says nothing of others: it is asked again a little later.
+#[tokio::test]
+async fn a_question_that_a_limit_refuses_ends_nothing() {
+    for profile in [Profile::Plain, Profile::Streaming, Profile::StreamingOff] {
+        let consul = consul(profile).await;
+        consul.limit(2);
+        let mut runner = runner(&consul);
+        sees(&mut runner, &[1, 2]).await;
+        more_polls(&consul, 1).await;
+        consul.limit(1);
+        more_polls(&consul, 2).await;
+        consul.put("web", &web_with_three());
+        sees(&mut runner, &[1, 2, 3]).await;
+        let names =
+            consul.asked().into_iter().filter(|asked| asked.starts_with("/v1/catalog/services?consistent"));
+        assert_eq!(names.count(), 1, "{profile:?}: there was another attempt");
     }
 }

@@ -15,6 +15,7 @@ use crate::source::index::Index;
 use crate::source::question;
 use crate::source::reply::{Ask, Asked, Key, Reply, Told};
 use crate::source::services::hash;
+use crate::source::streams::MOMENT;
 use crate::source::view::{Seen, Verdict};
 
 /// How many services are read at one time where they are read in turn.
@@ -87,6 +88,9 @@ impl<'a> Follower<'a> {
         let (mut pause, mut waits) = (Duration::ZERO, None);
         if ask == Ask::Poll {
             pause = spacing(tracked.asked.replace(Instant::now()), apart);
+            if std::mem::take(&mut tracked.view.failed) {
+                pause = pause.max(MOMENT);
+            }
             waits = tracked.view.wait(wait);
         }
         // The first answer may be of a server that has not read its own log yet.
@@ -115,6 +119,7 @@ impl<'a> Follower<'a> {
             return;
         };
         tracked.open = None;
+        tracked.view.failed = asked.stream_failed;
         let mut next = std::mem::take(&mut tracked.again) || !self.in_turn;
         if let Told::Known(answer) = &told {
             tracked.view.heard(answer.backend, asked.polled, self.config.limits.wait());

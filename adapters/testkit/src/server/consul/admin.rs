@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -96,6 +96,15 @@ impl Admin {
     /// # Errors
     /// The agent does not answer.
     pub async fn request(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
+        let answer = self.answer(method, path, body).await?;
+        Ok((answer.status(), answer.into_body()))
+    }
+
+    /// Sends one request, and gives the whole answer. Those of one `Admin` are sent one after the other.
+    ///
+    /// # Errors
+    /// The agent does not answer.
+    pub async fn answer(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Bytes>> {
         let mut connection = self.connection.lock().await;
         let usable = connection.sender.as_ref().is_some_and(|sender| !sender.is_closed());
         if usable && let Ok(answer) = self.send(&mut connection, &method, path, body.clone()).await {
@@ -121,15 +130,14 @@ impl Admin {
         method: &Method,
         path: &str,
         body: Bytes,
-    ) -> Result<(StatusCode, Bytes)> {
+    ) -> Result<Response<Bytes>> {
         let sender = connection.sender.as_mut().context("there is no connection")?;
         let mut request = Request::builder().method(method).uri(path).header("Host", self.server.to_string());
         if let Some(token) = &self.token {
             request = request.header("X-Consul-Token", token);
         }
         sender.ready().await?;
-        let answer = sender.send_request(request.body(Full::new(body))?).await?;
-        let status = answer.status();
-        Ok((status, answer.into_body().collect().await?.to_bytes()))
+        let (head, body) = sender.send_request(request.body(Full::new(body))?).await?.into_parts();
+        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
     }
 }

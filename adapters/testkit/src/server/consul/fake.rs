@@ -166,6 +166,11 @@ impl FakeConsul {
         self.change(|catalog| catalog.views.breaks += 1);
     }
 
+    /// Refuses the next questions about services, so many of them, as a server whose limit is reached.
+    pub fn limit(&self, questions: usize) {
+        self.shared.catalog().limited = questions;
+    }
+
     /// Takes the right to read these nodes from the token, and gives back that to all others. Nobody who waits
     /// is woken.
     pub fn hide(&self, nodes: &[&str]) {

@@ -17,6 +17,8 @@ use super::mood::{Mood, Stall};
 use super::question::{About, Question, Refusal};
 use super::{Shared, plain, view};
 
+const LIMITED: &str = "rate limit exceeded, try again later or against a different server";
+
 type Body = BoxBody<Bytes, Infallible>;
 
 /// What was found, before rights are looked at.
@@ -61,7 +63,7 @@ pub(super) async fn answer(
         }
         "/v1/acl/token/self" if open => text(shared, StatusCode::UNAUTHORIZED, "ACL support disabled"),
         _ if !allowed => text(shared, StatusCode::FORBIDDEN, "ACL not found"),
-        _ => match Question::read(request.uri(), token) {
+        _ => match Question::read(request.uri(), token, shared.profile) {
             Ok(question) => asked(shared, &question).await,
             Err(Refusal(status, why)) => text(shared, status, why),
         },
@@ -70,6 +72,8 @@ pub(super) async fn answer(
 
 async fn asked(shared: &Arc<Shared>, question: &Question) -> Response<Body> {
     let found = match &question.about {
+        About::Service(_) if is_limited(shared) => Err(Refusal(StatusCode::TOO_MANY_REQUESTS, LIMITED)),
+        _ if question.elsewhere => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, "No path to datacenter")),
         About::Service(name) if question.is_of_a_view(shared.profile) => {
             view::held(shared, question, name).await
         }
@@ -82,6 +86,13 @@ async fn asked(shared: &Arc<Shared>, question: &Question) -> Response<Body> {
         Ok(found) => dressed(shared, question, found),
         Err(refusal) => refused(shared, question, &refusal),
     }
+}
+
+fn is_limited(shared: &Shared) -> bool {
+    let limited = &mut shared.catalog().limited;
+    let refused = *limited > 0;
+    *limited = limited.saturating_sub(1);
+    refused
 }
 
 fn dressed(shared: &Arc<Shared>, question: &Question, found: Found) -> Response<Body> {
@@ -121,10 +132,11 @@ fn dressed(shared: &Arc<Shared>, question: &Question, found: Found) -> Response<
     response.body(body).expect("the headers are headers")
 }
 
-/// Lists of the catalog and of checks have the headers of an empty answer even where they fail.
+/// Lists of the catalog and of checks have the headers of an empty answer even where they fail; of old agents
+/// those of a service have them, too.
 fn refused(shared: &Shared, question: &Question, Refusal(status, why): &Refusal) -> Response<Body> {
     let mut response = text(shared, *status, why);
-    if !matches!(question.about, About::Service(_)) {
+    if !matches!(question.about, About::Service(_)) || !shared.profile.is_of_today() {
         let headers = response.headers_mut();
         headers.insert("x-consul-index", 1.into());
         headers.insert("x-consul-knownleader", http::HeaderValue::from_static("false"));

@@ -19,6 +19,8 @@ pub(super) struct Catalog {
     pub(super) hold: Duration,
     pub(super) revoked: bool,
     pub(super) token: Option<String>,
+    /// How many questions about services a limit refuses.
+    pub(super) limited: usize,
     /// Nodes that the token may not read.
     pub(super) hidden: Vec<String>,
     /// Counts how often the history began anew.
@@ -61,6 +63,7 @@ impl Catalog {
             hold: HOLD,
             revoked: false,
             token: token.map(str::to_owned),
+            limited: 0,
             hidden: Vec::new(),
             epoch: 0,
             views: Views::default(),

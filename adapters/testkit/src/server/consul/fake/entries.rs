@@ -62,7 +62,7 @@ fn tags_of(entry: &Value) -> impl Iterator<Item = &str> {
 
 fn is_asked_for(entry: &Value, question: &Question) -> bool {
     let has = |tag: &String| tags_of(entry).any(|own| own.eq_ignore_ascii_case(tag));
-    question.tags.iter().all(has) && !(question.passing && !troubled_checks(entry).is_empty())
+    question.tags.iter().all(has) && (!question.passing || troubled_checks(entry).is_empty())
 }
 
 fn read(body: &Bytes) -> Vec<Value> {

@@ -27,6 +27,8 @@ pub(super) struct Question {
     pub(super) tags: Vec<String>,
     /// Whether only instances count whose checks all pass.
     pub(super) passing: bool,
+    /// Whether another datacenter is asked about. There is none.
+    pub(super) elsewhere: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +62,7 @@ pub(super) struct Refusal(pub(super) StatusCode, pub(super) &'static str);
 
 impl Question {
     /// Reads path and parameters.
-    pub(super) fn read(uri: &Uri, token: Option<&str>) -> Result<Self, Refusal> {
+    pub(super) fn read(uri: &Uri, token: Option<&str>, profile: Profile) -> Result<Self, Refusal> {
         let about = About::read(uri.path()).ok_or(Refusal(StatusCode::NOT_FOUND, ""))?;
         let bad = |why| Refusal(StatusCode::BAD_REQUEST, why);
         let mut question = Self {
@@ -73,6 +75,7 @@ impl Question {
             near: false,
             tags: Vec::new(),
             passing: false,
+            elsewhere: false,
         };
         let mut given = BTreeMap::new();
         for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
@@ -89,10 +92,10 @@ impl Question {
                 "near" => question.near = true,
                 "passing" => question.passing = true,
                 "tag" => question.tags.push(value.to_ascii_lowercase()),
-                "dc" if value != "dc1" => {
-                    return Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, "No path to datacenter"));
-                }
-                "dc" | "token" => {}
+                "dc" => question.elsewhere = value != "dc1",
+                // Old agents know nothing of partitions, and pass over what they do not know.
+                "partition" if !profile.is_of_today() => {}
+                "token" => {}
                 "ns" => {
                     let why = "Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature";
                     return Err(bad(why));
