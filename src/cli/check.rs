@@ -182,8 +182,7 @@ mod tests {
         let [services, endpoints] = [None; 2];
         let remote = Inspected { registry: "remote".into(), kind: "any", priority: 0, services, endpoints };
         let (config, problems, warnings) = ("pilot.toml".to_owned(), Vec::new(), Vec::new());
-        let report =
-            Report { ok: true, config, registries: vec![remote], problems, warnings, used: Vec::new() };
+        let report = Report { ok: true, config, registries: vec![remote], problems, warnings };
         assert_eq!(report.verdict(), "pilot.toml is in order: 1 registry");
     }
 }
