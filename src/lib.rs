@@ -229,3 +229,18 @@ async fn flush_early(registered: Vec<Registered>, shutdown: Shutdown) {
     flush(&registered).await;
     std::future::pending().await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tests may run as root, who may listen anywhere.
+    #[test]
+    fn a_low_port_without_the_right_to_it_is_told_which_right_that_is() {
+        let source = std::io::ErrorKind::PermissionDenied.into();
+        let error = RunError::Listen { key: "xds.listen", address: ([127, 0, 0, 1], 80).into(), source };
+        let words = "listening on 127.0.0.1:80 (xds.listen): port 80 needs the capability CAP_NET_BIND_SERVICE: \
+                     choose a port from 1024";
+        assert_eq!(error.to_string(), words);
+    }
+}

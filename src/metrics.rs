@@ -76,7 +76,7 @@ impl Metrics {
             }
         }
         let (unknown_types, refused) = (Counter::default(), Family::<Label<1>, Counter>::default());
-        for reason in ["streams", "connections", "protocol"] {
+        for reason in ["streams", "connections", "protocol", "version"] {
             drop(refused.get_or_create(&[("reason", reason)]));
         }
         let translation = Histogram::new(LATENCY_SECONDS);

@@ -5,12 +5,13 @@
 
 mod writing;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{ConfigError, Registrar, ServiceRegistry, Snapshot};
+use pilot_registry::{ConfigError, Hostname, Registrar, ServiceRegistry, Snapshot};
 use serde::Serialize;
 
 use crate::catalog::Source;
@@ -54,6 +55,19 @@ pub struct Inspected {
     pub endpoints: Option<usize>,
 }
 
+/// What one look at all registries shows.
+#[derive(Debug, Default)]
+pub struct Inspection {
+    /// The registries, in the order of their names.
+    pub registries: Vec<Inspected>,
+    /// All that is wrong with what they have.
+    pub problems: Vec<Problem>,
+    /// What can be merged: nothing of registries that were not looked at.
+    pub sources: Vec<Source>,
+    /// Where services are written, by host: a problem without a message. None of registries without files.
+    pub places: BTreeMap<Hostname, Problem>,
+}
+
 /// Makes all registries of the configuration, in the order of their names. Does no IO.
 ///
 /// # Errors
@@ -75,16 +89,16 @@ pub fn build(loaded: &Loaded) -> Result<Vec<ConfiguredRegistry>, Problems> {
     if problems.is_empty() { Ok(built) } else { Err(Problems(problems)) }
 }
 
-/// Looks at all registries once: what they have, all that is wrong with it, and what can be merged. Reads
-/// files.
-pub fn inspect(loaded: &Loaded) -> (Vec<Inspected>, Vec<Problem>, Vec<Source>) {
-    let (mut found, mut problems, mut sources) = (Vec::new(), Vec::new(), Vec::new());
+/// Looks at all registries once. Reads files.
+pub fn inspect(loaded: &Loaded) -> Inspection {
+    let mut inspection = Inspection::default();
+    let Inspection { registries: found, problems, sources, places } = &mut inspection;
     for (name, entry, kind) in entries(loaded) {
         if let Err(error) = registry(&kind) {
             problems.push(refused(loaded, name, &kind, &error));
             continue;
         }
-        let content = look(&kind);
+        let content = look(loaded, name, &kind);
         let count = |count: fn(&Snapshot) -> usize| content.as_ref().map(|content| count(&content.snapshot));
         found.push(Inspected {
             registry: name.into(),
@@ -95,10 +109,41 @@ pub fn inspect(loaded: &Loaded) -> (Vec<Inspected>, Vec<Problem>, Vec<Source>) {
         });
         let Some(content) = content else { continue };
         problems.extend(content.problems);
+        for (host, place) in content.places {
+            places.entry(host).or_insert(place);
+        }
         let snapshot = Arc::new(content.snapshot);
         sources.push(Source { registry: name.into(), priority: entry.priority, snapshot });
     }
-    (found, problems, sources)
+    inspection
+}
+
+/// A file or an environment variable that the table of a registry names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named<T> {
+    /// The key that names it: `registry.east.consul.token_file`.
+    pub key: String,
+    /// Its name.
+    pub name: T,
+}
+
+/// The files with credentials and certificates that registries name. Does no IO.
+pub fn named_files(loaded: &Loaded) -> Vec<Named<PathBuf>> {
+    named(loaded, |kind| kind.files())
+}
+
+/// The environment variables that registries need. Does no IO.
+pub fn named_variables(loaded: &Loaded) -> Vec<Named<String>> {
+    named(loaded, |kind| kind.variables())
+}
+
+fn named<T>(loaded: &Loaded, of: impl Fn(&Kind<'_>) -> Vec<(&'static str, T)>) -> Vec<Named<T>> {
+    let named = |(registry, _, kind): (&str, _, Kind<'_>)| {
+        let table = format!("registry.{registry}.{}", kind.as_str());
+        let all = of(&kind).into_iter();
+        all.map(|(key, name)| Named { key: format!("{table}.{key}"), name }).collect::<Vec<_>>()
+    };
+    entries(loaded).flat_map(named).collect()
 }
 
 /// Calls `changed` once at the start, and then each time that a file may have changed, for ever. The system tells
@@ -211,25 +256,15 @@ fn writable_kinds() -> Vec<&'static str> {
 struct Content {
     snapshot: Snapshot,
     problems: Vec<Problem>,
+    places: BTreeMap<Hostname, Problem>,
 }
 
 /// `None` for a kind that would have to be asked over the network.
-fn look(kind: &Kind<'_>) -> Option<Content> {
+#[cfg_attr(not(feature = "file"), allow(unused_variables, reason = "no kind has files"))]
+fn look(loaded: &Loaded, name: &str, kind: &Kind<'_>) -> Option<Content> {
     match kind {
         #[cfg(feature = "file")]
-        Kind::File(config) => {
-            let loaded = pilot_registry_file::load(config);
-            let problem = |problem: pilot_registry_file::Problem| Problem {
-                line: problem.line,
-                column: problem.column,
-                ..Problem::with_file(problem.file.display().to_string(), problem.message)
-            };
-            Some(Content {
-                // The adapter has left out all but one of a host.
-                snapshot: Snapshot::new(loaded.services).unwrap_or_default(),
-                problems: loaded.problems.into_iter().map(problem).collect(),
-            })
-        }
+        Kind::File(config) => Some(look_at_files(loaded, name, config)),
         #[cfg(feature = "consul")]
         Kind::Consul(_) => None,
         #[cfg(feature = "etcd")]
@@ -238,5 +273,33 @@ fn look(kind: &Kind<'_>) -> Option<Content> {
         Kind::Kubernetes(_) => None,
         #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
         Kind::Never(never, _) => match *never {},
+    }
+}
+
+#[cfg(feature = "file")]
+fn look_at_files(loaded: &Loaded, name: &str, config: &pilot_registry_file::Config) -> Content {
+    let found = pilot_registry_file::load(config);
+    // Of a path that leads to nothing, it is pilot.toml that names the wrong one.
+    let leads_nowhere = std::fs::metadata(&config.path)
+        .map_or_else(|error| error.kind() == std::io::ErrorKind::NotFound, |metadata| metadata.is_dir());
+    let problem = |problem: pilot_registry_file::Problem| {
+        if leads_nowhere && problem.file == config.path {
+            return loaded.origins.problem(&format!("registry.{name}.file.path"), problem.to_string());
+        }
+        Problem {
+            line: problem.line,
+            column: problem.column,
+            ..Problem::with_file(problem.file.display().to_string(), problem.message)
+        }
+    };
+    let place = |(host, (file, line, column)): (Hostname, (PathBuf, usize, usize))| {
+        let place = Problem::with_file(file.display().to_string(), String::new());
+        (host, Problem { line: Some(line), column: Some(column), ..place })
+    };
+    Content {
+        // The adapter has left out all but one of a host.
+        snapshot: Snapshot::new(found.services).unwrap_or_default(),
+        problems: found.problems.into_iter().map(problem).collect(),
+        places: found.places.into_iter().map(place).collect(),
     }
 }

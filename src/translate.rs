@@ -18,7 +18,7 @@
 //! | | cluster | endpoints | way in |
 //! |---|---|---|---|
 //! | http, http2, grpc | EDS | yes | the HTTP listener of its port number, `http_listen`, and by name for gRPC clients (http2, grpc) |
-//! | tls, tcp, mongo, redis | EDS | yes | a listener at each virtual address, or at the bind address |
+//! | tls, tcp, mongo, redis | EDS | yes | a listener at each virtual address, and at the bind address: without virtual addresses before others |
 //! | udp | EDS | yes | a UDP listener at the same places |
 //! | resolution `dns` | STRICT_DNS, endpoints inline | no | as above; not for gRPC clients, which do not know STRICT_DNS |
 //! | resolution `passthrough` | ORIGINAL_DST | no | none: a bound listener has no original address to pass to |

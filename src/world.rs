@@ -125,6 +125,11 @@ impl World {
         self.mesh().map_or_else(|| proxy.scope(transport), |mesh| mesh.scope(proxy, transport))
     }
 
+    /// Why there is no listener of that name, which a gRPC client asks for, in words; empty where nothing is known.
+    pub fn hint(&self, listener: &str) -> String {
+        self.mesh().map_or_else(String::new, |mesh| hint::of_listener(&mesh.catalog, listener))
+    }
+
     /// Follows the resources of a scope; `None` = not known yet.
     ///
     /// # Errors

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+#[path = "cli/check.rs"]
+mod check;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -89,7 +92,7 @@ fn check_shows_every_problem_as_a_table() {
         "PLACE            KEY           PROBLEM\n\
          pilot.toml:2:1   xds.lisen     unknown key: did you mean \"listen\"?\n\
          pilot.toml:4:10  admin.listen  5 does not fit: expected a string, like \"127.0.0.1:18080\"\n\n\
-         pilot.toml is not in order: 2 problems\n"
+         2 problems in pilot.toml\n"
     );
     assert_eq!(output.status.code(), Some(2));
 }
@@ -144,7 +147,13 @@ fn check_warns_of_what_services_and_registries_disagree_about() {
         "reviews.local cannot be reached at 127.0.0.1:9080: ratings.local has it (only HTTP services can share \
          a port; the first in the alphabet wins): give one of them another port",
     ];
-    assert_eq!(report["warnings"], json!(warnings.map(|message| json!({ "message": message }))));
+    let places = [("services.toml", 3), ("services.toml", 3)];
+    let expected: Vec<Value> = warnings
+        .iter()
+        .zip(places)
+        .map(|(message, (file, line))| json!({ "file": file, "line": line, "column": 8, "message": message }))
+        .collect();
+    assert_eq!(report["warnings"], json!(expected));
     assert_eq!((&report["ok"], output.status.code()), (&json!(true), Some(0)));
     let output = pilot(folder.path(), &[], &["check"]);
     assert!(warnings.iter().all(|warning| stdout(&output).contains(warning)), "{}", stdout(&output));
@@ -236,7 +245,10 @@ fn every_verb_explains_itself_with_an_example() {
     let folder = tempfile::tempdir().unwrap();
     let help = pilot(folder.path(), &[], &["--help"]);
     let verbs = stdout(&help).split("Commands:").nth(1).unwrap().split("Options:").next().unwrap().to_owned();
-    let verbs = verbs.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
+    // What is said of a verb may go on in further lines, which begin with more spaces.
+    let verbs =
+        verbs.lines().filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    let verbs = verbs.filter_map(|line| line.split_whitespace().next());
     for verb in verbs.filter(|verb| *verb != "help") {
         let output = pilot(folder.path(), &[], &[verb, "--help"]);
         assert!(stdout(&output).contains("Example"), "{verb}: {}", stdout(&output));
@@ -355,7 +367,7 @@ fn the_version_is_told_though_no_server_answers() {
     assert_eq!(report["client"], json!({ "version": own }));
     assert!(report["server"]["error"].as_str().unwrap().contains("does not answer"), "{report}");
     let output = pilot(folder.path(), &admin, &["version", "--client", "-o", "yaml"]);
-    assert_eq!(stdout(&output), format!("client:\n  version: {own}\n"));
+    assert!(stdout(&output).contains(own) && !stdout(&output).contains("server"), "{output:?}");
 }
 
 #[test]

@@ -37,12 +37,14 @@ mod e2e {
     mod namespaces;
     mod outages;
     mod platform;
+    mod ports;
     mod registries;
     mod restart;
     mod routing;
     mod servers;
     mod several;
     mod state;
+    mod strangers;
     mod verbs;
     mod workload;
 }

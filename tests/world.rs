@@ -3,6 +3,8 @@
 
 #[path = "world/conflicts.rs"]
 mod conflicts;
+#[path = "world/news.rs"]
+mod news;
 #[path = "world/scopes.rs"]
 mod scopes;
 #[path = "world/streams.rs"]

@@ -17,7 +17,9 @@
 //!  scenarios               those of the public conformance harness, on the same machines
 //!  properties · free       random interleavings, with an Envoy (model) and with clients that ask for anything
 //!  reports · moves         one stream without a socket: status, metrics, log; clients whose scope changes
+//!  told                    what the log says of streams, once
 //!  server                  real sockets: limits, garbage, age, shutdown
+//!  strangers               real sockets: other protocols than HTTP/2, older versions of xDS
 //!  conformance/            pilot as the target of the harness itself (an example, built by every test run)
 //! ```
 
@@ -47,8 +49,12 @@ mod served;
 mod server;
 #[path = "xds/sotw.rs"]
 mod sotw;
+#[path = "xds/strangers.rs"]
+mod strangers;
 #[path = "xds/things.rs"]
 mod things;
+#[path = "xds/told.rs"]
+mod told;
 #[path = "xds/visitors.rs"]
 mod visitors;
 #[path = "xds/warming.rs"]

@@ -17,6 +17,8 @@
 //! - when it has been held for the configured time, in which the registry was live throughout;
 //! - when a person says so.
 //!
+//! A snapshot that somebody meant ([`Snapshot::deliberate`]) is a person's word, too: all of it counts at once.
+//!
 //! A disappearance that comes in pieces is one: a snapshot is compared with what was there a short while
 //! before, in which the endpoints that are still there are as they were said to be last. What counts as
 //! lacking is in `lack.rs`: a deployment that replaces all endpoints lacks nothing. Removing one whole
@@ -171,6 +173,13 @@ impl Guard {
         let old = baseline.said.clone();
         let difference = Difference::between(&old.snapshot, snapshot, &mut baseline.findings);
         self.said = Said { snapshot: Arc::clone(snapshot), usable: difference.usable(old.usable) };
+        if snapshot.is_deliberate() {
+            self.returning = false;
+            self.held.clear();
+            self.baseline = Some(Baseline::new(&self.said, now));
+            self.count();
+            return;
+        }
         let confirmed = self.judge(settings, now, read, &difference, &old);
         if let Some(baseline) = self.baseline.as_mut() {
             baseline.said.update(difference.updated());

@@ -1,6 +1,6 @@
 //! One registry of pilot.toml: `[registry.<name>]` and the one table that says its kind.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pilot_registry::usual::UsualVariables;
@@ -98,6 +98,51 @@ impl Kind<'_> {
             Self::Etcd(_) => "etcd",
             #[cfg(feature = "kubernetes")]
             Self::Kubernetes(_) => "kubernetes",
+            #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
+            Self::Never(never, _) => match *never {},
+        }
+    }
+
+    /// The files with credentials and certificates that it names, by their keys in the kind's table: `tls.ca`.
+    pub fn files(&self) -> Vec<(&'static str, PathBuf)> {
+        #[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+        fn owned<'a>(
+            paths: impl Iterator<Item = (&'static str, &'a mut PathBuf)>,
+        ) -> Vec<(&'static str, PathBuf)> {
+            paths.map(|(key, path)| (key, path.clone())).collect()
+        }
+        match self {
+            #[cfg(feature = "file")]
+            Self::File(_) => Vec::new(),
+            #[cfg(feature = "consul")]
+            Self::Consul(config) => owned((*config).clone().paths_mut()),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(config) => owned((*config).clone().paths_mut()),
+            #[cfg(feature = "kubernetes")]
+            Self::Kubernetes(config) => owned((*config).clone().paths_mut()),
+            #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
+            Self::Never(never, _) => match *never {},
+        }
+    }
+
+    /// The environment variables without which it cannot be followed, by the keys of the kind's table that name
+    /// them, or that are missing.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        match self {
+            #[cfg(feature = "file")]
+            Self::File(_) => Vec::new(),
+            #[cfg(feature = "consul")]
+            Self::Consul(config) => config.token_env.iter().map(|name| ("token_env", name.clone())).collect(),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(config) => {
+                config.password_env.iter().map(|name| ("password_env", name.clone())).collect()
+            }
+            #[cfg(feature = "kubernetes")]
+            Self::Kubernetes(config) if config.kubeconfig.is_none() => {
+                vec![("kubeconfig", "KUBERNETES_SERVICE_HOST".to_owned())]
+            }
+            #[cfg(feature = "kubernetes")]
+            Self::Kubernetes(_) => Vec::new(),
             #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
             Self::Never(never, _) => match *never {},
         }

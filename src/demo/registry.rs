@@ -93,7 +93,7 @@ impl ServiceRegistry for BackedRegistry {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::net::{SocketAddr, TcpStream};
     use std::sync::Arc;
 
     use pilot_registry::{Address, Endpoint, Port, Protocol, Service, ServicePort, ServiceSpec};

@@ -27,7 +27,7 @@ use crate::proxy::{Proxy, Scope, Transport, named};
 use crate::resources::{ResourceSet, ResourceType};
 use crate::shutdown::{self, Shutdown};
 use crate::supervisor::jittered;
-use crate::world::{TooManyScopes, World, hint};
+use crate::world::{TooManyScopes, World};
 
 /// How long what waits for a client's next request waits: a client that is told of a cluster asks for its
 /// endpoints at once, so one that has not after this time never will.
@@ -65,7 +65,7 @@ impl ResourceSource for World {
     }
 
     fn hint(&self, listener: &str) -> String {
-        self.mesh().map_or_else(String::new, |mesh| hint::of_listener(&mesh.catalog, listener))
+        Self::hint(self, listener)
     }
 }
 

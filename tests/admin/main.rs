@@ -7,5 +7,6 @@ mod listing;
 mod metrics;
 mod proxies;
 mod registries;
+mod strangers;
 mod told;
 mod verbs;

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use pilot::proxy::{Proxy, Transport};
 use pilot::resources::ResourceType;
 use pilot_envoy_api::envoy::config::core::v3::Node;
+use pilot_envoy_api::envoy::config::core::v3::node::UserAgentVersionType;
 use pilot_registry::{Protocol, Snapshot};
 use pilot_registry_testkit::service;
 use serde_json::Value;

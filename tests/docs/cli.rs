@@ -13,7 +13,7 @@ const HEAD: &str = "\
 
 Type `pilot VERB --help` for what stands here. `pilot completions bash` (or `zsh`, `fish`, ...) prints the completions
 for your shell. All verbs understand the options of `pilot` itself, which are shown once. Verbs that ask a running pilot
-find it through `admin.listen` in `pilot.toml`, or with `--admin URL`.
+find it through `admin.listen` in `pilot.toml`, with `--admin URL` or with `PILOT_ADMIN`.
 
 ";
 

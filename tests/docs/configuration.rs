@@ -21,12 +21,16 @@ path = \"services.toml\"
 - A flag wins over the environment, the environment over `pilot.toml`, and `pilot.toml` over the default.
 - The flag of every key is `--set KEY=VALUE`, for example `--set xds.listen=127.0.0.1:19000`. It may be given several
   times. Keys whose value is a list have no flag and no variable.
+- `-c FILE` (`--config`, `PILOT_CONFIG`) names another file. `PILOT_LOG` and `--log` are short for `log.filter`.
 - A registry's variable has the registry's name in it: with `[registry.dc1.consul]`, `NAME` is `DC1`, and the
   variable of `address` is `PILOT_REGISTRY_DC1_CONSUL_ADDRESS`. The registry has to be in `pilot.toml`.
+- Where `pilot.toml` has exactly one registry of a kind, without an address and without credentials, the variables of the
+  platform's own tools count, after everything else: `CONSUL_HTTP_ADDR`, `CONSUL_HTTP_TOKEN`, `ETCDCTL_ENDPOINTS`,
+  `KUBECONFIG`. `pilot check` shows which were used.
 - Durations are a whole number and a unit: `ms`, `s`, `m` or `h`. Paths are relative to the folder of `pilot.toml`;
   those of flags and variables are relative to the folder in which pilot runs.
-- pilot reads `pilot.toml` when it starts. **A change of it needs a restart**; a change of the files that a `file`
-  registry follows does not.
+- pilot reads `pilot.toml` when it starts. **A change of it needs a restart**, and the log says so; a change of the files
+  that a `file` registry follows does not.
 - `pilot schema config > pilot.schema.json` prints the schema for editors. `pilot.toml` in the repository is the same
   list as a file, to copy from.
 ";

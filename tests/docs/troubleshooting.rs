@@ -44,6 +44,11 @@ async fn errors_are_what_envoy_says() {
         let section = page.split(&format!("## {status}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
         assert!(section.contains(words), "the section {status} does not quote {words:?}");
     }
-    let answer = http::get(door, "nobody.localhost", "/").await.unwrap();
-    assert_eq!(answer.status.as_u16(), 404, "{answer:?}");
+    // The page has letters where a name and a number stand.
+    for (host, words) in [("nobody.localhost", "no service has host"), ("localhost", "say which in the Host header")] {
+        let answer = http::get(door, host, "/").await.unwrap();
+        assert!(answer.status.as_u16() == 404 && answer.body.contains(words), "{answer:?}");
+        let section = page.split("## 404\n").nth(1).unwrap().split("\n## ").next().unwrap();
+        assert!(section.contains(words), "the section 404 does not quote {words:?}");
+    }
 }

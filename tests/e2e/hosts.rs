@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::backend::Backend;
+use crate::support::backend::{Backend, MISSING};
 use crate::support::conversation::Conversation;
 use crate::support::envoy::{Envoy, Kind};
 use crate::support::grpc::{GrpcBackend, GrpcClient};
@@ -170,6 +170,14 @@ async fn a_host_that_no_service_has_is_told_so() {
                 let answer = http::get(envoy.port(port), host, "/any?path").await.unwrap();
                 is_told(&answer, &format!("pilot: no service has host {host} on port {port}"));
             }
+            let call = "POST /a.B/C HTTP/1.1\r\nHost: wep.local\r\nContent-Type: application/grpc\r\n\
+                        Connection: close\r\nContent-Length: 0\r\n\r\n";
+            let answer = raw(envoy.port(port), call).await;
+            let words = format!("grpc-message: pilot: no service has host wep.local on port {port}\r\n");
+            assert!(answer.contains("grpc-status: 12\r\n") && answer.contains(&words), "{answer}");
+            // What a service does not have it says itself.
+            let answer = http::get(envoy.port(port), "web.local", MISSING).await.unwrap();
+            assert_eq!((answer.status.as_u16(), &*answer.body), (404, "web"));
         }
     }
 }

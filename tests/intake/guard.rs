@@ -38,6 +38,29 @@ fn removing_one_service_of_many_is_not_slowed() {
     assert_eq!(story.at(100).says(1, [of("b.local", 20..60)]), "b.local=40");
 }
 
+/// A file that says `service = []` is a person's word.
+#[test]
+fn what_somebody_meant_goes_at_once_and_so_does_what_was_held() {
+    let deliberate = |services: Vec<Arc<Service>>| Arc::new(Snapshot::clone(&shared(services)).deliberate());
+    let now = Instant::now();
+    let at = |seconds| now + Duration::from_secs(seconds);
+    let mut guard = Guard::new(Some(GuardSettings::default()));
+    let all = || vec![of("a.local", 0..20), of("b.local", 20..60)];
+    guard.publish(at(0), &shared(all()), 1);
+    guard.publish(at(100), &deliberate(Vec::new()), 1);
+    assert_eq!((guard.held(), guard.counts().services().len()), (None, 0));
+
+    guard.publish(at(200), &shared(all()), 1);
+    guard.publish(at(300), &shared([of("a.local", 0..1)]), 1);
+    assert!(guard.held().is_some());
+    guard.publish(at(301), &deliberate(vec![of("c.local", 0..1)]), 1);
+    assert_eq!((guard.held(), guard.counts().services().len()), (None, 1));
+    // What comes after it is judged by what it said.
+    guard.publish(at(400), &deliberate(all()), 1);
+    guard.publish(at(500), &shared([]), 1);
+    assert_eq!(guard.held().unwrap().endpoints(), 60);
+}
+
 /// However much of the registry it was: what others lose meanwhile is not its trouble.
 #[test]
 fn a_large_service_goes_at_once_although_another_loses_an_endpoint() {

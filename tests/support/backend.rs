@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -20,6 +20,9 @@ use tokio::task::JoinSet;
 use super::loopback::own_address;
 use super::services::Place;
 use super::wait::until;
+
+/// The path that an HTTP server does not have.
+pub(crate) const MISSING: &str = "/missing";
 
 /// A server of this process. It ends, with its connections, when it is dropped.
 pub(crate) struct Backend {
@@ -151,7 +154,9 @@ impl Speaker {
         self.served.fetch_add(1, Ordering::Relaxed);
         let body = Bytes::from(self.name.to_string());
         let forwarded = request.headers().get("x-forwarded-for");
+        let status = if request.uri().path() == MISSING { StatusCode::NOT_FOUND } else { StatusCode::OK };
         let response = Response::builder()
+            .status(status)
             .header("x-seen-version", format!("{:?}", request.version()))
             .header("x-seen-forwarded-for", forwarded.cloned().unwrap_or(HeaderValue::from_static("")));
         Ok(response.body(Full::new(body)).unwrap())

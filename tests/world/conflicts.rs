@@ -13,7 +13,7 @@ use super::{Fixture, Sets, router, start, until};
 
 /// What the log says.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -26,7 +26,7 @@ impl Write for Log {
 }
 
 impl Log {
-    fn follow(&self) -> DefaultGuard {
+    pub(crate) fn follow(&self) -> DefaultGuard {
         let writer = self.clone();
         let format = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
         pilot_registry_testkit::logs::follow(format.finish())
@@ -34,8 +34,13 @@ impl Log {
 
     /// What it says of conflicts now that it did not say before.
     fn fresh(&self) -> Vec<String> {
+        self.fresh_of("services conflict")
+    }
+
+    /// The lines with this in them that it did not have before.
+    pub(crate) fn fresh_of(&self, part: &str) -> Vec<String> {
         let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
-        text.lines().filter(|line| line.contains("services conflict")).map(str::to_owned).collect()
+        text.lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
     }
 }
 

@@ -18,6 +18,7 @@ use pilot_envoy_api::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use pilot_envoy_api::google::rpc;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::driver::{LIMITS, delta_request};
@@ -46,12 +47,12 @@ pub(crate) struct Client<S = Source> {
 }
 
 impl Client {
-    fn new(mut things: Things) -> Self {
+    pub(crate) fn new(mut things: Things) -> Self {
         let source = Source(watch::Sender::new(Some(things.publish())));
         Self::of(source, things)
     }
 
-    fn publish(&mut self) -> Vec<DeltaDiscoveryResponse> {
+    pub(crate) fn publish(&mut self) -> Vec<DeltaDiscoveryResponse> {
         let set = self.things.publish();
         self.source.0.send_replace(Some(set));
         self.received()
@@ -91,14 +92,14 @@ impl<S: ResourceSource + 'static> Client<S> {
     }
 
     /// Acknowledges all of these, and what comes then.
-    fn ack(&mut self, mut responses: Vec<DeltaDiscoveryResponse>) {
+    pub(crate) fn ack(&mut self, mut responses: Vec<DeltaDiscoveryResponse>) {
         while let Some(response) = responses.pop() {
             let answered = self.send(answer(&response, None));
             responses.extend(answered);
         }
     }
 
-    fn report(&self, kind: ResourceType) -> TypeReport {
+    pub(crate) fn report(&self, kind: ResourceType) -> TypeReport {
         self.proxies.list()[0].streams[0].types[kind.as_str()].clone()
     }
 
@@ -186,7 +187,7 @@ async fn only_what_a_change_brings_is_measured_from_the_change() {
 
 /// Where a log goes.
 #[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Written {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -207,6 +208,17 @@ impl<'a> MakeWriter<'a> for Written {
 }
 
 impl Written {
+    /// Everything that this thread logs is written here, until what this gives is dropped.
+    pub(crate) fn follow(&self) -> DefaultGuard {
+        let format = tracing_subscriber::fmt().with_ansi(false).with_writer(self.clone());
+        pilot_registry_testkit::logs::follow(format.finish())
+    }
+
+    /// The lines that have this in them.
+    pub(crate) fn lines(&self, part: &str) -> Vec<String> {
+        self.text().lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
+    }
+
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

@@ -123,6 +123,9 @@ impl Directory {
         for (entry, note) in self.hosts.values().flat_map(|host| &host.notes) {
             sink.note(entry, note);
         }
+        if self.size.keys == 0 {
+            sink.note("prefix", format!("no key begins with {}", self.keys.root()));
+        }
         let services = self.hosts.values().filter_map(|host| host.service.clone());
         sink.publish(Snapshot::new(services).expect("the map's keys are the services' hosts"));
     }

@@ -27,6 +27,8 @@ pub(crate) struct Entry {
     pub(crate) host: Option<Hostname>,
     /// The service, or at least one mistake.
     pub(crate) service: Result<Arc<Service>, Vec<Mistake>>,
+    /// Endpoints at the address and port of an earlier one: one of both counts.
+    pub(crate) doubles: Vec<Mistake>,
 }
 
 /// Reads the text of one file.
@@ -39,6 +41,10 @@ pub(crate) fn entries(text: &str, format: Format) -> Result<Vec<Entry>, Mistake>
         return Err(Mistake::new(Position::START, format!("the file is empty{NO_SERVICE}")));
     }
     let Document { root, entries } = format.parse(text)?;
+    if let Value::List(_) = root.value {
+        let key = if format == Format::Json { "\"service\":" } else { "service:" };
+        return Err(Mistake::new(root.at, format!("the file is a list: write it below the key `{key}`")));
+    }
     let mut mistakes = Mistakes::default();
     let table = Table::open(&root, "the file", DOCUMENT_KEYS, &mut mistakes);
     if let Some(mistake) = mistakes.into_inner().into_iter().next() {
@@ -63,14 +69,15 @@ const NO_SERVICE: &str = ": expected a list \"service\"; a file without services
 impl From<Node> for Entry {
     fn from(node: Node) -> Self {
         let mut mistakes = Mistakes::default();
-        let (host, service) = service::service(&node, &mut mistakes);
+        let mut doubles = Mistakes::default();
+        let (host, service) = service::service(&node, &mut mistakes, &mut doubles);
         let mistakes = mistakes.into_inner();
         let service = match service {
             Some(service) if mistakes.is_empty() => Ok(Arc::new(service)),
             _ => Err(mistakes),
         };
         let (at, host) = host.map_or((node.at, None), |(at, host)| (at, Some(host)));
-        Self { at, host, service }
+        Self { at, host, service, doubles: doubles.into_inner() }
     }
 }
 

@@ -52,7 +52,13 @@ fn plain(error: &io::Error) -> String {
 /// There is neither a file nor a folder, or the folder has too many files.
 pub(crate) fn list(config: &Config) -> Result<Vec<PathBuf>, Trouble> {
     let path = &config.path;
-    let metadata = std::fs::metadata(path).map_err(|error| Trouble::io(path, "cannot be read", &error))?;
+    let metadata = std::fs::metadata(path).map_err(|error| {
+        let mut trouble = Trouble::io(path, "cannot be read", &error);
+        if let (io::ErrorKind::NotFound, Some(name)) = (error.kind(), meant(path)) {
+            trouble.problem.message += &format!("; did you mean {name}?");
+        }
+        trouble
+    })?;
     if !metadata.is_dir() {
         return Ok(vec![path.clone()]);
     }
@@ -69,9 +75,47 @@ pub(crate) fn list(config: &Config) -> Result<Vec<PathBuf>, Trouble> {
             return Err(Trouble::malformed(Problem::of_file(path, message)));
         }
     }
+    if files.is_empty() {
+        return Err(no_files(path));
+    }
     files.sort();
     Ok(files)
 }
+
+/// A folder without files is what is left of one that was unmounted, or what a container gets in the place of a
+/// file that does not exist. It says nothing of services.
+fn no_files(path: &Path) -> Trouble {
+    let meant = match Format::of(path) {
+        Some(_) => "it is an empty folder: expected a file",
+        None => {
+            "the folder has no file that ends in .toml, .yaml, .yml or .json: expected at least one; \
+             a file with the line service = [] says that there is no service"
+        }
+    };
+    Trouble { kind: ErrorKind::Unavailable, problem: Problem::of_file(path, meant) }
+}
+
+/// A name beside a path that does not exist, like that of a file to read: the user may have meant it.
+fn meant(path: &Path) -> Option<String> {
+    let wanted = path.file_name()?.to_str()?.to_lowercase();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names = std::fs::read_dir(folder).ok()?.take(MAX_NEIGHBOURS).flatten();
+    let near = names.filter_map(|entry| {
+        let fits = is_candidate(&entry.path()) || entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let name = entry.file_name().into_string().ok().filter(|name| fits && !name.starts_with('.'))?;
+        let stem = |name: &str| name.rsplit_once('.').map_or(name.to_owned(), |(stem, _)| stem.to_owned());
+        let distance = if stem(&name.to_lowercase()) == stem(&wanted) {
+            0
+        } else {
+            strsim::damerau_levenshtein(&name.to_lowercase(), &wanted)
+        };
+        (distance <= 1 + wanted.len() / 5).then_some((distance, name))
+    });
+    near.min().map(|(_, name)| name)
+}
+
+/// So many names of a folder are looked at to find the one that was meant.
+const MAX_NEIGHBOURS: usize = 1000;
 
 /// Whether a file of a folder is read, by its name: not hidden, and one of the known formats.
 pub(crate) fn is_candidate(path: &Path) -> bool {
@@ -85,6 +129,11 @@ pub(crate) fn read(path: &Path, max_bytes: u64) -> Result<String, Trouble> {
     let malformed = |message: String| Err(Trouble::malformed(Problem::of_file(path, message)));
     let metadata = std::fs::metadata(path).map_err(failed)?;
     // Also because opening a pipe waits for a writer, for ever.
+    if metadata.is_dir() {
+        return malformed(
+            "it is a folder: expected a file; folders inside of a folder are not read".to_owned(),
+        );
+    }
     if !metadata.is_file() {
         return malformed("it is not a regular file".to_owned());
     }

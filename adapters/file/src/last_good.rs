@@ -55,6 +55,11 @@ pub(crate) struct View {
     pub(crate) rejected: Vec<(PathBuf, Rejected)>,
     /// Whether something could be read this time. Otherwise the snapshot says nothing new.
     pub(crate) fresh: bool,
+    /// Whether no file is gone that was there before.
+    is_whole: bool,
+    /// Whether there is nothing to read at all. The system does not tell when that ends: a file system that is
+    /// mounted is no change of the folder that it hides.
+    pub(crate) missing: bool,
 }
 
 impl Rejected {
@@ -80,6 +85,15 @@ impl Rejected {
         Self { host: Some(host.clone()), mistakes: vec![Mistake::new(at, message)], instead: String::new() }
     }
 
+    /// Endpoints of a service that is in force with one of each.
+    fn doubles(host: &Hostname, mistakes: Vec<Mistake>) -> Self {
+        Self {
+            host: Some(host.clone()),
+            mistakes,
+            instead: "; it counts once, as the healthier of them".to_owned(),
+        }
+    }
+
     pub(crate) fn problems(&self, file: &Path) -> impl Iterator<Item = Problem> {
         self.mistakes.iter().map(move |mistake| mistake.of_file(file))
     }
@@ -90,21 +104,43 @@ impl LastGood {
     pub(crate) fn look(&mut self, config: &Config) -> View {
         let mut view = View::default();
         match files::list(config) {
-            Ok(files) => {
-                // A file that is gone from a folder was taken away on purpose.
-                self.files.retain(|path, _| files.binary_search(path).is_ok());
-                view.fresh = files.is_empty();
-                for path in files {
-                    let file = self.files.entry(path.clone()).or_default();
-                    file.read(&path, config.max_file_bytes);
-                    view.fresh |= file.trouble.is_none();
-                    view.troubles.extend(file.trouble.clone());
-                }
+            Ok(files) => self.read(config, files, &mut view),
+            Err(trouble) => {
+                view.troubles.push(trouble);
+                view.missing = true;
             }
-            Err(trouble) => view.troubles.push(trouble),
         }
         self.merge(&mut view);
         view
+    }
+
+    /// Where each host is written, in the order of files.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&Hostname, &PathBuf, Position)> {
+        let services =
+            self.files.iter().flat_map(|(path, file)| file.services.iter().map(move |it| (path, it)));
+        services.flat_map(|(path, services)| services.iter().map(move |(host, (at, _))| (host, path, *at)))
+    }
+
+    fn read(&mut self, config: &Config, files: Vec<PathBuf>, view: &mut View) {
+        let is_first = self.files.is_empty();
+        let mut before = std::mem::take(&mut self.files);
+        for path in files {
+            let mut file = before.remove(&path).unwrap_or_default();
+            file.read(&path, config.max_file_bytes);
+            view.fresh |= file.trouble.is_none();
+            view.troubles.extend(file.trouble.clone());
+            self.files.insert(path, file);
+        }
+        if !view.fresh {
+            // A file in the place of the folder, or a folder in that of the file: what was there is not gone.
+            self.files.extend(before);
+            return;
+        }
+        let is_folder = !self.files.contains_key(&config.path);
+        let says_none = self.files.values().all(FileView::says_none);
+        // Files of a folder may be gone for other reasons than that somebody took them away, also before
+        // the first look. What a file says is what somebody wrote.
+        view.is_whole = before.is_empty() && (!is_folder || !is_first || says_none);
     }
 
     /// One snapshot of all files. The first in name order has a host; the others are told.
@@ -122,7 +158,12 @@ impl LastGood {
             }
         }
         let services = services.into_values().map(|(_, _, service)| Arc::clone(service));
-        view.snapshot = Snapshot::new(services).expect("the map's keys are the services' hosts");
+        let snapshot = Snapshot::new(services).expect("the map's keys are the services' hosts");
+        let is_in_force = |rejected: &Rejected| {
+            rejected.host.as_ref().is_some_and(|host| snapshot.get(host.as_str()).is_some())
+        };
+        let means_it = view.is_whole && view.rejected.iter().all(|(_, rejected)| is_in_force(rejected));
+        view.snapshot = if means_it { snapshot.deliberate() } else { snapshot };
     }
 }
 
@@ -137,12 +178,23 @@ impl FileView {
         }
     }
 
+    /// Whether it can be read and says that there is no service.
+    fn says_none(&self) -> bool {
+        self.trouble.is_none()
+            && self.rejected.is_empty()
+            && self.services.as_ref().is_some_and(BTreeMap::is_empty)
+    }
+
     fn update(&mut self, path: &Path, text: &str) {
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         let hash = Some(hasher.finish());
-        if std::mem::replace(&mut self.hash, hash) == hash {
+        let before = std::mem::replace(&mut self.hash, hash);
+        if before == hash {
             return;
+        }
+        if before.is_some() {
+            tracing::info!(file = %path.display(), "the file has changed and is read again");
         }
         let Some(format) = Format::of(path) else {
             let expected = "unknown kind of file: expected a name that ends in .toml, .yaml, .yml or .json";
@@ -164,7 +216,7 @@ impl FileView {
         let mut services: BTreeMap<Hostname, (Position, Arc<Service>)> = BTreeMap::new();
         let mut nameless = Vec::new();
         self.rejected.clear();
-        for Entry { at, host, service } in entries {
+        for Entry { at, host, service, doubles } in entries {
             let Some(host) = host else {
                 nameless.push(service.err().unwrap_or_default());
                 continue;
@@ -176,6 +228,9 @@ impl FileView {
                         let first = format!("{}:{}:{}", path.display(), first.line, first.column);
                         self.rejected.push(Rejected::duplicate(at, &host, &first));
                     } else {
+                        if !doubles.is_empty() {
+                            self.rejected.push(Rejected::doubles(&host, doubles));
+                        }
                         services.insert(host, (at, service));
                     }
                     continue;

@@ -1,8 +1,10 @@
 //! Reads the files once, to check them without serving.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use pilot_registry::Service;
+use pilot_registry::{Hostname, Service};
 
 use crate::last_good::LastGood;
 use crate::{Config, Problem};
@@ -14,15 +16,22 @@ pub struct Loaded {
     pub services: Vec<Arc<Service>>,
     /// Everything that is wrong with the files, in their order.
     pub problems: Vec<Problem>,
+    /// Where each of the services is written: its file, and the line and the column of its host, from 1.
+    pub places: BTreeMap<Hostname, (PathBuf, usize, usize)>,
 }
 
 /// Reads the file or folder once.
 pub fn load(config: &Config) -> Loaded {
-    let view = LastGood::default().look(config);
+    let mut last_good = LastGood::default();
+    let view = last_good.look(config);
     let mut problems: Vec<_> = view.troubles.into_iter().map(|trouble| trouble.problem).collect();
     for (file, rejected) in &view.rejected {
         problems.extend(rejected.problems(file));
     }
     problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
-    Loaded { services: view.snapshot.services().to_vec(), problems }
+    let places =
+        last_good.places().map(|(host, path, at)| (host.clone(), (path.clone(), at.line, at.column)));
+    // The first in the order of files is in force.
+    let places = places.collect::<Vec<_>>().into_iter().rev().collect();
+    Loaded { services: view.snapshot.services().to_vec(), problems, places }
 }

@@ -7,7 +7,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pilot_registry::{Fault, RegistryError, Reload, ServiceRegistry, Snapshot, SnapshotSink, async_trait};
@@ -29,13 +29,15 @@ const RECHECK: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct FileRegistry {
     config: Config,
+    /// From one attempt to the next: one that begins anew forgets nothing that was in force.
+    last_good: Arc<Mutex<LastGood>>,
     reload: Reload,
 }
 
 impl FileRegistry {
     pub(crate) fn new(config: Config) -> Self {
         let reload = Reload::new(config.path.display().to_string());
-        Self { config, reload }
+        Self { config, last_good: Arc::default(), reload }
     }
 }
 
@@ -49,18 +51,19 @@ impl ServiceRegistry for FileRegistry {
     async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
         let changes = Arc::new(Changes::default());
         let mut asked = self.reload.asked();
-        let mut state = State::default();
+        let mut watch = None;
         let mut faults = Faults::default();
         let mut told = true;
         loop {
             let (view, watched);
-            (state, view, watched) = self.look(state, &changes).await?;
+            (watch, view, watched) = self.look(watch, &changes).await?;
             // A look that nothing called for may have met a writer in the middle of a file. Then there is
             // news by now, and another look follows.
+            let missing = view.missing;
             if told || !changes.has_news() {
                 publish(sink, view, watched.err(), &mut faults);
             }
-            let sees_all = state.watch.as_ref().is_some_and(Watch::sees_all);
+            let sees_all = !missing && watch.as_ref().is_some_and(Watch::sees_all);
             let at_most = if sees_all { RECHECK } else { UNWATCHED };
             told = tokio::select! {
                 told = changes.settled(at_most) => told,
@@ -78,26 +81,21 @@ impl ServiceRegistry for FileRegistry {
     }
 }
 
-/// What passes from one look to the next.
-#[derive(Default)]
-struct State {
-    watch: Option<Watch>,
-    last_good: LastGood,
-}
-
 impl FileRegistry {
     /// Watches first and reads then, so that no change falls between the two. In a thread of its own:
     /// disks may be slow and files large.
     async fn look(
         &self,
-        mut state: State,
+        mut watch: Option<Watch>,
         changes: &Arc<Changes>,
-    ) -> Result<(State, View, Result<(), Trouble>), RegistryError> {
+    ) -> Result<(Option<Watch>, View, Result<(), Trouble>), RegistryError> {
         let (config, changes) = (self.config.clone(), Arc::clone(changes));
+        let last_good = Arc::clone(&self.last_good);
         let look = tokio::task::spawn_blocking(move || {
-            let watched = watch::arm(&mut state.watch, &config.path, &changes);
-            let view = state.last_good.look(&config);
-            (state, view, watched)
+            let watched = watch::arm(&mut watch, &config.path, &changes);
+            // After a panic it lacks some files, and they are read again.
+            let view = last_good.lock().unwrap_or_else(PoisonError::into_inner).look(&config);
+            (watch, view, watched)
         });
         let failed = |error| RegistryError::unavailable("reading the files was broken off").caused_by(error);
         look.await.map_err(failed)

@@ -63,6 +63,16 @@ fn a_missing_path_and_an_unknown_kind_of_file_are_problems() {
     let file = folder.path().join("services.conf");
     let loaded = load(&Config::new(&file));
     assert_eq!(loaded.problems[0].message, "cannot be read: it does not exist");
+    for (near, meant) in [("service.toml", "services.toml"), ("serivces.toml", "services.toml"), ("a", "")] {
+        fs::write(folder.path().join("services.toml"), "service = []").unwrap();
+        let loaded = load(&Config::new(folder.path().join(near)));
+        let expected = match meant {
+            "" => "cannot be read: it does not exist".to_owned(),
+            name => format!("cannot be read: it does not exist; did you mean {name}?"),
+        };
+        assert_eq!(loaded.problems[0].message, expected, "{near}");
+    }
+    fs::remove_file(folder.path().join("services.toml")).unwrap();
     fs::write(&file, "service = []").unwrap();
     let loaded = load(&Config::new(&file));
     assert!(loaded.problems[0].message.contains("expected a name that ends in .toml, .yaml, .yml or .json"));

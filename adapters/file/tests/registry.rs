@@ -1,6 +1,8 @@
 //! The file registry on real files: what is served while they change, break and come back.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "registry/meant.rs"]
+mod meant;
 #[path = "registry/running.rs"]
 mod running;
 
@@ -264,8 +266,8 @@ async fn a_file_taken_out_of_a_folder_takes_its_services_along() {
     running.until_hosts(&["b.local"]).await;
     running.write("3.toml", &services(&["c.local"]));
     running.until_hosts(&["b.local", "c.local"]).await;
-    fs::remove_file(running.path("2.toml")).unwrap();
-    fs::remove_file(running.path("3.toml")).unwrap();
+    running.write("2.toml", "service = []\n");
+    running.write("3.toml", "service = []\n");
     running.until_hosts(&[]).await;
     running.until_live().await;
 }
@@ -299,7 +301,7 @@ async fn files_that_cannot_be_read_say_why() {
     running.until_fault("0.toml:2: byte 15 is not UTF-8").await;
     fs::remove_file(running.path("0.toml")).unwrap();
     fs::create_dir(running.path("0.toml")).unwrap();
-    running.until_fault("0.toml: it is not a regular file").await;
+    running.until_fault("0.toml: it is a folder: expected a file").await;
     assert_eq!(running.hosts(), ["a.local"]);
 }
 

@@ -28,9 +28,10 @@ pub enum Address {
 impl FromStr for Address {
     type Err = ModelError;
 
-    /// Reads `10.0.0.1`, `::1`, `unix:/run/app.sock` or `db.example.com`. `::ffff:10.0.0.1` is `10.0.0.1`.
+    /// Reads `10.0.0.1`, `::1`, `[::1]`, `unix:/run/app.sock` or `db.example.com`. An IPv4 address in the form of
+    /// an IPv6 one (`::ffff:10.0.0.1`, RFC 4291 §2.5.5.2) is that IPv4 address.
     fn from_str(text: &str) -> Result<Self, ModelError> {
-        let refused = |why| ModelError::Address { address: text.to_owned(), why };
+        let refused = |why: &str| ModelError::Address { address: text.to_owned(), why: why.to_owned() };
         if let Some(path) = text.strip_prefix("unix:") {
             return match path {
                 _ if !path.starts_with('/') => Err(refused("a Unix socket's path starts with '/'")),
@@ -40,14 +41,37 @@ impl FromStr for Address {
                 _ => Ok(Self::Unix(path.to_owned())),
             };
         }
-        match text.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
-            Ok(ip) if ip.is_unspecified() => Err(refused("nothing can be sent to it")),
-            Ok(ip) => Ok(Self::Ip(ip)),
-            Err(_) if text.contains(':') => Err(refused("it is not an IPv6 address")),
-            Err(_) if looks_like_ipv4(text) => Err(refused("it is not an IPv4 address")),
-            Err(_) => text.parse().map(Self::Dns),
+        match ip_address(text) {
+            Some(ip) if ip.is_unspecified() => {
+                Err(refused("it stands for all addresses of a machine, and nothing can be sent to it"))
+            }
+            Some(ip) => Ok(Self::Ip(ip)),
+            None if text.contains("://") => Err(refused("it is a URL")),
+            None if is_host_and_port(text) => Err(refused("it has a port, which is said apart from it")),
+            None if text.contains(':') => Err(refused("it is not an IPv6 address")),
+            None if looks_like_ipv4(text) => Err(refused("it is not an IPv4 address")),
+            None => text.parse().map(Self::Dns),
         }
     }
+}
+
+/// The IP address that the text is, in its canonical form: `10.0.0.1` of `::ffff:10.0.0.1`, `::1` of `[::1]`.
+/// Wherever people or platforms write an address, it is read by this.
+pub fn ip_address(text: &str) -> Option<IpAddr> {
+    let ip = match text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
+        // Brackets are for IPv6 addresses alone (RFC 3986 §3.2.2).
+        Some(inner) => inner.parse().ok().map(IpAddr::V6),
+        None => text.parse().ok(),
+    };
+    ip.map(|ip: IpAddr| ip.to_canonical())
+}
+
+/// `10.0.0.1:80`, `[::1]:80` or `db.example.com:80`.
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        port.parse::<u16>().is_ok() && !host.is_empty() && (bracketed || !host.contains(':'))
+    })
 }
 
 impl Address {
@@ -253,26 +277,35 @@ mod tests {
         let read = |text: &str| text.parse::<Address>().unwrap();
         assert_eq!(read("127.0.0.1"), Address::Ip([127, 0, 0, 1].into()));
         assert_eq!(read("::1"), Address::Ip("::1".parse().unwrap()));
-        assert_eq!(read("::ffff:10.0.0.1"), read("10.0.0.1"));
+        assert_eq!(read("[::1]"), read("::1"));
+        assert_eq!(read("::ffff:1.2.3.4"), read("1.2.3.4"));
+        assert_eq!(read("[::ffff:1.2.3.4]").to_string(), "1.2.3.4");
         assert_eq!(read("unix:/run/a.sock"), Address::Unix("/run/a.sock".into()));
         assert_eq!(read("DB.example.com").to_string(), "db.example.com");
     }
 
     #[test]
     fn addresses_that_make_no_sense_are_refused() {
-        for text in [
-            "",
-            "0.0.0.0",
-            "::",
-            "::ffff:0.0.0.0",
-            "1.2.3",
-            "256.1.1.1",
-            "1:2",
-            "unix:run.sock",
-            "a b",
-            "127.0.0.1:80",
-        ] {
+        for text in ["", "1.2.3", "256.1.1.1", "1:2", "unix:run.sock", "a b", "[127.0.0.1]", "[::1", "[]"] {
             assert!(text.parse::<Address>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_refused_is_refused_for_what_it_is() {
+        for (text, why) in [
+            ("0.0.0.0", "stands for all addresses"),
+            ("::", "stands for all addresses"),
+            ("::ffff:0.0.0.0", "stands for all addresses"),
+            ("http://127.0.0.1:80", "it is a URL"),
+            ("127.0.0.1:80", "it has a port"),
+            ("[::1]:80", "it has a port"),
+            ("db.local:80", "it has a port"),
+            ("fe80::g", "it is not an IPv6 address"),
+            ("1.2.3.256", "it is not an IPv4 address"),
+        ] {
+            let error = text.parse::<Address>().unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
         }
     }
 

@@ -10,12 +10,12 @@ pub enum ModelError {
     Hostname { name: String, why: &'static str },
     #[error("port {number} is not a port: expected 1 to 65535")]
     Port { number: String },
-    #[error("unknown protocol {name:?}: expected one of {}", Protocol::ALL.map(Protocol::as_str).join(", "))]
+    #[error("unknown protocol {name:?}: {}", instead(name))]
     Protocol { name: String },
     #[error(
         "address {address:?} is not an address: {why}; expected an IPv4 or IPv6 address, unix:/path, or a DNS name"
     )]
-    Address { address: String, why: &'static str },
+    Address { address: String, why: String },
     #[error("weight {number} is out of range: expected 1 to {}", Weight::MAX)]
     Weight { number: u32 },
     #[error("identity {id:?} is not a SPIFFE id: expected spiffe://trust-domain/path")]
@@ -30,6 +30,22 @@ pub enum ModelError {
     Endpoint { host: Hostname, address: Address, why: String },
     #[error("service {host} is there twice")]
     DuplicateHost { host: Hostname },
+}
+
+/// What to write in the place of an unknown protocol.
+fn instead(name: &str) -> String {
+    let all = Protocol::ALL.map(Protocol::as_str).join(", ");
+    let known = match name.to_ascii_lowercase().as_str() {
+        "https" | "ssl" | "grpcs" | "wss" | "ldaps" | "amqps" | "rediss" => "tls",
+        "postgres" | "postgresql" | "mysql" | "mariadb" | "mssql" | "amqp" | "kafka" | "mqtt" | "nats"
+        | "memcached" | "ldap" | "smtp" | "ssh" | "cassandra" | "zookeeper" | "thrift" => "tcp",
+        "mongodb" => "mongo",
+        "h2" | "h2c" => "http2",
+        "http1" | "http/1.1" | "ws" | "websocket" => "http",
+        "dns" | "quic" | "http3" | "h3" => "udp",
+        _ => return format!("expected one of {all}"),
+    };
+    format!("write {known:?} (one of {all})")
 }
 
 /// Why an attempt to follow a registry ended.
@@ -98,13 +114,17 @@ impl RegistryError {
         self.kind
     }
 
-    /// The message and the messages of all causes, in one line.
+    /// The message and the messages of all causes, in one line. A cause that the message before it has quoted
+    /// is not said again.
     pub fn chain(&self) -> String {
         let mut text = self.message.clone();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
+            let said = error.to_string();
+            if !text.ends_with(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
             cause = error.source();
         }
         text
@@ -125,5 +145,32 @@ impl ConfigError {
     /// The value of `key` is refused because of `reason`.
     pub fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { key: key.into(), reason: reason.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("reading a variable: {0}")]
+    struct Quoting(#[source] std::env::VarError);
+
+    #[test]
+    fn a_cause_that_is_quoted_already_is_said_once() {
+        let error =
+            RegistryError::unavailable("no account").caused_by(Quoting(std::env::VarError::NotPresent));
+        assert_eq!(error.chain(), "no account: reading a variable: environment variable not found");
+    }
+
+    #[test]
+    fn an_unknown_protocol_that_others_know_is_told_what_to_write() {
+        let said = |name: &str| name.parse::<Protocol>().unwrap_err().to_string();
+        assert!(
+            said("postgres")
+                .starts_with("unknown protocol \"postgres\": write \"tcp\" (one of http, http2, ")
+        );
+        assert!(said("HTTPS").contains("write \"tls\""));
+        assert!(said("htp").starts_with("unknown protocol \"htp\": expected one of http, http2, "));
     }
 }

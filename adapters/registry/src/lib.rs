@@ -69,7 +69,7 @@ pub mod usual;
 
 pub use async_trait::async_trait;
 
-pub use endpoint::{Address, Endpoint, Health, Labels, Locality, SpiffeId, Weight};
+pub use endpoint::{Address, Endpoint, Health, Labels, Locality, SpiffeId, Weight, ip_address};
 pub use error::{ConfigError, ErrorKind, ModelError, RegistryError};
 pub use hostname::Hostname;
 pub use port::{Port, Protocol, ServicePort};

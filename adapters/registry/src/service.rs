@@ -137,6 +137,7 @@ impl Service {
     pub fn new(mut spec: ServiceSpec) -> Result<Self, ModelError> {
         sort_unique(&mut spec.aliases);
         sort_unique(&mut spec.local_names);
+        spec.virtual_addresses.iter_mut().for_each(|ip| *ip = ip.to_canonical());
         sort_unique(&mut spec.virtual_addresses);
         sort_unique(&mut spec.identities);
         spec.aliases.retain(|alias| *alias != spec.host);
@@ -199,6 +200,9 @@ fn check_endpoint(spec: &ServiceSpec, endpoint: &Endpoint) -> Result<(), ModelEr
     match (spec.resolution, &endpoint.address) {
         (Resolution::Passthrough, _) => {
             return refused("a service with resolution \"passthrough\" has no endpoints".into());
+        }
+        (Resolution::Endpoints, Address::Dns(name)) if name.as_str() == "localhost" => {
+            return refused("localhost is a name: write 127.0.0.1 or ::1".into());
         }
         (Resolution::Endpoints, Address::Dns(_)) => {
             return refused("a DNS name needs resolution \"dns\"".into());
@@ -264,6 +268,15 @@ mod tests {
         other.endpoints.reverse();
         other.endpoints.push(other.endpoints[0].clone());
         assert_eq!(Service::new(spec()).unwrap(), Service::new(other).unwrap());
+    }
+
+    #[test]
+    fn ip_addresses_become_canonical() {
+        let mut other = spec();
+        other.endpoints[0].address = Address::Ip("::ffff:10.0.0.2".parse().unwrap());
+        other.virtual_addresses = vec!["::ffff:10.0.0.9".parse().unwrap(), [10, 0, 0, 9].into()];
+        let canonical = ServiceSpec { virtual_addresses: vec![[10, 0, 0, 9].into()], ..spec() };
+        assert_eq!(Service::new(other).unwrap(), Service::new(canonical).unwrap());
     }
 
     #[test]

@@ -8,10 +8,20 @@ use crate::{ModelError, Service};
 ///
 /// A service that did not change keeps its `Arc` from snapshot to snapshot ([`crate::SnapshotSink`] sees
 /// to it), so two snapshots are compared by pointers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     services: Vec<Arc<Service>>,
+    deliberate: bool,
 }
+
+/// Two snapshots are equal when their services are.
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Self) -> bool {
+        self.services == other.services
+    }
+}
+
+impl Eq for Snapshot {}
 
 impl Snapshot {
     /// A snapshot of these services, in any order.
@@ -23,8 +33,21 @@ impl Snapshot {
         services.sort_by(|a, b| a.host.cmp(&b.host));
         match services.windows(2).find(|pair| pair[0].host == pair[1].host) {
             Some(pair) => Err(ModelError::DuplicateHost { host: pair[0].host.clone() }),
-            None => Ok(Self { services }),
+            None => Ok(Self { services, deliberate: false }),
         }
+    }
+
+    /// The same snapshot, of which the platform knows that somebody meant it: what is missing from it was taken
+    /// away on purpose, and is not held back. That is so of what a person wrote; a platform that may answer with
+    /// too little never knows it.
+    #[must_use]
+    pub fn deliberate(self) -> Self {
+        Self { deliberate: true, ..self }
+    }
+
+    /// Whether somebody meant it. See [`Snapshot::deliberate`].
+    pub fn is_deliberate(&self) -> bool {
+        self.deliberate
     }
 
     /// The services, ordered by host.

@@ -33,7 +33,7 @@ pub(super) async fn run(
     let mut last_resort = JoinSet::new();
     last_resort.spawn(shutdown::end_for_sure());
     tokio::select! {
-        code = registered(registrar, plan, command, signals) => code,
+        code = registered(registrar, plan, command, withheld, signals) => code,
         never = hang_ups.ignore() => match never {},
     }
 }
@@ -42,6 +42,7 @@ async fn registered(
     registrar: &dyn Registrar,
     plan: &Plan,
     command: &[OsString],
+    withheld: &[String],
     mut signals: Signals,
 ) -> anyhow::Result<ExitCode> {
     let mut command = match command.split_first() {

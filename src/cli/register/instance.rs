@@ -135,7 +135,7 @@ impl FromStr for NamedPort {
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {
-    let ip: IpAddr = text.parse().map_err(|_| "expected an IPv4 or IPv6 address".to_owned())?;
+    let ip = pilot_registry::ip_address(text).ok_or("expected an IPv4 or IPv6 address")?;
     if ip.is_unspecified() {
         return Err(
             "nothing can be sent to it: expected an address by which others reach the instance".into()

@@ -30,6 +30,16 @@ impl Consul {
         self.register(service, id, at, json!({ "HTTP": url, "Interval": "500ms", "Timeout": "1s" })).await;
     }
 
+    /// Registers an HTTP instance with a tag, and does not say which port clients call.
+    pub(in super::super) async fn put_tagged(&self, service: &str, id: &str, at: SocketAddr, tag: &str) {
+        let entry = json!({
+            "ID": format!("{service}-{id}"), "Name": service, "Tags": ["http", tag],
+            "Address": at.ip(), "Port": at.port(),
+            "Check": { "CheckID": format!("{service}-{id}"), "TTL": "1h", "Status": "passing" },
+        });
+        self.write("/v1/agent/service/register", entry).await;
+    }
+
     /// The same, asked anew every two seconds.
     pub(in super::super) async fn start_impatient() -> Option<Self> {
         Some(Self { wait: Some(2), ..Self::start().await? })

@@ -104,8 +104,7 @@ fn address(entry: &Entry, config: &Config) -> Result<(Address, Option<u32>), Str
         }
     }
     let plain = if service.address.is_empty() { &node.address } else { &service.address };
-    // What a URI would have around an IPv6 address is dropped.
-    Ok((read(plain.trim_start_matches('[').trim_end_matches(']'))?, None))
+    Ok((read(plain)?, None))
 }
 
 fn ports(entry: &Entry, address: &Address, tagged: Option<u32>) -> Result<Vec<InstancePort>, String> {

@@ -60,16 +60,17 @@ pub(crate) fn service<'a>(
 }
 
 /// How the addresses are found: by DNS where some instance has a name. What was settled stays as long as some
-/// instance can be reached in that way: proxies would have to begin anew.
+/// instance is of that kind: proxies would have to begin anew.
 fn resolution<'a>(
     instances: impl Iterator<Item = &'a Instance> + Clone,
     before: Option<Resolution>,
 ) -> Resolution {
+    let named = |instance: &Instance| matches!(instance.address, Address::Dns(_));
     let mut listening = instances.filter(|instance| instance.listens());
-    let works = |resolution: &Resolution| listening.clone().any(|one| fits(*resolution, &one.address));
-    before.filter(works).unwrap_or_else(|| {
-        let by_name = listening.any(|instance| matches!(instance.address, Address::Dns(_)));
-        if by_name { Resolution::Dns } else { Resolution::Endpoints }
+    let stays = |before: &Resolution| listening.clone().any(|one| named(one) == (*before == Resolution::Dns));
+    before.filter(stays).unwrap_or_else(|| match listening.any(named) {
+        true => Resolution::Dns,
+        false => Resolution::Endpoints,
     })
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Datacenter {
     pub(super) names: Option<Names>,
     /// Left out of the names.
     pub(super) no_hosts: NoHosts,
+    /// The key that leaves all names out, and in which words.
+    pub(super) nothing: Option<(&'static str, String)>,
     /// When the names were asked for last.
     pub(super) asked: Option<Instant>,
     pub(super) troubled: BTreeMap<Trouble, Troubled>,

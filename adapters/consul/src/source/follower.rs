@@ -110,6 +110,11 @@ impl<'a> Follower<'a> {
         for (name, why) in self.datacenters.iter().flat_map(|datacenter| &datacenter.no_hosts) {
             self.sink.skipped(name, why);
         }
+        for datacenter in &self.datacenters {
+            let Some((key, why)) = &datacenter.nothing else { continue };
+            let place = datacenter.name.as_ref().map(|name| format!(" in {name}")).unwrap_or_default();
+            self.sink.note(format!("{key}{place}"), why);
+        }
         self.services.publish(self.sink);
         Ok(())
     }

@@ -18,6 +18,17 @@ pub(super) type Names = BTreeMap<Arc<str>, Vec<String>>;
 /// Names of which no host comes, and why.
 pub(super) type NoHosts = BTreeMap<String, String>;
 
+/// What a list of services says.
+#[derive(Debug)]
+pub(super) struct Listed {
+    /// The services that are followed.
+    pub(super) names: Names,
+    /// Those of them that are not, because no host comes of their name.
+    pub(super) no_hosts: NoHosts,
+    /// The key of the configuration that leaves all services out, and in which words.
+    pub(super) nothing: Option<(&'static str, String)>,
+}
+
 /// Asks for the list, and makes sure that an empty one is not a refusal.
 pub(super) async fn ask(
     client: &Client,
@@ -80,15 +91,67 @@ async fn believe_emptiness(
 
 /// Reads the list: the services that are followed, and those that are not because no host comes of their
 /// name. Consul takes names that no request can ask for, as `..`: they are never asked for.
-pub(super) fn read(body: &[u8], config: &Config) -> Result<(Names, NoHosts), RegistryError> {
+pub(super) fn read(body: &[u8], config: &Config) -> Result<Listed, RegistryError> {
     let tagged = |tags: &[String]| config.tags.iter().all(|tag| tags.contains(tag));
-    let named = all(body)?.into_iter().map(|(name, tags)| (name, tags.unwrap_or_default()));
+    let all = all(body)?;
+    let total = all.len();
+    let named = all.into_iter().map(|(name, tags)| (name, tags.unwrap_or_default()));
+    let followed: Vec<_> = named.filter(|(name, _)| config.follows(name)).collect();
+    let has_tags = followed.iter().any(|(_, tags)| tagged(tags));
+    let nothing = nothing(total, followed.len(), has_tags, config);
     let (mut names, mut no_hosts) = (Names::new(), NoHosts::new());
-    for (name, tags) in named.filter(|(name, tags)| config.follows(name) && tagged(tags)) {
+    for (name, tags) in followed.into_iter().filter(|(_, tags)| tagged(tags)) {
         match config.host.takes(&name) {
             Ok(()) => _ = names.insert(Arc::from(name), tags),
             Err(error) => _ = no_hosts.insert(name, error.to_string()),
         }
     }
-    Ok((names, no_hosts))
+    Ok(Listed { names, no_hosts, nothing })
+}
+
+/// Which key leaves out all services that there are, if one does. `followed`: how many have a name that counts;
+/// `has_tags`: one of them has all tags.
+fn nothing(total: usize, followed: usize, has_tags: bool, config: &Config) -> Option<(&'static str, String)> {
+    if total > 0 && followed == 0 {
+        return Some((
+            "include",
+            format!("0 of {total} services have a name that include and exclude let in"),
+        ));
+    }
+    if followed == 0 || has_tags {
+        return None;
+    }
+    let (tag, names) = (if config.tags.len() == 1 { "tag" } else { "tags" }, config.tags.join(" and "));
+    Some(("tags", format!("0 of {followed} services have {tag} {names}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_which_nothing_is_followed_says_which_key_leaves_all_out() {
+        let nothing = |body: &str, change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            let nothing = read(body.as_bytes(), &config).unwrap().nothing;
+            nothing.map_or_else(String::new, |(key, why)| format!("{key}: {why}"))
+        };
+        let three = r#"{"a":["v1"],"b":["v1","v2"],"consul":[]}"#;
+        assert_eq!(nothing(three, |config| config.tags = vec!["v1".into()]), "");
+        assert_eq!(nothing(three, |_| ()), "");
+        assert_eq!(nothing("{}", |config| config.tags = vec!["v1".into()]), "");
+        assert_eq!(
+            nothing(three, |config| config.tags = vec!["v1".into(), "prod".into()]),
+            "tags: 0 of 2 services have tags v1 and prod"
+        );
+        assert_eq!(
+            nothing(three, |config| config.tags = vec!["prod".into()]),
+            "tags: 0 of 2 services have tag prod"
+        );
+        assert_eq!(
+            nothing(three, |config| config.include = vec!["web*".into()]),
+            "include: 0 of 3 services have a name that include and exclude let in"
+        );
+    }
 }

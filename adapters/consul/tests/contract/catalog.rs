@@ -53,7 +53,7 @@ pub(crate) fn instances(service: &Service, sockets: bool) -> Vec<Instance> {
         weight: 1,
         check: None,
     });
-    let endpoints = service.endpoints.iter().enumerate();
+    let endpoints = of_one_kind(service).enumerate();
     let serving = endpoints.flat_map(|(at, endpoint)| {
         endpoint.ports.iter().map(move |(number, own)| (at, endpoint, *number, *own))
     });
@@ -76,6 +76,14 @@ pub(crate) fn instances(service: &Service, sockets: bool) -> Vec<Instance> {
         }
     });
     declared.chain(serving).collect()
+}
+
+/// The endpoints that have names, if there are some: beside addresses, which ones count depends on which were there
+/// first.
+fn of_one_kind(service: &Service) -> impl Iterator<Item = &Endpoint> {
+    let is_named = |one: &Endpoint| matches!(one.address, Address::Dns(_));
+    let named = service.endpoints.iter().any(is_named);
+    service.endpoints.iter().filter(move |one| is_named(one) == named)
 }
 
 fn is_socket(endpoint: &Endpoint) -> bool {
@@ -113,7 +121,7 @@ fn check(health: Health, id: &str) -> Option<(String, &'static str)> {
 pub(crate) fn as_seen(service: &Service, sockets: bool) -> Arc<Service> {
     let mut spec = ServiceSpec::new(service.host.clone());
     spec.ports.clone_from(&service.ports);
-    let endpoints = service.endpoints.iter().filter(|one| sockets || !is_socket(one));
+    let endpoints = of_one_kind(service).filter(|one| sockets || !is_socket(one));
     spec.endpoints = best(endpoints.flat_map(split).collect());
     let named = spec.endpoints.iter().any(|one| matches!(one.address, Address::Dns(_)));
     spec.resolution = if named { Resolution::Dns } else { Resolution::Endpoints };

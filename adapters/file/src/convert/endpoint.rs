@@ -1,9 +1,8 @@
 //! The endpoints of a service.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
-use pilot_registry::{Address, Endpoint, Health, Locality, Port, ServicePort, Weight};
+use pilot_registry::{Address, Endpoint, Health, Locality, Port, ServicePort, Weight, ip_address};
 
 use super::fields::{self, Mistakes, Table};
 use crate::document::{Field, Node, Position, Value};
@@ -25,30 +24,40 @@ pub(super) enum Ports<'a> {
     Unknown,
 }
 
-/// All endpoints that could be read, each with its place.
+/// All endpoints that could be read, each with its place. One that serves a port of the service at the address
+/// and port of an earlier one is told in `doubles`: the model decides which of them counts.
 pub(super) fn endpoints(
     node: Option<&Node>,
     ports: Ports<'_>,
     mistakes: &mut Mistakes,
+    doubles: &mut Mistakes,
 ) -> Vec<(Position, Endpoint)> {
     let Some(node) = node else { return Vec::new() };
-    let mut seen: BTreeMap<(Address, BTreeMap<Port, Port>), (Position, Endpoint)> = BTreeMap::new();
+    let mut found = Vec::new();
+    // Where each port of the service is served: address and own port.
+    let mut seen: BTreeMap<(Port, Address, Port), Position> = BTreeMap::new();
     for item in fields::list(node, "endpoints", mistakes) {
         let Some(endpoint) = endpoint(item, ports, mistakes) else { continue };
-        let key = (endpoint.address.clone(), endpoint.ports.clone());
-        match seen.get(&key) {
-            // The same line twice means the same; two different ones cannot both be meant.
-            Some((first, other)) if *other != endpoint => mistakes.add(
-                item.at,
-                format!("endpoint {} is there twice: line {} says otherwise", endpoint.address, first.line),
-            ),
-            Some(_) => {}
-            None => {
-                seen.insert(key, (item.at, endpoint));
-            }
+        let places = |(service, own): (&Port, &Port)| {
+            // What would be the port of a Unix socket has no meaning.
+            let own = if matches!(endpoint.address, Address::Unix(_)) { service } else { own };
+            (*service, endpoint.address.clone(), *own)
+        };
+        let places: Vec<_> = endpoint.ports.iter().map(places).collect();
+        if let Some((first, (_, address, own))) =
+            places.iter().find_map(|place| Some((seen.get(place)?, place)))
+        {
+            let at = if matches!(address, Address::Unix(_)) { String::new() } else { format!(" port {own}") };
+            let message =
+                format!("endpoint {address}{at} is there twice: line {} has it already", first.line);
+            doubles.add(item.at, message);
         }
+        for place in places {
+            seen.entry(place).or_insert(item.at);
+        }
+        found.push((item.at, endpoint));
     }
-    seen.into_values().collect()
+    found
 }
 
 fn endpoint(node: &Node, ports: Ports<'_>, mistakes: &mut Mistakes) -> Option<Endpoint> {
@@ -88,6 +97,17 @@ fn weight(node: &Node, mistakes: &mut Mistakes) -> Option<Weight> {
 /// An address, and the port when it has one.
 fn address(node: &Node, mistakes: &mut Mistakes) -> Option<(Address, Option<Port>)> {
     let text = fields::text(node, "address", mistakes)?;
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let authority = authority.rsplit('@').next().unwrap_or_default();
+        let hint = match (split(authority).1, default_port(scheme)) {
+            (None, Some(port)) if !authority.is_empty() => format!("{authority}:{port}"),
+            _ if authority.is_empty() => "127.0.0.1:8080".to_owned(),
+            _ => authority.to_owned(),
+        };
+        mistakes.add(node.at, format!("an endpoint is host and port, not a URL: write {hint:?}"));
+        return None;
+    }
     let (host, port) = split(text);
     let mut failed = |error: pilot_registry::ModelError| mistakes.add(node.at, error.to_string());
     let address = host.parse().map_err(&mut failed).ok()?;
@@ -95,9 +115,18 @@ fn address(node: &Node, mistakes: &mut Mistakes) -> Option<(Address, Option<Port
     Some((address, port))
 }
 
+/// The port of URLs that do not name one.
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
+    }
+}
+
 /// `host`, `host:port`, `[v6]`, `[v6]:port`, `v6` or `unix:/path` in its two parts.
 fn split(text: &str) -> (&str, Option<&str>) {
-    if text.starts_with("unix:") || text.parse::<IpAddr>().is_ok() {
+    if text.starts_with("unix:") || ip_address(text).is_some() {
         return (text, None);
     }
     if let Some((host, rest)) = text.strip_prefix('[').and_then(|inner| inner.split_once(']')) {

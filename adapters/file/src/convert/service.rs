@@ -26,16 +26,18 @@ pub(super) const RESOLUTIONS: &[(&str, Resolution)] = &[
     ("passthrough", Resolution::Passthrough),
 ];
 
-/// The host with its place where it can be read, and the service when there is no mistake.
+/// The host with its place where it can be read, and the service when there is no mistake. Endpoints that are
+/// there twice are no mistake of the service: `doubles` tells of them.
 pub(super) fn service(
     node: &Node,
     mistakes: &mut Mistakes,
+    doubles: &mut Mistakes,
 ) -> (Option<(Position, Hostname)>, Option<Service>) {
     let Some(table) = Table::open(node, "a service", KEYS, mistakes) else { return (None, None) };
     let host = host(&table, mistakes);
     // Everything is read even without a host: the author hears of all mistakes at once.
     let name = host.as_ref().map_or_else(placeholder, |(_, host)| Some(host.clone()));
-    let service = name.and_then(|name| body(&table, name, mistakes)).filter(|_| host.is_some());
+    let service = name.and_then(|name| body(&table, name, mistakes, doubles)).filter(|_| host.is_some());
     (host, service)
 }
 
@@ -51,15 +53,20 @@ fn placeholder() -> Option<Hostname> {
     "unnamed".parse().ok()
 }
 
-fn body(table: &Table<'_>, host: Hostname, mistakes: &mut Mistakes) -> Option<Service> {
+fn body(
+    table: &Table<'_>,
+    host: Hostname,
+    mistakes: &mut Mistakes,
+    doubles: &mut Mistakes,
+) -> Option<Service> {
     let mut spec = ServiceSpec::new(host);
     spec.aliases = fields::parsed_list(table.get("aliases"), "aliases", mistakes);
     let ports = ports(table, mistakes);
     for node in table.get("addresses").map_or(&[][..], |node| fields::list(node, "addresses", mistakes)) {
         let Some(text) = fields::text(node, "addresses", mistakes) else { continue };
-        match text.parse() {
-            Ok(ip) => spec.virtual_addresses.push(ip),
-            Err(_) => mistakes.add(node.at, format!("address {text:?} is not an IPv4 or IPv6 address")),
+        match pilot_registry::ip_address(text) {
+            Some(ip) => spec.virtual_addresses.push(ip),
+            None => mistakes.add(node.at, format!("address {text:?} is not an IPv4 or IPv6 address")),
         }
     }
     if let Some(node) = table.get("resolution") {
@@ -74,7 +81,7 @@ fn body(table: &Table<'_>, host: Hostname, mistakes: &mut Mistakes) -> Option<Se
     spec.labels = fields::labels(table.get("labels"), mistakes);
     spec.identities = fields::parsed_list(table.get("identities"), "identities", mistakes);
     let known = ports.as_deref().map_or(Ports::Unknown, Ports::Known);
-    let endpoints = endpoint::endpoints(table.get("endpoints"), known, mistakes);
+    let endpoints = endpoint::endpoints(table.get("endpoints"), known, mistakes, doubles);
     let places: Vec<_> = endpoints.iter().map(|(at, endpoint)| (*at, endpoint.address.clone())).collect();
     spec.endpoints = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
     spec.ports = ports?;

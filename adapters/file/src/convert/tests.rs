@@ -86,6 +86,8 @@ fn addresses_are_read_in_every_form() {
         ("::1", "::1", 80),
         ("[::1]", "::1", 80),
         ("[::1]:81", "::1", 81),
+        ("::ffff:10.0.0.1", "10.0.0.1", 80),
+        ("[::ffff:10.0.0.1]:81", "10.0.0.1", 81),
         ("unix:/run/a.sock", "unix:/run/a.sock", 80),
     ] {
         let service = good(&with(&format!("endpoints = [{{ address = \"{text}\" }}]")));
@@ -138,9 +140,20 @@ fn each_mistake_says_where_and_what_was_expected() {
             "label \"v\": expected text in quotes",
         ),
         (
-            with("endpoints = [{ address = '::1' }, { address = '::1', weight = 2 }]"),
-            "4:35: endpoint ::1 is there",
+            with("endpoints = [{ address = 'http://127.0.0.1:26700/x' }]"),
+            "4:26: an endpoint is host and port, not a URL: write \"127.0.0.1:26700\"",
         ),
+        (with("endpoints = [{ address = 'https://a.b' }]"), "not a URL: write \"a.b:443\""),
+        (
+            with("endpoints = [{ address = 'localhost:26700' }]"),
+            "4:14: endpoint localhost of service a.local: localhost is a name: write 127.0.0.1 or ::1",
+        ),
+        (
+            with("endpoints = [{ address = '0.0.0.0:80' }]"),
+            "4:26: address \"0.0.0.0\" is not an address: it stands",
+        ),
+        (plain.replace("\"http\"", "\"postgres\""), "3:34: unknown protocol \"postgres\": write \"tcp\""),
+        (plain.replace("\"http\"", "\"https\""), "3:34: unknown protocol \"https\": write \"tls\""),
         (with("resolution = 'magic'"), "4:14: unknown resolution \"magic\": expected one of endpoints, dns"),
         (with("addresses = ['db.local']"), "4:14: address \"db.local\" is not an IPv4 or IPv6 address"),
         (with("identities = ['me']"), "4:15: identity \"me\" is not a SPIFFE id"),
@@ -176,11 +189,50 @@ fn what_is_no_list_of_services_is_refused_as_a_whole() {
         ("[[services]]\n", Format::Toml, "unknown key \"services\": did you mean \"service\"?"),
         ("service = 1", Format::Toml, "expected a list of services, found an integer"),
         ("service:\n", Format::Yaml, "expected a list of services, found nothing"),
-        ("[]", Format::Json, "the file: expected a table, found a list"),
+        ("[]", Format::Json, "the file is a list: write it below the key `\"service\":`"),
+        ("- host: a.local", Format::Yaml, "the file is a list: write it below the key `service:`"),
+        ("---\n---\n", Format::Yaml, "the file has no \"service\""),
+        ("service: []\n---\n- host: a.local", Format::Yaml, "this document is a list: expected a table with"),
+        ("service: []\n---\nservices: []", Format::Yaml, "this document has no list `service:`"),
+        ("service: []\n---\nservice: 1", Format::Yaml, "expected a list of services, found an integer"),
+        ("service: []\n---\nservice: []\nx: 1", Format::Yaml, "unknown key \"x\""),
     ] {
         let mistake = entries(text, format).unwrap_err();
         assert!(mistake.message.contains(expected), "{text:?}: {}", mistake.message);
     }
+}
+
+/// The endpoints of the only service, and what is said of those that are left out.
+fn doubles(endpoints: &str) -> (Vec<String>, Vec<String>) {
+    let entry = toml(&with(&format!("endpoints = [{endpoints}]"))).remove(0);
+    let shown = |endpoint: &pilot_registry::Endpoint| {
+        endpoint.ports.values().map(|own| format!("{} {own}", endpoint.address)).collect::<String>()
+    };
+    let endpoints = entry.service.unwrap().endpoints.iter().map(shown).collect();
+    let told = entry.doubles.iter().map(|m| format!("{}:{}: {}", m.at.line, m.at.column, m.message));
+    (endpoints, told.collect())
+}
+
+#[test]
+fn one_address_with_two_ports_is_two_endpoints() {
+    let (endpoints, told) = doubles("{ address = '10.0.0.1:81' }, { address = '10.0.0.1:82' }");
+    assert_eq!(endpoints, ["10.0.0.1 81", "10.0.0.1 82"]);
+    assert_eq!(told, [""; 0]);
+}
+
+#[test]
+fn of_two_endpoints_with_one_address_and_port_one_counts_and_the_second_is_named() {
+    for second in ["10.0.0.1:81", "::ffff:10.0.0.1:81', weight = 2, zone = 'a"] {
+        let second = second.replace("::ffff:10.0.0.1:81", "[::ffff:10.0.0.1]:81");
+        let (endpoints, told) =
+            doubles(&format!("{{ address = '10.0.0.1:81' }},\n {{ address = '{second}' }}"));
+        assert_eq!(endpoints, ["10.0.0.1 81"], "{second}");
+        assert_eq!(told, ["5:2: endpoint 10.0.0.1 port 81 is there twice: line 4 has it already"]);
+    }
+    let overlap = "{ address = '::1' }, { address = '::1', ports = { raw = 81 } }, { address = '::2' }";
+    let entry = toml(&two_ports(overlap)).remove(0);
+    assert_eq!(entry.service.unwrap().endpoints.len(), 2);
+    assert_eq!(entry.doubles.len(), 1);
 }
 
 #[test]

@@ -64,6 +64,54 @@ fn a_syntax_error_says_where() {
 }
 
 #[test]
+fn yaml_may_begin_and_end_with_a_document_mark_and_several_documents_are_one_list() {
+    let service = |host: &str| format!("service:\n- host: {host}\n");
+    let (a, b) = (service("a"), service("b"));
+    for (text, expected) in [
+        (format!("---\n{a}"), vec![at(3, 9)]),
+        (format!("{a}---\n"), vec![at(2, 9)]),
+        (format!("{a}...\n"), vec![at(2, 9)]),
+        (format!("---\n---\n{a}---\n# nothing\n---\n"), vec![at(4, 9)]),
+        (format!("{a}---\n{b}"), vec![at(2, 9), at(5, 9)]),
+        (format!("%YAML 1.2\n---\n{a}...\n---\nservice: []\n---\n{b}"), vec![at(4, 9), at(10, 9)]),
+    ] {
+        let document = Format::Yaml.parse::<Node>(&text).unwrap();
+        let hosts: Vec<_> = document.entries.iter().map(|entry| find(entry, "host").at).collect();
+        assert_eq!(hosts, expected, "{text:?}");
+    }
+}
+
+/// The library's words are for programmers: "block mapping", "plain scalar", "budget breached".
+#[test]
+fn mistakes_in_yaml_are_told_in_a_users_words() {
+    let aliases = |count: usize| {
+        let item = "[x, x, x, x, x, x, x, x, x, x]";
+        format!("a: &a {item}\nb: [{}]\n", vec!["*a"; count].join(", "))
+    };
+    let cases = [
+        ("service:\n\t- host: a\n".to_owned(), "a tab: YAML is indented by spaces"),
+        ("service:\n- host: a\n\tports: []\n".to_owned(), "a tab: YAML is indented by spaces"),
+        ("service:\n- host: a\n ports: []\n".to_owned(), "begins in one column"),
+        ("service:\n- host: a\n   ports: []\n".to_owned(), "is the line before indented as it should be"),
+        ("service:\n- {host: a\n".to_owned(), "a \"{\" that is not closed"),
+        ("service:\n- host: [a\n".to_owned(), "a \"[\" that is not closed"),
+        ("service:\n- host: \"a\n".to_owned(), "a quote that is not closed"),
+        ("service:\n- host: 'a' b\n".to_owned(), "text behind the closing quote"),
+        ("service:\n- host: a\n  host: b\n".to_owned(), "key \"host\" is there twice"),
+        ("service: *other\n".to_owned(), "an alias (*name) whose anchor (&name) is not there"),
+        ("service:\n- host: a\n]\n".to_owned(), "a bracket that was not opened"),
+        (aliases(30_000), "aliases (*name) repeat more than is read: write the values out"),
+        (format!("a: {}", "[".repeat(5_000)), "it nests too deeply: expected a list of services"),
+        ("---\na: 1\n".repeat(10_001), "more documents (---) than are read from one file: use several files"),
+    ];
+    for (text, expected) in cases {
+        let mistake = tree(Format::Yaml, &text).unwrap_err();
+        let start: String = text.chars().take(60).collect();
+        assert!(mistake.message.contains(expected), "{start:?}: {}", mistake.message);
+    }
+}
+
+#[test]
 fn deep_nesting_is_refused() {
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     assert!(tree(Format::Toml, &format!("a = {deep}")).is_err());

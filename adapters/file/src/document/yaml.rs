@@ -1,4 +1,7 @@
-//! YAML 1.2, by `serde-saphyr`, which tells the place of each value. Aliases are followed, within limits.
+//! YAML 1.2, by `serde-saphyr`, which tells the place of each value. Aliases are followed, within limits. Several
+//! documents in one file are one list of services.
+
+mod words;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,26 +16,62 @@ use crate::problem::Mistake;
 const MAX_NODES: usize = 32_000_000;
 /// How many values aliases may repeat.
 const MAX_REPEATED: usize = 250_000;
+/// How many documents one file may have.
+const MAX_DOCUMENTS: usize = 10_000;
 
 pub(super) fn parse<T: From<Node>>(text: &str) -> Result<Document<T>, Mistake> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: 2 * MAX_NODES,
             max_nodes: MAX_NODES,
-            max_documents: 1,
+            max_documents: MAX_DOCUMENTS,
         },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPEATED },
         strict_booleans: true,
         with_snippet: false,
     };
-    let root: Spanned<Raw<T, ROOT>> =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-            let message = error.to_string();
-            let message = message.split(" at line ").next().unwrap_or_default();
-            Mistake::new(error.location().map_or(Position::START, position), message)
+    // Empty documents, like that behind a final `---`, are passed over.
+    let documents: Vec<Spanned<Raw<T, ROOT>>> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| {
+            Mistake::new(error.location().map_or(Position::START, position), words::of(&error))
         })?;
-    let at = position(root.referenced);
-    Ok(Document { root: Node { at, value: root.value.value }, entries: root.value.entries })
+    let mut documents = documents.into_iter();
+    let Some(first) = documents.next() else {
+        return Ok(Document {
+            root: Node { at: Position::START, value: Value::Table(Vec::new()) },
+            entries: Vec::new(),
+        });
+    };
+    let at = position(first.referenced);
+    let mut document = Document { root: Node { at, value: first.value.value }, entries: first.value.entries };
+    for other in documents {
+        append(&mut document, other)?;
+    }
+    Ok(document)
+}
+
+/// Adds the services of a further document. What else it says stays in the tree, for who reads that to refuse.
+fn append<T>(document: &mut Document<T>, other: Spanned<Raw<T, ROOT>>) -> Result<(), Mistake> {
+    let at = position(other.referenced);
+    let Raw { value, entries } = other.value;
+    let Value::Table(further) = value else {
+        let message = format!("this document is {}: expected a table with the key `service:`", value.kind());
+        return Err(Mistake::new(at, message));
+    };
+    let list = further.iter().find(|field| field.key == LIST).map(|field| &field.value.value);
+    match list {
+        Some(Value::List(_)) => {}
+        Some(other) => {
+            let message = format!("service: expected a list of services, found {}", other.kind());
+            return Err(Mistake::new(at, message));
+        }
+        None => return Err(Mistake::new(at, "this document has no list `service:`: each of a file has one")),
+    }
+    if let Value::Table(fields) = &mut document.root.value {
+        fields.extend(further.into_iter().filter(|field| field.key != LIST));
+    }
+    document.entries.extend(entries);
+    Ok(())
 }
 
 fn position(location: Location) -> Position {

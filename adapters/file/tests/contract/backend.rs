@@ -26,6 +26,9 @@ use crate::document::{malformed, text};
 /// As many as the suite puts, and some.
 const MAX_FILES: usize = 10_000;
 
+/// The file of a folder that is there whatever else is.
+const BASE: &str = "0.toml";
+
 /// Why permissions are not taken away from some users.
 pub(crate) const ROOT: &str = "this user reads files of any permission";
 
@@ -102,7 +105,9 @@ impl FileBackend {
                 let good =
                     all.into_iter().map(|one| (file_of(one.host.as_str()), text(&[one], self.backwards)));
                 let bad = self.malformed.iter().map(|entry| (file_of(entry), malformed(entry)));
-                good.chain(bad).collect()
+                // A folder without files says nothing.
+                let none = (BASE.to_owned(), text(&[], false));
+                good.chain(bad).chain([none]).collect()
             }
             Layout::OneFile => {
                 let good = (!all.is_empty() || self.malformed.is_empty()).then(|| text(&all, self.backwards));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pilot_registry::{
@@ -20,6 +21,8 @@ pub(crate) struct Running {
     pub(crate) feed: Feed<Snapshot>,
     pub(crate) task: tokio::task::JoinSet<()>,
     pub(crate) reload: Reload,
+    registry: Arc<dyn ServiceRegistry>,
+    sink: Arc<SnapshotSink>,
 }
 
 impl Running {
@@ -33,14 +36,30 @@ impl Running {
 
     pub(crate) fn with(folder: TempDir, config: Config) -> Self {
         let (sink, feed): (SnapshotSink, Feed<Snapshot>) = channel();
-        let mut task = tokio::task::JoinSet::new();
-        let registry = registry(config).unwrap();
+        let registry = Arc::new(registry(config).unwrap());
         let reload = registry.reload().unwrap();
-        task.spawn(async move {
+        let task = tokio::task::JoinSet::new();
+        let mut running = Self { folder, feed, task, reload, registry, sink: Arc::new(sink) };
+        running.attempt();
+        running
+    }
+
+    fn attempt(&mut self) {
+        let (registry, sink) = (Arc::clone(&self.registry), Arc::clone(&self.sink));
+        self.task.spawn(async move {
             let Err(error) = registry.run(&sink).await;
             panic!("the attempt ended: {}", error.chain());
         });
-        Self { folder, feed, task, reload }
+    }
+
+    /// Ends the attempt and begins another.
+    pub(crate) async fn restart(&mut self) {
+        self.task.shutdown().await;
+        self.attempt();
+        let begun = tokio::time::Instant::now();
+        let checked =
+            |state: &State<Snapshot>| state.published.as_ref().is_some_and(|it| it.checked >= begun);
+        self.until("what the new attempt says", checked).await;
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

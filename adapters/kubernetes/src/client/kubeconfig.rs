@@ -1,6 +1,8 @@
 //! The server's address and the credentials: from a kubeconfig, or from the pod's service account.
 
-use kube::config::{Cluster, ExecInteractiveMode, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{
+    Cluster, ExecInteractiveMode, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError,
+};
 use pilot_registry::RegistryError;
 use tokio::runtime::Handle;
 
@@ -14,7 +16,12 @@ pub(super) fn access(config: &Config) -> Result<kube::Config, RegistryError> {
     let Some(path) = &config.kubeconfig else {
         return kube::Config::incluster().map_err(|error| {
             let message = "no service account: pilot is not in a cluster, and no kubeconfig is given";
-            RegistryError::unavailable(message).caused_by(error)
+            match error {
+                InClusterError::ReadEnvironmentVariable(_) => RegistryError::unavailable(format!(
+                    "{message} (there are no variables KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT)"
+                )),
+                error => RegistryError::unavailable(message).caused_by(error),
+            }
         });
     };
     let context = Some(config.context.clone()).filter(|context| !context.is_empty());

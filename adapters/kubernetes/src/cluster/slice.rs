@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use pilot_registry::{Health, Port};
+use pilot_registry::{Health, Port, ip_address};
 
 use super::Interner;
 use crate::objects::{Conditions, Endpoint, EndpointSlice, Hints, Key, Meta};
@@ -108,8 +108,7 @@ impl Member {
     fn new(endpoint: Endpoint, namespace: &Arc<str>, interner: &mut Interner) -> Result<Self, String> {
         // All addresses of one endpoint lead to the same: the first is enough (discovery.k8s.io/v1).
         let text = endpoint.addresses.first().ok_or("an endpoint has no address")?;
-        let address: IpAddr = text.parse().map_err(|_| format!("{text:?} is no IP address"))?;
-        let address = address.to_canonical();
+        let address: IpAddr = ip_address(text).ok_or_else(|| format!("{text:?} is no IP address"))?;
         if address.is_unspecified() {
             return Err(format!("nothing can be sent to {text}"));
         }

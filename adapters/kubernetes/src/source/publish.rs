@@ -10,6 +10,7 @@ use super::Scope;
 use super::decode::Change;
 use super::follow::Update;
 use super::memory::Memory;
+use super::resource::Resource;
 use crate::cluster::Cluster;
 use crate::convert::Mapping;
 
@@ -105,10 +106,30 @@ impl<'a> Publisher<'a> {
         let sink = self.sink;
         let (skipped, note) = (|entry, why| sink.skipped(entry, why), |entry, what| sink.note(entry, what));
         let snapshot = self.cluster.snapshot(skipped, note);
+        if let Some((key, why)) = nothing(&snapshot, &self.scopes) {
+            sink.note(key, why);
+        }
         self.sink.publish(snapshot);
         // A scope that is not readable is not waited for.
         self.unheard = (0..self.scopes.len()).filter(|at| !self.faults.contains_key(at)).collect();
     }
+}
+
+/// Where a cluster of which no service is published was looked at; `None` = some are.
+fn nothing(snapshot: &Snapshot, scopes: &[Scope]) -> Option<(&'static str, String)> {
+    if !snapshot.services().is_empty() {
+        return None;
+    }
+    let services = || scopes.iter().filter(|scope| scope.resource == Resource::Services);
+    let namespaces: Vec<_> = services().filter_map(|scope| scope.namespace.as_deref()).collect();
+    let place = if namespaces.is_empty() { "any namespace".to_owned() } else { namespaces.join(", ") };
+    if services().any(Scope::is_selective) {
+        return Some(("service_selector", format!("no service in {place} matches it")));
+    }
+    if scopes.iter().any(|scope| scope.resource == Resource::Namespaces && scope.is_selective()) {
+        return Some(("namespace_selector", "no namespace that it matches has a service".to_owned()));
+    }
+    Some(("namespaces", format!("no service is published of {place}")))
 }
 
 /// An attempt is dropped wherever it is.

@@ -100,6 +100,11 @@ impl Scope {
         self.namespace.as_ref().is_none_or(|own| **own == *namespace)
     }
 
+    /// Whether the configuration selects some of its objects.
+    pub(crate) fn is_selective(&self) -> bool {
+        !self.selection.is_empty()
+    }
+
     pub(crate) fn accept_list(&self) -> &'static str {
         if self.metadata_only { METADATA_LIST } else { WHOLE }
     }

@@ -172,7 +172,7 @@ fn a_protocol_stays_as_long_as_somebody_says_it() {
 }
 
 #[test]
-fn a_resolution_stays_as_long_as_some_instance_can_be_reached_by_it() {
+fn a_resolution_stays_as_long_as_some_instance_is_of_that_kind() {
     let at = |id: &str, address: &str| entry(id, json!({ "Address": address }));
     let (ip, name) = (at("1", "10.0.0.1"), at("2", "db.example.com"));
     let after = |entries: &[Value], before: &Settled| made_of(entries, before, &Config::default());
@@ -182,10 +182,10 @@ fn a_resolution_stays_as_long_as_some_instance_can_be_reached_by_it() {
     assert_eq!(addresses(&both), (Resolution::Endpoints, 1));
     assert!(both.left_out.as_ref().is_some_and(|why| why.contains("1 of its instances at DNS names")));
     let by_name = after(std::slice::from_ref(&name), &both.settled);
-    assert_eq!(addresses(&by_name), (Resolution::Dns, 1), "none is left that the other one reaches");
+    assert_eq!(addresses(&by_name), (Resolution::Dns, 1), "no IP address is left");
     let both = after(&[ip.clone(), name], &by_name.settled);
     assert_eq!((addresses(&both), both.left_out), ((Resolution::Dns, 2), None));
-    assert_eq!(addresses(&after(&[ip], &both.settled)), (Resolution::Dns, 1));
+    assert_eq!(addresses(&after(&[ip], &both.settled)), (Resolution::Endpoints, 1), "no name is left");
 }
 
 /// Three ports of one agent on one address: http, rpc and serf are no replicas of each other.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::Follower;
 use crate::client::{Answer, Query, Wait};
 use crate::source::datacenter::{Concerned, Trouble};
-use crate::source::names::{self, NAMES};
+use crate::source::names::{self, Listed, NAMES};
 use crate::source::reply::{Key, Reply};
 
 /// How long a list of many services is left alone after it has been read: it changes with each of them.
@@ -57,8 +57,10 @@ impl<'a> Follower<'a> {
     pub(super) fn take_names(&mut self, at: usize, sure: bool, answer: &Answer) -> Result<(), RegistryError> {
         let held = self.datacenters[at].names_index.held();
         if self.datacenters[at].names_index.advance(answer.index, sure) {
-            let (now, no_hosts) = names::read(&answer.body, self.config)?;
+            let Listed { names: now, no_hosts, nothing } = names::read(&answer.body, self.config)?;
             self.datacenters[at].no_hosts = no_hosts;
+            self.news |= self.datacenters[at].nothing != nothing;
+            self.datacenters[at].nothing = nothing;
             let before = self.datacenters[at].names.take().unwrap_or_default();
             for name in before.keys().filter(|name| !now.contains_key(*name)) {
                 self.services.remove(&Key { datacenter: at, name: Arc::clone(name) });

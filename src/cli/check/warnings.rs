@@ -1,0 +1,122 @@
+//! What is in order and yet not what somebody wanted: services without endpoints, ports that Envoy cannot have.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use pilot_registry::{Hostname, Protocol, Resolution};
+
+use crate::catalog::{Catalog, CatalogService};
+use crate::config::{Config, Problem};
+use crate::mesh::Mesh;
+use crate::proxy::{ConfigSource, Role, Scope};
+use crate::translate::{Claimant, Conflict, translate};
+
+/// The ports below are those of root, or of who has CAP_NET_BIND_SERVICE.
+const FIRST_FREE_PORT: u16 = 1024;
+/// Where Envoy's own admin pages are, by the bootstrap that pilot prints.
+const ENVOY_ADMIN: u16 = 9901;
+/// As many services are named in one sentence.
+const NAMED: usize = 3;
+
+/// Where services are written, by host.
+pub(super) type Places = BTreeMap<Hostname, Problem>;
+
+/// All warnings of services. `complete` says whether every registry was looked at.
+pub(super) fn of(catalog: Catalog, config: &Config, places: &Places, complete: bool) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    if complete {
+        warnings.extend(without_endpoints(&catalog, places));
+    }
+    warnings.extend(ports(&catalog, config, places));
+    warnings.extend(conflicts(catalog, config, places));
+    warnings
+}
+
+/// A warning at the place where the service is written.
+fn warning(host: Option<&Hostname>, places: &Places, message: String) -> Problem {
+    let place = host.and_then(|host| places.get(host)).cloned().unwrap_or_default();
+    Problem { message, ..place }
+}
+
+fn without_endpoints(catalog: &Catalog, places: &Places) -> Vec<Problem> {
+    let lacking = catalog.services().iter().filter(|service| {
+        // Other services are resolved by their own names, or not at all.
+        service.lead().resolution == Resolution::Endpoints && service.endpoints().next().is_none()
+    });
+    let warn = |service: &std::sync::Arc<CatalogService>| {
+        let host = service.host();
+        warning(Some(host), places, format!("{host} has no endpoints: clients get 503 until it has one"))
+    };
+    lacking.map(warn).collect()
+}
+
+/// Ports that a router may be unable to listen on. One warning for each, however many services have it.
+fn ports(catalog: &Catalog, config: &Config, places: &Places) -> Vec<Problem> {
+    let mut by_port: BTreeMap<u16, Vec<&Hostname>> = BTreeMap::new();
+    for service in catalog.services() {
+        for port in service.ports().iter().filter(|port| port.protocol != Protocol::Udp) {
+            by_port.entry(port.number.get()).or_default().push(service.host());
+        }
+    }
+    let warn = |(port, hosts): (u16, Vec<&Hostname>)| {
+        let why = taken(port, config)?;
+        Some(warning(hosts.first().copied(), places, format!("port {port} of {}: {why}", listed(&hosts))))
+    };
+    by_port.into_iter().filter_map(warn).collect()
+}
+
+/// Why a router on pilot's machine cannot have that port, or not without more rights.
+fn taken(port: u16, config: &Config) -> Option<String> {
+    let bind = config.router.bind;
+    let own = [("xds.listen", config.xds.listen), ("admin.listen", config.admin.listen)];
+    if let Some((key, at)) = own.into_iter().find(|(_, at)| at.port() == port && overlap(bind, *at)) {
+        let cure = format!("give the service another port, or pilot another {key}");
+        return Some(format!(
+            "pilot itself listens at {at} ({key}), so that Envoy cannot on this machine: {cure}"
+        ));
+    }
+    let loopback = SocketAddr::from(([127, 0, 0, 1], ENVOY_ADMIN));
+    if port == ENVOY_ADMIN && overlap(bind, loopback) {
+        return Some(
+            "Envoy has its own admin page there: give the service another port, or the page, by pilot bootstrap \
+             --admin-address"
+                .into(),
+        );
+    }
+    (port < FIRST_FREE_PORT).then(|| {
+        "an Envoy that is not root may not listen below 1024: give the service another port, or Envoy \
+         CAP_NET_BIND_SERVICE"
+            .into()
+    })
+}
+
+fn overlap(bind: IpAddr, at: SocketAddr) -> bool {
+    bind == at.ip() || bind.is_unspecified() || at.ip().is_unspecified()
+}
+
+fn listed(hosts: &[&Hostname]) -> String {
+    let named: Vec<&str> = hosts.iter().take(NAMED).map(|host| host.as_str()).collect();
+    match hosts.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// What a router would be served with, and some service would not get.
+fn conflicts(catalog: Catalog, config: &Config, places: &Places) -> Vec<Problem> {
+    let mesh = Mesh { catalog, options: config.into() };
+    let scope = Scope::new(Role::Router, ConfigSource::Ads);
+    let disputed = mesh.catalog.conflicts();
+    let disputed =
+        disputed.map(|(host, conflict)| warning(Some(host), places, format!("{host}: {conflict}")));
+    let claims = translate(&mesh, &scope).conflicts;
+    let claims = claims.iter().map(|conflict| warning(loser(conflict), places, conflict.to_string()));
+    disputed.chain(claims).collect()
+}
+
+fn loser(conflict: &Conflict) -> Option<&Hostname> {
+    match &conflict.loser {
+        Claimant::Service(host, _) | Claimant::Endpoint(host, _) => Some(host),
+        _ => None,
+    }
+}

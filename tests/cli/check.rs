@@ -1,0 +1,248 @@
+//! `pilot check`: what it looks at, what it warns of, and what it says of the registries that it asks.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use pilot_registry_testkit::server::etcd::EtcdCluster;
+use serde_json::{Value, json};
+
+use super::{CONFIG, SERVICES, folder, pilot, stderr, stdout};
+
+/// The report, and the exit code.
+fn check(folder: &Path, arguments: &[&str]) -> (Value, i32) {
+    let arguments = [&["check", "-o", "json"], arguments].concat();
+    // The tests may run in a pod themselves.
+    let output = pilot(folder, &[("KUBERNETES_SERVICE_HOST", "")], &arguments);
+    let report = serde_json::from_str(stdout(&output));
+    let report = report.unwrap_or_else(|error| panic!("{error}: {}{}", stdout(&output), stderr(&output)));
+    (report, output.status.code().unwrap())
+}
+
+/// Place, key and message of each, in one text.
+fn said(list: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().map(|text| format!("{text} ")).unwrap_or_default();
+    let one = |problem: &Value| {
+        let at = problem["line"].as_u64().map(|line| format!("{line} ")).unwrap_or_default();
+        let message = problem["message"].as_str().unwrap();
+        format!("{}{at}{}{message}", text(&problem["file"]), text(&problem["key"]))
+    };
+    list.as_array().unwrap().iter().map(one).collect()
+}
+
+fn assert_says(list: &Value, expected: &[&str]) {
+    let found = said(list);
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for part in expected {
+        assert!(found.iter().any(|one| one.contains(part)), "{part} is not in {found:#?}");
+    }
+}
+
+#[test]
+fn a_path_that_leads_to_nothing_is_told_with_its_key_and_what_was_meant() {
+    let folder = folder("[registry.local.file]\npath = \"service.toml\"\n", SERVICES);
+    let (report, code) = check(folder.path(), &[]);
+    let expected = "pilot.toml 2 registry.local.file.path service.toml: cannot be read: it does not exist; \
+                    did you mean services.toml?";
+    assert_eq!((said(&report["problems"]), code), (vec![expected.to_owned()], 2));
+
+    std::fs::create_dir(folder.path().join("service.toml")).unwrap();
+    let (report, code) = check(folder.path(), &[]);
+    assert_says(
+        &report["problems"],
+        &["registry.local.file.path service.toml: it is an empty folder: expected a file"],
+    );
+    assert_eq!(code, 2);
+}
+
+#[test]
+fn the_verdict_names_the_file_that_is_wrong() {
+    let folder = folder(CONFIG, &SERVICES.replace("\"http\"", "\"htp\""));
+    let output = pilot(folder.path(), &[], &["check"]);
+    assert!(stdout(&output).ends_with("\n1 problem in services.toml\n"), "{}", stdout(&output));
+    std::fs::write(folder.path().join("pilot.toml"), format!("[xds]\nlisten = 5\n{CONFIG}")).unwrap();
+    let output = pilot(folder.path(), &[], &["check"]);
+    assert!(stdout(&output).ends_with("\n1 problem in pilot.toml\n"), "{}", stdout(&output));
+}
+
+#[test]
+fn every_file_that_pilot_toml_names_is_looked_at() {
+    let config = "[registry.a.consul]\ntoken_file = \"gone\"\n\
+                  address = \"https://127.0.0.1:1\"\n\
+                  [registry.a.consul.tls]\nca = \"empty\"\ncert = \"text\"\nkey = \"text\"\n\
+                  [registry.b.etcd]\nendpoints = [\"http://127.0.0.1:1\"]\nuser = \"u\"\npassword_file = \"empty\"\n\
+                  [registry.c.kubernetes]\nkubeconfig = \"text\"\n\
+                  [registry.d.kubernetes]\nkubeconfig = \".\"\n";
+    let folder = folder(config, SERVICES);
+    std::fs::write(folder.path().join("empty"), "\n").unwrap();
+    std::fs::write(folder.path().join("text"), "open-sesame\n").unwrap();
+    let (report, code) = check(folder.path(), &[]);
+    assert_says(
+        &report["problems"],
+        &[
+            "pilot.toml 2 registry.a.consul.token_file gone does not exist",
+            "pilot.toml 5 registry.a.consul.tls.ca empty has no certificate: expected PEM",
+            "pilot.toml 6 registry.a.consul.tls.cert text has no certificate: expected PEM",
+            "pilot.toml 7 registry.a.consul.tls.key text has no private key: expected PEM",
+            "pilot.toml 11 registry.b.etcd.password_file empty is empty: expected the secret in it",
+            "pilot.toml 13 registry.c.kubernetes.kubeconfig text is no kubeconfig: expected YAML",
+            "pilot.toml 15 registry.d.kubernetes.kubeconfig . is a folder: expected a file",
+        ],
+    );
+    assert_eq!(code, 2);
+    assert!(!report.to_string().contains("open-sesame"), "{report}");
+}
+
+#[test]
+fn files_that_are_what_they_should_be_are_in_order() {
+    let config = "[registry.a.consul]\ntoken_file = \"token\"\naddress = \"https://127.0.0.1:1\"\n\
+                  [registry.a.consul.tls]\nca = \"ca\"\ncert = \"ca\"\nkey = \"key\"\n\
+                  [registry.c.kubernetes]\nkubeconfig = \"kubeconfig\"\n";
+    let folder = folder(config, SERVICES);
+    let block = |label: &str| format!("-----BEGIN {label}-----\nTUlJQg==\n-----END {label}-----\n");
+    for (name, text) in [
+        ("token", "t".to_owned()),
+        ("ca", block("CERTIFICATE")),
+        ("key", block("EC PRIVATE KEY")),
+        ("kubeconfig", "apiVersion: v1\nclusters: []\nusers: []\ncontexts: []\n".to_owned()),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let (report, code) = check(folder.path(), &[]);
+    assert_eq!((&report["problems"], code), (&json!([]), 0));
+}
+
+/// They may be there where pilot will run: that is no problem.
+#[test]
+fn variables_that_are_missing_here_are_a_warning() {
+    let config = "[registry.a.consul]\ntoken_env = \"NO_SUCH_TOKEN\"\n[registry.b.kubernetes]\n";
+    let folder = folder(config, SERVICES);
+    let (report, code) = check(folder.path(), &[]);
+    assert_says(
+        &report["warnings"],
+        &[
+            "pilot.toml 2 registry.a.consul.token_env there is no environment variable NO_SUCH_TOKEN here",
+            "registry.b.kubernetes.kubeconfig none is given, so pilot has to run in a pod of the cluster",
+        ],
+    );
+    assert_eq!(code, 0);
+}
+
+fn service(host: &str, port: u16, protocol: &str, endpoints: &str) -> String {
+    format!(
+        "[[service]]\nhost = \"{host}\"\nports = [{{ port = {port}, protocol = \"{protocol}\" }}]\n\
+         endpoints = [{endpoints}]\n"
+    )
+}
+
+#[test]
+fn a_service_without_endpoints_is_a_warning() {
+    let services =
+        service("a.local", 9080, "http", "") + &service("b.local", 9081, "http", "{ address = '10.0.0.1' }");
+    let folder = folder(
+        CONFIG,
+        &(services
+            + "[[service]]\nhost = \"c.local\"\nresolution = \"dns\"\nports = [{ port = 9082, protocol = \"tcp\" }]\n"),
+    );
+    let (report, code) = check(folder.path(), &[]);
+    assert_eq!(
+        said(&report["warnings"]),
+        ["services.toml 2 a.local has no endpoints: clients get 503 until it has one"]
+    );
+    assert_eq!(code, 0);
+    // Another registry may have them, and it is not asked.
+    let config = format!("{CONFIG}[registry.other.consul]\n");
+    std::fs::write(folder.path().join("pilot.toml"), config).unwrap();
+    assert_eq!(check(folder.path(), &[]).0["warnings"], json!([]));
+}
+
+#[test]
+fn ports_that_envoy_cannot_have_are_a_warning_each() {
+    let at = "{ address = '10.0.0.1:1' }";
+    let services: String = [("a", 82), ("b", 82), ("c", 18000), ("d", 18080), ("e", 9901), ("f", 1024)]
+        .iter()
+        .map(|(name, port)| service(&format!("{name}.local"), *port, "http", at))
+        .collect();
+    let folder = folder(CONFIG, &(services + &service("u.local", 53, "udp", at)));
+    let (report, code) = check(folder.path(), &[]);
+    assert_says(
+        &report["warnings"],
+        &[
+            "services.toml 2 port 82 of a.local, b.local: an Envoy that is not root may not listen below 1024",
+            "services.toml 10 port 18000 of c.local: pilot itself listens at 127.0.0.1:18000 (xds.listen)",
+            "services.toml 14 port 18080 of d.local: pilot itself listens at 127.0.0.1:18080 (admin.listen)",
+            "services.toml 18 port 9901 of e.local: Envoy has its own admin page there",
+        ],
+    );
+    assert_eq!(code, 0);
+    // Routers that listen elsewhere are not in the way.
+    let (report, _) = check(folder.path(), &["--set", "router.bind=127.0.0.2"]);
+    assert_eq!(said(&report["warnings"]).len(), 1, "{report}");
+}
+
+#[test]
+fn services_files_are_checked_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("good.toml"), SERVICES).unwrap();
+    std::fs::write(folder.path().join("bad.yaml"), "- host: a.local\n").unwrap();
+    std::fs::write(folder.path().join("other.toml"), "[registry.local.file]\npath = \"good.toml\"\n")
+        .unwrap();
+    let output = pilot(folder.path(), &[], &["check", "good.toml"]);
+    assert!(
+        stdout(&output).ends_with("good.toml is in order: 1 registry, 1 service, 2 endpoints\n"),
+        "{output:?}"
+    );
+    assert_eq!(output.status.code(), Some(0));
+    let output = pilot(folder.path(), &[], &["check", "bad.yaml"]);
+    assert!(stdout(&output).contains("the file is a list: write it below the key `service:`"), "{output:?}");
+    assert!(stdout(&output).ends_with("1 problem in bad.yaml\n"), "{}", stdout(&output));
+    assert_eq!(output.status.code(), Some(2));
+    let output = pilot(folder.path(), &[], &["check", "other.toml"]);
+    assert!(stdout(&output).contains("other.toml is in order"), "{output:?}");
+    let output = pilot(folder.path(), &[], &["check", "gone.toml"]);
+    assert!(stdout(&output).contains("gone.toml") && output.status.code() == Some(2), "{output:?}");
+}
+
+#[test]
+fn connect_says_which_registry_does_not_answer_and_why() {
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = format!(
+        "{CONFIG}[registry.silent.consul]\naddress = \"http://{}\"\n\
+         [registry.gone.consul]\naddress = \"unix:///nonexistent/consul.sock\"\n",
+        silent.local_addr().unwrap()
+    );
+    let folder = folder(&config, SERVICES);
+    let (report, code) = check(folder.path(), &["--connect", "--timeout", "2s"]);
+    assert_eq!((&report["problems"], &report["ok"], code), (&json!([]), &json!(false), 1));
+    let answer = |name: &str| {
+        let all = report["registries"].as_array().unwrap();
+        all.iter().find(|one| one["registry"] == name).unwrap()["answer"].clone()
+    };
+    assert_eq!((&answer("local")["ok"], &answer("local")["skipped"]), (&json!(true), &json!(0)));
+    assert!(answer("silent")["error"].as_str().unwrap().starts_with("no answer within 2s"), "{report}");
+    assert!(answer("gone")["error"].as_str().unwrap().contains("/nonexistent/consul.sock"), "{report}");
+    let output = pilot(folder.path(), &[], &["check", "--connect", "--timeout", "2s"]);
+    assert!(stdout(&output).ends_with("\n2 registries did not answer as expected\n"), "{}", stdout(&output));
+    // Without it nothing is asked, and no flag is without effect.
+    assert_eq!(check(folder.path(), &[]).1, 0);
+    let output = pilot(folder.path(), &[], &["check", "--timeout", "2s"]);
+    assert!(stderr(&output).contains("--connect") && output.status.code() == Some(2), "{output:?}");
+}
+
+#[tokio::test]
+async fn connect_shows_what_a_real_etcd_has() {
+    let Some(cluster) = EtcdCluster::start(1).await.unwrap() else { return };
+    let instance = |port: u16| json!({ "address": "10.0.0.1", "port": port, "protocol": "http" }).to_string();
+    cluster.etcdctl(&["put", "/pilot/v1/instances/a.local/one", &instance(9080)]).await.unwrap();
+    cluster.etcdctl(&["put", "/pilot/v1/instances/a.local/two", "nonsense"]).await.unwrap();
+    let config = format!("[registry.east.etcd]\nendpoints = {:?}\n", cluster.endpoints());
+    let folder = folder(&config, SERVICES);
+    let (report, code) = check(folder.path(), &["--connect", "--timeout", "60s"]);
+    let east = &report["registries"][0];
+    assert_eq!(
+        (&east["services"], &east["endpoints"], &east["answer"]["skipped"]),
+        (&json!(1), &json!(1), &json!(1))
+    );
+    assert!(said(&report["warnings"]).iter().any(|one| one.starts_with("registry east: ")), "{report}");
+    assert_eq!((&report["ok"], code), (&json!(true), 0));
+}
