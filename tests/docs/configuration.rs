@@ -189,7 +189,15 @@ fn kind(root: &Value, shape: &Value) -> String {
     if !words.is_empty() {
         return words.join(" or ");
     }
+    if let Some(options) = shape["anyOf"].as_array() {
+        return options
+            .iter()
+            .map(|option| kind(root, resolved(root, option)))
+            .collect::<Vec<_>>()
+            .join(", or ");
+    }
     match shape["type"].as_str() {
+        Some("object") => "table".to_owned(),
         Some("array") => {
             let item = kind(root, resolved(root, &shape["items"]));
             format!("list of {}", if item.ends_with(&['`'][..]) { item } else { format!("{item}s") })

@@ -10,6 +10,7 @@ mod deploy;
 mod links;
 mod metrics;
 mod pages;
+mod registries;
 mod shown;
 mod snippets;
 mod troubleshooting;

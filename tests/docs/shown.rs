@@ -57,3 +57,19 @@ fn named(text: &str) -> BTreeSet<String> {
     let looks = words.filter(|word| prefixes.iter().any(|prefix| word.starts_with(prefix)));
     looks.map(str::to_owned).collect()
 }
+
+/// What README.md shows of the demo was recorded: it is in the picture, but for the counts.
+#[test]
+fn demo_looks_as_readme_shows_it() {
+    let picture = read("docs/demo.svg");
+    let shown =
+        snippets("README.md").into_iter().filter(|it| it.language == "text" && it.text.contains("####"));
+    let lines: Vec<String> =
+        shown.flat_map(|it| it.text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    assert!(lines.len() >= 3, "{lines:?}");
+    for line in lines {
+        let row = line.trim_end_matches('#').trim_end();
+        let row = row.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end();
+        assert!(picture.contains(row), "docs/demo.svg has no {row:?}");
+    }
+}

@@ -45,7 +45,9 @@ async fn errors_are_what_envoy_says() {
         assert!(section.contains(words), "the section {status} does not quote {words:?}");
     }
     // The page has letters where a name and a number stand.
-    for (host, words) in [("nobody.localhost", "no service has host"), ("localhost", "say which in the Host header")] {
+    for (host, words) in
+        [("nobody.localhost", "no service has host"), ("localhost", "say which in the Host header")]
+    {
         let answer = http::get(door, host, "/").await.unwrap();
         assert!(answer.status.as_u16() == 404 && answer.body.contains(words), "{answer:?}");
         let section = page.split("## 404\n").nth(1).unwrap().split("\n## ").next().unwrap();
