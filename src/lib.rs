@@ -20,6 +20,8 @@
 //! ```
 //!
 //! [`run`] puts it together. See ARCHITECTURE.md for the why.
+// A lock that lives across an await, in whatever it is wrapped, makes a future that cannot be sent.
+#![cfg_attr(not(test), deny(clippy::future_not_send))]
 
 pub mod admin;
 pub mod bootstrap;

@@ -85,10 +85,13 @@ fn response(status: StatusCode, grpc: Option<&str>) -> Response<()> {
     *response.status_mut() = status;
     match grpc {
         Some(text) => {
-            let status = tonic::Status::failed_precondition(text);
-            response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/grpc"));
-            // A text that cannot be a header is left out.
-            _ = status.add_header(response.headers_mut());
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/grpc"));
+            headers.insert("grpc-status", http::HeaderValue::from(tonic::Code::FailedPrecondition as i32));
+            // Envoy writes it to its log as it is: spaces need no percent-encoding ("gRPC over HTTP2").
+            if let Ok(message) = http::HeaderValue::from_str(&text.replace('%', "%25")) {
+                headers.insert("grpc-message", message);
+            }
         }
         None => {
             let text = http::HeaderValue::from_static("text/plain; charset=utf-8");

@@ -6,6 +6,8 @@
 //! ```
 //!
 //! The mapping is described in this package's README.md, and how many connections it takes in [`source`].
+// A lock that lives across an await, in whatever it is wrapped, makes a future that cannot be sent.
+#![cfg_attr(not(test), deny(clippy::future_not_send))]
 
 mod client;
 mod config;

@@ -55,6 +55,32 @@ async fn l01_health_decides() {
     }
 }
 
+/// L3: clients call the number. It stays while any instance lives, also across an outage.
+#[tokio::test]
+async fn l03_a_port_stays_when_the_instance_that_listened_on_it_goes() {
+    let Some(consul) = consul().await else { return };
+    for (number, port) in [(1, 26_201), (2, 26_203)] {
+        let mut entry = entry("web", number, "passing");
+        entry["Service"]["Port"] = port.into();
+        consul.admin().register(&entry).await.unwrap();
+    }
+    let relay = Relay::to(consul.address()).await.unwrap();
+    let mut runner = follow(relay.address(), |_| {});
+    let has = |state: &State<Snapshot>, endpoints: usize| {
+        let service = state.published.as_ref()?.value.get("web.service.consul").cloned()?;
+        (service.endpoints.len() == endpoints).then(|| service.ports[0].number.get())
+    };
+    assert_eq!(runner.until("both", |state| has(state, 2)).await.unwrap(), 26_201);
+    let note = runner.feed().with_state(|state| state.notes.get("web.service.consul").cloned()).unwrap();
+    assert!(note.contains("served at port 26201, which was guessed"), "{note}");
+    assert!(runner.feed().with_state(|state| state.skipped.is_empty()));
+    relay.refuse();
+    runner.degraded().await.unwrap();
+    consul.admin().deregister("web-node-1", "web-1").await.unwrap();
+    relay.open();
+    assert_eq!(runner.until("the second", |state| has(state, 1)).await.unwrap(), 26_201);
+}
+
 /// L4: instances and their health are watched, not only names: seen within a second.
 async fn changes_are_seen_soon(consul: &Consul, runner: &mut Runner) {
     const HOST: &str = "web.service.consul";

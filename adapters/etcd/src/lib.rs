@@ -9,6 +9,8 @@
 //!
 //! The keys and values are described in this package's README.md; [`service_schema`] and
 //! [`instance_schema`] are the same for programs.
+// A lock that lives across an await, in whatever it is wrapped, makes a future that cannot be sent.
+#![cfg_attr(not(test), deny(clippy::future_not_send))]
 
 mod config;
 mod connection;

@@ -7,6 +7,8 @@
 //! ```
 //!
 //! The format is described in this package's README.md; [`schema`] is the same for editors.
+// A lock that lives across an await, in whatever it is wrapped, makes a future that cannot be sent.
+#![cfg_attr(not(test), deny(clippy::future_not_send))]
 
 mod config;
 mod convert;

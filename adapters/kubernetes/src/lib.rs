@@ -9,6 +9,8 @@
 //! ```
 //!
 //! The mapping, the limits and the permissions that are needed are in this package's README.md.
+// A lock that lives across an await, in whatever it is wrapped, makes a future that cannot be sent.
+#![cfg_attr(not(test), deny(clippy::future_not_send))]
 
 mod client;
 mod cluster;

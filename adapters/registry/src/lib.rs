@@ -51,6 +51,8 @@
 //! register in it. [`keep`](Registrar::keep) is one attempt as well; the caller has the loop.
 //!
 //! [`channel`] makes a sink by hand, for tests.
+// A lock that lives across an await, in whatever it is wrapped, makes a future that cannot be sent.
+#![cfg_attr(not(test), deny(clippy::future_not_send))]
 
 pub mod duration;
 mod endpoint;

@@ -18,6 +18,8 @@
 //! - [`memory`] is a platform in memory with a correct adapter: what the suite itself is tested on.
 //!
 //! Nothing here is for production: builders panic on values that make no sense.
+// A lock that lives across an await, in whatever it is wrapped, makes a future that cannot be sent.
+#![cfg_attr(not(test), deny(clippy::future_not_send))]
 
 mod backend;
 mod builder;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use etcd_client::{Client, DeleteOptions, PutOptions, Txn, TxnOp};
+use pilot_registry::{Snapshot, State};
 use pilot_registry_etcd::Config;
 use pilot_registry_testkit::server::Relay;
 use pilot_registry_testkit::server::etcd::{EtcdCluster, EtcdOptions};
@@ -41,6 +42,31 @@ async fn nonsense_leaves_the_last_good_value_also_across_an_outage() {
     assert!(skipped.contains("its last good version stays in force"), "{skipped}");
     etcd.etcdctl(&["del", &key("1")]).await.unwrap();
     sees(&mut runner, &["10.0.0.2"]).await.unwrap();
+}
+
+/// Clients call the number: it stays while any instance lives, also across an outage.
+#[tokio::test]
+async fn a_port_stays_when_the_instance_that_listened_on_it_goes() {
+    let Some(etcd) = EtcdCluster::start(1).await.unwrap() else { return };
+    for (id, port) in [("1", 21_111), ("2", 21_112)] {
+        let instance = format!(r#"{{"address": "10.0.0.1", "port": {port}, "protocol": "grpc"}}"#);
+        put(&etcd, id, &instance).await;
+    }
+    let relay = Relay::to(etcd.address(0)).await.unwrap();
+    let mut runner = follow(Config::new([etcd.url(relay.address())]));
+    let has = |state: &State<Snapshot>, endpoints: usize| {
+        let service = state.published.as_ref()?.value.get("a.local").cloned()?;
+        (service.endpoints.len() == endpoints).then(|| service.ports[0].number.get())
+    };
+    assert_eq!(runner.until("both", |state| has(state, 2)).await.unwrap(), 21_111);
+    let note = runner.feed().with_state(|state| state.notes.get("a.local").cloned()).unwrap();
+    assert!(note.contains("served at port 21111, which was guessed"), "{note}");
+    assert!(runner.feed().with_state(|state| state.skipped.is_empty()));
+    relay.refuse();
+    runner.degraded().await.unwrap();
+    etcd.etcdctl(&["del", &key("1")]).await.unwrap();
+    relay.open();
+    assert_eq!(runner.until("the second", |state| has(state, 1)).await.unwrap(), 21_111);
 }
 
 #[tokio::test]

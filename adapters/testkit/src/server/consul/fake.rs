@@ -13,6 +13,7 @@
 mod answers;
 mod catalog;
 mod entries;
+mod found;
 mod mood;
 mod plain;
 mod question;

@@ -11,8 +11,8 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 
-use super::catalog::Now;
 use super::entries::select;
+use super::found::{Found, From};
 use super::mood::{Mood, Stall};
 use super::question::{About, Question, Refusal};
 use super::{Shared, plain, view};
@@ -20,29 +20,6 @@ use super::{Shared, plain, view};
 const LIMITED: &str = "rate limit exceeded, try again later or against a different server";
 
 type Body = BoxBody<Bytes, Infallible>;
-
-/// What was found, before rights are looked at.
-pub(super) struct Found {
-    index: u64,
-    body: Bytes,
-    from: From,
-}
-
-#[derive(PartialEq, Eq)]
-enum From {
-    Servers,
-    View,
-}
-
-impl Found {
-    pub(super) fn of_the_servers(now: Now) -> Self {
-        Self { index: now.index, body: now.body, from: From::Servers }
-    }
-
-    pub(super) fn in_a_view(index: u64, body: Bytes) -> Self {
-        Self { index, body, from: From::View }
-    }
-}
 
 pub(super) async fn answer(
     shared: &Arc<Shared>,

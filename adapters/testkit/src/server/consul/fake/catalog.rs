@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::entries::{tags, troubled_checks};
+use super::found::Now;
 use super::mood::{Mood, Streams};
 use super::views::Views;
 
@@ -47,13 +48,6 @@ struct Service {
     instances: Vec<Value>,
     /// Checks that do not pass.
     troubled: Vec<Value>,
-}
-
-/// An answer as it would be now.
-#[derive(Clone)]
-pub(super) struct Now {
-    pub(super) index: u64,
-    pub(super) body: Bytes,
 }
 
 impl Catalog {

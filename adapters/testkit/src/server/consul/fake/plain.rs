@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::{Instant, timeout_at};
 
-use super::answers::Found;
-use super::catalog::{Catalog, Now};
+use super::catalog::Catalog;
+use super::found::{Found, Now};
 use super::mood::Mood;
 use super::question::{About, Consistency, Question, Refusal};
 use super::{Counted, Shared};

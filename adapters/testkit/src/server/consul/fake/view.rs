@@ -3,7 +3,7 @@
 use http::StatusCode;
 use tokio::time::{Instant, timeout_at};
 
-use super::answers::Found;
+use super::found::Found;
 use super::mood::Streams;
 use super::question::{Question, Refusal};
 use super::views::View;

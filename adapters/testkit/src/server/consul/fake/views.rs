@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::catalog::Now;
 use super::entries::as_in_a_view;
+use super::found::Now;
 use super::mood::Streams;
 
 #[derive(Debug, Default)]
