@@ -9,8 +9,7 @@ pub(crate) fn words(script: &str) -> Vec<Vec<String>> {
 fn commands(line: &str) -> Vec<Vec<String>> {
     let (mut all, mut command, mut word) = (Vec::new(), Vec::new(), None::<String>);
     let (mut quote, mut redirected) = (None, false);
-    let mut characters = line.chars().peekable();
-    while let Some(next) = characters.next() {
+    for next in line.chars() {
         match (quote, next) {
             (Some(open), _) if next == open => quote = None,
             (Some(_), _) => word.get_or_insert_default().push(next),
