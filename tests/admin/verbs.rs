@@ -270,7 +270,7 @@ async fn names_of_a_namespace_are_shown() {
     assert!(shown.contains("\nweb in namespace shop\n"), "{shown}");
     let of = ["config", "laptop", "--type", "rds", "--namespace", "shop"];
     let config = ask(&pilot, &[&of[..], &["--not-connected"]].concat()).await.stdout;
-    assert!(config.contains("web:80"), "{config}");
+    assert!(config.contains("- web\n"), "{config}");
     let wrong = ask(&pilot, &of).await;
     assert!(wrong.stderr.contains("add --not-connected"), "{}", wrong.stderr);
 }

@@ -343,3 +343,23 @@ fn the_larger_of_two_services_is_taken_away_at_once() {
     story.says(1, [of("x.local", 0..24), of("y.local", 0..12)]);
     assert_eq!(story.at(100).says(1, [of("y.local", 0..12)]), "y.local=12");
 }
+
+/// What is said now of a place counts, also while an endpoint is held that was there before and was healthier.
+#[test]
+fn what_is_held_takes_no_place_of_what_is_there() {
+    let two_ports = |service: pilot_registry_testkit::ServiceBuilder, n: u8| {
+        service.endpoint(&format!("10.0.0.{n}"), 8443).serving(80, 8080)
+    };
+    let mut story = Story::new();
+    story.says(1, [(1..=20).fold(service("a.local").http(80).tls(443), two_ports).build()]);
+    let one = service("a.local").tls(443).http(80).endpoint("10.0.0.1", 8080).health(Health::Unhealthy);
+    story.at(100).says(1, [one.build()]);
+    let counts = story.guard.counts().get("a.local").unwrap();
+    let first = counts.endpoints.iter().filter(|it| it.address.to_string() == "10.0.0.1");
+    let serving = |port: u32| {
+        let port = pilot_registry::Port::try_from(port).unwrap();
+        first.clone().filter(|it| it.ports.contains_key(&port)).map(|it| it.health).collect::<Vec<_>>()
+    };
+    assert_eq!(serving(80), [Health::Unhealthy]);
+    assert_eq!(serving(443), [Health::Unknown]);
+}

@@ -75,6 +75,11 @@ fn is_host_and_port(text: &str) -> bool {
 }
 
 impl Address {
+    /// The port of an endpoint's own, as far as it tells endpoints at this address apart: a Unix socket has none.
+    pub fn own_port(&self, port: Port) -> Option<Port> {
+        (!matches!(self, Self::Unix(_))).then_some(port)
+    }
+
     /// Makes an IPv4 address that is written within IPv6 the IPv4 address that it is.
     pub(crate) fn make_canonical(&mut self) {
         if let Self::Ip(ip) = self {

@@ -190,6 +190,7 @@ impl Change<'_> {
             }
         }
         kept.retain(|endpoint| there.find(endpoint).is_none());
+        leave_to(&mut kept, new);
         if kept.is_empty() {
             return None;
         }
@@ -222,6 +223,26 @@ impl<'a> Instances<'a> {
         let own = &self.endpoints[at].ports;
         endpoint.ports.values().all(|port| own.values().any(|own| own == port)).then_some(at)
     }
+}
+
+/// Takes the ports from the endpoints that one of the service serves at the same place. What the registry says now
+/// counts, however healthy the other one was.
+fn leave_to(endpoints: &mut Vec<Endpoint>, service: &Service) {
+    let place = |endpoint: &Endpoint, port: Port, own: Port| {
+        (endpoint.address.clone(), port, endpoint.address.own_port(own))
+    };
+    let places = |endpoint: &Endpoint| {
+        let of = |(port, own): (&Port, &Port)| place(endpoint, *port, *own);
+        endpoint.ports.iter().map(of).collect::<Vec<_>>()
+    };
+    let taken: BTreeSet<_> = service.endpoints.iter().flat_map(places).collect();
+    endpoints.retain_mut(|endpoint| {
+        let free = |port: Port, own: Port| !taken.contains(&place(endpoint, port, own));
+        let left = endpoint.ports.iter().filter(|(port, own)| free(**port, **own));
+        let left: BTreeMap<Port, Port> = left.map(|(port, own)| (*port, *own)).collect();
+        endpoint.ports = left;
+        !endpoint.ports.is_empty()
+    });
 }
 
 /// Whether the service no longer has any port by which this endpoint was called.

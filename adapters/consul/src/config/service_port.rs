@@ -115,7 +115,7 @@ mod tests {
             ("65536", "65535"),
             ("\"80\"", "{ http = 80, grpc = 9090 }"),
             ("true", "{ http = 80, grpc = 9090 }"),
-            (r#"{ "https": 443 }"#, "expected one of http"),
+            (r#"{ "https": 443 }"#, "one of http, http2"),
             (r#"{ "http": 0 }"#, "65535"),
         ] {
             let error = serde_json::from_str::<DefaultPort>(text).unwrap_err().to_string();

@@ -138,7 +138,7 @@ fn a_protocol_that_is_not_known_takes_nothing_away() {
         assert_eq!(content.skipped, [], "it is served");
         let [(place, why)] = content.notes.as_slice() else { panic!("{:?}", content.notes) };
         assert_eq!(place, "web/n1/1");
-        assert!(why.contains("protocol in its meta") && why.contains("expected"), "{why}");
+        assert!(why.contains("protocol in its meta") && why.contains("one of http"), "{why}");
     }
 }
 

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use crate::{Address, Endpoint, Health, Port, Weight};
+use crate::{Endpoint, Health, Port, Weight};
 
 /// Leaves each port of the service at each place to the best endpoint: the healthiest, then the one with the
 /// most weight, then the one that serves more ports. Endpoints that serve no port are not there afterwards.
@@ -23,9 +23,8 @@ pub(super) fn leave_best(endpoints: &mut Vec<Endpoint>) {
             address = Some(endpoint.address.clone());
             taken.clear();
         }
-        // The port of a Unix socket has no meaning.
-        let is_unix = matches!(endpoint.address, Address::Unix(_));
-        endpoint.ports.retain(|service, own| taken.insert((*service, (!is_unix).then_some(*own))));
+        let place = &endpoint.address;
+        endpoint.ports.retain(|service, own| taken.insert((*service, place.own_port(*own))));
         !endpoint.ports.is_empty()
     });
 }
