@@ -150,7 +150,7 @@ async fn connection(mut stream: TcpStream, peer: SocketAddr, server: Arc<Server>
 }
 
 impl Server {
-    async fn respond<B: Body>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    async fn respond<B: Body + Sync>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         if self.local_only && !host.is_none_or(is_local) {
             let why = "this server listens on loopback: the Host header is to name localhost or an address";

@@ -71,13 +71,13 @@ impl Opening {
 fn protocol(bytes: &[u8]) -> Option<Protocol> {
     let method = bytes.split(|byte| *byte == b' ').next().unwrap_or_default();
     let may_be_method = method.len() <= METHOD_MAX && method.iter().all(u8::is_ascii_uppercase);
+    let is_part_of_method = may_be_method && method.len() == bytes.len();
+    let may_be_more = PREFACE.starts_with(bytes) || TLS.starts_with(bytes) || is_part_of_method;
     if bytes == PREFACE {
         Some(Protocol::Http2)
     } else if bytes.starts_with(TLS) {
         Some(Protocol::Tls)
-    } else if PREFACE.starts_with(bytes) || TLS.starts_with(bytes) {
-        None
-    } else if may_be_method && method.len() == bytes.len() {
+    } else if may_be_more {
         None
     } else if may_be_method && !bytes.starts_with(b"PROXY ") {
         Some(Protocol::Http1)

@@ -6,8 +6,9 @@
 //!  Intake ─┘                                                  └─ new scopes are translated on demand
 //! ```
 //!
-//! There are at most (3 roles x 3 usual config sources + `[xds] max_scopes`) x (localities with endpoints +
-//! 1) x (namespaces with local names + 1) scopes. A scope exists while a stream follows it, so there are
+//! The number of scopes is bounded by a product: the config sources of roles (3 roles x 3 usual sources, and
+//! `[xds] max_scopes` others), times localities with endpoints (and none), times namespaces with local names (and
+//! none). A scope exists while a stream follows it, so there are
 //! never more scopes than streams. Scopes share their common resources ([`Memo`]), but a new mesh is
 //! translated for one scope after the other.
 //!
@@ -176,7 +177,7 @@ impl World {
 
     /// Takes in what the registries say and keeps the world up to date, for ever. `translated` is told how
     /// long each translation took.
-    pub async fn follow(&self, debounce: Debounce, translated: impl Fn(Duration)) {
+    pub async fn follow(&self, debounce: Debounce, translated: impl Fn(Duration) + Send + Sync) {
         let registries = self.0.registries.iter();
         let intakes = registries.map(|registered| registered.intake.follow(&registered.feed));
         let mut intakes: FuturesUnordered<_> = intakes.collect();
@@ -184,7 +185,7 @@ impl World {
         tokio::join!(self.advance_with(debounce, translated), intakes.next());
     }
 
-    async fn advance_with(&self, mut debounce: Debounce, translated: impl Fn(Duration)) {
+    async fn advance_with(&self, mut debounce: Debounce, translated: impl Fn(Duration) + Send + Sync) {
         let mut changes = FuturesUnordered::new();
         for registered in &self.0.registries {
             let mut receiver = registered.intake.subscribe();
@@ -254,7 +255,7 @@ impl World {
     }
 
     /// Merges what the registries know into a new mesh and translates it, if that is enough to serve.
-    async fn advance(&self, changed: Instant, translated: &impl Fn(Duration)) {
+    async fn advance(&self, changed: Instant, translated: &(impl Fn(Duration) + Send + Sync)) {
         let Some(sources) = self.sources() else { return };
         let before = self.mesh();
         let (old, options) = (before.clone(), self.0.options.clone());
@@ -281,7 +282,7 @@ impl World {
     }
 
     /// Brings every scope to the current mesh.
-    async fn translate(&self, changed: Instant, translated: &impl Fn(Duration)) {
+    async fn translate(&self, changed: Instant, translated: &(impl Fn(Duration) + Send + Sync)) {
         let Some(mesh) = self.mesh() else { return };
         forget_unused(&mut self.scopes());
         let mut scopes: Vec<Scope> = self.scopes().keys().cloned().collect();
@@ -294,7 +295,7 @@ impl World {
 
     /// Brings one new scope to the current mesh. One scope per call, so that a burst of new scopes cannot
     /// delay registry changes.
-    async fn translate_new(&self, translated: &impl Fn(Duration)) {
+    async fn translate_new(&self, translated: &(impl Fn(Duration) + Send + Sync)) {
         let Some(mesh) = self.mesh() else { return };
         let new = {
             let mut scopes = self.scopes();
@@ -314,7 +315,7 @@ impl World {
         scope: &Scope,
         mesh: &Arc<Mesh>,
         changed: Instant,
-        translated: &impl Fn(Duration),
+        translated: &(impl Fn(Duration) + Send + Sync),
     ) {
         let state = self.scopes().get_mut(scope).map(|state| {
             state.is_new = false;
@@ -389,7 +390,7 @@ async fn reached(deadline: Instant) {
     }
 }
 
-async fn next_change<T>(mut receiver: watch::Receiver<T>) -> watch::Receiver<T> {
+async fn next_change<T: Send + Sync>(mut receiver: watch::Receiver<T>) -> watch::Receiver<T> {
     if receiver.changed().await.is_err() {
         // The feed outlives its receivers; should it end, its last value stays.
         std::future::pending::<()>().await;

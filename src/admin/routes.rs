@@ -39,7 +39,7 @@ const PATHS: [(&str, &str); 8] = [
 const RELEASE: (&str, &str) = ("/registries/", "/release");
 
 impl Server {
-    pub(super) async fn answer<B>(&self, request: &Request<B>) -> Result<Reply, Failure> {
+    pub(super) async fn answer<B: Sync>(&self, request: &Request<B>) -> Result<Reply, Failure> {
         let path = request.uri().path();
         if let Some(name) = path.strip_prefix(RELEASE.0).and_then(|rest| rest.strip_suffix(RELEASE.1)) {
             return self.release(request, name);
