@@ -57,8 +57,9 @@ impl Keeping {
 }
 
 async fn sees_health(runner: &mut Runner, health: Health) {
-    let expected =
-        service("a.local").named_port(8080, "http-8080", Protocol::Http).endpoint("10.0.0.1", 8080);
+    // No description says which port clients call.
+    let expected = service("a.local").named_port(8080, "http-8080", Protocol::Http).guessed();
+    let expected = expected.endpoint("10.0.0.1", 8080);
     let expected = expected.label("version", "v2").weight(3).zone("b").health(health).build();
     runner.sees(&snapshot([expected])).await.unwrap();
 }
