@@ -68,50 +68,69 @@ async fn l12_pilot_that_starts_while_its_registry_is_down_serves_from_disk() {
 /// L22: the platform says that everything is gone, and then that it is not.
 #[tokio::test(flavor = "multi_thread")]
 async fn l22_a_mass_disappearance_costs_no_request_and_is_let_go_when_it_is_confirmed() {
-    let Some(binary) = envoy() else { return };
+    let (Some(binary), Some(etcd)) = (envoy(), Etcd::start().await) else { return };
+    let host = Etcd::host("many");
     let mut backends = Vec::new();
     for n in 0..12 {
-        backends.push(Backend::http(&format!("b{n}")).await);
+        backends.push(Backend::http_at_port(&format!("b{n}"), PORT).await);
     }
-    let places: Vec<_> = backends.iter().map(Backend::place).collect();
-    let all = service("many.local", 9080, "http", &places);
-    let mut pilot = Pilot::prepare(&all);
-    pilot.configure("[xds]", "[guard]\nhold = \"1h\"\n[xds]");
+    let put_all = async || {
+        for (n, backend) in backends.iter().enumerate() {
+            etcd.put("many", &format!("b{n}"), backend.socket()).await;
+        }
+    };
+    put_all().await;
+    let mut pilot = Pilot::prepare_with(&(etcd.tables("east") + "[guard]\nhold = \"1h\"\n"));
     pilot.spawn();
     pilot.ready().await;
     let envoy = Envoy::start(&binary, &pilot, Kind::Delta).await;
-    envoy.answers("many.local", "b7").await;
-    let load = Load::start(envoy.http_address(), &["many.local"], 2, &[]);
-    pilot.write_services("service = []");
+    envoy.answers(&host, "b7").await;
+    let load = Load::start(envoy.http_address(), &[&host], 2, &[]);
+    etcd.remove_all("many").await;
     held(&pilot, 12).await;
     load.more(300).await;
-    pilot.write_services(&all);
+    put_all().await;
     held(&pilot, 0).await;
     load.more(300).await;
     load.finish().await.assert_no_failure();
 
-    pilot.write_services("service = []");
+    etcd.remove_all("many").await;
     held(&pilot, 12).await;
-    let released =
-        pilot.command(&["registries", "release", "local", "--config"]).arg(pilot.config()).output();
+    let released = pilot.command(&["registries", "release", "east", "--config"]).arg(pilot.config()).output();
     let released = released.unwrap();
     assert!(
-        String::from_utf8_lossy(&released.stdout).starts_with("let go of 12 endpoints of local"),
+        String::from_utf8_lossy(&released.stdout).starts_with("let go of 12 endpoints of east"),
         "{released:?}"
     );
-    envoy.knows_nothing_of("many.local").await;
+    envoy.knows_nothing_of(&host).await;
 
     // What is confirmed by a second read, after a third of the time, is let go by itself.
     pilot.configure("hold = \"1h\"", "hold = \"3s\"");
-    pilot.write_services(&all);
+    put_all().await;
     pilot.kill();
     pilot.spawn();
     pilot.ready().await;
-    envoy.answers("many.local", "b7").await;
-    pilot.write_services("service = []");
-    envoy.knows_nothing_of("many.local").await;
+    envoy.answers(&host, "b7").await;
+    etcd.remove_all("many").await;
+    envoy.knows_nothing_of(&host).await;
     assert!(pilot.process().output().contains("reading everything again"));
     envoy.assert_no_rejections().await;
+}
+
+/// A services file is a person's word: what it says counts at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_file_no_longer_has_is_gone_at_once() {
+    let Some(binary) = envoy() else { return };
+    let backend = Backend::http("a").await;
+    let mut pilot = Pilot::prepare(&service("only.local", 9080, "http", &[backend.place()]));
+    pilot.configure("[xds]", "[guard]\nhold = \"1h\"\n[xds]");
+    pilot.spawn();
+    pilot.ready().await;
+    let envoy = Envoy::start(&binary, &pilot, Kind::Delta).await;
+    envoy.answers("only.local", "a").await;
+    pilot.write_services("service = []");
+    envoy.knows_nothing_of("only.local").await;
+    held(&pilot, 0).await;
 }
 
 /// L22: the platform loses everything while no pilot runs, and answers the next one at once.

@@ -52,6 +52,11 @@ impl Etcd {
         format!("tls = {{ ca = {ca:?}, cert = {certificate:?}, key = {key:?} }}\n")
     }
 
+    /// Removes all instances of the service in one step.
+    pub(in super::super) async fn remove_all(&self, service: &str) {
+        self.cluster.etcdctl(&["del", "--prefix", &key(service, "")]).await.unwrap();
+    }
+
     async fn write(&self, service: &str, id: &str, at: SocketAddr, health: &str) {
         let value = json!({ "address": at.ip(), "port": at.port(), "protocol": "http", "health": health });
         self.cluster.etcdctl(&["put", &key(service, id), &value.to_string()]).await.unwrap();
