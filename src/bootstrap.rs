@@ -60,6 +60,9 @@ impl FromStr for XdsAddress {
 
     fn from_str(text: &str) -> Result<Self, XdsAddressError> {
         let refused = |why: String| XdsAddressError { text: text.to_owned(), why };
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(refused(format!("it has a scheme: leave out {scheme}://")));
+        }
         let (host, port) = text.rsplit_once(':').ok_or_else(|| refused("it has no port".into()))?;
         let port = port.parse().map_err(|error: pilot_registry::ModelError| refused(error.to_string()))?;
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));

@@ -456,4 +456,6 @@ fn a_bootstrap_names_all_replicas() {
     }
     let output = pilot(folder.path(), &[], &["bootstrap", "--xds-address", "a:1,::1:2"]);
     assert!(stderr(&output).contains("\"::1:2\"") && stderr(&output).contains("in brackets"), "{output:?}");
+    let output = pilot(folder.path(), &[], &["bootstrap", "--xds-address", "http://a:1"]);
+    assert!(stderr(&output).contains("it has a scheme: leave out http://"), "{output:?}");
 }

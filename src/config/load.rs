@@ -67,7 +67,10 @@ fn read(path: &Path) -> Result<String, Problems> {
         _ => problem(format!("cannot be opened: {error}")),
     })?;
     let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
-    read.map_err(|error| problem(format!("cannot be read: {error}")))?;
+    read.map_err(|error| match error.kind() {
+        std::io::ErrorKind::IsADirectory => problem("it is a folder: expected a file".into()),
+        _ => problem(format!("cannot be read: {error}")),
+    })?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(problem(format!("too large: expected at most {MAX_BYTES} bytes")).into());
     }

@@ -135,3 +135,18 @@ async fn without_files_sighup_says_that_nothing_is_reloaded() {
     let mut serve = Serve::start(&nobody).await;
     serve.hang_up("SIGHUP: nothing is reloaded, as no registry reads files").await;
 }
+
+#[tokio::test]
+async fn a_folder_in_place_of_pilot_toml_is_no_configuration() {
+    let mut serve = Serve::start(LOCAL).await;
+    let config = serve.folder.path().join("pilot.toml");
+    std::fs::remove_file(&config).unwrap();
+    std::fs::create_dir(&config).unwrap();
+    serve.says("it is a folder").await;
+    assert_eq!(
+        serve.times("the configuration is again the one of the start"),
+        0,
+        "{}",
+        serve.process.output()
+    );
+}

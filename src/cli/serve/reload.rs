@@ -75,7 +75,7 @@ impl Reloading {
             if asked {
                 self.reload();
             }
-            let standing = self.standing().await;
+            let Some(standing) = self.standing().await else { continue };
             if asked || standing != said {
                 self.tell(&standing, asked);
             }
@@ -95,24 +95,24 @@ impl Reloading {
         tracing::info!(files = files.join(", "), "SIGHUP: files of registries are read again");
     }
 
-    /// Reads pilot.toml as the start did, on a thread of its own: a disk may be slow.
-    async fn standing(&self) -> Standing {
+    /// Reads pilot.toml as the start did, on a thread of its own: a disk may be slow. `None`: it cannot be read again.
+    async fn standing(&self) -> Option<Standing> {
         let (global, started_with) = (self.global.clone(), self.started_with.clone());
         let read = tokio::task::spawn_blocking(move || {
-            // A pipe has been read, and says no more.
-            if std::fs::metadata(&global.config).is_ok_and(|found| !found.is_file()) {
-                return Standing::Same;
+            // A pipe has been read, and says no more. A folder is an error, like all else that cannot be read.
+            if std::fs::metadata(&global.config).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+                return None;
             }
-            match global.load_quietly() {
+            Some(match global.load_quietly() {
                 Err(problems) => Standing::Broken(problems),
                 Ok(loaded) => match changed_keys(&started_with, &loaded) {
                     keys if keys.is_empty() => Standing::Same,
                     keys => Standing::Changed(keys),
                 },
-            }
+            })
         });
         // The runtime ends.
-        read.await.unwrap_or(Standing::Same)
+        read.await.unwrap_or(None)
     }
 
     fn tell(&self, standing: &Standing, asked: bool) {

@@ -9,8 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::Range;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
@@ -49,16 +48,19 @@ pub fn free_address() -> Result<SocketAddr> {
 /// # Errors
 /// All addresses are claimed.
 pub fn own_address() -> Result<Ipv4Addr> {
-    static NETWORK: OnceLock<(u8, u8)> = OnceLock::new();
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    let (high, low) = match NETWORK.get() {
-        Some(network) => *network,
+    /// The claimed network 127.high.low.0/24, and the hosts of it that are left.
+    static LEFT: Mutex<((u8, u8), Range<u8>)> = Mutex::new(((0, 0), 0..0));
+    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+    let host = match left.1.next() {
+        Some(host) => host,
         None => {
-            let claimed = network()?;
-            *NETWORK.get_or_init(|| claimed)
+            // Without 0 and 255, which are no hosts.
+            *left = (network()?, 2..255);
+            1
         }
     };
-    Ok(Ipv4Addr::new(127, high, low, NEXT.fetch_add(1, Ordering::Relaxed)))
+    let (high, low) = left.0;
+    Ok(Ipv4Addr::new(127, high, low, host))
 }
 
 /// The ports of a block that is this process's from now on.
@@ -177,8 +179,10 @@ mod tests {
 
     #[test]
     fn each_test_has_an_address_of_its_own() {
-        let addresses: BTreeSet<Ipv4Addr> = (0..50).map(|_| own_address().unwrap()).collect();
-        assert_eq!(addresses.len(), 50);
+        // More than one network of 256 has.
+        let addresses: BTreeSet<Ipv4Addr> = (0..600).map(|_| own_address().unwrap()).collect();
+        assert_eq!(addresses.len(), 600);
+        assert!(addresses.iter().all(|address| ![0, 255].contains(&address.octets()[3])));
         assert!(addresses.iter().all(|address| address.is_loopback() && address.octets()[1] > 0));
     }
 }
