@@ -149,9 +149,14 @@ impl Global {
         let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         let environment: BTreeMap<String, String> =
             std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();
-        let log = self.log.iter().map(|filter| Setting::new("--log", "log.filter", filter));
-        let flags: Vec<Setting> = self.set.iter().cloned().chain(log).collect();
+        let flags = self.flags();
         config::load(&self.config, &environment, &flags)
+    }
+
+    /// What the command line says of keys of the configuration.
+    fn flags(&self) -> Vec<Setting> {
+        let log = self.log.iter().map(|filter| Setting::new("--log", "log.filter", filter));
+        self.set.iter().cloned().chain(log).collect()
     }
 }
 

@@ -73,6 +73,13 @@ pub struct Inspection {
 /// # Errors
 /// What adapters refuse in their tables, with the places of the keys.
 pub fn build(loaded: &Loaded) -> Result<Vec<ConfiguredRegistry>, Problems> {
+    let (built, problems) = build_each(loaded);
+    if problems.is_empty() { Ok(built) } else { Err(Problems(problems)) }
+}
+
+/// Makes those registries of the configuration whose tables are in order, and says what is wrong with the others.
+/// Does no IO.
+pub fn build_each(loaded: &Loaded) -> (Vec<ConfiguredRegistry>, Vec<Problem>) {
     let (mut built, mut problems) = (Vec::new(), Vec::new());
     for (name, entry, kind) in entries(loaded) {
         match registry(&kind) {
@@ -86,7 +93,7 @@ pub fn build(loaded: &Loaded) -> Result<Vec<ConfiguredRegistry>, Problems> {
             Err(error) => problems.push(refused(loaded, name, &kind, &error)),
         }
     }
-    if problems.is_empty() { Ok(built) } else { Err(Problems(problems)) }
+    (built, problems)
 }
 
 /// Looks at all registries once. Reads files.

@@ -107,8 +107,9 @@ fn report(config: String, loaded: &Loaded, connect: Option<Duration>) -> anyhow:
     warnings.extend(files::missing_variables(loaded));
     let mut found: Vec<Found> =
         registries.into_iter().map(|inspected| Found { inspected, answer: None }).collect();
-    // What an adapter refuses is a problem already.
-    if let (Some(patience), Ok(built)) = (connect, registries::build(loaded)) {
+    if let Some(patience) = connect {
+        // What an adapter refuses is a problem already: the others are asked all the same.
+        let (built, _refused) = registries::build_each(loaded);
         for asked in block_on(async { Ok(connect::ask(built, patience).await) })? {
             found.iter_mut().filter(|found| *found.inspected.registry == *asked.registry).for_each(|found| {
                 found.take(&asked);

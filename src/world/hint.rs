@@ -8,6 +8,8 @@ use crate::catalog::{Catalog, CatalogService};
 
 /// How many characters may differ in a name that is meant, of each four that it has.
 const TYPO_SHARE: usize = 4;
+/// No host is longer (RFC 1035, section 2.3.4).
+const HOST_MAX: usize = 253;
 
 /// What is known of a gRPC client's target (`host` or `host:port`) that is no listener's name; empty where
 /// nothing is.
@@ -60,8 +62,12 @@ fn why_not(service: &CatalogService, port: Option<u16>) -> String {
     }
 }
 
-/// The name that is most likely meant: one that begins with this, or differs in few characters.
+/// The name that is most likely meant: one that begins with this, or differs in few characters. Clients choose what
+/// they ask for, so it costs no more than a look at the names that are about as long.
 fn nearest<'a>(catalog: &'a Catalog, host: &str) -> Option<&'a Hostname> {
+    if host.len() > HOST_MAX {
+        return None;
+    }
     let names: BTreeSet<&Hostname> = catalog
         .services()
         .iter()
@@ -69,10 +75,13 @@ fn nearest<'a>(catalog: &'a Catalog, host: &str) -> Option<&'a Hostname> {
         .collect();
     let longer =
         names.iter().find(|name| name.as_str().strip_prefix(host).is_some_and(|it| it.starts_with('.')));
-    let distance = |name: &Hostname| strsim::damerau_levenshtein(host, name.as_str());
-    let near = || names.iter().map(|name| (distance(name), name)).min();
-    let is_near = |(distance, _): &(usize, &&Hostname)| *distance <= 1 + host.chars().count() / TYPO_SHARE;
-    longer.or_else(|| near().filter(is_near).map(|(_, name)| name)).copied()
+    let distance_max = 1 + host.len() / TYPO_SHARE;
+    let near = || {
+        let alike = names.iter().filter(|name| name.as_str().len().abs_diff(host.len()) <= distance_max);
+        let distances = alike.map(|name| (strsim::osa_distance(host, name.as_str()), name));
+        distances.filter(|(distance, _)| *distance <= distance_max).min().map(|(_, name)| name)
+    };
+    longer.or_else(near).copied()
 }
 
 #[cfg(test)]
@@ -97,6 +106,7 @@ mod tests {
             ("reviews", "no service has that name; did you mean reviews.internal?"),
             ("elsewhere.example", "no service has that name"),
             ("", "no service has that name"),
+            (&"reviews.loca".repeat(22), "no service has that name"),
             ("reviews.local:9001", "reviews.local has no port 9001: it has 80/http, 9000/grpc"),
             (
                 "reviews.local:80",

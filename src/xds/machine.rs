@@ -244,6 +244,10 @@ impl<V: Variant> Machine<V> {
                     let state = &mut self.types[kind as usize];
                     let changes = changes.of(kind);
                     changes.iter().for_each(|change| state.changed(change));
+                    if kind == ResourceType::Listener {
+                        let gone = changes.iter().filter(|change| change.resource.is_none());
+                        gone.for_each(|change| state.lost(&change.name));
+                    }
                     if changes.iter().any(|change| state.rejected.contains_key(&change.name)) {
                         state.retry(set.of(kind));
                     }

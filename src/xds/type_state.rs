@@ -188,8 +188,6 @@ impl TypeState {
     pub fn changed(&mut self, change: &Change) {
         if change.resource.is_some() {
             self.missing.remove(&change.name);
-        } else if self.subscription.has_name(&change.name) {
-            self.missing.insert(Arc::clone(&change.name));
         }
         match &change.resource {
             Some(resource) if self.subscription.wants(resource) => {
@@ -205,6 +203,14 @@ impl TypeState {
                 self.pending.removals.insert(Arc::clone(&change.name));
             }
             _ => {}
+        }
+    }
+
+    /// A name that the client asked for by itself was there and is gone. Not for names that it knows from other
+    /// resources: until it has let go of these, which may take Envoy minutes, it asks for what they name.
+    pub fn lost(&mut self, name: &Arc<str>) {
+        if self.subscription.has_name(name) {
+            self.missing.insert(Arc::clone(name));
         }
     }
 

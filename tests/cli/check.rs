@@ -177,6 +177,10 @@ fn ports_that_envoy_cannot_have_are_a_warning_each() {
     // Routers that listen elsewhere are not in the way.
     let (report, _) = check(folder.path(), &["--set", "router.bind=127.0.0.2"]);
     assert_eq!(said(&report["warnings"]).len(), 1, "{report}");
+    // http_listen is a listener of a router, too.
+    let (report, _) = check(folder.path(), &["--set", "router.http_listen=127.0.0.1:80"]);
+    let warnings = said(&report["warnings"]).join("\n");
+    assert!(warnings.contains("router.http_listen 127.0.0.1:80: an Envoy that is not root"), "{warnings}");
 }
 
 #[test]
@@ -196,6 +200,13 @@ fn services_files_are_checked_alone() {
     assert!(stdout(&output).contains("the file is a list: write it below the key `service:`"), "{output:?}");
     assert!(stdout(&output).ends_with("1 problem in bad.yaml\n"), "{}", stdout(&output));
     assert_eq!(output.status.code(), Some(2));
+    for services in ["\u{feff}[[ service ]]\n", "\"service\" = []\n"] {
+        std::fs::write(folder.path().join("odd.toml"), services).unwrap();
+        let output = pilot(folder.path(), &[], &["check", "odd.toml"]);
+        assert!(!stdout(&output).contains("there is none"), "{services:?}: {output:?}");
+    }
+    let output = pilot(folder.path(), &[], &["check", "good.toml", "--set", "router.bind=300"]);
+    assert!(stdout(&output).contains("router.bind") && output.status.code() == Some(2), "{output:?}");
     let output = pilot(folder.path(), &[], &["check", "other.toml"]);
     assert!(stdout(&output).contains("other.toml is in order"), "{output:?}");
     let output = pilot(folder.path(), &[], &["check", "gone.toml"]);
@@ -223,6 +234,12 @@ fn connect_says_which_registry_does_not_answer_and_why() {
     assert!(answer("gone")["error"].as_str().unwrap().contains("/nonexistent/consul.sock"), "{report}");
     let output = pilot(folder.path(), &[], &["check", "--connect", "--timeout", "2s"]);
     assert!(stdout(&output).ends_with("\n2 registries did not answer as expected\n"), "{}", stdout(&output));
+    // A table that is refused keeps nobody from asking the others.
+    let refused = ["--connect", "--timeout", "2s", "--set", "registry.silent.consul.address=garbage"];
+    let (report, _) = check(folder.path(), &refused);
+    let local =
+        report["registries"].as_array().unwrap().iter().find(|one| one["registry"] == "local").unwrap();
+    assert_eq!((&report["ok"], &local["answer"]["ok"]), (&json!(false), &json!(true)), "{report}");
     // Without it nothing is asked, and no flag is without effect.
     assert_eq!(check(folder.path(), &[]).1, 0);
     let output = pilot(folder.path(), &[], &["check", "--timeout", "2s"]);

@@ -133,7 +133,7 @@ async fn names_that_do_not_exist_are_listed_until_they_do_or_are_not_asked_for()
     client.things.remove(Endpoint, "later");
     let gone = client.publish();
     client.ack(gone);
-    assert_eq!(names(&client), ["later", "never"]);
+    assert_eq!(names(&client), ["never"], "the client will let go of what named it");
     let dropped = client.send(delta_request(Endpoint, &[], &["later", "never"]));
     client.ack(dropped);
     assert_eq!((client.report(Endpoint).state, names(&client)), (SyncState::Acked, Vec::new()));

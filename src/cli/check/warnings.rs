@@ -53,40 +53,46 @@ fn without_endpoints(catalog: &Catalog, places: &Places) -> Vec<Problem> {
 /// Ports that a router may be unable to listen on. One warning for each, however many services have it.
 fn ports(catalog: &Catalog, config: &Config, places: &Places) -> Vec<Problem> {
     let mut by_port: BTreeMap<u16, Vec<&Hostname>> = BTreeMap::new();
-    for service in catalog.services() {
+    let bound = |service: &&std::sync::Arc<CatalogService>| {
+        // A router has nothing to listen on for those.
+        service.lead().resolution != Resolution::Passthrough
+    };
+    for service in catalog.services().iter().filter(bound) {
         for port in service.ports().iter().filter(|port| port.protocol != Protocol::Udp) {
             by_port.entry(port.number.get()).or_default().push(service.host());
         }
     }
     let warn = |(port, hosts): (u16, Vec<&Hostname>)| {
-        let why = taken(port, config)?;
+        let why = taken(SocketAddr::new(config.router.bind, port), config, "give the service another port")?;
         Some(warning(hosts.first().copied(), places, format!("port {port} of {}: {why}", listed(&hosts))))
     };
-    by_port.into_iter().filter_map(warn).collect()
+    let http_listen = config.router.http_listen.and_then(|at| {
+        let why = taken(at, config, "choose another port")?;
+        Some(warning(None, places, format!("router.http_listen {at}: {why}")))
+    });
+    by_port.into_iter().filter_map(warn).chain(http_listen).collect()
 }
 
-/// Why a router on pilot's machine cannot have that port, or not without more rights.
-fn taken(port: u16, config: &Config) -> Option<String> {
-    let bind = config.router.bind;
+/// Why a router on pilot's machine cannot listen there, or not without more rights. `cure`: what helps.
+fn taken(at: SocketAddr, config: &Config, cure: &str) -> Option<String> {
+    let (bind, port) = (at.ip(), at.port());
     let own = [("xds.listen", config.xds.listen), ("admin.listen", config.admin.listen)];
     if let Some((key, at)) = own.into_iter().find(|(_, at)| at.port() == port && overlap(bind, *at)) {
-        let cure = format!("give the service another port, or pilot another {key}");
         return Some(format!(
-            "pilot itself listens at {at} ({key}), so that Envoy cannot on this machine: {cure}"
+            "pilot itself listens at {at} ({key}), so that Envoy cannot on this machine: {cure}, or pilot \
+             another {key}"
         ));
     }
     let loopback = SocketAddr::from(([127, 0, 0, 1], ENVOY_ADMIN));
     if port == ENVOY_ADMIN && overlap(bind, loopback) {
-        return Some(
-            "Envoy has its own admin page there: give the service another port, or the page, by pilot bootstrap \
-             --admin-address"
-                .into(),
-        );
+        return Some(format!(
+            "Envoy has its own admin page there: {cure}, or move the page with pilot bootstrap --admin-address"
+        ));
     }
     (port < FIRST_FREE_PORT).then(|| {
-        "an Envoy that is not root may not listen below 1024: give the service another port, or Envoy \
-         CAP_NET_BIND_SERVICE"
-            .into()
+        format!(
+            "an Envoy that is not root may not listen below 1024: {cure}, or give Envoy CAP_NET_BIND_SERVICE"
+        )
     })
 }
 
