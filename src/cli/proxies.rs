@@ -118,6 +118,10 @@ fn workload(proxy: &ProxyReport) -> String {
 }
 
 /// Who refused what, and the proxy's words below, line by line as it wrote them.
+/// What to do about a port that Envoy cannot have.
+const BIND_CURE: &str =
+    "  A port that becomes free later is opened when Envoy is restarted, or when its listeners change.\n";
+
 fn refusal(id: &str, kind: &str, nack: &NackReport) -> String {
     let names = match nack.resources.as_slice() {
         [] => String::new(),
@@ -125,7 +129,8 @@ fn refusal(id: &str, kind: &str, nack: &NackReport) -> String {
     };
     let head = plain(&format!("{id} refused {kind} {}{names}:", nack.version));
     let words: String = nack.message.lines().map(|line| format!("  {}\n", plain(line))).collect();
-    format!("\n{head}\n{words}")
+    let cure = if nack.message.contains("cannot bind") { BIND_CURE } else { "" };
+    format!("\n{head}\n{words}{cure}")
 }
 
 fn reports(proxy: &ProxyReport) -> impl Iterator<Item = (&String, &TypeReport)> {

@@ -70,9 +70,13 @@ async fn believe_emptiness(
     has_own_service: bool,
 ) -> Result<(), RegistryError> {
     let refused = || {
-        let whose = if client.has_token() { "the token" } else { "nobody without a token" };
+        let who = if client.has_token() {
+            "the token may read none"
+        } else {
+            "nobody without a token may read any"
+        };
         RegistryError::denied(format!(
-            "{NAMES}: consul shows no service at all, not even its own: {whose} is allowed to read any; \
+            "{NAMES}: consul shows no service at all, not even its own: {who}; \
              expected service:read and node:read"
         ))
     };
