@@ -90,7 +90,7 @@ impl Client {
         }
         let may_be_of_a_view = query.may_be_of_a_view();
         match self.succeeded(&call, head.status, &body) {
-            Err(error) if may_be_of_a_view && answer::is_of_a_stream(&body) => {
+            Err(error) if may_be_of_a_view && answer::is_of_a_stream(head.status, &body) => {
                 Ok(Polled::StreamFailed(error))
             }
             Err(error) if answer::is_of_a_limit(head.status) => Ok(Polled::Limited(error)),

@@ -7,6 +7,8 @@ mod access;
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 #[path = "support/cluster.rs"]
 mod cluster;
+#[path = "answers/settled.rs"]
+mod settled;
 
 use std::time::Duration;
 

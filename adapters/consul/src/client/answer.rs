@@ -58,9 +58,13 @@ impl Answer {
     }
 }
 
-/// Whether a refusal says that the agent's stream has failed. The servers may be well.
-pub(super) fn is_of_a_stream(body: &[u8]) -> bool {
-    body.starts_with(b"rpc error: code =") || body.starts_with(b"context canceled")
+/// Whether a refusal of a question that a view may answer says that the agent's stream has failed. The servers may
+/// be well. Agents have many words for it (`rpc error`, `stream reset requested`, `EOF`), so any fault of the
+/// agent counts.
+pub(super) fn is_of_a_stream(status: StatusCode, body: &[u8]) -> bool {
+    status.is_server_error()
+        || body.starts_with(b"rpc error: code =")
+        || body.starts_with(b"context canceled")
 }
 
 /// Whether a refusal is one of a limit: the same question may be asked again later.

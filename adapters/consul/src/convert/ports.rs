@@ -5,10 +5,10 @@ mod notes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pilot_registry::{Port, Protocol, ServicePort};
+use pilot_registry::{Port, ServicePort};
 
 use super::instance::{Instance, InstancePort};
-use super::settled::{Said, Settled, most, settle};
+use super::settled::{Said, Settled, most, protocol, settle};
 use crate::DefaultPort;
 
 /// Numbers of groups that are gone are kept up to so many groups: instances may make up names without end.
@@ -129,10 +129,7 @@ fn said(members: &BTreeMap<Port, Vec<&InstancePort>>, before: &BTreeMap<Port, Sa
     let of = |(number, ports): (&Port, &Vec<&InstancePort>)| {
         let before = before.get(number);
         let said = Said {
-            protocol: settle(
-                before.and_then(|before| before.protocol.as_ref()),
-                ports.iter().filter_map(|port| port.protocol),
-            ),
+            protocol: protocol(before.map(|before| before.protocol), ports),
             name: settle(
                 before.and_then(|before| before.name.as_ref()),
                 ports.iter().filter_map(|port| port.name.clone()),
@@ -147,7 +144,7 @@ fn said(members: &BTreeMap<Port, Vec<&InstancePort>>, before: &BTreeMap<Port, Sa
 fn described(said: &BTreeMap<Port, Said>) -> Vec<ServicePort> {
     let mut names = BTreeSet::new();
     let described = said.iter().map(|(number, said)| {
-        let protocol = said.protocol.unwrap_or(Protocol::Tcp);
+        let protocol = said.protocol;
         // With its number, which no other has, a name that two ports have is told apart.
         let name = match &said.name {
             None => format!("{protocol}-{number}"),

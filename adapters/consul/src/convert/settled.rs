@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use pilot_registry::{Namespace, Port, Protocol, Resolution};
 
+use super::instance::InstancePort;
 use super::ports::Group;
 
 /// What was settled of one host.
@@ -21,9 +22,9 @@ pub(crate) struct Settled {
 }
 
 /// What instances say of a port of the service.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Said {
-    pub(super) protocol: Option<Protocol>,
+    pub(super) protocol: Protocol,
     pub(super) name: Option<String>,
 }
 
@@ -34,6 +35,19 @@ pub(super) fn settle<T: Ord + Clone>(before: Option<&T>, said: impl Iterator<Ite
         Some(before) if said.clone().any(|value| value == *before) => Some(before.clone()),
         _ => most(said).or_else(|| before.cloned()),
     }
+}
+
+/// What is spoken where nobody says it.
+pub(super) const IMPLIED: Protocol = Protocol::Tcp;
+
+/// What is spoken on a port. Who says nothing says the implied protocol: so one instance with a wrong word does not
+/// change what all others speak, and a word that nobody says any more does not stay. But where something only
+/// describes the port, its word counts for all that say nothing.
+pub(super) fn protocol(before: Option<Protocol>, ports: &[&InstancePort]) -> Protocol {
+    let is_described = ports.iter().any(|port| port.own.is_none() && port.protocol.is_some());
+    let implied = (!is_described).then_some(IMPLIED);
+    let said = ports.iter().filter_map(|port| port.protocol.or(implied));
+    settle(before.as_ref(), said).unwrap_or(IMPLIED)
 }
 
 /// What is there most often; of several such, the least.

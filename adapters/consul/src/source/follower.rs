@@ -94,10 +94,10 @@ impl<'a> Follower<'a> {
     }
 
     fn publish(&mut self) -> Result<(), RegistryError> {
-        let known = self.datacenters.iter().all(|datacenter| datacenter.names.is_some());
-        if !(self.news && known && self.services.complete()) {
+        if !(self.news && self.services.complete()) {
             return Ok(());
         }
+        self.services.begin();
         if let Some(error) = self.services.all_refused() {
             return Err(error);
         }

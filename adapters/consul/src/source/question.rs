@@ -33,7 +33,7 @@ pub(super) async fn ask(
         Ok(Polled::Answered(answer)) => Ok(answer),
         Ok(Polled::StreamFailed(_)) => {
             asked = Asked { sure: true, polled: false, stream_failed: true, ..asked };
-            client.query(&of_a_sure_leader(query)).await
+            of_a_sure_leader(client, query).await
         }
         Ok(Polled::Limited(error)) => Err(error),
         Err(error) => Err(error),
@@ -63,9 +63,13 @@ async fn patiently(client: &Client, query: &Query<'_>) -> Result<Polled, Registr
     client.poll(query).await
 }
 
-/// The same at once, of a leader that makes sure that it leads.
-fn of_a_sure_leader<'a>(query: &Query<'a>) -> Query<'a> {
-    Query { wait: None, consistent: true, past_views: false, ..query.clone() }
+/// Asks the same at once, of a leader that makes sure that it leads.
+async fn of_a_sure_leader(client: &Client, query: &Query<'_>) -> Result<Answer, RegistryError> {
+    let query = Query { wait: None, consistent: true, past_views: false, ..query.clone() };
+    match patiently(client, &query).await? {
+        Polled::Answered(answer) => Ok(answer),
+        Polled::StreamFailed(error) | Polled::Limited(error) => Err(error),
+    }
 }
 
 fn is_empty(answer: &Answer) -> bool {
@@ -83,7 +87,7 @@ async fn really_empty(
 ) -> Result<Told, RegistryError> {
     let listed = || names::lists(client, query.datacenter, has_own_service, name);
     let before = listed().await?;
-    let answer = client.query(&of_a_sure_leader(query)).await?;
+    let answer = of_a_sure_leader(client, query).await?;
     if !is_empty(&answer) || !(answer.filtered || (before && listed().await?)) {
         return Ok(Told::Known(answer));
     }

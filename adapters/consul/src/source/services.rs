@@ -43,8 +43,8 @@ pub(super) struct Services {
     tracked: BTreeMap<Key, Tracked>,
     hosts: BTreeMap<Hostname, BTreeSet<Key>>,
     built: BTreeMap<Hostname, Result<Built, String>>,
-    /// What was known in the attempt before, of those that have not been read in this one; and what was
-    /// settled of each host: it stays as long as it has instances.
+    /// What was known in the attempt before, until all has been read in this one; and what was settled of each
+    /// host.
     remembered: Remembered,
     /// The port that clients call, where instances do not say it.
     service_port: Option<DefaultPort>,
@@ -52,6 +52,10 @@ pub(super) struct Services {
     generations: u64,
     changes: u64,
     unread: usize,
+    /// Whether the list of names of each datacenter has been read.
+    listed: bool,
+    /// Whether everything has been read once, and hosts are made as answers come.
+    begun: bool,
 }
 
 /// The same content has the same hash; it is compared with the last one only.
@@ -85,13 +89,36 @@ impl Services {
         all.into_iter().map(|(key, _)| key.clone()).collect()
     }
 
-    /// Whether each has been read.
+    /// Takes it that all services that there are have been added: each datacenter has said its names.
+    pub(super) fn all_listed(&mut self) {
+        self.listed = true;
+    }
+
+    /// Whether all are known, and each has been read.
     pub(super) fn complete(&self) -> bool {
-        self.unread == 0
+        self.listed && self.unread == 0
+    }
+
+    /// Makes all hosts, once everything has been read for the first time. What is settled of a host then depends
+    /// on all that there is and on what was settled in the attempt before, not on which answer came first.
+    pub(super) fn begin(&mut self) {
+        if self.begun || !self.complete() {
+            return;
+        }
+        self.begun = true;
+        self.remembered.contents.clear();
+        let hosts: Vec<Hostname> = self.hosts.keys().cloned().collect();
+        hosts.iter().for_each(|host| self.build(host));
+        self.remembered.all_vanished_but(|host| self.hosts.contains_key(host));
     }
 
     pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Tracked> {
         self.tracked.get_mut(key)
+    }
+
+    /// Forgets what views were judged by.
+    pub(super) fn forget_views(&mut self) {
+        self.tracked.values_mut().for_each(|one| one.view = View::default());
     }
 
     /// Those of a datacenter with an instance on that node.
@@ -215,8 +242,11 @@ impl Services {
         self.build(host);
     }
 
-    /// Makes the service of a host anew, of all that have it.
+    /// Makes the service of a host anew, of all that have it; not before everything has been read once.
     fn build(&mut self, host: &Hostname) {
+        if !self.begun {
+            return;
+        }
         let keys = self.hosts.get(host).into_iter().flatten();
         let contents = keys.filter_map(|key| self.tracked.get(key)?.content.as_ref());
         let instances = contents.flat_map(|(_, content)| &content.instances);
@@ -224,14 +254,14 @@ impl Services {
         match convert::service(host, instances, &before, self.service_port.as_ref()).transpose() {
             Some(built) => {
                 if let Ok(built) = &built {
-                    self.remembered.settled.insert(host.clone(), built.settled.clone());
+                    self.remembered.settle(host, built.settled.clone());
                 }
                 self.built.insert(host.clone(), built);
             }
             None => {
                 self.built.remove(host);
                 self.hosts.remove(host);
-                self.remembered.settled.remove(host);
+                self.remembered.vanished(host);
             }
         }
     }
@@ -267,12 +297,11 @@ impl Services {
 impl Drop for Services {
     fn drop(&mut self) {
         let mut remembered = std::mem::take(&mut self.remembered);
-        if self.complete() {
-            remembered.contents.clear();
-            remembered.settled.retain(|host, _| self.hosts.contains_key(host));
-        }
         let known = std::mem::take(&mut self.tracked).into_iter();
         remembered.contents.extend(known.filter_map(|(key, one)| Some((key, one.content?))));
         self.memory.keep(remembered);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,12 +29,19 @@ pub(super) struct View {
     members: Option<Members>,
     /// Whether its index went backwards, and the servers had to be asked.
     backwards: bool,
-    /// The hash of the last answer of the view about which the servers were asked.
-    doubted: Option<u64>,
+    /// The last answer of the view about which the servers were asked, if nothing has been believed since.
+    doubted: Option<Doubted>,
     /// Whether the agent's stream failed when it was polled last.
     pub(super) failed: bool,
     /// When to ask the servers again, if long polls are answered from a view.
     due: Option<Instant>,
+}
+
+/// Tells an answer that was doubted from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Doubted {
+    hash: u64,
+    index: u64,
 }
 
 /// What to make of a view's answer.
@@ -81,13 +88,19 @@ impl View {
         };
         // Servers say where they left something out for the token's sake; a view does not.
         let filtered = seen.known.is_some_and(|known| known.filtered);
-        if whole && filtered && self.doubted == Some(seen.hash) {
+        if whole && filtered && self.doubted.is_some_and(|doubted| doubted.hash == seen.hash) {
             return Verdict::Nothing(answered);
         }
         if whole && !filtered {
+            self.doubted = None;
             return Verdict::Believed;
         }
-        self.doubted = Some(seen.hash);
+        // The servers have said otherwise, at a smaller index: there the view would say the same again at once.
+        let doubted = Doubted { hash: seen.hash, index: answered };
+        if self.doubted.replace(doubted) == Some(doubted) && index.held().is_some_and(|held| answered > held)
+        {
+            return Verdict::Nothing(answered);
+        }
         Verdict::Doubted
     }
 
@@ -99,6 +112,7 @@ impl View {
     /// The answer is believed.
     pub(super) fn believe(&mut self, answer: &Answer) {
         self.members = Members::read(&answer.body);
+        self.doubted = None;
     }
 
     /// Who has answered, and whether it was a long poll: so it is known when the servers are to be asked again.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use pilot_registry::ErrorKind;
-use pilot_registry_testkit::server::consul::{Mood, Profile, Streams};
+use pilot_registry_testkit::server::consul::{FakeConsul, Mood, Profile, Streams};
 
 use super::{about_web, attempts, consul, more_polls, plain, runner, sees, until_asked};
 
@@ -77,6 +78,58 @@ async fn a_stream_that_fails_once_is_tried_again() {
     assert!(!about_web(&consul).iter().any(|asked| asked.contains("near=")));
     consul.break_streams();
     until_asked(&consul, "a poll past the view", |asked| asked.last().unwrap().contains("near=_agent")).await;
+}
+
+/// Agents have many words for a stream that fails. Whatever they say, the servers decide.
+#[tokio::test]
+async fn a_stream_that_fails_in_other_words_ends_nothing() {
+    let words = [
+        (StatusCode::INTERNAL_SERVER_ERROR, "stream reset requested"),
+        (StatusCode::INTERNAL_SERVER_ERROR, "EOF"),
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "subscription closed by server, client must reset state and resubscribe",
+        ),
+    ];
+    for (status, words) in words {
+        let consul = consul(Profile::Streaming).await;
+        consul.fail_streams_with(status, words);
+        let mut runner = runner(&consul);
+        sees(&mut runner, &[1, 2]).await;
+        more_polls(&consul, 1).await;
+        consul.break_streams();
+        until_asked(&consul, "a plain read", |asked| plain(asked) == 1).await;
+        more_polls(&consul, 1).await;
+        consul.put("web", &web_with_three());
+        sees(&mut runner, &[1, 2, 3]).await;
+        assert_eq!(attempts(&consul), 1, "{words}");
+    }
+}
+
+/// Where a stream has failed, the servers may be busy with all who ask instead.
+#[tokio::test]
+async fn a_limit_after_a_failed_stream_ends_nothing() {
+    let consul = consul(Profile::Streaming).await;
+    let mut runner = runner(&consul);
+    sees(&mut runner, &[1, 2]).await;
+    more_polls(&consul, 1).await;
+    until_waiting(&consul).await;
+    consul.limit(1);
+    consul.break_streams();
+    until_asked(&consul, "the plain read once more", |asked| plain(asked) == 2).await;
+    consul.put("web", &web_with_three());
+    sees(&mut runner, &[1, 2, 3]).await;
+    assert_eq!(attempts(&consul), 1);
+}
+
+/// Waits until the poll of web waits, beside that of the names.
+async fn until_waiting(consul: &FakeConsul) {
+    let waits = async {
+        while consul.counts().waiting < 2 {
+            tokio::time::sleep(SHORT / 10).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waits).await.unwrap();
 }
 
 /// Where the servers do not answer either, the attempt ends, and what is known stays.

@@ -1,9 +1,12 @@
 //! What a token may not read: servers say that they left something out, views do not.
 
+use std::time::Duration;
+
 use pilot_registry::{ErrorKind, RegistryHealth, Snapshot, State};
 use pilot_registry_consul::Config;
 use pilot_registry_testkit::Runner;
-use pilot_registry_testkit::server::consul::{FakeConsul, Profile};
+use pilot_registry_testkit::server::consul::{FakeConsul, Mood, Profile};
+use tokio::time::{sleep, timeout};
 
 use super::{follow, numbers, sees, web};
 
@@ -43,6 +46,30 @@ async fn instances_that_a_view_hides_are_kept() {
     sees(&mut runner, &[1, 2, 3]).await;
     consul.put("web", &web(&[1, 3]));
     sees(&mut runner, &[1, 3]).await;
+}
+
+/// An attempt that has read nothing knows nothing better: what is hidden is kept through an outage of several.
+#[tokio::test]
+async fn instances_that_are_hidden_are_kept_through_an_outage() {
+    let (consul, mut runner) = consul().await;
+    sees(&mut runner, &[1, 2]).await;
+    consul.hide(&["n2"]);
+    keeps(&mut runner, &[1, 2]).await;
+    let pulses = || consul.asked().iter().filter(|asked| asked.starts_with("/v1/status/leader")).count();
+    consul.hold(Duration::from_millis(50));
+    consul.behave(Mood::Leaderless);
+    // Each that is answered like that ends an attempt.
+    let before = pulses();
+    let attempts = async {
+        while pulses() < before + 4 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), attempts).await.unwrap();
+    consul.behave(Mood::Sane);
+    keeps(&mut runner, &[1, 2]).await;
+    consul.hide(&[]);
+    sees(&mut runner, &[1, 2]).await;
 }
 
 /// A token that is gone is told to whoever waits for a view, in the words of a stream that failed.

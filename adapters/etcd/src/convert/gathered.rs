@@ -1,7 +1,8 @@
 //! The ports of a service that nobody describes: those that its instances name.
 //!
 //! Their numbers are guesses. Clients call a number and are configured for a protocol, so what was found first is
-//! settled: it stays as long as the service has instances, whichever of them come and go.
+//! settled. The number stays as long as the service has instances, whichever of them come and go; the protocol as
+//! long as an instance says it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,8 +21,9 @@ pub(crate) struct Settled(BTreeMap<String, SettledPort>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SettledPort {
     number: Port,
-    /// `None` = nobody has said it.
-    protocol: Option<Protocol>,
+    protocol: Protocol,
+    /// What is spoken where no instance says it.
+    implied: Protocol,
 }
 
 /// The ports of a service that nobody describes.
@@ -38,7 +40,11 @@ pub(super) struct Gathered {
 impl Settled {
     /// What a description says, for the time when there is none any more.
     pub(super) fn described(ports: &[ServicePort]) -> Self {
-        let settled = |port: &ServicePort| SettledPort { number: port.number, protocol: Some(port.protocol) };
+        let settled = |port: &ServicePort| SettledPort {
+            number: port.number,
+            protocol: port.protocol,
+            implied: port.protocol,
+        };
         let named = ports.iter().map(|port| (port.name.clone(), settled(port)));
         // An instance that does not name its port serves the only one.
         let only = match ports {
@@ -53,20 +59,46 @@ impl Settled {
 #[derive(Default)]
 struct Said {
     numbers: BTreeSet<Port>,
-    /// In the order of the instances.
-    protocols: Vec<Protocol>,
+    /// And how many instances say each, in the order of the instances.
+    protocols: Vec<(Protocol, usize)>,
+    /// How many say none.
+    silent: usize,
 }
 
 impl Said {
     fn add(&mut self, number: Port, protocol: Option<Protocol>) {
         self.numbers.insert(number);
-        self.protocols.extend(protocol.filter(|protocol| !self.protocols.contains(protocol)));
+        let Some(protocol) = protocol else {
+            self.silent += 1;
+            return;
+        };
+        match self.protocols.iter_mut().find(|(known, _)| *known == protocol) {
+            Some((_, count)) => *count += 1,
+            None => self.protocols.push((protocol, 1)),
+        }
     }
 
-    /// What was settled stays as long as an instance says it, or none says anything else.
-    fn protocol(&self, before: Option<Protocol>) -> Option<Protocol> {
-        let stays = |before: &Protocol| self.protocols.is_empty() || self.protocols.contains(before);
-        before.filter(stays).or_else(|| self.protocols.first().copied())
+    fn says(&self, protocol: Protocol) -> bool {
+        self.protocols.iter().any(|(said, _)| *said == protocol)
+    }
+
+    /// Who says nothing says the implied protocol. What was settled stays as long as an instance says it; otherwise
+    /// it is what most say, the first of several such. So one instance with a wrong word does not change what all
+    /// others speak, and a word that nobody says any more does not stay.
+    fn protocol(&self, before: Option<Protocol>, implied: Protocol) -> Protocol {
+        let stays = |before: &Protocol| self.says(*before) || (*before == implied && self.silent > 0);
+        let most = self.protocols.iter().rev().max_by_key(|(_, count)| *count);
+        let most = most.filter(|(_, count)| *count >= self.silent).map(|(protocol, _)| *protocol);
+        before.filter(stays).or(most).unwrap_or(implied)
+    }
+
+    /// What instances say differently, where they do. Who says nothing matters where that is what counts.
+    fn dispute(&self, number: Port, counts: Protocol) -> Option<String> {
+        let silent = self.silent > 0 && !self.says(counts);
+        let said = self.protocols.iter().map(|(protocol, _)| protocol.to_string());
+        let all: Vec<_> = said.chain(silent.then(|| "none".to_owned())).collect();
+        let all = Some(all).filter(|all| all.len() > 1)?.join(", ");
+        Some(format!("its instances say different protocols of port {number}: {all}; {counts} counts"))
     }
 }
 
@@ -106,25 +138,19 @@ impl Gathered {
             known.map(|known| known.number).filter(|number| !name.is_empty() || !taken.contains(number));
         let Some(number) = settled.or_else(free) else { return };
         taken.insert(number);
-        let protocol = said.protocol(known.and_then(|known| known.protocol));
-        let spoken = protocol.unwrap_or_else(|| protocol_in(name));
-        let shown = if name.is_empty() { format!("{spoken}-{number}") } else { name.to_owned() };
+        let implied = known.map_or_else(|| protocol_in(name), |known| known.implied);
+        let protocol = said.protocol(known.map(|known| known.protocol), implied);
+        let shown = if name.is_empty() { format!("{protocol}-{number}") } else { name.to_owned() };
         if self.ports.iter().any(|port| port.name == shown) {
             return;
         }
-        self.ports.push(ServicePort { number, name: shown, protocol: spoken });
-        self.settled.0.insert(name.to_owned(), SettledPort { number, protocol });
+        self.ports.push(ServicePort { number, name: shown, protocol });
+        self.settled.0.insert(name.to_owned(), SettledPort { number, protocol, implied });
         if name.is_empty() {
             self.unnamed = Some(number);
         }
         self.notes.extend(note(name, number, said));
-        if said.protocols.len() > 1 {
-            let all: Vec<_> = said.protocols.iter().map(ToString::to_string).collect();
-            let all = all.join(", ");
-            self.notes.push(format!(
-                "its instances say different protocols of port {number}: {all}; {spoken} counts"
-            ));
-        }
+        self.notes.extend(said.dispute(number, protocol));
     }
 
     /// A port that is gone has its number again when it is back.

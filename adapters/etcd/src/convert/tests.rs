@@ -141,10 +141,32 @@ fn a_port_keeps_its_number_and_protocol_whoever_comes_and_goes() {
     assert_eq!(shown(&one), "21111/http2-21111/http2 10.0.0.1:21111=21112", "nobody speaks gRPC any more");
     assert!(one.about.unwrap().contains("that of an instance at first"));
     let silent = ("c", r#"{"address": "10.0.0.3", "port": 80}"#);
-    assert_eq!(shown(&outcome(None, &[silent], &one.settled)), "21111/http2-21111/http2 10.0.0.3:21111=80");
+    let none = outcome(None, &[silent], &one.settled);
+    assert_eq!(shown(&none), "21111/tcp-21111/tcp 10.0.0.3:21111=80", "nobody says it any more");
     let lower = ("0", r#"{"address": "10.0.0.4", "port": 80, "protocol": "grpc"}"#);
     let more = outcome(None, &[lower, first], &both.settled);
     assert_eq!(more.service.unwrap().ports[0].number.get(), 21_111);
+}
+
+/// A word of one instance does not change what the others speak, and goes with that instance.
+#[test]
+fn one_instance_with_a_wrong_word_changes_no_protocol() {
+    let silent =
+        [("a", r#"{"address": "10.0.0.1", "port": 80}"#), ("b", r#"{"address": "10.0.0.2", "port": 80}"#)];
+    let http = |id| (id, r#"{"address": "10.0.0.3", "port": 80, "protocol": "http"}"#);
+    let wrong = [silent[0], silent[1], http("c")];
+    let protocol = |outcome: &Outcome| outcome.service.as_ref().unwrap().ports[0].protocol.to_string();
+    let settled = outcome(None, &silent, &Settled::default()).settled;
+    for before in [&settled, &Settled::default()] {
+        let mixed = outcome(None, &wrong, before);
+        let about = "its instances say different protocols of port 80: http, none; tcp counts";
+        assert_eq!((protocol(&mixed).as_str(), mixed.about.as_deref()), ("tcp", Some(about)));
+    }
+    let all = outcome(None, &[http("c"), http("d")], &settled);
+    assert_eq!(protocol(&all), "http", "all say it");
+    let mixed = outcome(None, &wrong, &all.settled);
+    assert_eq!((protocol(&mixed).as_str(), mixed.about), ("http", None), "it stays");
+    assert_eq!(protocol(&outcome(None, &silent, &mixed.settled)), "tcp", "nobody says it any more");
 }
 
 #[test]

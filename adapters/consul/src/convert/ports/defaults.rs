@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use pilot_registry::{Port, Protocol};
+use pilot_registry::Port;
 
-use super::super::settled::{Settled, settle};
+use super::super::settled::{Settled, protocol};
 use super::{Group, Groups};
 use crate::DefaultPort;
 
@@ -20,9 +20,8 @@ pub(super) fn of(
     let named = groups.iter().filter(|(group, _)| group.is_named());
     let wanted = named.filter_map(|(group, ports)| {
         let before_it = before.numbers.get(group);
-        let settled = before_it.and_then(|number| before.said.get(number)?.protocol.as_ref());
-        let protocol = settle(settled, ports.iter().filter_map(|port| port.protocol));
-        let number = default.of(protocol.unwrap_or(Protocol::Tcp))?;
+        let settled = before_it.and_then(|number| Some(before.said.get(number)?.protocol));
+        let number = default.of(protocol(settled, ports))?;
         let has_it = before_it == Some(&number);
         let is_default = ports.iter().any(|port| port.is_default);
         Some((number, (!has_it, !is_default, group)))

@@ -41,9 +41,13 @@ fn guessed(group: &Group, ports: &[&InstancePort], number: Port) -> Option<Strin
 
 /// What instances of one port say differently of it.
 fn disputed(number: Port, ports: &[&InstancePort], said: &Said) -> impl Iterator<Item = String> {
-    let protocols = ports.iter().filter_map(|port| port.protocol.map(|protocol| protocol.to_string()));
+    // Who says nothing matters where that is what counts.
+    let is_said = ports.iter().any(|port| port.protocol == Some(said.protocol));
+    let nothing = || (!is_said).then(|| "none".to_owned());
+    let protocols =
+        ports.iter().filter_map(|port| port.protocol.map_or_else(nothing, |one| Some(one.to_string())));
     let names = ports.iter().filter_map(|port| port.name.as_ref().map(|name| format!("{name:?}")));
-    let protocol = said.protocol.as_ref().map(ToString::to_string);
+    let protocol = Some(said.protocol.to_string());
     let name = said.name.as_ref().map(|name| format!("{name:?}"));
     [
         dispute(number, "protocols", protocols.collect(), protocol),

@@ -164,11 +164,44 @@ fn a_protocol_stays_as_long_as_somebody_says_it() {
     let silent = after(&[tagged("4", "blue")], &mixed.settled);
     assert_eq!(
         (ports(&silent), silent.notes.len()),
-        (vec!["80/http".to_owned()], 0),
-        "nobody says otherwise"
+        (vec!["80/tcp".to_owned()], 0),
+        "nobody says it any more"
     );
     let other = after(&[tagged("2", "grpc"), tagged("4", "blue")], &mixed.settled);
     assert_eq!(ports(&other), ["80/grpc"], "nobody says it any more");
+}
+
+/// A word of one instance does not change what the others speak, and goes with that instance.
+#[test]
+fn one_instance_with_a_wrong_word_changes_no_protocol() {
+    let after = |entries: &[Value], before: &Settled| made_of(entries, before, &Config::default());
+    let silent = [tagged("1", "blue"), tagged("2", "blue"), tagged("3", "blue")];
+    let wrong = [silent.as_slice(), &[tagged("4", "http")]].concat();
+    let note = ["its instances say different protocols of port 80: http, none; tcp counts"];
+    let settled = after(&silent, &Settled::default()).settled;
+    for before in [&settled, &Settled::default()] {
+        let mixed = after(&wrong, before);
+        assert_eq!(
+            (ports(&mixed), mixed.notes.as_slice()),
+            (vec!["80/tcp".to_owned()], &note.map(str::to_owned)[..])
+        );
+    }
+    let few = [tagged("1", "blue"), tagged("2", "http"), tagged("3", "http")];
+    assert_eq!(ports(&after(&few, &settled)), ["80/tcp"], "one is still silent");
+    let all = after(&few[1..], &settled);
+    assert_eq!(ports(&all), ["80/http"], "all say it");
+    let mixed = after(&few, &all.settled);
+    assert_eq!((ports(&mixed), mixed.notes.len()), (vec!["80/http".to_owned()], 0), "it stays");
+    assert_eq!(ports(&after(&few[..1], &mixed.settled)), ["80/tcp"], "nobody says it any more");
+}
+
+#[test]
+fn what_only_describes_a_port_says_its_protocol_for_all_that_say_nothing() {
+    let describes = entry("0", json!({ "Port": 0, "Tags": ["grpc"], "Meta": { "service_port": "80" } }));
+    let all = [describes, tagged("1", "blue"), tagged("2", "blue")];
+    let silent = made_of(&all[1..], &Settled::default(), &Config::default());
+    let built = made_of(&all, &silent.settled, &Config::default());
+    assert_eq!((ports(&built), built.notes.len()), (vec!["80/grpc".to_owned()], 0));
 }
 
 #[test]

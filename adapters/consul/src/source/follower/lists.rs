@@ -79,6 +79,9 @@ impl<'a> Follower<'a> {
             // A list that has not changed still says that this is how it is.
             self.news |= now != before || self.news_due();
             self.datacenters[at].names = Some(now);
+            if self.datacenters.iter().all(|datacenter| datacenter.names.is_some()) {
+                self.services.all_listed();
+            }
             // Something about some instance has changed, or the history is another: the list does not say which.
             if self.in_turn && held != Some(answer.index) {
                 self.probe_all();

@@ -54,6 +54,8 @@ impl<'a> Follower<'a> {
 
     /// From few services to many, or back.
     pub(super) fn change_way(&mut self) {
+        // Where services are read in turn, nobody keeps up what views are judged by.
+        self.services.forget_views();
         if self.in_turn {
             for at in 0..self.datacenters.len() {
                 for trouble in Trouble::ALL {

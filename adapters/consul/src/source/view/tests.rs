@@ -48,6 +48,27 @@ fn an_index_that_stays_behind_with_the_same_content_is_waited_at() {
     assert_eq!(view.judge(at(5), &seen(&empty, &known, true)), Verdict::Doubted, "nobody waits at 1");
 }
 
+/// The servers' index may stay below the view's, where the view would say the same again at once.
+#[test]
+fn what_servers_did_not_confirm_is_waited_at_until_something_is_new() {
+    let (mut view, known) = (View::default(), Content::default());
+    view.believe(&answer(50, &["n1", "n2"]));
+    let lacks = answer(90, &["n1"]);
+    assert_eq!(view.judge(at(50), &seen(&lacks, &known, false)), Verdict::Doubted);
+    assert_eq!(view.judge(at(50), &seen(&lacks, &known, false)), Verdict::Nothing(90));
+    assert_eq!(view.judge(at(90), &seen(&lacks, &known, false)), Verdict::Doubted, "once for each wait");
+    let later = answer(95, &["n1"]);
+    assert_eq!(view.judge(at(90), &seen(&later, &known, false)), Verdict::Doubted, "it may be gone by now");
+    assert_eq!(view.judge(at(50), &seen(&answer(96, &["n1", "n2"]), &known, false)), Verdict::Believed);
+    assert_eq!(view.judge(at(50), &seen(&later, &known, false)), Verdict::Doubted, "it was there in between");
+    view.believe(&answer(50, &["n1", "n2"]));
+    assert_eq!(
+        view.judge(at(50), &seen(&later, &known, false)),
+        Verdict::Doubted,
+        "as after any answer that counts"
+    );
+}
+
 /// Where servers leave something out, a view cannot tell that this is over, or that it is more: each of its
 /// answers that is another one is a reason to ask them.
 #[test]

@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -165,6 +166,11 @@ impl FakeConsul {
     /// Fails the streams once: who waits for a view is told, and views are as they were.
     pub fn break_streams(&self) {
         self.change(|catalog| catalog.views.breaks += 1);
+    }
+
+    /// The status and the words in which streams fail from now on: agents have many.
+    pub fn fail_streams_with(&self, status: StatusCode, words: &'static str) {
+        self.shared.catalog().views.failure = (status, words);
     }
 
     /// Refuses the next questions about services, so many of them, as a server whose limit is reached.

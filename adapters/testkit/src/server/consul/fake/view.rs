@@ -9,8 +9,6 @@ use super::question::{Question, Refusal};
 use super::views::View;
 use super::{Counted, Shared};
 
-const BROKEN: &str = "rpc error: code = Unavailable desc = all SubConns are in TransientFailure, latest connection \
-                      error: connection closed";
 const REVOKED: &str = "rpc error: code = Unknown desc = ACL not found";
 
 /// Waits until the view's index is beyond the one that is known, or time is up. Then the index is the one that
@@ -51,7 +49,8 @@ fn look(shared: &Shared, question: &Question, name: &str) -> Result<View, Refusa
 fn fail_if_broken(shared: &Shared, breaks: u64) -> Result<(), Refusal> {
     let catalog = shared.catalog();
     if catalog.views.streams == Streams::Broken || catalog.views.breaks != breaks {
-        return Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, BROKEN));
+        let (status, words) = catalog.views.failure;
+        return Err(Refusal(status, words));
     }
     Ok(())
 }

@@ -3,16 +3,22 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use http::StatusCode;
 
 use super::entries::as_in_a_view;
 use super::found::Now;
 use super::mood::Streams;
 
-#[derive(Debug, Default)]
+const BROKEN: &str = "rpc error: code = Unavailable desc = all SubConns are in TransientFailure, latest connection \
+                      error: connection closed";
+
+#[derive(Debug)]
 pub(super) struct Views {
     pub(super) streams: Streams,
     /// How often all streams have failed.
     pub(super) breaks: u64,
+    /// What who waits is told then.
+    pub(super) failure: (StatusCode, &'static str),
     all: BTreeMap<String, View>,
     made: usize,
 }
@@ -38,6 +44,13 @@ impl View {
 
     fn empty(&mut self) {
         (self.index, self.body) = (0, Bytes::from_static(b"[]"));
+    }
+}
+
+impl Default for Views {
+    fn default() -> Self {
+        let failure = (StatusCode::INTERNAL_SERVER_ERROR, BROKEN);
+        Self { streams: Streams::default(), breaks: 0, failure, all: BTreeMap::new(), made: 0 }
     }
 }
 
