@@ -43,9 +43,10 @@
 //! what that says counts: the view may be cold, lag, or hide what the token may no longer read. So it is where
 //! servers have said that they left something out, of which views say nothing. And as no view tells that it is
 //! stuck, each service is read plainly within ten waits, and within five minutes at the latest. Whether there
-//! is a leader, only the pulse and the list of services tell.
+//! is a leader, only the pulse and the list of services tell. A view that lacks for long what the servers have may
+//! have an index above theirs: pilot waits at the view's, so the servers are asked once for each wait.
 //!
-//! A stream that fails says nothing of the servers: the service is read plainly, and only if that fails too does
+//! A stream that fails (any 5xx) says nothing of the servers: the service is read plainly, and only if that fails too does
 //! the attempt end. After three failures in a minute, long polls go past the views for ten minutes; those of one
 //! moment count once.
 //!
@@ -57,6 +58,10 @@
 //! degraded, too.
 //!
 //! A question about one service that a limit refuses (429, 503) is asked again for half a minute.
+//!
+//! Hosts are made once everything has been read for the first time. What is settled of a host (its port, its
+//! protocol) so depends on all that there is and on the attempts before, not on the order of answers. It stays for
+//! the last 1,000 hosts that have vanished.
 //!
 //! Whatever else fails ends the attempt, and what was published stays. With several datacenters, one that cannot
 //! be reached holds up the others; who does not want that makes a registry of each.

@@ -13,7 +13,7 @@ use crate::DefaultPort;
 #[derive(Clone, Debug)]
 pub(crate) struct Built {
     pub(crate) service: Arc<Service>,
-    /// What stays as it is for as long as there are instances.
+    /// What stays as it is, whichever instances come and go.
     pub(crate) settled: Settled,
     /// Why some instances are no endpoints.
     pub(crate) left_out: Option<String>,

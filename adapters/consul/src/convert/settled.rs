@@ -1,7 +1,8 @@
-//! What is settled of a host as long as it has instances, whichever of them come and go.
+//! What is settled of a host, whichever of its instances come and go.
 //!
-//! Clients call a number, and are configured for a protocol. So what was found first stays, and a fresh look at
-//! the instances of the moment decides only what has not been settled.
+//! Clients call a number, and are configured for a protocol. So what was found first stays as long as some instance
+//! says it (a number: always), and a fresh look at the instances of the moment decides only what has not been
+//! settled.
 
 use std::collections::BTreeMap;
 
