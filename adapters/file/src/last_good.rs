@@ -4,6 +4,13 @@
 //! - An entry that makes no sense keeps what it said before, found by its host.
 //! - An entry whose host cannot be read might be any of those that are now missing: until it is mended,
 //!   the file's missing services stay.
+//!
+//! A view is somebody's word ([`View::means_it`]) when each service that is missing was taken out of a file
+//! that is there and whose entries all count. A file that went away, one that never made sense, and the first
+//! look at a folder are nobody's word: from then on no view is, until those services are back, the file is
+//! mended, or [`doubt::TIME`] has passed.
+
+mod doubt;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,17 +18,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pilot_registry::{Hostname, Service, Snapshot};
+use tokio::time::Instant;
 
 use crate::convert::{self, Entry};
 use crate::document::{Format, Position};
 use crate::files::{self, Trouble};
 use crate::problem::Mistake;
 use crate::{Config, Problem};
+use doubt::Doubt;
 
 /// All files, and what each of them says.
 #[derive(Debug, Default)]
 pub(crate) struct LastGood {
     files: BTreeMap<PathBuf, FileView>,
+    doubt: Doubt,
 }
 
 /// What one file says.
@@ -55,8 +65,9 @@ pub(crate) struct View {
     pub(crate) rejected: Vec<(PathBuf, Rejected)>,
     /// Whether something could be read this time. Otherwise the snapshot says nothing new.
     pub(crate) fresh: bool,
-    /// Whether no file is gone that was there before.
-    is_whole: bool,
+    /// Whether somebody wanted all that is missing from the snapshot to be missing, if the files were read
+    /// whole.
+    pub(crate) means_it: bool,
     /// Whether there is nothing to read at all. The system does not tell when that ends: a file system that is
     /// mounted is no change of the folder that it hides.
     pub(crate) missing: bool,
@@ -101,17 +112,28 @@ impl Rejected {
 
 impl LastGood {
     /// Reads everything again.
-    pub(crate) fn look(&mut self, config: &Config) -> View {
+    pub(crate) fn look(&mut self, config: &Config, now: Instant) -> View {
         let mut view = View::default();
         match files::list(config) {
-            Ok(files) => self.read(config, files, &mut view),
+            Ok(files) => self.read(config, files, &mut view, now),
             Err(trouble) => {
                 view.troubles.push(trouble);
                 view.missing = true;
             }
         }
         self.merge(&mut view);
+        self.doubt.review(&view.snapshot, now);
+        view.means_it = self.doubt.is_none() && self.is_whole(&view);
         view
+    }
+
+    /// Whether each file has made sense, and each entry counts: those that are left out may be what is missing.
+    fn is_whole(&self, view: &View) -> bool {
+        let is_in_force = |rejected: &Rejected| {
+            rejected.host.as_ref().is_some_and(|host| view.snapshot.get(host.as_str()).is_some())
+        };
+        self.files.values().all(|file| file.services.is_some())
+            && view.rejected.iter().all(|(_, rejected)| is_in_force(rejected))
     }
 
     /// Where each host is written, in the order of files.
@@ -121,7 +143,7 @@ impl LastGood {
         services.flat_map(|(path, services)| services.iter().map(move |(host, (at, _))| (host, path, *at)))
     }
 
-    fn read(&mut self, config: &Config, files: Vec<PathBuf>, view: &mut View) {
+    fn read(&mut self, config: &Config, files: Vec<PathBuf>, view: &mut View, now: Instant) {
         let is_first = self.files.is_empty();
         let mut before = std::mem::take(&mut self.files);
         for path in files {
@@ -140,7 +162,12 @@ impl LastGood {
         let says_none = self.files.values().all(FileView::says_none);
         // Files of a folder may be gone for other reasons than that somebody took them away, also before
         // the first look. What a file says is what somebody wrote.
-        view.is_whole = before.is_empty() && (!is_folder || !is_first || says_none);
+        let is_unknown = is_first && is_folder && !says_none;
+        if is_unknown || before.values().any(|file| file.services.is_none()) {
+            self.doubt.begin(now);
+        }
+        let gone = before.into_values().flat_map(|file| file.services.into_iter().flatten());
+        self.doubt.miss(gone.map(|(_, (_, service))| service), now);
     }
 
     /// One snapshot of all files. The first in name order has a host; the others are told.
@@ -158,12 +185,7 @@ impl LastGood {
             }
         }
         let services = services.into_values().map(|(_, _, service)| Arc::clone(service));
-        let snapshot = Snapshot::new(services).expect("the map's keys are the services' hosts");
-        let is_in_force = |rejected: &Rejected| {
-            rejected.host.as_ref().is_some_and(|host| snapshot.get(host.as_str()).is_some())
-        };
-        let means_it = view.is_whole && view.rejected.iter().all(|(_, rejected)| is_in_force(rejected));
-        view.snapshot = if means_it { snapshot.deliberate() } else { snapshot };
+        view.snapshot = Snapshot::new(services).expect("the map's keys are the services' hosts");
     }
 }
 
@@ -269,3 +291,7 @@ fn kept(missing: &[(Hostname, (Position, Arc<Service>))], any: bool) -> String {
         _ => String::new(),
     }
 }
+
+#[cfg(test)]
+#[path = "last_good/tests.rs"]
+mod tests;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pilot_registry::{Hostname, Service};
+use tokio::time::Instant;
 
 use crate::last_good::LastGood;
 use crate::{Config, Problem};
@@ -23,7 +24,7 @@ pub struct Loaded {
 /// Reads the file or folder once.
 pub fn load(config: &Config) -> Loaded {
     let mut last_good = LastGood::default();
-    let view = last_good.look(config);
+    let view = last_good.look(config, Instant::now());
     let mut problems: Vec<_> = view.troubles.into_iter().map(|trouble| trouble.problem).collect();
     for (file, rejected) in &view.rejected {
         problems.extend(rejected.problems(file));

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pilot_registry::{Fault, RegistryError, Reload, ServiceRegistry, Snapshot, SnapshotSink, async_trait};
+use tokio::time::Instant;
 
 use crate::Config;
 use crate::files::Trouble;
@@ -31,13 +32,15 @@ pub struct FileRegistry {
     config: Config,
     /// From one attempt to the next: one that begins anew forgets nothing that was in force.
     last_good: Arc<Mutex<LastGood>>,
+    /// So is a writer that was in the middle of a file.
+    changes: Arc<Changes>,
     reload: Reload,
 }
 
 impl FileRegistry {
     pub(crate) fn new(config: Config) -> Self {
         let reload = Reload::new(config.path.display().to_string());
-        Self { config, last_good: Arc::default(), reload }
+        Self { config, last_good: Arc::default(), changes: Arc::default(), reload }
     }
 }
 
@@ -49,7 +52,7 @@ impl ServiceRegistry for FileRegistry {
 
     /// Runs for ever: whatever is wrong with the files is a fault that ends when they are mended.
     async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
-        let changes = Arc::new(Changes::default());
+        let changes = Arc::clone(&self.changes);
         let mut asked = self.reload.asked();
         let mut watch = None;
         let mut faults = Faults::default();
@@ -57,11 +60,12 @@ impl ServiceRegistry for FileRegistry {
         loop {
             let (view, watched);
             (watch, view, watched) = self.look(watch, &changes).await?;
+            let is_finished = changes.are_writers_done();
             // A look that nothing called for may have met a writer in the middle of a file. Then there is
             // news by now, and another look follows.
             let missing = view.missing;
             if told || !changes.has_news() {
-                publish(sink, view, watched.err(), &mut faults);
+                publish(sink, view, is_finished, watched.err(), &mut faults);
             }
             let sees_all = !missing && watch.as_ref().is_some_and(Watch::sees_all);
             let at_most = if sees_all { RECHECK } else { UNWATCHED };
@@ -94,7 +98,7 @@ impl FileRegistry {
         let look = tokio::task::spawn_blocking(move || {
             let watched = watch::arm(&mut watch, &config.path, &changes);
             // After a panic it lacks some files, and they are read again.
-            let view = last_good.lock().unwrap_or_else(PoisonError::into_inner).look(&config);
+            let view = last_good.lock().unwrap_or_else(PoisonError::into_inner).look(&config, Instant::now());
             (watch, view, watched)
         });
         let failed = |error| RegistryError::unavailable("reading the files was broken off").caused_by(error);
@@ -112,7 +116,14 @@ enum Kind {
 #[derive(Default)]
 struct Faults(BTreeMap<(Kind, PathBuf), (Trouble, Fault<Snapshot>)>);
 
-fn publish(sink: &SnapshotSink, view: View, unwatched: Option<Trouble>, faults: &mut Faults) {
+/// What of a file is missing because its writer has not finished (`is_finished`) is not anybody's wish yet.
+fn publish(
+    sink: &SnapshotSink,
+    view: View,
+    is_finished: bool,
+    unwatched: Option<Trouble>,
+    faults: &mut Faults,
+) {
     // New faults before the value, and old ones until after it: a value that is not all that the files
     // say never looks like one that is.
     let mut old = std::mem::take(&mut faults.0);
@@ -132,7 +143,8 @@ fn publish(sink: &SnapshotSink, view: View, unwatched: Option<Trouble>, faults: 
         for (file, rejected) in &view.rejected {
             sink.skipped(rejected.entry(file), rejected.why());
         }
-        sink.publish(view.snapshot);
+        let means_it = view.means_it && is_finished;
+        sink.publish(if means_it { view.snapshot.deliberate() } else { view.snapshot });
     }
     drop(old);
 }

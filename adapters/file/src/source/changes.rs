@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
@@ -23,7 +23,16 @@ pub(super) struct Changes {
     happened: Notify,
     /// Whether something happened since the last wait.
     news: AtomicBool,
-    writing: Mutex<BTreeSet<PathBuf>>,
+    writers: Mutex<Writers>,
+}
+
+/// The files that are in the middle of being written.
+#[derive(Debug, Default)]
+struct Writers {
+    /// The next look waits for them.
+    awaited: BTreeSet<PathBuf>,
+    /// They were waited for long enough, and have not been closed yet.
+    late: BTreeSet<PathBuf>,
 }
 
 impl Changes {
@@ -35,27 +44,25 @@ impl Changes {
 
     /// That has happened. Between a write and the closing of the file, half of it may be there.
     pub(super) fn note(&self, event: &Event) {
-        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writers = self.writers();
         for path in &event.paths {
             match event.kind {
-                EventKind::Modify(ModifyKind::Data(_)) => {
-                    writing.insert(path.clone());
-                }
-                EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Remove(_) => {
-                    writing.remove(path);
-                }
-                EventKind::Modify(ModifyKind::Name(_)) => {
-                    writing.remove(path);
+                EventKind::Modify(ModifyKind::Data(_)) => _ = writers.awaited.insert(path.clone()),
+                EventKind::Access(AccessKind::Close(AccessMode::Write))
+                | EventKind::Remove(_)
+                | EventKind::Modify(ModifyKind::Name(_)) => {
+                    writers.awaited.remove(path);
+                    writers.late.remove(path);
                 }
                 _ => {}
             }
         }
-        drop(writing);
+        drop(writers);
         self.wake();
     }
 
-    /// Waits for a change, but not longer than `at_most`, and then until the writers are done. Says whether
-    /// there was one.
+    /// Waits for a change, but not longer than `at_most`, and then until the writers are done, if that does
+    /// not take too long. Says whether there was one.
     pub(super) async fn settled(&self, at_most: Duration) -> bool {
         if timeout_at(Instant::now() + at_most, self.happened.notified()).await.is_err() {
             return false;
@@ -68,7 +75,10 @@ impl Changes {
             }
         }
         // Who keeps a file open for ever does not make the next change wait.
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut writers = self.writers();
+        let awaited = std::mem::take(&mut writers.awaited);
+        writers.late.extend(awaited);
+        drop(writers);
         self.news.store(false, Ordering::Relaxed);
         true
     }
@@ -78,8 +88,21 @@ impl Changes {
         self.news.load(Ordering::Relaxed)
     }
 
+    /// Whether no file is known to be in the middle of being written, and nothing has happened since the last
+    /// wait: what has been read since then is whole.
+    pub(super) fn are_writers_done(&self) -> bool {
+        let mut writers = self.writers();
+        // Of a file in a folder that was replaced nothing more is told.
+        writers.late.retain(|path| path.exists());
+        !self.has_news() && writers.awaited.is_empty() && writers.late.is_empty()
+    }
+
     fn is_writing(&self) -> bool {
-        !self.writing.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.writers().awaited.is_empty()
+    }
+
+    fn writers(&self) -> MutexGuard<'_, Writers> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,7 +119,7 @@ mod tests {
     const CLOSE: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
 
     fn event(kind: EventKind) -> Event {
-        Event::new(kind).add_path("services.toml".into())
+        Event::new(kind).add_path(std::env::current_exe().expect("a file that exists"))
     }
 
     async fn settled_after(changes: &Changes) -> Duration {
@@ -117,6 +140,7 @@ mod tests {
         changes.note(&event(CLOSE));
         let after = settled_after(&changes).await;
         assert!(is_about(after, QUIET), "{after:?}");
+        assert!(changes.are_writers_done());
     }
 
     #[tokio::test(start_paused = true)]
@@ -133,10 +157,20 @@ mod tests {
         });
         let after = settled_after(&changes).await;
         assert!(is_about(after, pause + QUIET), "{after:?}");
+        assert!(changes.are_writers_done());
 
         changes.note(&event(WRITE));
         let after = settled_after(&changes).await;
         assert!(is_about(after, QUIET_MAX), "{after:?}");
+        // Whatever else happens, that file is half written until it is closed.
+        changes.wake();
+        let after = settled_after(&changes).await;
+        assert!(is_about(after, QUIET), "{after:?}");
+        assert!(!changes.are_writers_done());
+        changes.note(&event(CLOSE));
+        assert!(!changes.are_writers_done(), "what was read before it was closed");
+        settled_after(&changes).await;
+        assert!(changes.are_writers_done());
     }
 
     #[tokio::test(start_paused = true)]

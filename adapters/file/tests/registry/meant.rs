@@ -1,6 +1,7 @@
 //! What is missing because somebody took it away, and what is only missing.
 
 use std::fs;
+use std::io::Write;
 
 use pilot_registry::ErrorKind;
 
@@ -92,13 +93,54 @@ async fn what_a_file_says_is_meant_and_a_file_that_is_gone_from_a_folder_may_be_
     assert!(!meant(&running), "nobody knows which files there were before");
     running.write("1.toml", "service = []\n");
     running.until_hosts(&["b.local"]).await;
-    assert!(meant(&running));
-    fs::remove_file(running.path("1.toml")).unwrap();
-    running.write("3.toml", &services(&["c.local"]));
-    running.until_hosts(&["b.local", "c.local"]).await;
-    fs::remove_file(running.path("2.toml")).unwrap();
-    running.until_hosts(&["c.local"]).await;
-    assert!(!meant(&running));
+    assert!(!meant(&running), "one file says nothing of others that may be missing");
+}
+
+/// Without files there is nothing that could be missing.
+#[tokio::test]
+async fn another_file_of_a_folder_that_changes_does_not_say_that_what_went_was_meant() {
+    let running = Running::start(".", |folder| fs::write(folder.join("1.toml"), "service = []\n").unwrap());
+    let meant = || running.feed.published().unwrap().value.is_deliberate();
+    running.until_live().await;
+    running.write("2.toml", &services(&["b.local"]));
+    running.until_hosts(&["b.local"]).await;
+    assert!(meant());
+    fs::rename(running.path("2.toml"), running.path("2")).unwrap();
+    running.until_hosts(&[]).await;
+    assert!(!meant());
+    running.write("1.toml", &services(&["a.local"]));
+    running.until_hosts(&["a.local"]).await;
+    assert!(!meant());
+    fs::rename(running.path("2"), running.path("3.toml")).unwrap();
+    running.until_hosts(&["a.local", "b.local"]).await;
+    assert!(meant(), "all that went is back");
+    running.write("3.toml", "service = []\n");
+    running.until_hosts(&["a.local"]).await;
+    assert!(meant());
+}
+
+/// The guard holds what is missing from it. What is there when the writer has finished is what somebody wrote.
+#[tokio::test]
+async fn half_a_file_means_nothing_by_what_is_missing_until_its_writer_closes_it() {
+    let running = running_file();
+    let meant = || running.feed.published().unwrap().value.is_deliberate();
+    let all = ["a.local", "b.local", "c.local", "d.local"];
+    running.write("services.toml", &services(&all));
+    running.until_hosts(&all).await;
+    assert!(meant());
+    let mut file = fs::File::create(running.path("services.toml")).unwrap();
+    file.write_all(services(&["a.local"]).as_bytes()).unwrap();
+    running.until_hosts(&["a.local"]).await;
+    assert!(!meant());
+    // Nor when it is looked at again for another reason.
+    running.reload.ask();
+    file.write_all(services(&["b.local"]).as_bytes()).unwrap();
+    running.until_hosts(&["a.local", "b.local"]).await;
+    assert!(!meant());
+    file.write_all(services(&["c.local"]).as_bytes()).unwrap();
+    drop(file);
+    running.until_hosts(&["a.local", "b.local", "c.local"]).await;
+    assert!(meant());
 }
 
 /// Before there was a last good version, an entry with a mistake is missing, and nobody wanted that.
