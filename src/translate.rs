@@ -43,6 +43,7 @@ mod sockets;
 mod source;
 mod translator;
 
+pub(crate) use changes::changes;
 pub use conflict::{Claim, Claimant, Conflict, Reason};
 pub use translator::{Memo, Translator};
 

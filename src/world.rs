@@ -20,6 +20,7 @@ mod conflicts;
 mod debounce;
 pub(crate) mod hint;
 mod news;
+mod outages;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,6 +40,7 @@ use crate::supervisor::Registered;
 use crate::translate::{Conflict, Memo, Translator};
 use conflicts::{Told, tell_disagreements};
 use news::News;
+use outages::Outages;
 
 pub use debounce::Debounce;
 
@@ -194,7 +196,7 @@ impl World {
             changes.push(next_change(receiver));
         }
         let mut seen = vec![0; self.0.registries.len()];
-        let mut news = News::default();
+        let (mut news, mut outages) = (News::default(), Outages::default());
         loop {
             tokio::select! {
                 Some(receiver) = changes.next() => {
@@ -210,6 +212,9 @@ impl World {
                     seen = self.generations();
                     self.advance(oldest, &translated).await;
                     self.tell(&mut news);
+                    if let Some(mesh) = self.mesh() {
+                        outages.tell(&mesh.catalog);
+                    }
                 }
                 () = reached(news.due().unwrap_or_else(Instant::now)), if news.due().is_some() => {
                     self.tell(&mut news);

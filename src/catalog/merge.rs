@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use pilot_registry::{Endpoint, Hostname, Locality, Namespace, Port, Service, ServicePort, Snapshot};
+use pilot_registry::{
+    Endpoint, Hostname, Locality, Namespace, Port, Resolution, Service, ServicePort, Snapshot,
+};
 
 use super::conflict::{self, Conflict};
 use super::guesses;
@@ -142,6 +144,12 @@ impl CatalogService {
     /// All endpoints with the part that they come from, preferred registries first.
     pub fn endpoints(&self) -> impl Iterator<Item = (&Part, &Endpoint)> {
         self.parts.iter().flat_map(|part| part.service.endpoints.iter().map(move |endpoint| (part, endpoint)))
+    }
+
+    /// Whether a request has somewhere to go: an endpoint that its platform does not call unhealthy or draining.
+    /// A service whose addresses proxies find themselves always has.
+    pub fn is_served(&self) -> bool {
+        self.lead().resolution != Resolution::Endpoints || self.endpoints().any(|(_, it)| it.is_usable())
     }
 
     /// Whether it is what the sources, preferred first, say of that host.

@@ -46,6 +46,12 @@ pub(super) fn registry(world: &World, proxies: &Proxies) -> Registry {
     let services = mesh.as_ref().map_or(0, |mesh| mesh.catalog.services().len());
     single(&mut registry, "services", "Services of the mesh, of all registries together", services);
 
+    let unserved = mesh
+        .as_ref()
+        .map_or(0, |mesh| mesh.catalog.services().iter().filter(|service| !service.is_served()).count());
+    let help = "Services without a usable endpoint: clients get 503";
+    single(&mut registry, "services_without_usable_endpoints", help, unserved);
+
     let conflicts = mesh.as_ref().map_or(0, |mesh| mesh.catalog.conflicts().count());
     single(
         &mut registry,

@@ -70,7 +70,7 @@ impl Journal {
         let Some(published) = published.filter(|_| !self.answered) else { return };
         self.answered = true;
         let (services, endpoints) = (published.value.services().len(), published.value.endpoint_count());
-        let took_ms = took.as_millis();
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(registry, services, endpoints, left_out, took_ms, "registry has answered");
     }
 

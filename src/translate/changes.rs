@@ -5,13 +5,13 @@ use std::sync::Arc;
 use crate::catalog::CatalogService;
 
 /// A service before and after; at least one of both is there.
-pub(super) struct Change {
-    pub(super) old: Option<Arc<CatalogService>>,
-    pub(super) new: Option<Arc<CatalogService>>,
+pub(crate) struct Change {
+    pub(crate) old: Option<Arc<CatalogService>>,
+    pub(crate) new: Option<Arc<CatalogService>>,
 }
 
 /// What differs between two lists that are ordered by host. Pointers are compared, not services.
-pub(super) fn changes(
+pub(crate) fn changes(
     old: &Arc<Vec<Arc<CatalogService>>>,
     new: &Arc<Vec<Arc<CatalogService>>>,
 ) -> Vec<Change> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pilot_registry::Service;
+use pilot_registry::{Health, Service};
 use pilot_registry_testkit::{service, snapshot};
 
 use super::conflicts::Log;
@@ -54,4 +54,27 @@ async fn changes_are_told_with_counts_and_names_and_not_more_often_than_every_fe
     tokio::time::sleep(Duration::from_secs(6)).await;
     let told = log.fresh_of("1 removed (a.local)");
     assert_eq!(told.len(), 1, "{told:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_loses_its_last_usable_endpoint_is_told_of_at_once_and_so_is_its_return() {
+    let log = Log::default();
+    let _guard = log.follow();
+    let Fixture { world, scripts, _tasks } = start(&["east"]);
+    let mut sets = world.subscribe(&router()).unwrap();
+    let of = |health| service("a.local").http(80).endpoint("10.0.0.1", 8080).health(health).build();
+    scripts[0].publish(snapshot([of(Health::Healthy), b()])).await;
+    let mut last = until(&mut sets, |_| true).await;
+    assert_eq!(log.fresh_of("usable endpoint"), [""; 0]);
+    for (health, words) in [
+        (Health::Unhealthy, "services have no usable endpoint: clients get 503 services=1 names=\"a.local\""),
+        (Health::Healthy, "services have a usable endpoint again services=1 names=\"a.local\""),
+        (Health::Draining, "services have no usable endpoint: clients get 503"),
+    ] {
+        scripts[0].publish(snapshot([of(health), b()])).await;
+        last = until(&mut sets, |set| set.generation() > last.generation()).await;
+        tokio::task::yield_now().await;
+        let told = log.fresh_of("usable endpoint");
+        assert!(told.len() == 1 && told[0].contains(words), "{told:#?}");
+    }
 }

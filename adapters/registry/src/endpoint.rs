@@ -252,6 +252,14 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether its platform calls it neither unhealthy nor draining.
+    pub fn is_usable(&self) -> bool {
+        match self.health {
+            Health::Healthy | Health::Warning | Health::Unknown => true,
+            Health::Unhealthy | Health::Draining => false,
+        }
+    }
+
     /// An endpoint that serves nothing yet: no ports, weight 1, health unknown.
     pub fn new(address: Address) -> Self {
         Self {

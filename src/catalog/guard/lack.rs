@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pilot_registry::{Address, Endpoint, Health, Hostname, Port, Resolution, Service, ServicePort, Snapshot};
+use pilot_registry::{Address, Endpoint, Hostname, Port, Resolution, Service, ServicePort, Snapshot};
 
 /// A service that two snapshots differ in.
 #[derive(Debug)]
@@ -307,10 +307,7 @@ pub(super) fn usable(service: &Service) -> usize {
 }
 
 fn serves(endpoint: &Endpoint) -> bool {
-    match endpoint.health {
-        Health::Healthy | Health::Warning | Health::Unknown => true,
-        Health::Unhealthy | Health::Draining => false,
-    }
+    endpoint.is_usable()
 }
 
 /// The endpoints of one that the other does not have. Both are ordered by address and ports.

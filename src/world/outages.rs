@@ -1,0 +1,58 @@
+//! What the log says of services that no request can reach: at once when one loses its last usable endpoint, and
+//! when it has one again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pilot_registry::Hostname;
+
+use crate::catalog::{Catalog, CatalogService};
+use crate::translate::changes;
+
+/// How many services a line names.
+const NAMED: usize = 10;
+
+/// The services that are known to have no usable endpoint.
+#[derive(Default)]
+pub(super) struct Outages {
+    down: BTreeSet<Hostname>,
+    seen: Arc<Vec<Arc<CatalogService>>>,
+}
+
+impl Outages {
+    /// Takes in the catalog as it is now. Costs a look at the services that changed.
+    pub(super) fn tell(&mut self, catalog: &Catalog) {
+        let now = Arc::clone(catalog.shared_services());
+        let (mut lost, mut back) = (Vec::new(), Vec::new());
+        for change in changes(&self.seen, &now) {
+            let Some(service) = change.new else {
+                // Whoever takes a service away knows that.
+                change.old.iter().for_each(|old| _ = self.down.remove(old.host()));
+                continue;
+            };
+            let host = service.host().clone();
+            if service.is_served() {
+                back.extend(self.down.take(&host));
+            } else if self.down.insert(host.clone()) {
+                lost.push(host);
+            }
+        }
+        self.seen = now;
+        if !lost.is_empty() {
+            let (services, names) = (lost.len(), named(&lost));
+            tracing::warn!(services, names, "services have no usable endpoint: clients get 503");
+        }
+        if !back.is_empty() {
+            let (services, names) = (back.len(), named(&back));
+            tracing::info!(services, names, "services have a usable endpoint again");
+        }
+    }
+}
+
+fn named(hosts: &[Hostname]) -> String {
+    let mut names = hosts.iter().take(NAMED).map(Hostname::as_str).collect::<Vec<_>>().join(", ");
+    if hosts.len() > NAMED {
+        names.push_str(", ...");
+    }
+    names
+}
