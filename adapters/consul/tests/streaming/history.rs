@@ -113,5 +113,5 @@ async fn a_view_is_judged_by_what_was_seen_while_services_were_read_in_turn() {
     consul.remove("api");
     let before = polls(&about_web(&consul));
     until_asked(&consul, "polls of the view", |asked| polls(asked) >= before + 3).await;
-    assert_eq!(runner.feed().with_state(|state| numbers(state)), [1, 2, 3]);
+    assert_eq!(runner.feed().with_state(numbers), [1, 2, 3]);
 }
