@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 pub(crate) use refusal::{is_grpc, refuse};
 
@@ -91,12 +92,18 @@ fn protocol(bytes: &[u8]) -> Option<Protocol> {
 pub(crate) struct Rewound {
     head: Bytes,
     stream: TcpStream,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Rewound {
     /// The connection as if nothing of it had been read.
     pub(crate) fn new(head: Bytes, stream: TcpStream) -> Self {
-        Self { head, stream }
+        Self { head, stream, _place: None }
+    }
+
+    /// It holds that place until it is dropped.
+    pub(crate) fn holding(self, place: OwnedSemaphorePermit) -> Self {
+        Self { _place: Some(place), ..self }
     }
 
     /// The connection itself.

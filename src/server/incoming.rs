@@ -1,7 +1,7 @@
 //! The connections that the server takes: bounded in number, and closed if they never speak HTTP/2.
 //!
 //! ```text
-//!  accept ─┬─ a place is free ─┬─ it begins HTTP/2 ─► Connection, which holds the place until it is dropped
+//!  accept ─┬─ a place is free ─┬─ it begins HTTP/2 ─► Rewound, which holds the place until it is dropped
 //!          │                   └─ it does not ──────► told what the port speaks, and closed
 //!          ├─ none is free ─────► closed at once
 //!          └─ it fails ─────────► a pause: without it, a process out of file descriptors would only spin
@@ -10,15 +10,12 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -46,7 +43,7 @@ pub(super) fn incoming(
     limits: ConnectionLimits,
     strangers: Arc<Strangers>,
     metrics: Metrics,
-) -> impl Stream<Item = Result<Connection, Infallible>> {
+) -> impl Stream<Item = Result<Rewound, Infallible>> {
     let acceptor = Acceptor::new(limits, strangers, metrics);
     stream::unfold((listener, acceptor), |(listener, mut acceptor)| async move {
         let connection = acceptor.next(|| listener.accept()).await;
@@ -60,7 +57,7 @@ struct Acceptor {
     strangers: Arc<Strangers>,
     metrics: Metrics,
     /// Clients that have not said yet what they speak. Each holds a place.
-    openings: FuturesUnordered<BoxFuture<'static, Option<Connection>>>,
+    openings: FuturesUnordered<BoxFuture<'static, Option<Rewound>>>,
     /// Of a row of failures, and of refusals, only the first is logged.
     is_failing: bool,
     is_full: bool,
@@ -73,7 +70,7 @@ impl Acceptor {
         Self { limits, places, strangers, metrics, openings, is_failing: false, is_full: false }
     }
 
-    async fn next<F>(&mut self, accept: impl Fn() -> F) -> Connection
+    async fn next<F>(&mut self, accept: impl Fn() -> F) -> Rewound
     where
         F: Future<Output = io::Result<(TcpStream, SocketAddr)>>,
     {
@@ -129,10 +126,10 @@ async fn open(
     place: OwnedSemaphorePermit,
     limit: Duration,
     strangers: Arc<Strangers>,
-) -> Option<Connection> {
+) -> Option<Rewound> {
     match timeout(limit, Opening::read(&mut stream)).await {
         Ok(Ok(opening)) if opening.protocol == Protocol::Http2 => {
-            Some(Connection { stream: Rewound::new(opening.bytes, stream), _place: place })
+            Some(Rewound::new(opening.bytes, stream).holding(place))
         }
         // Probes of the port connect, and say nothing.
         Ok(Ok(opening)) if opening.bytes.is_empty() => None,
@@ -157,57 +154,11 @@ fn is_of_the_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// A client's connection, which holds a place.
-pub(super) struct Connection {
-    stream: Rewound,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connected for Connection {
+impl Connected for Rewound {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.stream().connect_info()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream().connect_info()
     }
 }
 

@@ -139,6 +139,31 @@ async fn names_that_do_not_exist_are_listed_until_they_do_or_are_not_asked_for()
     assert_eq!((client.report(Endpoint).state, names(&client)), (SyncState::Acked, Vec::new()));
 }
 
+/// A gRPC client asks for its listener by name, whatever else it has: it is without one until the name is back.
+#[tokio::test]
+async fn a_listener_that_is_gone_is_listed_until_it_is_back() {
+    let mut things = two_services();
+    things.listener("web.local:80", "1", &[]);
+    let mut client = Client::new(things);
+    let names = |client: &Client| -> Vec<String> {
+        client.report(Listener).not_found.into_iter().map(|missing| missing.name).collect()
+    };
+    let listeners = client.send(delta_request(Listener, &["web.local:80"], &[]));
+    client.ack(listeners);
+    assert_eq!(names(&client), [""; 0]);
+    client.things.remove(Listener, "web.local:80");
+    let gone = client.publish();
+    client.ack(gone);
+    assert_eq!(
+        (client.report(Listener).state, names(&client)),
+        (SyncState::NotFound, vec!["web.local:80".into()])
+    );
+    client.things.listener("web.local:80", "2", &[]);
+    let back = client.publish();
+    client.ack(back);
+    assert_eq!((client.report(Listener).state, names(&client)), (SyncState::Acked, Vec::new()));
+}
+
 #[tokio::test]
 async fn a_listener_that_does_not_exist_is_told_once_with_its_name() {
     let log = Written::default();
