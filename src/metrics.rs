@@ -2,6 +2,7 @@
 //!
 //! Streams count events as they happen. The state of registries is read at each scrape.
 
+mod label;
 mod process;
 mod scrape;
 mod served;

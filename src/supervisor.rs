@@ -60,7 +60,7 @@ impl Registered {
 
     /// Time since the platform last said that this is its value, also when it said so to an earlier pilot.
     pub fn data_age(&self) -> Option<Duration> {
-        match self.intake.standing().known.map(|known| known.origin) {
+        match self.intake.state().known.map(|known| known.origin) {
             Some(Origin::Disk { saved_at }) => Some(saved_at.elapsed().unwrap_or_default()),
             _ => self.feed.published().map(|published| published.checked.elapsed()),
         }

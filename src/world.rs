@@ -32,7 +32,7 @@ use pilot_registry::RegistryHealth;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::catalog::{Catalog, Source, Standing};
+use crate::catalog::{Catalog, RegistryState, Source};
 use crate::mesh::{Mesh, MeshOptions};
 use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::ResourceSet;
@@ -109,7 +109,7 @@ impl World {
     /// The registries of which nothing is known. Nothing is served before none is left but optional ones that
     /// were waited for long enough, and the first mesh is there ([`World::mesh`]).
     pub fn waiting(&self) -> Vec<Waiting> {
-        let waits = |registered: &&Registered| registered.intake.standing().known.is_none();
+        let waits = |registered: &&Registered| registered.intake.state().known.is_none();
         let waiting = |registered: &Registered| {
             let mut reason = match registered.feed.health() {
                 RegistryHealth::Degraded(trouble) => trouble.error.chain(),
@@ -230,30 +230,30 @@ impl World {
     }
 
     fn generations(&self) -> Vec<u64> {
-        self.standings().map(|standing| standing.generation).collect()
+        self.states().map(|state| state.generation).collect()
     }
 
-    fn standings(&self) -> impl Iterator<Item = Standing> {
-        self.0.registries.iter().map(|registered| registered.intake.standing())
+    fn states(&self) -> impl Iterator<Item = RegistryState> {
+        self.0.registries.iter().map(|registered| registered.intake.state())
     }
 
     /// When the first of the changes since the generations `seen` was published, as far as it is known.
     fn oldest_change(&self, seen: &[u64]) -> Instant {
-        let fresh = self.standings().zip(seen).filter(|(it, seen)| it.generation != **seen);
+        let fresh = self.states().zip(seen).filter(|(it, seen)| it.generation != **seen);
         fresh.filter_map(|(it, _)| it.known).map(|it| it.changed).min().unwrap_or_else(Instant::now)
     }
 
     /// What is known, if it is enough to serve: every registry is settled, and of one something is known.
     fn sources(&self) -> Option<Vec<Source>> {
-        let standings: Vec<_> = self.standings().collect();
-        if !standings.iter().all(Standing::is_settled) {
+        let states: Vec<_> = self.states().collect();
+        if !states.iter().all(RegistryState::is_settled) {
             return None;
         }
-        let known = self.0.registries.iter().zip(standings).filter_map(|(registered, standing)| {
+        let known = self.0.registries.iter().zip(states).filter_map(|(registered, state)| {
             Some(Source {
                 registry: Arc::clone(&registered.name),
                 priority: registered.priority,
-                snapshot: standing.known?.snapshot,
+                snapshot: state.known?.snapshot,
             })
         });
         Some(known.collect()).filter(|known: &Vec<_>| !known.is_empty() || self.0.registries.is_empty())

@@ -69,7 +69,7 @@ impl Readiness {
 
 /// What is served of a registry that has not answered, and why it has not.
 fn stale(registered: &Registered) -> Option<String> {
-    let Origin::Disk { saved_at } = registered.intake.standing().known?.origin else { return None };
+    let Origin::Disk { saved_at } = registered.intake.state().known?.origin else { return None };
     let (age, at) = (saved_at.elapsed().unwrap_or_default().as_secs(), rfc3339::format(saved_at));
     let why = match registered.feed.health() {
         RegistryHealth::Degraded(trouble) => trouble.error.chain(),

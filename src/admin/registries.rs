@@ -113,7 +113,7 @@ impl RegistryReport {
         });
         let mut troubles = troubles.iter().map(RegistryTrouble::of);
         let (status, now) = (registered.feed.status(), Instant::now());
-        let known = registered.intake.standing().known;
+        let known = registered.intake.state().known;
         let age = registered.data_age().as_ref().map(Duration::as_secs_f64);
         Self {
             name: registered.name.to_string(),

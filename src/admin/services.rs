@@ -235,7 +235,7 @@ impl Doubts {
     fn of(admin: &Admin) -> Self {
         let doubtful = |known: &Known| known.held.is_some() || known.origin != Origin::Live;
         let known = admin.world.registries().iter().filter_map(|registered| {
-            let known = registered.intake.standing().known.filter(doubtful)?;
+            let known = registered.intake.state().known.filter(doubtful)?;
             Some((Arc::clone(&registered.name), known))
         });
         Self(known.collect())

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use pilot_registry::{Address, Hostname};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::merge::CatalogService;
+use super::service::CatalogService;
 
 const SHARDS: usize = 1024;
 

@@ -9,7 +9,7 @@ use std::fmt;
 use pilot_registry::{Port, Resolution, Service};
 use serde::{Deserialize, Serialize};
 
-use super::merge::Part;
+use super::part::Part;
 
 /// Something that registries say differently of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@
 //!
 //! A disappearance that comes in pieces is one: a snapshot is compared with what was there a short while
 //! before, in which the endpoints that are still there are as they were said to be last. What counts as
-//! lacking is in `lack.rs`: a deployment that replaces all endpoints lacks nothing. Removing one whole
+//! lacking is in `diff.rs`: a deployment that replaces all endpoints lacks nothing. Removing one whole
 //! service is never treated as a mass disappearance, even if other services lose a few endpoints at the same
 //! time.
 //!
@@ -30,8 +30,8 @@
 //!
 //! Time is a parameter. Nothing here has a clock or does IO.
 
-mod kept;
-mod lack;
+mod diff;
+mod held;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,8 +40,8 @@ use std::time::Duration;
 use pilot_registry::{Content, Hostname, Service, Snapshot};
 use tokio::time::Instant;
 
-use kept::Kept;
-use lack::{Change, Difference, Findings};
+use diff::{Findings, ServiceDiff, SnapshotDiff};
+use held::HeldService;
 
 /// What disappears within this part of the hold time disappears at once.
 const WINDOW: u32 = 10;
@@ -108,7 +108,7 @@ pub struct Guard {
     /// What it compares with. `None` = nothing was there before.
     baseline: Option<Baseline>,
     said: Said,
-    held: BTreeMap<Hostname, Kept>,
+    held: BTreeMap<Hostname, HeldService>,
     /// Of the services that went together, one is back.
     returning: bool,
     counts: Arc<Snapshot>,
@@ -164,14 +164,14 @@ impl Guard {
             return;
         };
         let Some(baseline) = self.baseline_at(now, settings) else {
-            let usable = snapshot.services().iter().map(|service| lack::usable(service)).sum();
+            let usable = snapshot.services().iter().map(|service| diff::usable(service)).sum();
             self.said = Said { snapshot: Arc::clone(snapshot), usable };
             self.baseline = Some(Baseline::new(&self.said, now));
             self.counts = Arc::clone(snapshot);
             return;
         };
         let old = baseline.said.clone();
-        let difference = Difference::between(&old.snapshot, snapshot, &mut baseline.findings);
+        let difference = SnapshotDiff::between(&old.snapshot, snapshot, &mut baseline.findings);
         self.said = Said { snapshot: Arc::clone(snapshot), usable: difference.usable(old.usable) };
         if snapshot.is_deliberate() {
             self.returning = false;
@@ -241,7 +241,7 @@ impl Guard {
         settings: GuardSettings,
         now: Instant,
         read: u64,
-        difference: &Difference<'_>,
+        difference: &SnapshotDiff<'_>,
         baseline: &Said,
     ) -> Vec<Hostname> {
         self.returning = !self.held.is_empty() && (self.returning || self.is_one_back());
@@ -251,14 +251,14 @@ impl Guard {
         for change in difference.changes.iter().filter(|change| change.is_lacking()) {
             let Some(old) = change.old else { continue };
             let kept = before.remove(old.host.as_str());
-            let alone = change.new.is_some() && settings.is_mass(change.lack(), lack::usable(old));
+            let alone = change.new.is_some() && settings.is_mass(change.lack(), diff::usable(old));
             // A service that is taken away goes at once, also when it was emptied first. One that is held because
             // it went with others stays, whatever becomes of those.
             let begun = kept.as_ref().is_some_and(|kept| change.new.is_some() || kept.is_gone());
             if !begun && !all && !alone {
                 continue;
             }
-            let Some(mut kept) = Kept::of(change, kept, settings.hold, now, read) else { continue };
+            let Some(mut kept) = HeldService::of(change, kept, settings.hold, now, read) else { continue };
             if kept.read < read {
                 if kept.seen + settings.hold / PAUSE <= now {
                     confirmed.push(old.host.clone());
@@ -274,9 +274,9 @@ impl Guard {
     /// Whether a mass is lacking of the registry as a whole: all there was, however little, or much of more
     /// than one service. One service that is taken away is no trouble of the registry's, and neither are the
     /// few endpoints that others lose meanwhile.
-    fn lacks_all(&self, settings: GuardSettings, difference: &Difference<'_>, of: usize) -> bool {
-        let is_held = |host: &Hostname| self.held.get(host.as_str()).is_some_and(Kept::is_gone);
-        let is_old = |change: &Change<'_>| {
+    fn lacks_all(&self, settings: GuardSettings, difference: &SnapshotDiff<'_>, of: usize) -> bool {
+        let is_held = |host: &Hostname| self.held.get(host.as_str()).is_some_and(HeldService::is_gone);
+        let is_old = |change: &ServiceDiff<'_>| {
             self.returning && change.new.is_none() && change.old.is_some_and(|old| is_held(&old.host))
         };
         let total = difference.total(is_old);
@@ -295,11 +295,11 @@ impl Guard {
         self.held.iter().any(|(host, kept)| kept.is_gone() && is_there(host))
     }
 
-    fn let_go(&mut self, now: Instant, which: impl Fn(&Kept) -> bool) -> Option<Held> {
+    fn let_go(&mut self, now: Instant, which: impl Fn(&HeldService) -> bool) -> Option<Held> {
         let held = self.held()?;
         let (gone, stay) = std::mem::take(&mut self.held).into_iter().partition(|(_, kept)| which(kept));
         self.held = stay;
-        let gone: BTreeMap<Hostname, Kept> = gone;
+        let gone: BTreeMap<Hostname, HeldService> = gone;
         if gone.is_empty() {
             return None;
         }
@@ -358,7 +358,7 @@ impl Said {
         let mut services = self.snapshot.services().to_vec();
         for service in &mut services {
             if let Some(updated) = updated.remove(&service.host) {
-                self.usable = (self.usable + lack::usable(&updated)).saturating_sub(lack::usable(service));
+                self.usable = (self.usable + diff::usable(&updated)).saturating_sub(diff::usable(service));
                 *service = updated;
             }
         }
@@ -367,7 +367,7 @@ impl Said {
     }
 
     fn of(services: Vec<Arc<Service>>) -> Self {
-        let usable = services.iter().map(|service| lack::usable(service)).sum();
+        let usable = services.iter().map(|service| diff::usable(service)).sum();
         let snapshot = Snapshot::new(services).expect("of each host one service was taken");
         Self { snapshot: Arc::new(snapshot), usable }
     }

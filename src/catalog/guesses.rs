@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pilot_registry::{Port, Protocol, Service, ServicePort, ServiceSpec};
 
-use super::merge::Part;
+use super::part::Part;
 
 /// Gives ports that were guessed the numbers that they have in the service as a whole. `before` are the ports
 /// that it had. The parts are in order, the preferred first.

@@ -3,20 +3,20 @@
 
 use super::addresses::Addresses;
 use super::localities::Localities;
-use super::merge::CatalogService;
 use super::namespaces::Namespaces;
 use super::places::Places;
+use super::service::CatalogService;
 
 /// Where there are endpoints, in which places and at which addresses, and whose clients have names of their own.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Index {
+pub(super) struct Indexes {
     pub(super) localities: Localities,
     pub(super) addresses: Addresses,
     pub(super) namespaces: Namespaces,
     pub(super) places: Places,
 }
 
-impl Index {
+impl Indexes {
     /// A service came, changed or went.
     pub(super) fn replace(&mut self, old: Option<&CatalogService>, new: Option<&CatalogService>) {
         new.into_iter().for_each(|new| self.localities.add(new));

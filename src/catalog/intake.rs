@@ -3,13 +3,13 @@
 //!
 //! ```text
 //!  Feed ──► guard ──┐
-//!                   ├──► Standing (watch) ──► world
+//!                   ├──► RegistryState (watch) ──► world
 //!  disk ──► guard ──┘        │
 //!    ▲                       │ live, nothing held
 //!    └───────────────────────┘
 //! ```
 //!
-//! `guard.rs` decides and is pure. `state.rs` reads and writes the file. `disk.rs` uses the file at the
+//! `guard.rs` decides and is pure. `saved.rs` reads and writes the file. `disk.rs` uses the file at the
 //! start. `follow.rs` is the loop with the clock.
 
 mod disk;
@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::guard::{Guard, GuardSettings, Held};
-use super::state::Store;
+use super::saved::Store;
 
 pub(crate) use reads::Reads;
 
@@ -37,12 +37,12 @@ pub struct Policy {
     /// `None` = turned off.
     pub guard: Option<GuardSettings>,
     /// `None` = nothing is kept on disk.
-    pub state: Option<StatePolicy>,
+    pub save: Option<SavePolicy>,
 }
 
 /// How the last known good is kept.
 #[derive(Clone, Debug)]
-pub struct StatePolicy {
+pub struct SavePolicy {
     /// Where.
     pub store: Store,
     /// It is loaded when the registry has not answered for so long, or when an attempt has failed.
@@ -53,7 +53,7 @@ pub struct StatePolicy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { patience: None, guard: Some(GuardSettings::default()), state: None }
+        Self { patience: None, guard: Some(GuardSettings::default()), save: None }
     }
 }
 
@@ -84,7 +84,7 @@ pub enum Origin {
 
 /// Where a registry stands.
 #[derive(Clone, Debug, Default)]
-pub struct Standing {
+pub struct RegistryState {
     /// What counts; `None` = nothing is known yet.
     pub known: Option<Known>,
     /// It is optional, and is not waited for any longer.
@@ -110,8 +110,8 @@ pub struct Intake(Arc<Inner>);
 struct Inner {
     registry: Arc<str>,
     policy: Policy,
-    standing: watch::Sender<Standing>,
-    course: Mutex<Course>,
+    state: watch::Sender<RegistryState>,
+    followed: Mutex<Followed>,
     reads: Reads,
     holds: AtomicU64,
     disk: Mutex<DiskStatus>,
@@ -121,7 +121,7 @@ struct Inner {
 
 /// How far the feed has been followed.
 #[derive(Debug)]
-struct Course {
+struct Followed {
     guard: Guard,
     /// When the platform said what has been taken in last, and its revision.
     seen: Option<(Instant, u64)>,
@@ -131,12 +131,12 @@ struct Course {
 impl Intake {
     /// Nothing is known yet.
     pub fn new(registry: Arc<str>, policy: Policy) -> Self {
-        let course = Course { guard: Guard::new(policy.guard), seen: None, was_live: false };
+        let followed = Followed { guard: Guard::new(policy.guard), seen: None, was_live: false };
         Self(Arc::new(Inner {
             registry,
             policy,
-            standing: watch::Sender::default(),
-            course: Mutex::new(course),
+            state: watch::Sender::default(),
+            followed: Mutex::new(followed),
             reads: Reads::new(),
             holds: AtomicU64::new(0),
             disk: Mutex::default(),
@@ -150,18 +150,18 @@ impl Intake {
     }
 
     /// Where the registry stands.
-    pub fn standing(&self) -> Standing {
-        self.0.standing.borrow().clone()
+    pub fn state(&self) -> RegistryState {
+        self.0.state.borrow().clone()
     }
 
     /// Follows where the registry stands.
-    pub fn subscribe(&self) -> watch::Receiver<Standing> {
-        self.0.standing.subscribe()
+    pub fn subscribe(&self) -> watch::Receiver<RegistryState> {
+        self.0.state.subscribe()
     }
 
     /// How keeping on disk goes; `None` = nothing is kept.
     pub fn disk(&self) -> Option<DiskStatus> {
-        self.0.policy.state.as_ref().map(|_| lock(&self.0.disk).clone())
+        self.0.policy.save.as_ref().map(|_| lock(&self.0.disk).clone())
     }
 
     /// How often the guard has begun to hold something.
@@ -172,12 +172,12 @@ impl Intake {
     /// Lets go at once of everything that is held, and says what that was.
     pub fn release(&self) -> Option<Held> {
         let now = Instant::now();
-        let mut course = lock(&self.0.course);
-        let released = course.guard.release(now);
+        let mut followed = lock(&self.0.followed);
+        let released = followed.guard.release(now);
         if let Some(held) = &released {
             let (registry, endpoints) = (&*self.0.registry, held.endpoints());
             tracing::info!(registry, endpoints, "let go of what was held, as asked for");
-            self.stand(&course.guard, now);
+            self.update(&followed.guard, now);
         }
         released
     }
@@ -188,10 +188,10 @@ impl Intake {
     }
 
     /// What the guard says counts of a live registry from now on. What changed did so at `changed`.
-    fn stand(&self, guard: &Guard, changed: Instant) {
+    fn update(&self, guard: &Guard, changed: Instant) {
         let held = guard.held().map(Arc::new);
-        self.0.standing.send_if_modified(|standing| {
-            let before = standing.known.as_ref();
+        self.0.state.send_if_modified(|state| {
+            let before = state.known.as_ref();
             let same = before.filter(|known| Arc::ptr_eq(&known.snapshot, guard.counts()));
             let unchanged = same.is_some_and(|known| known.held == held && known.origin == Origin::Live);
             if unchanged {
@@ -201,8 +201,8 @@ impl Intake {
             self.tell(held_before, held.as_deref());
             let changed = same.map_or(changed, |known| known.changed);
             let snapshot = Arc::clone(guard.counts());
-            standing.known = Some(Known { snapshot, changed, origin: Origin::Live, held });
-            standing.generation += 1;
+            state.known = Some(Known { snapshot, changed, origin: Origin::Live, held });
+            state.generation += 1;
             true
         });
     }
@@ -226,7 +226,7 @@ impl Intake {
     }
 }
 
-impl Standing {
+impl RegistryState {
     /// Whether it need not be waited for.
     pub fn is_settled(&self) -> bool {
         self.known.is_some() || self.passed_over

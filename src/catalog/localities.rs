@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use pilot_registry::Locality;
 
 use super::counts::Counts;
-use super::merge::CatalogService;
+use super::service::CatalogService;
 
 /// The localities of all endpoints, and how many services have endpoints there.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use pilot_registry::Namespace;
 
 use super::counts::Counts;
-use super::merge::CatalogService;
+use super::service::CatalogService;
 
 /// The namespaces of all local names, and how many services have local names there.
 #[derive(Clone, Debug, Default, PartialEq)]

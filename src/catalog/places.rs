@@ -8,7 +8,8 @@ use std::hash::{Hash, Hasher};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::merge::{CatalogService, Part};
+use super::part::Part;
+use super::service::CatalogService;
 
 /// The sum of the services' hashes, which does not depend on their order, and follows a change at the cost of the
 /// services that changed.

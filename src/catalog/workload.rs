@@ -8,7 +8,8 @@ use std::net::IpAddr;
 
 use pilot_registry::{Address, Endpoint, Hostname, Labels, Locality, Namespace, Port, SpiffeId};
 
-use super::merge::{CatalogService, Part};
+use super::part::Part;
+use super::service::CatalogService;
 
 /// How many endpoints at one address are looked at. Of which of so many a proxy is beside, nothing follows; and
 /// proxies choose the addresses that they say, and with them the work.

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{EXIT_INVALID, Global, Output, Table, block_on};
 use crate::catalog::Catalog;
-use crate::catalog::state::probe;
+use crate::catalog::saved::probe;
 use crate::config::{Loaded, Problem, Problems, UsedVariable};
 use crate::registries::{self, Inspected, Inspection};
 use connect::{Answer, Asked};

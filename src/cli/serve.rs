@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use tokio::task::JoinSet;
 
 use crate::Listeners;
-use crate::catalog::state::{prepare, try_hold};
+use crate::catalog::saved::{prepare, try_hold};
 use crate::config::{Config, Loaded, Problems, UsedVariable};
 use crate::registries::{self, ConfiguredRegistry};
 use crate::shutdown::{self, Trigger};

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Config, duration};
-use crate::catalog::state::Store;
-use crate::catalog::{GuardSettings, Policy, StatePolicy};
+use crate::catalog::saved::Store;
+use crate::catalog::{GuardSettings, Policy, SavePolicy};
 
 /// `[state]`
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -75,7 +75,7 @@ impl Config {
     pub fn policy(&self, registry: &str, kind: &'static str, patience: Option<Duration>) -> Policy {
         let Guard { enabled, share_percent, min_endpoints, hold } = self.guard;
         let State { dir, wait, save_interval, max_file_bytes } = &self.state;
-        let state = |dir: &PathBuf| StatePolicy {
+        let save = |dir: &PathBuf| SavePolicy {
             store: Store::new(dir, registry, kind, *max_file_bytes),
             wait: *wait,
             save_interval: *save_interval,
@@ -83,7 +83,7 @@ impl Config {
         Policy {
             patience,
             guard: enabled.then_some(GuardSettings { share_percent, min_endpoints, hold }),
-            state: dir.as_ref().map(state),
+            save: dir.as_ref().map(save),
         }
     }
 }

@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::scrape::to_i64;
+use super::label::to_i64;
 
 /// Adds what the system tells. What it does not tell is left out, and without `/proc` that is most of it.
 pub(super) fn register(registry: &mut Registry) {

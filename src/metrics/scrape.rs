@@ -8,13 +8,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::label::{OfRegistry, to_i64};
 use super::served::Served;
 use super::standing;
 use crate::proxies::Proxies;
 use crate::supervisor::Registered;
 use crate::world::World;
 
-pub(super) type OfRegistry = [(&'static str, String); 1];
 type OfState = [(&'static str, String); 2];
 
 /// All that [`health_word`] says.
@@ -130,8 +130,4 @@ pub(crate) fn health_word(health: &RegistryHealth) -> &'static str {
         RegistryHealth::Live => STATES[1],
         RegistryHealth::Degraded(_) => STATES[2],
     }
-}
-
-pub(super) fn to_i64(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::scrape::{OfRegistry, to_i64};
+use super::label::{OfRegistry, to_i64};
 use crate::catalog::{Held, Origin};
 use crate::supervisor::Registered;
 
@@ -27,7 +27,7 @@ pub(super) struct Served {
 impl Served {
     pub(super) fn read(&self, registered: &Registered) {
         let label = &[("registry", registered.name.to_string())];
-        let (known, holds) = (registered.intake.standing().known, registered.intake.holds());
+        let (known, holds) = (registered.intake.state().known, registered.intake.holds());
         self.known.get_or_create(label).set(i64::from(known.is_some()));
         self.holds.get_or_create(label).inc_by(holds);
         if let Some(disk) = registered.intake.disk() {

@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::scrape::{OfRegistry, to_i64};
+use super::label::{OfRegistry, to_i64};
 use crate::proxies::{Proxies, SyncState};
 use crate::supervisor::Registered;
 
@@ -37,7 +37,7 @@ pub(super) fn register_proxies(registry: &mut Registry, proxies: &Proxies) {
 pub(super) fn register_held(registry: &mut Registry, registries: &[Registered]) {
     let held = Family::<OfRegistry, Gauge<f64, AtomicU64>>::default();
     for registered in registries {
-        let known = registered.intake.standing().known;
+        let known = registered.intake.state().known;
         let since = known.and_then(|known| known.held.as_deref().map(|held| held.since));
         let seconds = since.map_or(0.0, |since| since.elapsed().as_secs_f64());
         held.get_or_create(&[("registry", registered.name.to_string())]).set(seconds);

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use pilot::catalog::state::Store;
-use pilot::catalog::{Known, Origin, Policy, StatePolicy};
+use pilot::catalog::saved::Store;
+use pilot::catalog::{Known, Origin, Policy, SavePolicy};
 use pilot_registry::{RegistryError, Snapshot};
 use pilot_registry_testkit::snapshot;
 use tempfile::TempDir;
@@ -19,12 +19,12 @@ pub(crate) fn store(folder: &Path) -> Store {
 }
 
 pub(crate) fn keeping(folder: &Path) -> Policy {
-    let state = StatePolicy {
+    let save = SavePolicy {
         store: store(folder),
         wait: Duration::from_secs(2),
         save_interval: Duration::from_secs(10),
     };
-    Policy { state: Some(state), ..Policy::default() }
+    Policy { save: Some(save), ..Policy::default() }
 }
 
 /// A folder with a last known good of a minute ago.
@@ -61,7 +61,7 @@ async fn a_registry_that_fails_is_served_from_disk_at_once() {
     east.script.fail(RegistryError::unavailable("gone")).await;
     let loaded = east.counts("a.local=20").await;
     assert!(loaded - started < Duration::from_secs(2), "{:?}", loaded - started);
-    assert!(is_from_disk(&east.intake().standing().known.unwrap()));
+    assert!(is_from_disk(&east.intake().state().known.unwrap()));
     let age = east.registered.data_age().unwrap();
     assert!((60..70).contains(&age.as_secs()), "{age:?}");
 }
@@ -82,10 +82,10 @@ async fn what_is_on_disk_comes_before_patience_ends() {
     let started = Instant::now();
     let patience = Some(Duration::from_secs(1));
     let east = East::start(Policy { patience, ..keeping(folder.path()) });
-    east.until("settled", pilot::catalog::Standing::is_settled).await;
-    assert!(is_from_disk(&east.intake().standing().known.unwrap()));
+    east.until("settled", pilot::catalog::RegistryState::is_settled).await;
+    assert!(is_from_disk(&east.intake().state().known.unwrap()));
     assert_eq!(started.elapsed().as_secs(), 1);
-    assert!(!east.intake().standing().passed_over);
+    assert!(!east.intake().state().passed_over);
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,7 +96,7 @@ async fn a_registry_that_answers_is_not_served_from_disk() {
     east.script.publish(next()).await;
     east.counts("a.local=18 b.local=1").await;
     saved(folder.path(), &next()).await;
-    assert!(!is_from_disk(&east.intake().standing().known.unwrap()));
+    assert!(!is_from_disk(&east.intake().state().known.unwrap()));
 }
 
 /// A Consul that was started anew, empty, must not take away everything.
@@ -108,9 +108,9 @@ async fn the_first_answer_after_a_load_goes_through_the_guard() {
     east.counts("a.local=20").await;
     east.script.publish(snapshot([])).await;
     east.held(20).await;
-    let standing = east.intake().standing().known.unwrap();
-    assert!(!is_from_disk(&standing));
-    assert_eq!(*standing.snapshot, known);
+    let state = east.intake().state().known.unwrap();
+    assert!(!is_from_disk(&state));
+    assert_eq!(*state.snapshot, known);
     assert_eq!(*store(folder.path()).load().unwrap().unwrap().snapshot, known, "what is held is not saved");
     east.intake().release().unwrap();
     saved(folder.path(), &Snapshot::default()).await;
@@ -157,7 +157,7 @@ async fn a_damaged_file_is_told_and_the_registry_waited_for() {
     until("told", || east.intake().disk().unwrap().error.is_some()).await;
     let error = east.intake().disk().unwrap().error.unwrap();
     assert!(error.contains("checksum") && error.contains("set aside as"), "{error}");
-    assert!(!east.intake().standing().is_settled());
+    assert!(!east.intake().state().is_settled());
     east.script.publish(snapshot([of("a.local", 0..1)])).await;
     saved(folder.path(), &snapshot([of("a.local", 0..1)])).await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pilot::catalog::{Intake, Origin, Policy, Standing};
+use pilot::catalog::{Intake, Origin, Policy, RegistryState};
 use pilot::supervisor::{Registered, supervise};
 use pilot_registry::{RegistryError, channel};
 use pilot_registry_testkit::{Script, Scripted, snapshot};
@@ -38,23 +38,23 @@ impl East {
     }
 
     /// Waits until it stands so, and says when that was.
-    pub(crate) async fn until(&self, what: &str, expected: impl Fn(&Standing) -> bool) -> Instant {
-        let mut standing = self.intake().subscribe();
-        let reached = timeout(DEADLINE, standing.wait_for(expected)).await;
-        assert!(reached.is_ok(), "{what}: {:?}", self.intake().standing());
+    pub(crate) async fn until(&self, what: &str, expected: impl Fn(&RegistryState) -> bool) -> Instant {
+        let mut state = self.intake().subscribe();
+        let reached = timeout(DEADLINE, state.wait_for(expected)).await;
+        assert!(reached.is_ok(), "{what}: {:?}", self.intake().state());
         Instant::now()
     }
 
     pub(crate) async fn counts(&self, expected: &str) -> Instant {
-        let known = |standing: &Standing| {
-            standing.known.as_ref().is_some_and(|known| counts(&known.snapshot) == expected)
+        let known = |state: &RegistryState| {
+            state.known.as_ref().is_some_and(|known| counts(&known.snapshot) == expected)
         };
         self.until(expected, known).await
     }
 
     pub(crate) async fn held(&self, endpoints: usize) -> Instant {
-        let held = |standing: &Standing| {
-            let known = standing.known.as_ref();
+        let held = |state: &RegistryState| {
+            let known = state.known.as_ref();
             known.and_then(|it| it.held.as_ref()).map_or(0, |held| held.endpoints()) == endpoints
         };
         self.until("held", held).await
@@ -82,13 +82,13 @@ async fn what_is_back_in_the_second_read_was_never_gone() {
     let mut east = East::start(Policy::default());
     east.script.publish(snapshot([of("a.local", 0..20)])).await;
     east.counts("a.local=20").await;
-    let before = east.intake().standing().known.unwrap().snapshot;
+    let before = east.intake().state().known.unwrap().snapshot;
     east.script.publish(snapshot([])).await;
     east.held(20).await;
     timeout(DEADLINE, east.script.attempted(2)).await.unwrap();
     east.script.publish(snapshot([of("a.local", 0..20)])).await;
     east.held(0).await;
-    let after = east.intake().standing().known.unwrap().snapshot;
+    let after = east.intake().state().known.unwrap().snapshot;
     assert_eq!(before, after);
 }
 
@@ -161,7 +161,7 @@ async fn people_let_go_at_once() {
     east.script.publish(snapshot([])).await;
     east.held(20).await;
     assert_eq!(east.intake().release().unwrap().endpoints(), 20);
-    assert_eq!(counts(&east.intake().standing().known.unwrap().snapshot), "");
+    assert_eq!(counts(&east.intake().state().known.unwrap().snapshot), "");
     assert!(east.intake().release().is_none());
 }
 
@@ -170,12 +170,12 @@ async fn an_optional_registry_is_passed_over_and_joins_later() {
     let policy = Policy { patience: Some(Duration::from_secs(10)), ..Policy::default() };
     let east = East::start(policy);
     let started = Instant::now();
-    let passed = east.until("passed over", |standing| standing.passed_over).await;
+    let passed = east.until("passed over", |state| state.passed_over).await;
     assert_eq!((passed - started).as_secs(), 10);
-    assert!(east.intake().standing().known.is_none());
+    assert!(east.intake().state().known.is_none());
     east.script.publish(snapshot([of("a.local", 0..1)])).await;
     east.counts("a.local=1").await;
-    assert_eq!(east.intake().standing().known.unwrap().origin, Origin::Live);
+    assert_eq!(east.intake().state().known.unwrap().origin, Origin::Live);
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,5 +184,5 @@ async fn a_registry_that_is_not_optional_is_waited_for_for_ever() {
     for _ in 0..100 {
         east.script.fail(RegistryError::unavailable("gone")).await;
     }
-    assert!(!east.intake().standing().is_settled());
+    assert!(!east.intake().state().is_settled());
 }

@@ -38,7 +38,7 @@ fn on_disk(folder: &Path) -> Snapshot {
 }
 
 fn held(east: &East) -> usize {
-    east.intake().standing().known.unwrap().held.map_or(0, |held| held.endpoints())
+    east.intake().state().known.unwrap().held.map_or(0, |held| held.endpoints())
 }
 
 #[tokio::test(start_paused = true)]
@@ -48,7 +48,7 @@ async fn what_a_wiped_registry_lacks_is_held_beside_what_it_says_and_let_go() {
     let mut east = answers_first(folder.path(), wiped()).await;
     let began = east.held(25).await;
     assert!(began - started < Duration::from_millis(100), "what it says waits for nothing");
-    let known = east.intake().standing().known.unwrap();
+    let known = east.intake().state().known.unwrap();
     assert_eq!(counts(&known.snapshot), BESIDE);
     assert!(!is_from_disk(&known));
     timeout(DEADLINE, east.script.attempted(2)).await.unwrap();
@@ -80,7 +80,7 @@ async fn registry_that_fills_up_after_a_start_loses_nothing() {
     east.held(13).await;
     east.script.publish(before()).await;
     east.held(0).await;
-    assert_eq!(*east.intake().standing().known.unwrap().snapshot, before());
+    assert_eq!(*east.intake().state().known.unwrap().snapshot, before());
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,7 +89,7 @@ async fn people_let_go_of_what_is_held_after_a_start() {
     let east = answers_first(folder.path(), wiped()).await;
     east.held(25).await;
     assert_eq!(east.intake().release().unwrap().endpoints(), 25);
-    assert_eq!(counts(&east.intake().standing().known.unwrap().snapshot), "c.local=1");
+    assert_eq!(counts(&east.intake().state().known.unwrap().snapshot), "c.local=1");
     saved(folder.path(), &wiped()).await;
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use pilot::catalog::state::{LoadError, Store, prepare, probe};
+use pilot::catalog::saved::{LoadError, Store, prepare, probe};
 use pilot_registry::Snapshot;
 use pilot_registry_testkit::{snapshot, strategies};
 use proptest::prelude::*;

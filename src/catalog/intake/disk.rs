@@ -1,4 +1,4 @@
-//! The saved state at the start: the first answer of the registry is compared with it, and it is served while
+//! The last known good at the start: the first answer of the registry is compared with it, and it is served while
 //! there is no answer.
 //!
 //! With a guard, pilot reads the file while it asks the registry. So a platform that lost its data while
@@ -10,8 +10,8 @@ use pilot_registry::{Feed, RegistryHealth, Snapshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{Intake, Known, Origin, Policy, StatePolicy, lock};
-use crate::catalog::state::{LoadError, Saved};
+use super::{Intake, Known, Origin, Policy, SavePolicy, lock};
+use crate::catalog::saved::{LoadError, Saved};
 
 /// A disk has so long to give the file before pilot goes on without it. Far more than a healthy one needs.
 const READ_MAX: Duration = Duration::from_secs(5);
@@ -37,15 +37,15 @@ pub(super) enum OnDisk {
 impl OnDisk {
     /// The registry begins to be asked.
     pub(super) fn at_start(policy: &Policy, now: Instant) -> Self {
-        match &policy.state {
-            Some(state) if policy.guard.is_some() => Self::read(state, now),
+        match &policy.save {
+            Some(save) if policy.guard.is_some() => Self::read(save, now),
             Some(_) => Self::Unread,
             None => Self::Gone,
         }
     }
 
-    fn read(state: &StatePolicy, now: Instant) -> Self {
-        let store = state.store.clone();
+    fn read(save: &SavePolicy, now: Instant) -> Self {
+        let store = save.store.clone();
         let load = tokio::task::spawn_blocking(move || store.load());
         Self::Reading { load, until: now + READ_MAX }
     }
@@ -93,7 +93,7 @@ impl Intake {
             Ok(Some(saved)) => {
                 lock(&self.0.disk).saved_at = Some(saved.saved_at);
                 if age(saved.saved_at) <= BASELINE_AGE_MAX {
-                    lock(&self.0.course).guard.publish(Instant::now(), &saved.snapshot, 0);
+                    lock(&self.0.followed).guard.publish(Instant::now(), &saved.snapshot, 0);
                 }
                 OnDisk::Read(saved)
             }
@@ -113,14 +113,14 @@ impl Intake {
         started: Instant,
         now: Instant,
     ) -> (OnDisk, Option<Instant>) {
-        let Some(state) = &self.0.policy.state else { return (OnDisk::Gone, None) };
+        let Some(save) = &self.0.policy.save else { return (OnDisk::Gone, None) };
         // What is on disk is looked at before others are served without the registry.
-        let due = started + state.wait.min(self.0.policy.patience.unwrap_or(Duration::MAX));
+        let due = started + save.wait.min(self.0.policy.patience.unwrap_or(Duration::MAX));
         let failed = matches!(feed.health(), RegistryHealth::Degraded(_));
         match on_disk {
             OnDisk::Unread | OnDisk::Read(_) if !failed && now < due => (on_disk, Some(due)),
             OnDisk::Unread => {
-                let reading = OnDisk::read(state, now);
+                let reading = OnDisk::read(save, now);
                 let until = reading.awaited(now);
                 (reading, until)
             }
@@ -139,11 +139,11 @@ impl Intake {
     fn resume(&self, Saved { snapshot, saved_at }: Saved, now: Instant) {
         let (registry, age_seconds) = (&*self.0.registry, age(saved_at).as_secs());
         tracing::warn!(registry, age_seconds, "registry does not answer: its last known good is served");
-        lock(&self.0.course).guard.publish(now, &snapshot, 0);
-        self.0.standing.send_modify(|standing| {
+        lock(&self.0.followed).guard.publish(now, &snapshot, 0);
+        self.0.state.send_modify(|state| {
             let origin = Origin::Disk { saved_at };
-            standing.known = Some(Known { snapshot, changed: now, origin, held: None });
-            standing.generation += 1;
+            state.known = Some(Known { snapshot, changed: now, origin, held: None });
+            state.generation += 1;
         });
     }
 }
@@ -174,14 +174,14 @@ mod tests {
         let intake = Intake::new("east".into(), Policy::default());
         let (sink, feed) = channel();
         sink.publish(snapshot([service("a.local").http(80).endpoint("10.0.0.1", 8080).build()]));
-        let mut standing = intake.subscribe();
-        let spoken = standing.wait_for(|standing| standing.known.is_some());
+        let mut state = intake.subscribe();
+        let spoken = state.wait_for(|state| state.known.is_some());
         let on_time = async {
             // The clock does not go on by itself while a thread blocks.
             tokio::task::yield_now().await;
             assert!(intake.knows_nothing(), "the disk was not waited for");
             tokio::time::advance(READ_MAX).await;
-            spoken.await.map(|standing| standing.known.as_ref().map(|known| known.origin))
+            spoken.await.map(|state| state.known.as_ref().map(|known| known.origin))
         };
         let origin = tokio::select! {
             never = intake.decide(&feed, on_disk) => match never {},

@@ -8,7 +8,7 @@ use pilot_registry::{Feed, Published, RegistryHealth, Snapshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::disk::OnDisk;
-use super::{DiskStatus, Intake, Known, Origin, StatePolicy, lock};
+use super::{DiskStatus, Intake, Known, Origin, SavePolicy, lock};
 use crate::catalog::guard::Guard;
 
 /// What has not changed is written again after this time, so that its age on disk is about that of the data.
@@ -23,8 +23,8 @@ impl Intake {
 
     /// Writes what is not on disk yet, for the end.
     pub async fn flush(&self, feed: &Feed<Snapshot>) {
-        if let Some(state) = &self.0.policy.state {
-            self.save(state, feed).await;
+        if let Some(save) = &self.0.policy.save {
+            self.save(save, feed).await;
         }
     }
 
@@ -57,7 +57,7 @@ impl Intake {
     }
 
     pub(super) fn knows_nothing(&self) -> bool {
-        self.0.standing.borrow().known.is_none()
+        self.0.state.borrow().known.is_none()
     }
 
     /// Takes in what the feed says now. When there is something to do though it says nothing new.
@@ -65,19 +65,19 @@ impl Intake {
         let (published, health) = feed.with_state(|state| (state.published.clone(), state.health()));
         let Published { value, revision, changed, checked } = published?;
         let read = self.0.reads.of(checked);
-        let mut course = lock(&self.0.course);
-        let before = course.seen.replace((checked, revision));
-        if before != course.seen {
-            course.guard.publish(now, &value, read);
+        let mut followed = lock(&self.0.followed);
+        let before = followed.seen.replace((checked, revision));
+        if before != followed.seen {
+            followed.guard.publish(now, &value, read);
         }
         let live = is_current(&health, checked);
-        let was_live = std::mem::replace(&mut course.was_live, live);
+        let was_live = std::mem::replace(&mut followed.was_live, live);
         if live && !was_live {
-            course.guard.recover(now);
+            followed.guard.recover(now);
         }
-        let next = if live { self.watch_over(&mut course.guard, read, now) } else { None };
+        let next = if live { self.watch_over(&mut followed.guard, read, now) } else { None };
         let is_new = before.is_none_or(|(_, before)| before != revision);
-        self.stand(&course.guard, if is_new { changed } else { now });
+        self.update(&followed.guard, if is_new { changed } else { now });
         next
     }
 
@@ -109,10 +109,10 @@ impl Intake {
         if now < started + patience {
             return earlier(next, started + patience);
         }
-        self.0.standing.send_if_modified(|standing| {
-            let news = !std::mem::replace(&mut standing.passed_over, true);
+        self.0.state.send_if_modified(|state| {
+            let news = !std::mem::replace(&mut state.passed_over, true);
             if news {
-                standing.generation += 1;
+                state.generation += 1;
                 tracing::warn!(
                     registry = &*self.0.registry,
                     "optional registry is not waited for any longer"
@@ -125,40 +125,40 @@ impl Intake {
 
     /// The first change is written at once, further ones are merged.
     async fn keep_saved(&self, feed: &Feed<Snapshot>) -> Infallible {
-        let Some(state) = &self.0.policy.state else { return std::future::pending().await };
-        let mut standing = self.subscribe();
+        let Some(save) = &self.0.policy.save else { return std::future::pending().await };
+        let mut state = self.subscribe();
         loop {
             let saved = self.0.saved.lock().await.clone();
             let is_new = |known: &Known| {
                 savable(known) && !saved.as_ref().is_some_and(|saved| Arc::ptr_eq(saved, &known.snapshot))
             };
-            let news = standing.wait_for(|standing| standing.known.as_ref().is_some_and(is_new));
+            let news = state.wait_for(|state| state.known.as_ref().is_some_and(is_new));
             // Without news, it is time to refresh.
             _ = timeout(REFRESH, news).await;
-            self.save(state, feed).await;
-            sleep(state.save_interval).await;
+            self.save(save, feed).await;
+            sleep(save.save_interval).await;
         }
     }
 
     /// Writes what counts, as of now or of when the registry was last in order. What is held is not what the
     /// registry says, and what is from disk is there already.
-    async fn save(&self, state: &StatePolicy, feed: &Feed<Snapshot>) {
+    async fn save(&self, save: &SavePolicy, feed: &Feed<Snapshot>) {
         let mut saved = self.0.saved.lock().await;
-        let Some(known) = self.standing().known.filter(savable) else { return };
+        let Some(known) = self.state().known.filter(savable) else { return };
         let as_of = match feed.health() {
             RegistryHealth::Degraded(trouble) => SystemTime::now().checked_sub(trouble.since.elapsed()),
             RegistryHealth::Live | RegistryHealth::Connecting => Some(SystemTime::now()),
         };
         let as_of = as_of.unwrap_or(SystemTime::UNIX_EPOCH);
         if saved.as_ref().is_some_and(|saved| Arc::ptr_eq(saved, &known.snapshot)) {
-            let newest = lock(&self.0.disk).saved_at.map(|saved_at| saved_at + state.save_interval);
+            let newest = lock(&self.0.disk).saved_at.map(|saved_at| saved_at + save.save_interval);
             if newest.is_some_and(|newest| as_of < newest) {
                 return;
             }
         }
-        let (store, snapshot) = (state.store.clone(), Arc::clone(&known.snapshot));
+        let (store, snapshot) = (save.store.clone(), Arc::clone(&known.snapshot));
         let written = tokio::task::spawn_blocking(move || store.save(&snapshot, as_of)).await;
-        let path = state.store.path();
+        let path = save.store.path();
         match written.unwrap_or_else(|panic| Err(std::io::Error::other(panic))) {
             Ok(()) => {
                 *saved = Some(known.snapshot);

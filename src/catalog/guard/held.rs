@@ -6,11 +6,11 @@ use std::time::Duration;
 use pilot_registry::{Endpoint, Service};
 use tokio::time::Instant;
 
-use super::lack::Change;
+use super::diff::ServiceDiff;
 
 /// A service of which something is held.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct HeldService {
     pub(super) since: Instant,
     /// When its time is over, if the registry is live until then.
     pub(super) until: Instant,
@@ -24,7 +24,7 @@ pub(super) struct Kept {
     pub(super) whole: Arc<Service>,
 }
 
-impl Kept {
+impl HeldService {
     /// Whether the registry says nothing of it.
     pub(super) fn is_gone(&self) -> bool {
         self.said.is_none()
@@ -32,7 +32,7 @@ impl Kept {
 
     /// What is kept of a service that lacks something, after what was kept of it before.
     pub(super) fn of(
-        change: &Change<'_>,
+        change: &ServiceDiff<'_>,
         before: Option<Self>,
         hold: Duration,
         now: Instant,

@@ -15,7 +15,7 @@ use pilot_registry::{Address, Endpoint, Hostname, Port, Resolution, Service, Ser
 
 /// A service that two snapshots differ in.
 #[derive(Debug)]
-pub(super) struct Change<'a> {
+pub(super) struct ServiceDiff<'a> {
     /// What it was; `None` = it is new.
     pub(super) old: Option<&'a Arc<Service>>,
     /// What it is; `None` = it is gone.
@@ -30,9 +30,9 @@ pub(super) struct Change<'a> {
 
 /// What two snapshots differ in.
 #[derive(Debug, Default)]
-pub(super) struct Difference<'a> {
+pub(super) struct SnapshotDiff<'a> {
     /// Services that are not equal, ordered by host.
-    pub(super) changes: Vec<Change<'a>>,
+    pub(super) changes: Vec<ServiceDiff<'a>>,
     /// Some services are equal, and not the same allocation.
     pub(super) reallocated: bool,
 }
@@ -62,7 +62,7 @@ struct Finding {
     gained: usize,
 }
 
-impl<'a> Difference<'a> {
+impl<'a> SnapshotDiff<'a> {
     /// Looks into those services only that are not the same allocation, and of which nothing has been found
     /// out by comparing with `old` before.
     pub(super) fn between(old: &'a Snapshot, new: &'a Snapshot, findings: &mut Findings) -> Self {
@@ -77,7 +77,7 @@ impl<'a> Difference<'a> {
                     (old, new) = (olds, news);
                 }
                 ([was, olds @ ..], news) if news.first().is_none_or(|is| was.host < is.host) => {
-                    difference.changes.push(Change {
+                    difference.changes.push(ServiceDiff {
                         old: Some(was),
                         new: None,
                         missing: usable(was),
@@ -87,7 +87,7 @@ impl<'a> Difference<'a> {
                     old = olds;
                 }
                 (_, [is, news @ ..]) => {
-                    difference.changes.push(Change {
+                    difference.changes.push(ServiceDiff {
                         old: None,
                         new: Some(is),
                         missing: 0,
@@ -117,13 +117,13 @@ impl<'a> Difference<'a> {
                 (missing, gained, updated(was, is))
             }
         };
-        self.changes.push(Change { old: Some(was), new: Some(is), missing, gained, updated });
+        self.changes.push(ServiceDiff { old: Some(was), new: Some(is), missing, gained, updated });
     }
 
     /// What all services lack together, but for those that are left out.
-    pub(super) fn total(&self, left_out: impl Fn(&Change<'_>) -> bool) -> Total {
+    pub(super) fn total(&self, left_out: impl Fn(&ServiceDiff<'_>) -> bool) -> Total {
         let changes = || self.changes.iter().filter(|change| !left_out(change));
-        let sum = |count: fn(&Change<'_>) -> usize| changes().map(count).sum::<usize>();
+        let sum = |count: fn(&ServiceDiff<'_>) -> usize| changes().map(count).sum::<usize>();
         let mut gone = changes().filter(|change| change.new.is_none() && change.missing > 0);
         let one = gone.next().map(|change| change.missing);
         Total {
@@ -141,7 +141,8 @@ impl<'a> Difference<'a> {
 
     /// The older snapshot's services as the newer one shows them, those of them that differ, by host.
     pub(super) fn updated(&self) -> BTreeMap<&'a Hostname, Arc<Service>> {
-        let updated = |change: &Change<'a>| Some((&change.old?.host, Arc::clone(change.updated.as_ref()?)));
+        let updated =
+            |change: &ServiceDiff<'a>| Some((&change.old?.host, Arc::clone(change.updated.as_ref()?)));
         self.changes.iter().filter_map(updated).collect()
     }
 
@@ -154,7 +155,7 @@ impl<'a> Difference<'a> {
     }
 }
 
-impl Change<'_> {
+impl ServiceDiff<'_> {
     /// How many endpoints it lacks.
     pub(super) fn lack(&self) -> usize {
         self.missing.saturating_sub(self.gained)

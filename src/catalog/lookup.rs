@@ -1,0 +1,85 @@
+//! All services of the mesh, and what is asked of them. `merge.rs` makes them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use pilot_registry::{Hostname, Locality, Namespace};
+
+use super::conflict::Conflict;
+use super::index::Indexes;
+use super::service::CatalogService;
+use super::workload::Workload;
+
+/// All services of the mesh, ordered by host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Catalog {
+    pub(super) services: Arc<Vec<Arc<CatalogService>>>,
+    pub(super) index: Indexes,
+}
+
+impl Catalog {
+    /// The services, ordered by host.
+    pub fn services(&self) -> &[Arc<CatalogService>] {
+        &self.services
+    }
+
+    /// The same list, to be kept: lists that are one allocation are equal.
+    pub(crate) fn shared_services(&self) -> &Arc<Vec<Arc<CatalogService>>> {
+        &self.services
+    }
+
+    /// The service of that name. Aliases do not count.
+    pub fn get(&self, host: &str) -> Option<&Arc<CatalogService>> {
+        let at = self.services.binary_search_by(|service| service.host().as_str().cmp(host));
+        at.ok().map(|at| &self.services[at])
+    }
+
+    /// The part of a proxy's locality that tells endpoints from each other: some are there, too.
+    pub fn known_part(&self, locality: &Locality) -> Locality {
+        self.index.localities.known_part(locality)
+    }
+
+    /// What is known of the workload at that address; `None` where no service has an endpoint, where more than
+    /// 64 endpoints are, and of loopback, which is another machine's, too.
+    pub fn workload(&self, address: IpAddr) -> Option<Workload<'_>> {
+        let address = address.to_canonical();
+        let services = self.index.addresses.hosts(address).filter_map(|host| self.get(host.as_str()));
+        Workload::at(address, services.map(|service| &**service))
+    }
+
+    /// Whether clients of that namespace have names of their own for some service.
+    pub fn has_local_names(&self, namespace: &Namespace) -> bool {
+        self.index.namespaces.contains(namespace)
+    }
+
+    /// Whether clients of any namespace have names of their own.
+    pub fn has_namespaces(&self) -> bool {
+        !self.index.namespaces.is_empty()
+    }
+
+    /// Whether every proxy has the same place and namespace in both.
+    pub fn places_alike(&self, other: &Self) -> bool {
+        self.index.places == other.index.places
+    }
+
+    /// Everything that registries disagree about, with the host that it is about.
+    pub fn conflicts(&self) -> impl Iterator<Item = (&Hostname, &Conflict)> {
+        self.services.iter().flat_map(|service| service.conflicts().iter().map(|it| (service.host(), it)))
+    }
+
+    /// What registries disagree about now and did not before, with the host that it is about.
+    pub fn conflicts_since<'a>(
+        &'a self,
+        earlier: &'a Self,
+    ) -> impl Iterator<Item = (&'a Hostname, &'a Conflict)> {
+        self.conflicts().filter(|(host, conflict)| {
+            earlier.get(host.as_str()).is_none_or(|before| !before.conflicts().contains(conflict))
+        })
+    }
+
+    /// Whether both hold the same allocations, which after [`Catalog::merge`] means: nothing changed.
+    pub fn same(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Arc<CatalogService>, &Arc<CatalogService>)| Arc::ptr_eq(a, b);
+        self.services.len() == other.services.len() && self.services.iter().zip(&*other.services).all(same)
+    }
+}

@@ -1,0 +1,113 @@
+//! One service of the mesh, out of what one or more registries say of it.
+//!
+//! What the registries disagree about is decided by the preferred one: its part comes first.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use pilot_registry::{Endpoint, Hostname, Namespace, Resolution, Service, ServicePort};
+
+use super::conflict::{self, Conflict};
+use super::guesses;
+use super::part::Part;
+
+/// One service, out of one or more registries.
+#[derive(Debug, PartialEq)]
+pub struct CatalogService {
+    parts: Vec<Part>,
+    ports: Vec<ServicePort>,
+    aliases: Vec<Hostname>,
+    local_names: Vec<(Namespace, Hostname)>,
+    virtual_addresses: Vec<IpAddr>,
+    conflicts: Vec<Conflict>,
+}
+
+impl CatalogService {
+    /// `before` is what was known of the host: numbers that it had stay, where it is a guess which they are.
+    pub(super) fn new(mut parts: Vec<Part>, before: Option<&Self>) -> Self {
+        parts.sort_by(|a, b| (a.priority, &a.registry).cmp(&(b.priority, &b.registry)));
+        guesses::settle(&mut parts, before.map_or(&[], |before| &before.ports));
+        let mut ports: Vec<ServicePort> = Vec::new();
+        for port in parts.iter().flat_map(|part| &part.service.ports) {
+            if ports.iter().all(|known| known.number != port.number) {
+                ports.push(port.clone());
+            }
+        }
+        ports.sort();
+        let aliases = union(parts.iter().flat_map(|part| &part.service.aliases));
+        let virtual_addresses = union(parts.iter().flat_map(|part| &part.service.virtual_addresses));
+        let local_names = local_names(&parts, &aliases);
+        let conflicts = conflict::between(&parts);
+        Self { parts, ports, aliases, local_names, virtual_addresses, conflicts }
+    }
+
+    /// What the preferred registry says; it decides where registries disagree.
+    pub fn lead(&self) -> &Service {
+        &self.parts[0].service
+    }
+
+    /// What each registry says, preferred first. Never empty.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The name that stands for the service.
+    pub fn host(&self) -> &Hostname {
+        &self.lead().host
+    }
+
+    /// Other names of the service, in order.
+    pub fn aliases(&self) -> &[Hostname] {
+        &self.aliases
+    }
+
+    /// Names by which only clients of a namespace reach the service, in order. Each is of the namespace of the
+    /// registry that says it.
+    pub fn local_names(&self) -> &[(Namespace, Hostname)] {
+        &self.local_names
+    }
+
+    /// All ports, ordered by number.
+    pub fn ports(&self) -> &[ServicePort] {
+        &self.ports
+    }
+
+    /// All addresses that stand for the service as a whole, in order.
+    pub fn virtual_addresses(&self) -> &[IpAddr] {
+        &self.virtual_addresses
+    }
+
+    /// What the registries say differently of it, and whose word is taken.
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.conflicts
+    }
+
+    /// All endpoints with the part that they come from, preferred registries first.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&Part, &Endpoint)> {
+        self.parts.iter().flat_map(|part| part.service.endpoints.iter().map(move |endpoint| (part, endpoint)))
+    }
+
+    /// Whether a request has somewhere to go: an endpoint that its platform does not call unhealthy or draining.
+    /// A service whose addresses proxies find themselves always has.
+    pub fn is_served(&self) -> bool {
+        self.lead().resolution != Resolution::Endpoints || self.endpoints().any(|(_, it)| it.is_usable())
+    }
+}
+
+/// Names that all clients use are left out.
+fn local_names(parts: &[Part], aliases: &[Hostname]) -> Vec<(Namespace, Hostname)> {
+    let mut names = Vec::new();
+    for Part { service, .. } in parts {
+        let local = service.local_names.iter();
+        let local = local.filter(|name| **name != service.host && !aliases.contains(name));
+        names.extend(local.map(|name| (service.namespace.clone(), name.clone())));
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn union<'a, T: Ord + Clone + 'a>(values: impl Iterator<Item = &'a T>) -> Vec<T> {
+    let values: BTreeSet<&T> = values.collect();
+    values.into_iter().cloned().collect()
+}
