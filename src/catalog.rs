@@ -7,6 +7,7 @@
 //! ```
 
 mod addresses;
+mod changes;
 mod conflict;
 mod counts;
 mod guard;
@@ -16,6 +17,7 @@ mod intake;
 mod localities;
 mod lookup;
 mod merge;
+mod moved;
 mod namespaces;
 mod part;
 mod places;
@@ -23,10 +25,11 @@ pub mod saved;
 mod service;
 mod workload;
 
+pub(crate) use changes::{ServiceChange, changes};
 pub use conflict::{Conflict, Field, Opinion};
 pub use guard::{Guard, GuardSettings, Held};
 pub use intake::{DiskStatus, Intake, Known, Origin, Policy, RegistryState, SavePolicy};
 pub use lookup::Catalog;
 pub use part::{Part, Source};
 pub use service::CatalogService;
-pub use workload::Workload;
+pub use workload::{Facts, Workload};

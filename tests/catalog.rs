@@ -3,6 +3,8 @@
 
 #[path = "catalog/guesses.rs"]
 mod guesses;
+#[path = "catalog/moved.rs"]
+mod moved;
 #[path = "catalog/workload.rs"]
 mod workload;
 

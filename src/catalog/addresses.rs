@@ -83,9 +83,13 @@ fn shard_of(address: IpAddr) -> usize {
 }
 
 fn of(service: &CatalogService) -> BTreeSet<IpAddr> {
-    let ip = |address: &Address| match address {
-        Address::Ip(ip) => Some(ip.to_canonical()).filter(|ip| !ip.is_loopback()),
-        _ => None,
-    };
     service.endpoints().filter_map(|(_, endpoint)| ip(&endpoint.address)).collect()
+}
+
+/// The canonical address under which it is indexed; `None` = it is not.
+pub(super) fn ip(address: &Address) -> Option<IpAddr> {
+    match address {
+        Address::Ip(ip) => Some(ip.to_canonical()).filter(|ip| !ip.is_loopback()),
+        Address::Unix(_) | Address::Dns(_) => None,
+    }
 }

@@ -33,6 +33,11 @@ impl<T: Ord + Clone> Counts<T> {
         }
     }
 
+    /// Whether the same values are there, in however many services.
+    pub(super) fn has_the_values_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.keys().eq(other.0.keys())
+    }
+
     /// Whether no service has any value.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

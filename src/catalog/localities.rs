@@ -25,6 +25,11 @@ impl Localities {
         self.0.remove(of(service));
     }
 
+    /// Whether both know the same localities.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        self.0.has_the_values_of(&other.0)
+    }
+
     /// As much of the locality as some endpoint shares: all, region and zone, region, or nothing.
     pub(super) fn known_part(&self, of: &Locality) -> Locality {
         let Locality { region, zone, sub_zone } = of;

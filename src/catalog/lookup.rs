@@ -57,6 +57,16 @@ impl Catalog {
         !self.index.namespaces.is_empty()
     }
 
+    /// Whether [`known_part`](Self::known_part) answers the same in both.
+    pub fn knows_the_places_of(&self, other: &Self) -> bool {
+        self.index.localities.same(&other.index.localities)
+    }
+
+    /// Whether [`has_local_names`](Self::has_local_names) answers the same in both.
+    pub fn has_the_namespaces_of(&self, other: &Self) -> bool {
+        self.index.namespaces.same(&other.index.namespaces)
+    }
+
     /// Whether every proxy has the same place and namespace in both.
     pub fn places_alike(&self, other: &Self) -> bool {
         self.index.places == other.index.places

@@ -24,6 +24,11 @@ impl Namespaces {
         }
     }
 
+    /// Whether both know the same namespaces.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        self.0.has_the_values_of(&other.0)
+    }
+
     /// Whether no service has a local name.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

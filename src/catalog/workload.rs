@@ -24,6 +24,19 @@ pub struct Workload<'a> {
     parts: Vec<&'a Part>,
 }
 
+/// What the endpoints at an address agree about: [`Workload::namespace`] and so on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts<'a> {
+    /// The namespace of its services.
+    pub namespace: Option<&'a Namespace>,
+    /// Where it runs.
+    pub locality: Locality,
+    /// The labels of all of its endpoints.
+    pub labels: Labels,
+    /// Who it is.
+    pub identity: Option<&'a SpiffeId>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Instance<'a> {
     service: &'a CatalogService,
@@ -90,6 +103,16 @@ impl<'a> Workload<'a> {
         labels
             .retain(|key, value| self.instances.iter().all(|it| it.endpoint.labels.get(key) == Some(value)));
         labels
+    }
+
+    /// All that decides what a proxy beside it is told.
+    pub fn facts(&self) -> Facts<'a> {
+        Facts {
+            namespace: self.namespace(),
+            locality: self.locality(),
+            labels: self.labels(),
+            identity: self.identity(),
+        }
     }
 
     /// Who it is, if all of its endpoints say the same: what only some of them say may be another's.

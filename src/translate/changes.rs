@@ -1,37 +1,3 @@
-//! Finds the services that differ between two meshes.
+//! The services that differ between two meshes.
 
-use std::sync::Arc;
-
-use crate::catalog::CatalogService;
-
-/// A service before and after; at least one of both is there.
-pub(crate) struct Change {
-    pub(crate) old: Option<Arc<CatalogService>>,
-    pub(crate) new: Option<Arc<CatalogService>>,
-}
-
-/// What differs between two lists that are ordered by host. Pointers are compared, not services.
-pub(crate) fn changes(
-    old: &Arc<Vec<Arc<CatalogService>>>,
-    new: &Arc<Vec<Arc<CatalogService>>>,
-) -> Vec<Change> {
-    let mut changes = Vec::new();
-    if Arc::ptr_eq(old, new) {
-        return changes;
-    }
-    let mut old = old.iter().peekable();
-    for service in new.iter() {
-        if old.next_if(|old| Arc::ptr_eq(old, service)).is_some() {
-            continue;
-        }
-        while let Some(gone) = old.next_if(|old| old.host() < service.host()) {
-            changes.push(Change { old: Some(Arc::clone(gone)), new: None });
-        }
-        let known = old.next_if(|old| old.host() == service.host());
-        if known.is_none_or(|known| !Arc::ptr_eq(known, service)) {
-            changes.push(Change { old: known.map(Arc::clone), new: Some(Arc::clone(service)) });
-        }
-    }
-    changes.extend(old.map(|gone| Change { old: Some(Arc::clone(gone)), new: None }));
-    changes
-}
+pub(crate) use crate::catalog::{ServiceChange as Change, changes};
