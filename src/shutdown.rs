@@ -1,43 +1,49 @@
 //! The end: the first signal drains with a deadline, the second ends at once. SIGHUP is no such signal.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{self, SignalKind};
-use tokio::sync::watch;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 /// After a second signal, whoever still runs after this time is ended, whatever holds it up.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Says that the end has begun. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Shutdown(watch::Receiver<bool>);
+pub struct Shutdown(CancellationToken);
 
-/// Begins the end.
+/// Begins the end. A trigger that is gone without a word has begun it too.
 #[derive(Debug)]
-pub struct Trigger(watch::Sender<bool>);
+pub struct Trigger(CancellationToken);
 
 /// A shutdown and what triggers it.
 pub fn shutdown() -> (Trigger, Shutdown) {
-    let (sender, receiver) = watch::channel(false);
-    (Trigger(sender), Shutdown(receiver))
+    let token = CancellationToken::new();
+    (Trigger(token.clone()), Shutdown(token))
 }
 
 impl Trigger {
     /// Begins the end.
     pub fn begin(&self) {
-        self.0.send_replace(true);
+        self.0.cancel();
+    }
+}
+
+impl Drop for Trigger {
+    fn drop(&mut self) {
+        self.begin();
     }
 }
 
 impl Shutdown {
-    /// Waits for the end to begin. A trigger that is gone without a word is an end too.
-    pub async fn begun(&self) {
-        let mut receiver = self.0.clone();
-        // An error means that the trigger is gone.
-        let _ended = receiver.wait_for(|begun| *begun).await;
+    /// Waits for the end to begin. Each wait has a token of its own, so that polling it takes no lock that
+    /// others take: a loop makes this future once, outside of itself.
+    pub fn begun(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.0.child_token().cancelled_owned()
     }
 }
 
@@ -128,4 +134,32 @@ pub const SPREAD: f64 = 0.5;
 /// When a stream ends after shutdown has begun.
 pub fn stream_end(drain: Duration) -> Duration {
     crate::supervisor::jittered(drain.mul_f64(SPREAD))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_is_told_and_who_asks_later_too() {
+        let (trigger, shutdown) = shutdown();
+        let mut waits = pin!(shutdown.clone().begun());
+        assert_eq!(waits.as_mut().now_or_never(), None);
+        trigger.begin();
+        assert_eq!(waits.now_or_never(), Some(()));
+        assert_eq!(shutdown.begun().now_or_never(), Some(()));
+    }
+
+    #[test]
+    fn a_trigger_that_is_gone_is_an_end() {
+        let (trigger, shutdown) = shutdown();
+        let mut waits = pin!(shutdown.begun());
+        assert_eq!(waits.as_mut().now_or_never(), None);
+        drop(trigger);
+        assert_eq!(waits.now_or_never(), Some(()));
+    }
 }

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -122,6 +123,8 @@ struct Session<V: Variant, S> {
     client: Option<Client>,
     ends: Option<Instant>,
     ending: bool,
+    /// Ends when shutdown begins; `ending` says that it has ended.
+    shutdown_begun: BoxFuture<'static, ()>,
     patience_ends: Option<Instant>,
 }
 
@@ -166,6 +169,7 @@ where
         Self {
             machine: Machine::new(only, context.limits),
             ends: age.map(|age| Instant::now() + age),
+            shutdown_begun: Box::pin(context.shutdown.begun()),
             context,
             inbound,
             only,
@@ -236,12 +240,11 @@ where
                 std::future::pending().await
             }
         };
-        let begun = self.context.shutdown.begun();
         tokio::select! {
             // What a client said before a change is heard before the change.
             biased;
             () = at(self.ends) => Event::AgeOver,
-            () = begun, if !self.ending => Event::ShutdownBegun,
+            () = &mut self.shutdown_begun, if !self.ending => Event::ShutdownBegun,
             request = self.inbound.next() => Event::Request(request),
             () = resources => Event::Resources,
             () = at(self.patience_ends) => Event::PatienceOver,
