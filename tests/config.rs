@@ -53,7 +53,7 @@ fn bad_configurations_are_refused_with_place_and_hint() {
             "[xds]\nlisten = \"localhost:18000\"\ndrain_timeout = \"soon\"\n",
             &[
                 "pilot.toml:2:10: xds.listen: \"localhost:18000\" is not an address to listen on: expected an IP address and a port, like \"127.0.0.1:18000\" or \"[::1]:18000\"",
-                "pilot.toml:3:17: xds.drain_timeout: \"soon\" is not a duration: expected a whole number and a unit (ms, s, m or h), like \"30s\"",
+                "pilot.toml:3:17: xds.drain_timeout: \"soon\" is not a duration: expected numbers with units (h, m, s or ms), like \"30s\"",
             ],
         ),
         (
@@ -134,7 +134,7 @@ fn bad_registries_are_refused_with_place_and_hint() {
         (
             "[registry.a.etcd]\nendpoints = [\"http://a:1\"]\nprogress_interval = \"1\"\n",
             &[
-                "pilot.toml:3:21: registry.a.etcd.progress_interval: \"1\" is not a duration: expected a whole number and a unit (ms, s, m or h), like \"5s\"",
+                "pilot.toml:3:21: registry.a.etcd.progress_interval: \"1\" is not a duration: expected numbers with units (h, m, s or ms), like \"5s\"",
             ],
         ),
         (

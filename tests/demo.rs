@@ -287,7 +287,7 @@ async fn what_is_missing_is_said_with_what_mends_it() {
         ("", &["--services", "none.toml"], "none.toml: there is no such file"),
         ("", &["--config", "services.toml"], "a configuration of its own"),
         ("", &["--services", "services.toml", "--envoy", "/dev/null"], "running /dev/null"),
-        ("", &["--duration", "5"], "expected a whole number and a unit"),
+        ("", &["--duration", "5"], "expected numbers with units"),
     ] {
         if !python.is_empty() {
             fake(&bin, "python3", python);

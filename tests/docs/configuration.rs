@@ -27,8 +27,8 @@ path = \"services.toml\"
 - Where `pilot.toml` has exactly one registry of a kind, without an address and without credentials, the variables of the
   platform's own tools count, after everything else: `CONSUL_HTTP_ADDR`, `CONSUL_HTTP_TOKEN`, `ETCDCTL_ENDPOINTS`,
   `KUBECONFIG`. `pilot check` shows which were used.
-- Durations are a whole number and a unit: `ms`, `s`, `m` or `h`. Paths are relative to the folder of `pilot.toml`;
-  those of flags and variables are relative to the folder in which pilot runs.
+- Durations are numbers with units, `h`, `m`, `s` or `ms`: `5s`, `1h30m`, `1.5s`. Paths are relative to the folder of
+  `pilot.toml`; those of flags and variables are relative to the folder in which pilot runs.
 - pilot reads `pilot.toml` when it starts. **A change of it needs a restart**, and the log says so; a change of the files
   that a `file` registry follows does not.
 - `pilot schema config > pilot.schema.json` prints the schema for editors. `pilot.toml` in the repository is the same

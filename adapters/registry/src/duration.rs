@@ -1,13 +1,15 @@
-//! Durations as people write them: a whole number and a unit, `250ms`, `30m`.
+//! Durations as people write them, and Go's programs read and write them: `250ms`, `30m`, `1.5s`, `1h30m`.
 //!
 //! For the configuration of adapters, `#[serde(with = "pilot_registry::duration")]`.
 
 use std::time::Duration;
 
+use jiff::fmt::friendly::{Spacing, SpanParser, SpanPrinter};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
 
-const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+const PARSER: SpanParser = SpanParser::new();
+const PRINTER: SpanPrinter = SpanPrinter::new().spacing(Spacing::None);
 
 /// Longer ones are typing errors, and would overflow timers.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -32,31 +34,23 @@ pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S:
 /// `30s` -> the duration. `like` is one that would do, for the error.
 ///
 /// # Errors
-/// The text is no duration, or one of more than a year; what was expected.
+/// The text is no duration, one of more than a year, or one with a part of a millisecond; what was expected.
 pub fn parse(text: &str, like: &str) -> Result<Duration, String> {
-    let refused = || {
-        let expected = "expected a whole number and a unit (ms, s, m or h)";
-        format!("{text:?} is not a duration: {expected}, like {like:?}")
-    };
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(refused)?;
-    let number: u64 = number.parse().map_err(|_| refused())?;
-    let duration = number.checked_mul(*factor).map(Duration::from_millis);
-    duration
-        .filter(|duration| *duration <= LONGEST)
-        .ok_or_else(|| format!("{text:?} is too long: expected at most a year, which is \"8784h\""))
+    let duration = PARSER.parse_unsigned_duration(text).map_err(|_| {
+        format!("{text:?} is not a duration: expected numbers with units (h, m, s or ms), like {like:?}")
+    })?;
+    if duration > LONGEST {
+        return Err(format!("{text:?} is too long: expected at most a year, which is \"8784h\""));
+    }
+    if !duration.subsec_nanos().is_multiple_of(1_000_000) {
+        return Err(format!("{text:?} is too fine: expected whole milliseconds, like \"1ms\""));
+    }
+    Ok(duration)
 }
 
-/// The duration in the largest unit in which it is a whole number.
+/// The duration in the units that it fills: `1m30s`.
 pub fn format(duration: Duration) -> String {
-    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    if millis == 0 {
-        return "0s".into();
-    }
-    let fits = UNITS.iter().rev().find(|(_, factor)| millis.is_multiple_of(*factor));
-    let (unit, factor) = fits.copied().unwrap_or(UNITS[0]);
-    format!("{}{unit}", millis / factor)
+    PRINTER.unsigned_duration_to_string(&duration)
 }
 
 #[cfg(test)]
@@ -65,24 +59,42 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_written_alike() {
-        for (text, millis) in
-            [("250ms", 250), ("5s", 5_000), ("30m", 1_800_000), ("2h", 7_200_000), ("0s", 0)]
-        {
+        for (text, millis) in [
+            ("250ms", 250),
+            ("5s", 5_000),
+            ("1m30s", 90_000),
+            ("30m", 1_800_000),
+            ("2h", 7_200_000),
+            ("8784h", 31_622_400_000),
+            ("0s", 0),
+        ] {
             assert_eq!(parse(text, "5s"), Ok(Duration::from_millis(millis)));
             assert_eq!(format(Duration::from_millis(millis)), text);
         }
-        assert_eq!(format(parse("90s", "5s").unwrap()), "90s");
-        assert_eq!(format(parse("60s", "5s").unwrap()), "1m");
+    }
+
+    #[test]
+    fn durations_are_read_as_other_programs_write_them() {
+        for (text, like) in
+            [("90s", "1m30s"), ("1.5s", "1s500ms"), ("0.5h", "30m"), ("1h 30m", "1h30m"), ("5 sec", "5s")]
+        {
+            assert_eq!(parse(text, "5s"), parse(like, "5s"), "{text}");
+        }
     }
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", "5", "s", "-5s", "5 s", "1.5s", "5sec", "99999999999999999999s", "١s"] {
+        for text in
+            ["", "5", "s", "-5s", "5s ago", "5x", "1d", "1 month", "99999999999999999999s", "١s", "P1D"]
+        {
             let error = parse(text, "7s").unwrap_err();
             assert!(error.contains("is not a duration") && error.ends_with("like \"7s\""), "{error}");
         }
-        for text in ["9000h", "99999999999999999h"] {
+        for text in ["9000h", "99999999999999h"] {
             assert!(parse(text, "5s").unwrap_err().contains("too long"), "{text}");
+        }
+        for text in ["1us", "1.5ms", "1s1ns"] {
+            assert!(parse(text, "5s").unwrap_err().contains("too fine"), "{text}");
         }
     }
 }
