@@ -9,7 +9,6 @@
 mod journal;
 
 use std::convert::Infallible;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,10 +125,7 @@ fn waited(took: Duration, kind: ErrorKind) -> Duration {
 
 /// A random duration from zero to `most`, so that many do not return at once.
 pub fn jittered(most: Duration) -> Duration {
-    // A fresh RandomState is seeded by the operating system; no cryptographic quality is needed.
-    let random = RandomState::new().build_hasher().finish();
-    let share = f64::from(u32::try_from(random >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX);
-    most.mul_f64(share)
+    most.mul_f64(fastrand::f64())
 }
 
 #[cfg(test)]

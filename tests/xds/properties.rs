@@ -3,8 +3,6 @@
 //! the seed that repeats it (`PROPTEST_RNG_SEED`); `PROPTEST_CASES` runs more.
 
 use std::collections::BTreeSet;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 
 use pilot::resources::ResourceType::{self, Cluster, Endpoint, Listener, Route};
 use pilot::xds::{Delta, Sotw};
@@ -175,7 +173,7 @@ pub(crate) fn config() -> ProptestConfig {
         config.cases = effort(64, 256);
     }
     if config.rng_seed == RngSeed::Random {
-        config.rng_seed = RngSeed::Fixed(RandomState::new().hash_one("seed"));
+        config.rng_seed = RngSeed::Fixed(fastrand::u64(..));
     }
     if let RngSeed::Fixed(seed) = config.rng_seed {
         eprintln!("PROPTEST_RNG_SEED={seed}");

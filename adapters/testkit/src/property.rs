@@ -2,7 +2,6 @@
 #![allow(clippy::future_not_send, reason = "proptest's trees of values stay on their thread")]
 
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +38,7 @@ where
     M: Made,
     F: Future<Output = Result<M>>,
 {
-    let seed = number_from_environment("PILOT_SEED")?.unwrap_or_else(|| RandomState::new().hash_one("seed"));
+    let seed = number_from_environment("PILOT_SEED")?.unwrap_or_else(|| fastrand::u64(..));
     let cases = number_from_environment("PROPTEST_CASES")?.unwrap_or(effort(CASES.0, CASES.1).into());
     eprintln!("PILOT_SEED={seed} draws the same operations again");
     let mut runner = runner(seed);

@@ -1,10 +1,14 @@
 //! Queries to the catalog.
 
 use std::fmt::Write;
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
+
 use crate::config::{Config, Consistency};
+
+/// All but unreserved characters (RFC 3986 §2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What the path of a service's instances begins with.
 pub(crate) const SERVICE: &str = "/v1/health/service/";
@@ -38,9 +42,7 @@ pub(crate) struct Wait {
 impl Wait {
     /// A wait of about that time: up to a tenth shorter, so that many polls do not end together.
     pub(crate) fn new(index: u64, time: Duration) -> Self {
-        let tenth = u64::try_from(time.as_millis() / 10).unwrap_or(u64::MAX).max(1);
-        let less = RandomState::new().hash_one(index) % tenth;
-        Self { index: index.max(1), time: time.saturating_sub(Duration::from_millis(less)) }
+        Self { index: index.max(1), time: time - (time / 10).mul_f64(fastrand::f64()) }
     }
 
     /// The agent adds up to a sixteenth of its own.
@@ -104,15 +106,9 @@ pub(super) fn common(config: &Config) -> Common {
     Common { consistency, place }
 }
 
-/// A name as a part of a path or of a parameter (RFC 3986 §2.3).
-pub(crate) fn encoded(name: &str) -> String {
-    name.bytes().fold(String::with_capacity(name.len()), |mut text, byte| {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(byte.into()),
-            _ => _ = write!(text, "%{byte:02X}"),
-        }
-        text
-    })
+/// A name as a part of a path or of a parameter.
+pub(crate) fn encoded(name: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(name, RESERVED)
 }
 
 #[cfg(test)]
@@ -121,7 +117,7 @@ mod tests {
 
     #[test]
     fn names_are_encoded() {
-        assert_eq!(encoded("a/b c?ü"), "a%2Fb%20c%3F%C3%BC");
+        assert_eq!(encoded("a/b c?ü").to_string(), "a%2Fb%20c%3F%C3%BC");
     }
 
     #[test]

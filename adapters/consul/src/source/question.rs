@@ -1,6 +1,5 @@
 //! The question about one service, up to an answer that says something of that service.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use pilot_registry::{ErrorKind, RegistryError};
@@ -56,9 +55,7 @@ async fn patiently(client: &Client, query: &Query<'_>) -> Result<Polled, Registr
             polled => return Ok(polled),
         }
         // Up to a half less, so that not all come back at one time.
-        let half = u64::try_from(rest.as_millis() / 2).unwrap_or(u64::MAX);
-        let less = RandomState::new().hash_one(rest) % half.max(1);
-        sleep(rest.saturating_sub(Duration::from_millis(less))).await;
+        sleep(rest - (rest / 2).mul_f64(fastrand::f64())).await;
     }
     client.poll(query).await
 }

@@ -1,10 +1,14 @@
 //! The followed resources, and their paths in the API.
 
 use std::fmt;
-use std::fmt::Write;
 use std::sync::Arc;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::Config;
+
+/// All but unreserved characters (RFC 3986 §2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 const WHOLE: &str = "application/json";
 // The plain type is for servers that cannot reduce objects.
@@ -134,17 +138,9 @@ impl fmt::Display for Scope {
     }
 }
 
-/// `name=value`, percent-encoded but for the unreserved characters (RFC 3986 §2.3).
+/// `name=value`, percent-encoded.
 fn parameter(name: &str, value: &str) -> String {
-    let mut text = format!("{name}=");
-    for byte in value.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(byte.into()),
-            // Writing to a String does not fail.
-            _ => _ = write!(text, "%{byte:02X}"),
-        }
-    }
-    text
+    format!("{name}={}", utf8_percent_encode(value, RESERVED))
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Answers of the servers, which the agent passes on.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,6 +72,5 @@ async fn wait_for_a_leader(shared: &Shared, question: &Question) -> Result<(), R
 }
 
 fn about_a_sixteenth_more(wait: Duration) -> Duration {
-    let sixteenth = u64::try_from(wait.as_millis() / 16).unwrap_or(u64::MAX).max(1);
-    wait + Duration::from_millis(RandomState::new().hash_one(wait) % sixteenth)
+    wait + (wait / 16).mul_f64(fastrand::f64())
 }
