@@ -69,7 +69,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    descriptors::warn_if_few(settings.max_streams).await;
+    descriptors::warn_if_few(settings.max_streams);
     let drain = context.drain;
     let admission = AdmissionLayer::new(settings.max_streams, context.metrics.clone());
     let connections = ConnectionLimits {

@@ -1,4 +1,4 @@
-//! SIGHUP, and edits of pilot.toml: what a running `pilot serve` makes of them.
+//! SIGHUP, edits of pilot.toml, and the limit of open files: what a running `pilot serve` makes of them.
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -11,6 +11,8 @@ use super::{SERVICES, folder};
 use crate::support::process::Process;
 use crate::support::wait::{holds, throughout, until};
 
+const PILOT: &str = env!("CARGO_BIN_EXE_pilot");
+
 /// A running `pilot serve`, in a folder of its own.
 struct Serve {
     process: Process,
@@ -22,10 +24,14 @@ struct Serve {
 impl Serve {
     /// With these tables beside the listeners, and `services.toml`.
     async fn start(tables: &str) -> Self {
+        Self::start_by(Command::new(PILOT), tables).await
+    }
+
+    /// The same, by a command that becomes pilot.
+    async fn start_by(mut command: Command, tables: &str) -> Self {
         let (xds, admin) = (own_address().unwrap(), free_address().unwrap());
         let config = format!("[xds]\nlisten = \"{xds}:18000\"\n[admin]\nlisten = \"{admin}\"\n{tables}");
         let folder = folder(&config, SERVICES);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pilot"));
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PILOT_"))
         {
             command.env_remove(name);
@@ -149,4 +155,13 @@ async fn a_folder_in_place_of_pilot_toml_is_no_configuration() {
         "{}",
         serve.process.output()
     );
+}
+
+#[tokio::test]
+async fn fewer_file_descriptors_than_streams_are_told() {
+    let mut few = Command::new("sh");
+    few.args(["-c", "ulimit -Sn 200 && exec \"$0\"", PILOT]);
+    let mut serve = Serve::start_by(few, LOCAL).await;
+    serve.says("this process may open fewer files than [xds] max_streams allows streams").await;
+    serve.says("descriptors=200").await;
 }
