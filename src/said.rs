@@ -4,9 +4,9 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// How many things are remembered.
@@ -29,7 +29,7 @@ impl<K: Eq + Hash> Said<K> {
     /// Whether this is to be said now: it was not said within the last hour.
     pub(crate) fn first(&self, thing: K) -> bool {
         let now = Instant::now();
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.0.lock();
         if let Some(at) = said.get_mut(&thing) {
             let is_old = now.duration_since(*at) >= FORGET_AFTER;
             if is_old {
@@ -67,6 +67,6 @@ mod tests {
         assert_eq!((0..MAX * 2).filter(|thing| said.first(*thing)).count(), MAX);
         tokio::time::advance(FORGET_AFTER).await;
         assert!(said.first(MAX * 3));
-        assert_eq!(said.0.lock().unwrap().len(), 1);
+        assert_eq!(said.0.lock().len(), 1);
     }
 }

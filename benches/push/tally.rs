@@ -1,10 +1,10 @@
 //! Counts what arrives at the clients.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// How long anything may take.
@@ -24,14 +24,14 @@ impl Tally {
     /// Begins anew: that many arrivals are awaited.
     pub(crate) fn begin(&self, awaited: usize) {
         self.awaited.store(awaited, Ordering::SeqCst);
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.arrivals.lock().clear();
         self.resources.store(0, Ordering::SeqCst);
         self.bytes.store(0, Ordering::SeqCst);
     }
 
     /// A client has what it was waiting for.
     pub(crate) fn arrived(&self) {
-        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut arrivals = self.arrivals.lock();
         arrivals.push(now());
         if arrivals.len() == self.awaited.load(Ordering::SeqCst) {
             self.complete.notify_one();
@@ -48,7 +48,7 @@ impl Tally {
     /// Waits until all awaited have arrived, and says when each did, in order.
     pub(crate) async fn complete(&self) -> anyhow::Result<Vec<Duration>> {
         let waited = tokio::time::timeout(DEADLINE, self.complete.notified()).await;
-        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut arrivals = self.arrivals.lock();
         let awaited = self.awaited.load(Ordering::SeqCst);
         waited.with_context(|| format!("{} of {awaited} clients have what they wait for", arrivals.len()))?;
         arrivals.sort();

@@ -3,9 +3,9 @@
 use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Mutex, PoisonError};
 
 use etcd_client::proto::PbEvent;
+use parking_lot::Mutex;
 use pilot_registry::{ErrorKind, Following, RegistryError, ServiceRegistry, SnapshotSink, async_trait};
 use tokio::time::{Duration, Instant};
 
@@ -135,7 +135,7 @@ struct Held<'a> {
 
 impl<'a> Held<'a> {
     fn of(registry: &'a EtcdRegistry) -> Self {
-        let last = registry.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let last = registry.last.lock().take();
         Self { registry, directory: last.unwrap_or_else(|| Directory::new(registry.keys.clone())) }
     }
 }
@@ -157,6 +157,6 @@ impl DerefMut for Held<'_> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         let directory = std::mem::replace(&mut self.directory, Directory::new(self.registry.keys.clone()));
-        *self.registry.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(directory);
+        *self.registry.last.lock() = Some(directory);
     }
 }

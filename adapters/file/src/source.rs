@@ -7,9 +7,10 @@ mod watch;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pilot_registry::{Fault, RegistryError, Reload, ServiceRegistry, Snapshot, SnapshotSink, async_trait};
 use tokio::time::Instant;
 
@@ -98,7 +99,7 @@ impl FileRegistry {
         let look = tokio::task::spawn_blocking(move || {
             let watched = watch::arm(&mut watch, &config.path, &changes);
             // After a panic it lacks some files, and they are read again.
-            let view = last_good.lock().unwrap_or_else(PoisonError::into_inner).look(&config, Instant::now());
+            let view = last_good.lock().look(&config, Instant::now());
             (watch, view, watched)
         });
         let failed = |error| RegistryError::unavailable("reading the files was broken off").caused_by(error);

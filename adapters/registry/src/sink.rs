@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -119,7 +120,7 @@ pub fn channel<T: Content>() -> (Sink<T>, Feed<T>) {
     };
     let (state, board) = (Arc::new(watch::Sender::new(state)), Arc::new(Board::default()));
     let feed = Feed { state: Arc::clone(&state), board: Arc::clone(&board) };
-    (Sink { state, board, pending: std::sync::Mutex::default(), next_fault: AtomicU64::new(0) }, feed)
+    (Sink { state, board, pending: Mutex::default(), next_fault: AtomicU64::new(0) }, feed)
 }
 
 /// The adapter's end. It is lent to [`crate::ServiceRegistry::run`] and cannot be cloned, so nothing is
@@ -128,7 +129,7 @@ pub fn channel<T: Content>() -> (Sink<T>, Feed<T>) {
 pub struct Sink<T: Content> {
     state: Arc<watch::Sender<State<T>>>,
     board: Arc<Board>,
-    pending: std::sync::Mutex<Pending>,
+    pending: Mutex<Pending>,
     next_fault: AtomicU64,
 }
 
@@ -144,7 +145,7 @@ impl<T: Content> Sink<T> {
     /// [skipped](Self::skipped) and [noted](Self::note) since the last call the lists of such. A value that equals the
     /// last one makes no new revision.
     pub fn publish(&self, value: T) {
-        let Pending { skipped, notes } = std::mem::take(&mut *self.lock_pending());
+        let Pending { skipped, notes } = std::mem::take(&mut *self.pending.lock());
         let now = Instant::now();
         self.state.send_modify(|state| {
             state.attempt = Attempt::Live;
@@ -172,13 +173,13 @@ impl<T: Content> Sink<T> {
     /// Leaves an entry out of the value that is published next, and says why. Call it again for each
     /// value that the entry is missing from.
     pub fn skipped(&self, entry: impl Into<String>, why: impl Into<String>) {
-        self.lock_pending().skipped.insert(entry.into(), why.into());
+        self.pending.lock().skipped.insert(entry.into(), why.into());
     }
 
     /// Says something of an entry that is in the value that is published next: what of it does not count, or
     /// what was guessed. Call it again for each value that it is true of.
     pub fn note(&self, entry: impl Into<String>, what: impl Into<String>) {
-        self.lock_pending().notes.insert(entry.into(), what.into());
+        self.pending.lock().notes.insert(entry.into(), what.into());
     }
 
     /// A fault that the adapter cures itself, while the last value stays: the registry is degraded until
@@ -205,10 +206,6 @@ impl<T: Content> Sink<T> {
     #[must_use = "the part is no longer followed when this is dropped"]
     pub fn following(&self, part: &str) -> Following {
         self.board.follow(part)
-    }
-
-    fn lock_pending(&self) -> std::sync::MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -8,8 +8,9 @@
 //! chooses the names of facts, long names and values are cut, and there are at most 256 watches.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::RegistryError;
@@ -109,14 +110,14 @@ pub struct Following(Arc<Mutex<WatchStatus>>);
 impl Following {
     /// From now on everything is read.
     pub fn listing(&self) {
-        let mut status = lock(&self.0);
+        let mut status = self.0.lock();
         status.enter(WatchState::Listing);
         status.lists += 1;
     }
 
     /// A watch has been opened.
     pub fn watching(&self) {
-        let mut status = lock(&self.0);
+        let mut status = self.0.lock();
         status.enter(WatchState::Watching);
         status.opened += 1;
         status.heard = Some(status.since);
@@ -124,12 +125,12 @@ impl Following {
 
     /// The platform has said something on the watch, be it that nothing has changed.
     pub fn heard(&self) {
-        lock(&self.0).heard = Some(Instant::now());
+        self.0.lock().heard = Some(Instant::now());
     }
 
     /// That went wrong, and it is not followed until something else is said.
     pub fn failed(&self, error: &RegistryError) {
-        let mut status = lock(&self.0);
+        let mut status = self.0.lock();
         status.stop();
         status.last_error = Some(LastError::now(error));
     }
@@ -137,7 +138,7 @@ impl Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        lock(&self.0).stop();
+        self.0.lock().stop();
     }
 }
 
@@ -154,7 +155,7 @@ struct Written {
 
 impl Board {
     pub(crate) fn set_fact(&self, name: &'static str, value: &str) {
-        let facts = &mut lock(&self.0).facts;
+        let facts = &mut self.0.lock().facts;
         if value.is_empty() {
             facts.remove(name);
         } else {
@@ -164,13 +165,13 @@ impl Board {
 
     /// The record of that name goes on where it ended, so that attempts add up.
     pub(crate) fn follow(&self, name: &str) -> Following {
-        let watches = &mut lock(&self.0).watches;
+        let watches = &mut self.0.lock().watches;
         let name = cut_off(name);
         if let Some(known) = watches.get(&name) {
             return Following(Arc::clone(known));
         }
         if watches.len() >= MAX_WATCHES {
-            let stopped = |watch: &Mutex<WatchStatus>| lock(watch).state == WatchState::Stopped;
+            let stopped = |watch: &Mutex<WatchStatus>| watch.lock().state == WatchState::Stopped;
             let ended = watches.iter().find(|(_, watch)| stopped(watch)).map(|(name, _)| name.clone());
             ended.and_then(|name| watches.remove(&name));
         }
@@ -182,21 +183,16 @@ impl Board {
     }
 
     pub(crate) fn failed(&self, error: &RegistryError) {
-        lock(&self.0).last_error = Some(LastError::now(error));
+        self.0.lock().last_error = Some(LastError::now(error));
     }
 
     pub(crate) fn read(&self) -> Status {
-        let Written { facts, watches, last_error } = &*lock(&self.0);
-        let watches = watches.iter().map(|(name, watch)| (name.clone(), lock(watch).clone()));
+        let Written { facts, watches, last_error } = &*self.0.lock();
+        let watches = watches.iter().map(|(name, watch)| (name.clone(), watch.lock().clone()));
         Status { facts: facts.clone(), watches: watches.collect(), last_error: last_error.clone() }
     }
 }
 
 fn cut_off(text: &str) -> String {
     text.chars().take(MAX_TEXT).collect()
-}
-
-/// A poisoned lock's value is whole here: nothing panics half way through a change of it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

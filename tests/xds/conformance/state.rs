@@ -1,8 +1,9 @@
 //! What the harness says there is: resources without content, and versions as it names them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pilot::proxy::Scope;
 use pilot::resources::{Resource, ResourceSet, ResourceType, TypeSet, Types};
 use pilot::world::TooManyScopes;
@@ -79,7 +80,7 @@ impl State {
     }
 
     fn change(&self, change: impl FnOnce(&mut Inner)) {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         state.changes += 1;
         change(&mut state);
         let types: Types = ResourceType::ALL.map(|kind| {
@@ -95,10 +96,6 @@ impl State {
             state.published.send_replace(Some(Arc::new(next)));
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Inner {
@@ -112,6 +109,6 @@ impl Inner {
 
 impl ResourceSource for State {
     fn subscribe(&self, _scope: &Scope) -> Result<Resources, TooManyScopes> {
-        Ok(self.lock().published.subscribe())
+        Ok(self.0.lock().published.subscribe())
     }
 }

@@ -1,7 +1,7 @@
 //! Connections to the agent, kept for the next request: as many as there are requests at one time.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use pilot_registry::RegistryError;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -54,7 +55,7 @@ impl Pool {
 
     /// The connection that was used last, if one still is open.
     pub(super) fn kept(&self) -> Option<Connection> {
-        let mut kept = lock(&self.kept);
+        let mut kept = self.kept.lock();
         kept.retain(|connection| !connection.sender.is_closed());
         kept.pop_back()
     }
@@ -62,7 +63,7 @@ impl Pool {
     /// Keeps a connection whose answer has been read to its end.
     pub(super) fn keep(&self, connection: Connection) {
         let now = Instant::now();
-        let mut kept = lock(&self.kept);
+        let mut kept = self.kept.lock();
         kept.push_back(Connection { since: now, ..connection });
         while kept.front().is_some_and(|oldest| now - oldest.since > KEPT) {
             kept.pop_front();
@@ -133,14 +134,10 @@ impl Pool {
             RegistryError::unavailable(format!("talking to consul at {}", self.address.authority()))
                 .caused_by(error)
         })?;
-        let mut drivers = lock(&self.drivers);
+        let mut drivers = self.drivers.lock();
         while drivers.try_join_next().is_some() {}
         // How it ends, its requests are told.
         drivers.spawn(async move { _ = driver.await });
         Ok(Connection { sender, since: Instant::now() })
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

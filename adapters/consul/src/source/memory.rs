@@ -8,8 +8,9 @@
 //! after the host has vanished.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pilot_registry::Hostname;
 
 use super::reply::Key;
@@ -65,11 +66,11 @@ impl Remembered {
 impl Memory {
     /// Takes all out. It is kept again when the attempt ends.
     pub(super) fn take(&self) -> Remembered {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.0.lock())
     }
 
     pub(super) fn keep(&self, remembered: Remembered) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = remembered;
+        *self.0.lock() = remembered;
     }
 }
 

@@ -1,7 +1,8 @@
 //! Remembers which leases belong to this registrar. No IO.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 
 /// How many are remembered for a key: attempts that fail leave some behind, which end by themselves.
 const MOST: usize = 16;
@@ -20,7 +21,7 @@ struct Own {
 impl Leases {
     /// Before anything is written under it.
     pub(super) fn granted(&self, key: &str, lease: i64) {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         let own = all.entry(key.to_owned()).or_default();
         if own.leases.len() == MOST {
             own.leases.remove(0);
@@ -30,31 +31,26 @@ impl Leases {
 
     /// The key has been written under that lease, so it is under no other.
     pub(super) fn written(&self, key: &str, lease: i64) {
-        self.lock().insert(key.to_owned(), Own { leases: vec![lease], has_written: true });
+        self.0.lock().insert(key.to_owned(), Own { leases: vec![lease], has_written: true });
     }
 
     pub(super) fn revoked(&self, key: &str, lease: i64) {
-        if let Some(own) = self.lock().get_mut(key) {
+        if let Some(own) = self.0.lock().get_mut(key) {
             own.leases.retain(|other| *other != lease);
         }
     }
 
     pub(super) fn has_written(&self, key: &str) -> bool {
-        self.lock().get(key).is_some_and(|own| own.has_written)
+        self.0.lock().get(key).is_some_and(|own| own.has_written)
     }
 
     pub(super) fn contains(&self, key: &str, lease: i64) -> bool {
-        self.lock().get(key).is_some_and(|own| own.leases.contains(&lease))
+        self.0.lock().get(key).is_some_and(|own| own.leases.contains(&lease))
     }
 
     /// The newest first.
     pub(super) fn of(&self, key: &str) -> Vec<i64> {
-        self.lock().get(key).map(|own| own.leases.iter().rev().copied().collect()).unwrap_or_default()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Own>> {
-        // Each change is one step: there is no half of one.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().get(key).map(|own| own.leases.iter().rev().copied().collect()).unwrap_or_default()
     }
 }
 

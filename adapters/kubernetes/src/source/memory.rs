@@ -2,9 +2,10 @@
 //!
 //! Services and slices are not remembered: an attempt publishes only after it has listed them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::cluster::Facts;
+use parking_lot::Mutex;
 
 /// Shared by the attempts of one registry.
 #[derive(Clone, Debug, Default)]
@@ -13,10 +14,10 @@ pub(super) struct Memory(Arc<Mutex<Facts>>);
 impl Memory {
     /// Takes all out. It is kept again when the attempt ends.
     pub(super) fn take(&self) -> Facts {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.0.lock())
     }
 
     pub(super) fn keep(&self, facts: Facts) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = facts;
+        *self.0.lock() = facts;
     }
 }

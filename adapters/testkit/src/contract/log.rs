@@ -1,9 +1,10 @@
 //! A log that is kept as text, to be searched.
 
 use std::fmt::{Debug, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -21,7 +22,7 @@ impl Log {
     }
 
     fn write<R>(&self, write: impl FnOnce(&mut String) -> R) -> R {
-        write(&mut self.text.lock().unwrap_or_else(PoisonError::into_inner))
+        write(&mut self.text.lock())
     }
 }
 

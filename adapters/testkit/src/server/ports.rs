@@ -9,9 +9,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::Range;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
+use parking_lot::Mutex;
 
 /// How many ports a process claims at a time.
 const BLOCK: u16 = 100;
@@ -29,7 +29,7 @@ const EPHEMERAL: Range<u16> = 32_768..61_000;
 /// All ports are claimed.
 pub fn free_address() -> Result<SocketAddr> {
     static LEFT: Mutex<Range<u16>> = Mutex::new(0..0);
-    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut left = LEFT.lock();
     loop {
         let Some(port) = left.next() else {
             *left = block()?;
@@ -50,7 +50,7 @@ pub fn free_address() -> Result<SocketAddr> {
 pub fn own_address() -> Result<Ipv4Addr> {
     /// The claimed network 127.high.low.0/24, and the hosts of it that are left.
     static LEFT: Mutex<((u8, u8), Range<u8>)> = Mutex::new(((0, 0), 0..0));
-    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut left = LEFT.lock();
     let host = match left.1.next() {
         Some(host) => host,
         None => {
@@ -123,7 +123,7 @@ fn claim(name: &str) -> Result<bool> {
     let address = UnixAddress::from_abstract_name(format!("pilot-test-{name}"))?;
     match UnixListener::bind_addr(&address) {
         Ok(socket) => {
-            HELD.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+            HELD.lock().push(socket);
             Ok(true)
         }
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Ok(false),
