@@ -60,6 +60,8 @@ pub(super) fn registry(world: &World, proxies: &Proxies) -> Registry {
         conflicts,
     );
 
+    standing::register_claims(&mut registry, world, proxies);
+
     let (gauges, served) = (Gauges::default(), Served::default());
     for registered in world.registries() {
         gauges.read(registered);

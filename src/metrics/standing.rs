@@ -1,5 +1,7 @@
-//! How proxies stand at the moment of a scrape, and for how long endpoints have been held.
+//! How things stand at the moment of a scrape: proxies, what services do not get, how long endpoints are held.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::metrics::family::Family;
@@ -9,6 +11,8 @@ use prometheus_client::registry::Registry;
 use super::label::{OfRegistry, to_i64};
 use crate::proxies::{Proxies, SyncState};
 use crate::supervisor::Registered;
+use crate::translate::{Claim, Conflict};
+use crate::world::World;
 
 /// The states, with their words.
 const STATES: [(SyncState, &str); 5] = [
@@ -31,6 +35,37 @@ pub(super) fn register_proxies(registry: &mut Registry, proxies: &Proxies) {
     let shared = Gauge::<i64>::default();
     shared.set(to_i64(proxies.shared_ids()));
     registry.register("proxies_shared_node_ids", "Node ids that proxies at several addresses have", shared);
+}
+
+/// What is claimed, in words.
+const CLAIMS: [&str; 4] = ["endpoint", "listener", "name", "virtual_address"];
+
+fn word(claim: &Claim) -> &'static str {
+    match claim {
+        Claim::Endpoint(..) => CLAIMS[0],
+        Claim::Listener(_) | Claim::UdpListener(_) => CLAIMS[1],
+        Claim::Name(..) => CLAIMS[2],
+        Claim::VirtualAddress(..) => CLAIMS[3],
+    }
+}
+
+/// Adds what services claim and do not get, for whichever of the connected proxies.
+pub(super) fn register_claims(registry: &mut Registry, world: &World, proxies: &Proxies) {
+    let mut sets: Vec<_> = proxies.scopes().iter().map(|scope| world.conflicts(scope)).collect();
+    // Many scopes have theirs in common.
+    sets.sort_by_key(|set| set.as_ptr());
+    sets.dedup_by(|a, b| Arc::ptr_eq(a, b));
+    let conflicts: BTreeSet<&Conflict> = sets.iter().flat_map(|set| set.iter()).collect();
+    let counts = Family::<[(&str, &str); 1], Gauge>::default();
+    for claim in CLAIMS {
+        counts.get_or_create(&[("claim", claim)]).set(0);
+    }
+    for conflict in conflicts {
+        counts.get_or_create(&[("claim", word(&conflict.claim))]).inc();
+    }
+    let help =
+        "Things that a service claims and does not get, as another has them: `pilot services` names them";
+    registry.register("claim_conflicts", help, counts);
 }
 
 /// Adds how long the oldest of what is held of each registry has been held.

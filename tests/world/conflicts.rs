@@ -3,8 +3,11 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use pilot::proxy::Scope;
+use pilot::metrics::{Format, Metrics};
+use pilot::proxies::Proxies;
+use pilot::proxy::{Proxy, Scope, Transport};
 use pilot::resources::ResourceSet;
+use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_registry::{Service, Snapshot};
 use pilot_registry_testkit::{service, snapshot};
 use tracing::subscriber::DefaultGuard;
@@ -101,4 +104,27 @@ async fn conflicts_are_said_once_for_all_namespaces_and_not_one_by_one_without_e
     after(&mut sets, &last).await;
     let lines = log.fresh();
     assert!(lines.len() == 1 && lines[0].contains("s030.local"), "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_services_do_not_get_is_counted_once_for_all_namespaces() {
+    let Fixture { world, scripts, _tasks } = start(&["east"]);
+    scripts[0].publish(clashing(30, "10.0.0.2")).await;
+    let (proxies, proxy) = (Proxies::default(), Proxy::from_node(Some(&node())).unwrap());
+    let mut connections = Vec::new();
+    for scope in scopes() {
+        let mut sets = world.subscribe(&scope).unwrap();
+        until(&mut sets, |_| true).await;
+        let connection = proxies.connect(&proxy, Transport::Ads, true, None);
+        connection.follows(scope);
+        connections.push((connection, sets));
+    }
+    let text = Metrics::new().encode(Format::Prometheus, &world, &proxies);
+    for line in ["pilot_claim_conflicts{claim=\"listener\"} 29", "pilot_claim_conflicts{claim=\"name\"} 0"] {
+        assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+    }
+}
+
+fn node() -> Node {
+    Node { id: "router~127.0.0.1~a~b".to_owned(), ..Node::default() }
 }
