@@ -10,7 +10,7 @@ mod usual;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pilot_registry::{ConfigError, Secret};
+use pilot_registry::{ConfigError, Protocol, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -56,6 +56,9 @@ pub struct Config {
     /// The port that clients call, of services whose instances do not say it in their meta (service_port): one
     /// for all, 80, or by protocol, { http = 80, grpc = 9090 }. None = it is guessed.
     pub service_port: Option<DefaultPort>,
+    /// The protocol of ports of which neither meta, nor a tag, nor the port's name says it.
+    #[schemars(with = "String")]
+    pub default_protocol: Protocol,
     /// The check states in which an instance takes traffic: "passing", or also "warning", with the
     /// instance's own weight for that state.
     pub serve: Vec<CheckStatus>,
@@ -185,6 +188,7 @@ impl Default for Config {
             tags: Vec::new(),
             host: HostTemplate::default(),
             service_port: None,
+            default_protocol: Protocol::Tcp,
             serve: vec![CheckStatus::Passing],
             region_meta: "region".to_owned(),
             zone_meta: "zone".to_owned(),

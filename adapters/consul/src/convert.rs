@@ -21,6 +21,7 @@ use crate::Config;
 use crate::config::Names;
 use entry::Entry;
 pub(crate) use instance::{Instance, Meta};
+pub(crate) use ports::Defaults;
 pub(crate) use service::{Built, service};
 pub(crate) use settled::Settled;
 

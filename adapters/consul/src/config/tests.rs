@@ -13,6 +13,14 @@ fn the_defaults_make_sense() {
 }
 
 #[test]
+fn the_default_protocol_is_one_that_pilot_knows() {
+    let read = |text: &str| serde_json::from_str::<Config>(text);
+    assert_eq!(read(r#"{ "default_protocol": "HTTP" }"#).unwrap().default_protocol, Protocol::Http);
+    let error = read(r#"{ "default_protocol": "htp" }"#).unwrap_err().to_string();
+    assert!(error.contains("unknown protocol \"htp\"") && error.contains("http"), "{error}");
+}
+
+#[test]
 fn refusals_name_the_key() {
     let file = || Some(PathBuf::from("a.pem"));
     let cases: [(&str, ConfigError); 15] = [

@@ -5,11 +5,11 @@ mod notes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pilot_registry::{Port, ServicePort};
+pub(crate) use defaults::Defaults;
+use pilot_registry::{Port, Protocol, ServicePort};
 
 use super::instance::{Instance, InstancePort};
 use super::settled::{Said, Settled, most, protocol, settle};
-use crate::DefaultPort;
 
 /// Numbers of groups that are gone are kept up to so many groups: instances may make up names without end.
 const MAX_KEPT: usize = 64;
@@ -58,17 +58,17 @@ impl Ports {
     pub(super) fn of<'a>(
         instances: impl Iterator<Item = &'a Instance> + Clone,
         before: &Settled,
-        default: Option<&DefaultPort>,
+        defaults: &Defaults,
     ) -> Self {
         let mut groups = Groups::new();
         for port in instances.flat_map(|instance| &instance.ports) {
             groups.entry(Group::of(port)).or_default().push(port);
         }
-        let defaults = defaults::of(&groups, before, default);
-        let guesses = guesses(&groups, before, &defaults);
+        let configured = defaults::numbers(&groups, before, defaults);
+        let guesses = guesses(&groups, before, &configured);
         let number = |group: &Group| match group {
             Group::Declared(number) => Some(*number),
-            Group::Named(_) => defaults.get(group).or_else(|| guesses.get(group)).copied(),
+            Group::Named(_) => configured.get(group).or_else(|| guesses.get(group)).copied(),
         };
         let said_by_somebody: BTreeSet<Port> =
             groups.keys().filter(|group| !guesses.contains_key(*group)).filter_map(number).collect();
@@ -79,7 +79,7 @@ impl Ports {
             members.entry(number).or_default().extend(ports);
             numbers.insert(group.clone(), number);
         }
-        let said = said(&members, &before.said);
+        let said = said(&members, &before.said, defaults.protocol);
         let notes = notes::of(&groups, &guesses, &members, &said);
         keep(&mut numbers, before);
         let guessed = guesses.values().copied().filter(|port| !said_by_somebody.contains(port)).collect();
@@ -93,10 +93,14 @@ impl Ports {
 }
 
 /// The numbers of groups that neither instances nor the configuration give one.
-fn guesses(groups: &Groups<'_>, before: &Settled, defaults: &BTreeMap<Group, Port>) -> BTreeMap<Group, Port> {
-    let is_open = |group: &&Group| group.is_named() && !defaults.contains_key(*group);
+fn guesses(
+    groups: &Groups<'_>,
+    before: &Settled,
+    configured: &BTreeMap<Group, Port>,
+) -> BTreeMap<Group, Port> {
+    let is_open = |group: &&Group| group.is_named() && !configured.contains_key(*group);
     let kept = before.numbers.iter().filter(|(group, _)| is_open(group));
-    let mut taken: BTreeSet<Port> = kept.map(|(_, port)| *port).chain(defaults.values().copied()).collect();
+    let mut taken: BTreeSet<Port> = kept.map(|(_, port)| *port).chain(configured.values().copied()).collect();
     let mut guesses = BTreeMap::new();
     for (group, ports) in groups.iter().filter(|(group, _)| is_open(group)) {
         let Some(number) = before.numbers.get(group).copied().or_else(|| choose(ports, &taken)) else {
@@ -125,11 +129,15 @@ fn keep(numbers: &mut BTreeMap<Group, Port>, before: &Settled) {
 }
 
 /// What is said of each port.
-fn said(members: &BTreeMap<Port, Vec<&InstancePort>>, before: &BTreeMap<Port, Said>) -> BTreeMap<Port, Said> {
+fn said(
+    members: &BTreeMap<Port, Vec<&InstancePort>>,
+    before: &BTreeMap<Port, Said>,
+    default: Protocol,
+) -> BTreeMap<Port, Said> {
     let of = |(number, ports): (&Port, &Vec<&InstancePort>)| {
         let before = before.get(number);
         let said = Said {
-            protocol: protocol(before.map(|before| before.protocol), ports),
+            protocol: protocol(before.map(|before| before.protocol), ports, default),
             name: settle(
                 before.and_then(|before| before.name.as_ref()),
                 ports.iter().filter_map(|port| port.name.clone()),
@@ -140,7 +148,7 @@ fn said(members: &BTreeMap<Port, Vec<&InstancePort>>, before: &BTreeMap<Port, Sa
     members.iter().map(of).collect()
 }
 
-/// Name and protocol of each port: what is said of it, else `tcp`, and its protocol and number.
+/// Name and protocol of each port: what is said of it, else its protocol and number.
 fn described(said: &BTreeMap<Port, Said>) -> Vec<ServicePort> {
     let mut names = BTreeSet::new();
     let described = said.iter().map(|(number, said)| {

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use pilot_registry::{Address, Endpoint, Hostname, Namespace, Resolution, Service, ServiceSpec};
 
 use super::instance::Instance;
-use super::ports::Ports;
+use super::ports::{Defaults, Ports};
 use super::settled::Settled;
-use crate::DefaultPort;
 
 /// A service, and what is to be said of how it came about.
 #[derive(Clone, Debug)]
@@ -22,7 +21,7 @@ pub(crate) struct Built {
 }
 
 /// Makes the service of all instances of one host, of whatever datacenter. `None` without any. `before` is
-/// what was settled of it, `default` what the configuration says of ports that instances do not declare.
+/// what was settled of it, `defaults` what the configuration says of ports of which instances do not.
 ///
 /// # Errors
 /// Why no service comes of them.
@@ -30,12 +29,12 @@ pub(crate) fn service<'a>(
     host: &Hostname,
     instances: impl Iterator<Item = &'a Instance> + Clone,
     before: &Settled,
-    default: Option<&DefaultPort>,
+    defaults: &Defaults,
 ) -> Result<Option<Built>, String> {
     if instances.clone().next().is_none() {
         return Ok(None);
     }
-    let ports = Ports::of(instances.clone(), before, default);
+    let ports = Ports::of(instances.clone(), before, defaults);
     let resolution = resolution(instances.clone(), before.resolution);
     let namespace = namespace(instances.clone(), before.namespace.as_ref());
     let fits = |one: &&Instance| fits(resolution, &one.address);

@@ -38,17 +38,14 @@ pub(super) fn settle<T: Ord + Clone>(before: Option<&T>, said: impl Iterator<Ite
     }
 }
 
-/// What is spoken where nobody says it.
-pub(super) const IMPLIED: Protocol = Protocol::Tcp;
-
-/// What is spoken on a port. Who says nothing says the implied protocol: so one instance with a wrong word does not
+/// What is spoken on a port. Who says nothing says the default protocol: so one instance with a wrong word does not
 /// change what all others speak, and a word that nobody says any more does not stay. But where something only
 /// describes the port, its word counts for all that say nothing.
-pub(super) fn protocol(before: Option<Protocol>, ports: &[&InstancePort]) -> Protocol {
+pub(super) fn protocol(before: Option<Protocol>, ports: &[&InstancePort], default: Protocol) -> Protocol {
     let is_described = ports.iter().any(|port| port.own.is_none() && port.protocol.is_some());
-    let implied = (!is_described).then_some(IMPLIED);
+    let implied = (!is_described).then_some(default);
     let said = ports.iter().filter_map(|port| port.protocol.or(implied));
-    settle(before.as_ref(), said).unwrap_or(IMPLIED)
+    settle(before.as_ref(), said).unwrap_or(default)
 }
 
 /// What is there most often; of several such, the least.

@@ -34,7 +34,7 @@ fn built(entries: &[Value], config: &Config) -> Service {
 
 fn made(content: &Content, before: &Settled, config: &Config) -> Built {
     let host = content.host.as_ref().unwrap();
-    service(host, content.instances.iter(), before, config.service_port.as_ref()).unwrap().unwrap()
+    service(host, content.instances.iter(), before, &Defaults::from(config)).unwrap().unwrap()
 }
 
 fn built_with(entry: Value, change: impl FnOnce(&mut Config)) -> Service {

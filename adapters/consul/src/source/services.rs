@@ -12,8 +12,8 @@ use super::index::Index;
 use super::memory::{Memory, Remembered};
 use super::reply::{Ask, Key};
 use super::view::View;
-use crate::convert::{self, Built, Content};
-use crate::{Config, DefaultPort};
+use crate::Config;
+use crate::convert::{self, Built, Content, Defaults};
 
 /// A service that is followed.
 #[derive(Debug)]
@@ -46,8 +46,7 @@ pub(super) struct Services {
     /// What was known in the attempt before, until all has been read in this one; and what was settled of each
     /// host.
     remembered: Remembered,
-    /// The port that clients call, where instances do not say it.
-    service_port: Option<DefaultPort>,
+    defaults: Defaults,
     memory: Memory,
     generations: u64,
     changes: u64,
@@ -69,7 +68,7 @@ impl Services {
     /// None yet. What they remember is there again for the next attempt, however this one ends.
     pub(super) fn new(config: &Config, memory: &Memory) -> Self {
         let mut services = Self::default();
-        services.service_port.clone_from(&config.service_port);
+        services.defaults = config.into();
         (services.memory, services.remembered) = (memory.clone(), memory.take());
         services
     }
@@ -251,7 +250,7 @@ impl Services {
         let contents = keys.filter_map(|key| self.tracked.get(key)?.content.as_ref());
         let instances = contents.flat_map(|(_, content)| &content.instances);
         let before = self.remembered.settled.get(host).cloned().unwrap_or_default();
-        match convert::service(host, instances, &before, self.service_port.as_ref()).transpose() {
+        match convert::service(host, instances, &before, &self.defaults).transpose() {
             Some(built) => {
                 if let Ok(built) = &built {
                     self.remembered.settle(host, built.settled.clone());

@@ -121,6 +121,24 @@ fn a_default_port_is_no_guess_and_meta_wins_over_it() {
 }
 
 #[test]
+fn the_default_protocol_is_that_of_who_says_none() {
+    let config = Config { default_protocol: Protocol::Http, ..Config::default() };
+    let of = |all: &[(&str, u16, &str)], before: &Settled| ports(&made_of(&ported(all), before, &config));
+    let none = Settled::default();
+    assert_eq!(of(&[("1", 80, ""), ("2", 80, "db")], &none), ["80?/http"]);
+    assert_eq!(of(&[("1", 80, "grpc")], &none), ["80?/grpc"]);
+    assert_eq!(of(&[("1", 80, "tcp"), ("2", 80, ""), ("3", 80, "")], &none), ["80?/http"], "most say none");
+    let tagged = made_of(&[entry("1", json!({ "Tags": ["tcp"] }))], &none, &config);
+    assert_eq!(ports(&tagged), ["8080?/tcp"]);
+    let untagged = made_of(&[entry("1", json!({}))], &tagged.settled, &config);
+    assert_eq!(ports(&untagged), ["8080?/http"], "a word that nobody says any more does not stay");
+    // The port by protocol is that of the default protocol.
+    let http = DefaultPort::ByProtocol([(Protocol::Http, port(80))].into());
+    let config = Config { default_protocol: Protocol::Http, ..with_default(http) };
+    assert_eq!(ports(&made_of(&ported(&[("1", 26_201, "")]), &none, &config)), ["80/http"]);
+}
+
+#[test]
 fn a_default_port_by_protocol_is_that_of_what_the_instances_speak() {
     let config = with_default(DefaultPort::ByProtocol(
         [(Protocol::Http, port(80)), (Protocol::Grpc, port(9090))].into(),
