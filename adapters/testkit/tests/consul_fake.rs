@@ -107,16 +107,21 @@ impl Subject {
         }
     }
 
-    /// Waits until somebody waits. A real server does not tell.
-    async fn somebody_waits(&self) {
+    async fn waiting(&self) -> usize {
         match self {
-            Self::Real(_) => sleep(Duration::from_millis(300)).await,
-            Self::Fake(consul) => {
-                while consul.counts().waiting == 0 {
-                    sleep(Duration::from_millis(5)).await;
-                }
-            }
+            Self::Real(consul) => consul.waiting().await.unwrap(),
+            Self::Fake(consul) => consul.counts().waiting,
         }
+    }
+
+    /// Waits until somebody waits.
+    async fn somebody_waits(&self) {
+        let waits = async {
+            while self.waiting().await == 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), waits).await.unwrap();
     }
 
     /// Takes a snapshot, makes the change, and gives what restores the snapshot.

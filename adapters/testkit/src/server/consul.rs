@@ -18,6 +18,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -32,6 +34,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The token that may do everything, where [`Options::acl`] is set.
 pub const MANAGEMENT_TOKEN: &str = "5e1f0e6a-6b5c-4c1e-9d0a-7f2b9a3c4d10";
+
+/// The stacks of all threads of Go, and what stands in that of a question about a service that waits.
+const STACKS: &str = "/debug/pprof/goroutine?debug=2";
+const WAITING: [&str; 2] = ["memdb.WatchSet.Watch", "(*Health).ServiceNodes"];
 
 /// What kind of agent it is.
 #[derive(Clone, Debug)]
@@ -181,6 +187,20 @@ impl Consul {
         }
     }
 
+    /// How many questions about a service wait for a change: Go says where each of its threads stands.
+    ///
+    /// # Errors
+    /// It does not say.
+    pub async fn waiting(&self) -> Result<usize> {
+        let (status, said) = self.admin.request(Method::GET, STACKS, Bytes::new()).await?;
+        if status != StatusCode::OK {
+            bail!("{STACKS}: {status}: {}", String::from_utf8_lossy(&said));
+        }
+        let said = String::from_utf8_lossy(&said);
+        let waits = |stack: &&str| WAITING.iter().all(|function| stack.contains(function));
+        Ok(said.split("\n\n").filter(waits).count())
+    }
+
     /// Waits until it has a leader, knows of itself, and takes writes.
     async fn ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
@@ -226,6 +246,8 @@ fn config(options: &Options, ports: Ports, certificates: Option<&Certificates>) 
         "datacenter": options.datacenter,
         "primary_datacenter": options.datacenter,
         "disable_update_check": true,
+        // It says where its threads stand.
+        "enable_debug": true,
         "log_level": "warn",
         // Tests register as an operator does, with thousands of requests a second.
         "limits": { "http_max_conns_per_client": 200 },
