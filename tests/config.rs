@@ -57,6 +57,13 @@ fn bad_configurations_are_refused_with_place_and_hint() {
             ],
         ),
         (
+            "[router]\nhttp_listen = \"15080\"\n[admin]\nlisten = \"localhost\"\n",
+            &[
+                "pilot.toml:2:15: router.http_listen: \"15080\" is not an address to listen on: expected an IP address and a port, like \"127.0.0.1:15080\" or \"[::1]:15080\"",
+                "pilot.toml:4:10: admin.listen: \"localhost\" is not an address to listen on: expected an IP address and a port, like \"127.0.0.1:8080\" or \"[::1]:8080\"",
+            ],
+        ),
+        (
             "[push]\nquiet = \"1s\"\n",
             &["pilot.toml:2:9: push.quiet: longer than push.max_delay, which is 200ms"],
         ),

@@ -7,12 +7,17 @@ use serde::{Deserialize, Deserializer, Serializer};
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| {
-        D::Error::custom(format!(
-            "{text:?} is not an address to listen on: expected an IP address and a port, like \
-             \"127.0.0.1:18000\" or \"[::1]:18000\""
-        ))
-    })
+    text.parse().map_err(|_| D::Error::custom(refusal(&text)))
+}
+
+/// The example has the port that was written. Without one it is any port: which keys ask is not known here.
+fn refusal(text: &str) -> String {
+    let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+    let port = port.filter(|port| *port != 0).unwrap_or(8080);
+    format!(
+        "{text:?} is not an address to listen on: expected an IP address and a port, like \
+         \"127.0.0.1:{port}\" or \"[::1]:{port}\""
+    )
 }
 
 pub(super) fn serialize<S: Serializer>(listen: &SocketAddr, serializer: S) -> Result<S::Ok, S::Error> {
