@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 /// The argument `-o`, for verbs to take with `#[command(flatten)]`.
 #[derive(Clone, Copy, Debug, Args)]
@@ -64,7 +65,7 @@ pub(super) fn write_out(text: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// Rows under headings, each column as wide as its longest cell.
+/// Rows under headings, each column as wide as its longest cell. Letters of some scripts are two columns wide.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     headings: Vec<String>,
@@ -114,13 +115,16 @@ impl Table {
 
     fn width(&self, column: usize) -> usize {
         let cells = std::iter::once(&self.headings).chain(&self.rows).filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        cells.map(|cell| cell.width()).max().unwrap_or(0)
     }
 }
 
 /// A row of a table whose columns are at least so wide.
 pub(super) fn line(row: &[String], widths: &[usize]) -> String {
-    let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+    let cells = row.iter().zip(widths).map(|(cell, width)| {
+        let padding = width.saturating_sub(cell.width());
+        format!("{cell}{:padding$}", "")
+    });
     let mut line = cells.collect::<Vec<_>>().join("  ").trim_end().to_owned();
     line.push('\n');
     line
@@ -151,10 +155,12 @@ mod tests {
         let mut table = Table::new(["host", "ports"]);
         table.row(["reviews.local".into(), "9080".into()]);
         table.row(["bücher".into(), String::new()]);
+        table.row(["東京".into(), "80".into()]);
         table.row(["a\u{1b}[31m".into(), "1".into()]);
         let expected = "HOST           PORTS\n\
                         reviews.local  9080\n\
                         bücher         -\n\
+                        東京           80\n\
                         a\\u{1b}[31m    1\n";
         assert_eq!(table.to_string(), expected);
     }
