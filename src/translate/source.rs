@@ -9,6 +9,10 @@ use pilot_envoy_api::google::protobuf as wkt;
 use crate::proxy::ConfigSource;
 
 /// The `ConfigSource` message.
+///
+/// Envoy waits without a limit for what it is to get there. Its own limit of 15 s would turn "not known" into "empty":
+/// a listener without routes answers 404, a cluster without endpoints 503. pilot answers each subscription, with the
+/// resource or with its removal, so a name that does not exist keeps no Envoy waiting.
 pub(super) fn config_source(source: &ConfigSource) -> core::ConfigSource {
     use core::config_source::ConfigSourceSpecifier as Specifier;
     let specifier = match source {
@@ -19,6 +23,7 @@ pub(super) fn config_source(source: &ConfigSource) -> core::ConfigSource {
     };
     core::ConfigSource {
         resource_api_version: core::ApiVersion::V3.into(),
+        initial_fetch_timeout: duration(Duration::ZERO),
         config_source_specifier: Some(specifier),
         ..Default::default()
     }
