@@ -14,6 +14,7 @@ mod resources;
 mod routes;
 mod services;
 mod stranger;
+mod thread;
 mod version;
 
 use std::convert::Infallible;
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 use crate::opening::{Opening, Protocol, Rewound};
 use crate::proxies::Proxies;
+use crate::shutdown::Shutdown;
 use crate::world::World;
 
 use stranger::Strangers;
@@ -52,6 +54,7 @@ pub use registries::{
 pub use reply::{Failure, Reply};
 pub use resources::{ResourceReport, ResourcesReport};
 pub use services::{ConflictReport, EndpointReport, ServiceReport, ServiceSummary, ServicesReport};
+pub(crate) use thread::AdminThread;
 pub use version::VersionReport;
 
 /// More connections than this wait until others end.
@@ -79,12 +82,14 @@ pub struct Admin {
     pub metrics: Metrics,
     /// Where xDS is served, for those who look for it here.
     pub xds: Option<SocketAddr>,
+    /// The end: from its beginning, pilot takes no new proxies.
+    pub shutdown: Shutdown,
 }
 
 /// One server: what it shows, and what it guards.
 struct Server {
     admin: Admin,
-    large_answers: Semaphore,
+    large_answers: Arc<Semaphore>,
     local_only: bool,
     strangers: Strangers,
     ending: CancellationToken,
@@ -93,13 +98,8 @@ struct Server {
 /// Serves until `shutdown` is done and the requests under way are answered, or a short while has passed.
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: impl Future<Output = ()>) {
     let ending = CancellationToken::new();
-    let server = Arc::new(Server {
-        strangers: Strangers::new(admin.xds),
-        ending: ending.clone(),
-        admin,
-        large_answers: Semaphore::new(LARGE_ANSWERS_MAX),
-        local_only: listener.local_addr().is_ok_and(|addr| addr.ip().is_loopback()),
-    });
+    let local_only = listener.local_addr().is_ok_and(|addr| addr.ip().is_loopback());
+    let server = Arc::new(Server::new(admin, local_only, ending.clone()));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -150,6 +150,12 @@ async fn connection(mut stream: TcpStream, peer: SocketAddr, server: Arc<Server>
 }
 
 impl Server {
+    fn new(admin: Admin, local_only: bool, ending: CancellationToken) -> Self {
+        let strangers = Strangers::new(admin.xds);
+        let large_answers = Arc::new(Semaphore::new(LARGE_ANSWERS_MAX));
+        Self { admin, large_answers, local_only, strangers, ending }
+    }
+
     async fn respond<B: Body + Sync>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         if self.local_only && !host.is_none_or(is_local) {

@@ -111,7 +111,7 @@ impl Default for Xds {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 18000)),
             max_streams: 20_000,
-            max_request_bytes: 4 << 20,
+            max_request_bytes: 16 << 20,
             max_names: 50_000,
             max_scopes: 16,
             max_connection_age: Duration::from_secs(30 * 60),

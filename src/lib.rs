@@ -86,6 +86,9 @@ pub enum RunError {
     /// The xDS server broke.
     #[error(transparent)]
     Serve(#[from] server::ServeError),
+    /// The admin server could not start, or broke.
+    #[error("serving the admin port")]
+    Admin(#[source] std::io::Error),
     /// A task ended that never should.
     #[error("a task of pilot's own ended: this is a bug")]
     Task(#[source] Option<tokio::task::JoinError>),
@@ -129,6 +132,9 @@ const BACKLOG: u32 = 4096;
 /// How long a client that has connected has to begin HTTP/2, which all of them do at once.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a client that has opened a stream has to say who it is, which all of them do at once.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long writing to disk may take at the end.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -168,11 +174,9 @@ pub async fn run(
         proxies: proxies.clone(),
         metrics: metrics.clone(),
         xds: listeners.xds.local_addr().ok(),
+        shutdown: shutdown.clone(),
     };
-    let (admin_ends, admin_shutdown) = shutdown::shutdown();
-    tasks.spawn(async move {
-        admin::serve(listeners.admin, admin, async move { admin_shutdown.begun().await }).await
-    });
+    let mut admin = admin::AdminThread::start(listeners.admin, admin).map_err(RunError::Admin)?;
     tasks.spawn(flush_early(registered.clone(), shutdown.clone()));
     let context = xds::stream::Context {
         source: Arc::new(world),
@@ -180,7 +184,7 @@ pub async fn run(
         metrics,
         limits: xds::Limits { max_names: config.xds.max_names },
         max_request_bytes: config.xds.max_request_bytes,
-        max_age: Some(config.xds.max_connection_age).filter(|age| !age.is_zero()),
+        first_syncs: xds::stream::FirstSyncs::new(),
         drain: config.xds.drain_timeout,
         shutdown: shutdown.clone(),
     };
@@ -188,10 +192,10 @@ pub async fn run(
     let served = tokio::select! {
         served = server::serve(listeners.xds, context, &settings, shutdown) => served.map_err(RunError::from),
         ended = tasks.join_next() => Err(RunError::Task(ended.and_then(Result::err))),
+        error = admin.broken() => return Err(RunError::Admin(error)),
     };
     // People and probes are answered until the last proxy has been served.
-    admin_ends.begin();
-    flush(&registered).await;
+    tokio::join!(admin.end(), flush(&registered));
     served
 }
 
@@ -199,6 +203,8 @@ fn settings(config: &Config) -> server::Settings {
     server::Settings {
         max_streams: config.xds.max_streams,
         preface_timeout: PREFACE_TIMEOUT,
+        first_request_timeout: FIRST_REQUEST_TIMEOUT,
+        max_age: Some(config.xds.max_connection_age).filter(|age| !age.is_zero()),
         admin: Some(config.admin.listen),
         keepalive_interval: config.xds.keepalive_interval,
         keepalive_timeout: config.xds.keepalive_timeout,

@@ -40,6 +40,9 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     streams: Family<Label<2>, Gauge>,
+    places: Gauge,
+    silent: Gauge,
+    first_syncs: Gauge,
     types: [PerType; 4],
     unknown_types: Counter,
     refused: Family<Label<1>, Counter>,
@@ -60,6 +63,13 @@ struct PerType {
 #[must_use = "the stream is counted for as long as this lives"]
 pub struct StreamGuard(Gauge);
 
+impl StreamGuard {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
 impl Drop for StreamGuard {
     fn drop(&mut self) {
         self.0.dec();
@@ -77,11 +87,27 @@ impl Metrics {
             }
         }
         let (unknown_types, refused) = (Counter::default(), Family::<Label<1>, Counter>::default());
-        for reason in ["streams", "connections", "protocol", "version"] {
+        for reason in ["streams", "connections", "protocol", "version", "silent"] {
             drop(refused.get_or_create(&[("reason", reason)]));
         }
         let translation = Histogram::new(LATENCY_SECONDS);
+        let (places, silent, first_syncs) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("xds_streams", "Open discovery streams", streams.clone());
+        registry.register(
+            "xds_places_taken",
+            "Streams that count against [xds] max_streams: open ones, and those that have not said who they are",
+            places.clone(),
+        );
+        registry.register(
+            "xds_silent_streams",
+            "Streams that were opened a while ago and have not said who they are",
+            silent.clone(),
+        );
+        registry.register(
+            "xds_first_syncs_waiting",
+            "Streams that wait for their turn to get their first answers of a type",
+            first_syncs.clone(),
+        );
         registry.register(
             "xds_unknown_types",
             "Requests for a resource type that is not known",
@@ -98,7 +124,32 @@ impl Metrics {
             translation.clone(),
         );
         let types = PerType::register(&mut registry);
-        Self(Arc::new(Inner { registry, streams, types, unknown_types, refused, translation }))
+        Self(Arc::new(Inner {
+            registry,
+            streams,
+            places,
+            silent,
+            first_syncs,
+            types,
+            unknown_types,
+            refused,
+            translation,
+        }))
+    }
+
+    /// A stream took one of the places that there are. It has it until the guard is dropped.
+    pub(crate) fn place_taken(&self) -> StreamGuard {
+        StreamGuard::new(&self.0.places)
+    }
+
+    /// A stream has said nothing for a while. It is counted until the guard is dropped.
+    pub(crate) fn silent_stream(&self) -> StreamGuard {
+        StreamGuard::new(&self.0.silent)
+    }
+
+    /// A stream waits for its turn. It is counted until the guard is dropped.
+    pub(crate) fn first_sync_waits(&self) -> StreamGuard {
+        StreamGuard::new(&self.0.first_syncs)
     }
 
     /// A stream came. It is counted until the guard is dropped.
@@ -109,9 +160,7 @@ impl Metrics {
         };
         let protocol = if delta { "delta" } else { "sotw" };
         let labels = [("transport", transport), ("protocol", protocol)];
-        let streams = self.0.streams.get_or_create_owned(&labels);
-        streams.inc();
-        StreamGuard(streams)
+        StreamGuard::new(&self.0.streams.get_or_create_owned(&labels))
     }
 
     /// A response was sent.
@@ -248,7 +297,9 @@ mod tests {
             r#"pilot_xds_change_to_ack_seconds_bucket{le="0.0025",type="eds"} 1"#,
             r#"pilot_xds_change_to_ack_seconds_bucket{le="0.001",type="eds"} 0"#,
             r#"pilot_translation_seconds_count 1"#,
-            r#"pilot_proxies 0"#,
+            r#"pilot_proxies{state="acked"} 0"#,
+            r#"pilot_scopes 0"#,
+            r#"pilot_world_age_seconds 0.0"#,
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
         }

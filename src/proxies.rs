@@ -46,6 +46,8 @@ struct Stream {
     scope: Mutex<Scope>,
     /// Boxed, because most streams of clients that do not aggregate have one type.
     types: Mutex<[Option<Box<TypeStatus>>; 4]>,
+    /// How many there may be is bounded by the stream.
+    unknown_types: Mutex<BTreeSet<String>>,
 }
 
 /// A stream's place in the list. It leaves the list when this is dropped.
@@ -82,6 +84,7 @@ impl Proxies {
             connected_at: SystemTime::now(),
             scope: Mutex::new(proxy.scope(transport)),
             types: Mutex::default(),
+            unknown_types: Mutex::default(),
         });
         let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
         lock(&self.0.streams).insert(id, Arc::clone(&stream));
@@ -186,6 +189,11 @@ impl Connection {
         *lock(&self.stream.scope) = scope;
     }
 
+    /// Records that the proxy asks for a type that does not exist here.
+    pub fn asks_for_unknown(&self, type_url: &str) {
+        lock(&self.stream.unknown_types).insert(type_url.to_owned());
+    }
+
     /// Records what became of a type on this stream.
     pub fn update(&self, kind: ResourceType, change: impl FnOnce(&mut TypeStatus)) {
         change(lock(&self.stream.types)[kind as usize].get_or_insert_default());
@@ -227,6 +235,7 @@ impl Stream {
             scope: lock(&self.scope).to_string(),
             connected_at: crate::rfc3339::format(self.connected_at),
             types: reports.collect(),
+            unknown_types: lock(&self.unknown_types).clone(),
         }
     }
 }

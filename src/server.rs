@@ -1,15 +1,20 @@
 //! The xDS server: gRPC around [`crate::xds::stream`], with limits, keepalive and a drain.
 //!
 //! ```text
-//!  TCP ─► incoming ─► tonic ─► Admission ─► Discovery: ADS · CDS · EDS · LDS · RDS, each SotW and delta
-//!                                         └─► health · reflection
+//!  TCP ─► incoming ─► connections ─► protocol ─► Admission ─► Discovery: ADS · CDS · EDS · LDS · RDS,
+//!                                                   │             └─► silent, until it has said who it is
+//!                                                   └─► health · reflection              each SotW and delta
 //! ```
 
 mod admission;
+mod caller;
+mod connections;
 mod descriptors;
 mod discovery;
 mod framing;
 mod incoming;
+mod protocol;
+mod silent;
 mod stranger;
 
 use std::net::SocketAddr;
@@ -18,14 +23,19 @@ use std::time::Duration;
 
 use pilot_envoy_api::FILE_DESCRIPTOR_SET;
 use tokio::net::TcpListener;
-use tonic::transport::Server;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tower::Layer;
 
 use crate::shutdown::Shutdown;
 use crate::xds::stream::Context;
 
 use admission::AdmissionLayer;
-use discovery::DiscoveryLayer;
+use connections::Connections;
+use discovery::{DiscoveryLayer, SERVICES};
 use incoming::{ConnectionLimits, incoming};
+use silent::SilentStreams;
 use stranger::Strangers;
 
 /// What the server needs to know besides what streams do.
@@ -35,6 +45,10 @@ pub struct Settings {
     pub max_streams: usize,
     /// A connection on which a client does not begin HTTP/2 within this time is closed.
     pub preface_timeout: Duration,
+    /// A stream whose client does not say who it is within this time is closed.
+    pub first_request_timeout: Duration,
+    /// After about this time a client is asked to connect again, so that clients spread over replicas. `None` = never.
+    pub max_age: Option<Duration>,
     /// Where the admin server is, for those who look for it here.
     pub admin: Option<SocketAddr>,
     /// An idle connection is asked after this time whether it is still there.
@@ -52,9 +66,6 @@ pub enum ServeError {
     /// Server reflection could not be set up.
     #[error("setting up server reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The transport broke.
-    #[error("serving xDS")]
-    Transport(#[from] tonic::transport::Error),
 }
 
 /// Serves until shutdown has begun and all streams have ended, or the drain deadline is over.
@@ -67,48 +78,50 @@ pub async fn serve(
     settings: &Settings,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
     descriptors::warn_if_few(settings.max_streams);
-    let drain = context.drain;
-    let admission = AdmissionLayer::new(settings.max_streams, context.metrics.clone());
-    let connections = ConnectionLimits {
+    let (drain, metrics) = (context.drain, context.metrics.clone());
+    let limits = ConnectionLimits {
         max: settings.max_streams.saturating_add(SPARE_CONNECTIONS),
         preface_timeout: settings.preface_timeout,
     };
-    let strangers = Arc::new(Strangers::new(settings.admin, context.metrics.clone()));
-    let incoming = incoming(listener, connections, strangers, context.metrics.clone());
-    let begun = {
-        let shutdown = shutdown.clone();
-        async move {
-            shutdown.begun().await;
-            health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-        }
-    };
-    let serving = Server::builder()
-        .http2_keepalive_interval(Some(settings.keepalive_interval).filter(|it| !it.is_zero()))
-        .http2_keepalive_timeout(Some(settings.keepalive_timeout))
-        .layer(admission)
-        .layer(DiscoveryLayer(context))
-        .add_service(health_service)
-        .add_service(reflection()?.build_v1()?)
-        .add_service(reflection()?.build_v1alpha()?)
-        .serve_with_incoming_shutdown(incoming, begun);
+    let strangers = Arc::new(Strangers::new(settings.admin, metrics.clone()));
+    let incoming = incoming(listener, limits, strangers, metrics.clone());
+
+    let (health, health_service) = tonic_health::server::health_reporter();
+    say(&health, ServingStatus::Serving).await;
+    let routes = Routes::new(health_service)
+        .add_service(reflection("grpc.reflection.v1.ServerReflection").build_v1()?)
+        .add_service(reflection("grpc.reflection.v1alpha.ServerReflection").build_v1alpha()?)
+        .prepare();
+    let silent = SilentStreams::new(settings.first_request_timeout, metrics.clone());
+    let discovery = DiscoveryLayer { context, silent }.layer(routes);
+    let service = AdmissionLayer::new(settings.max_streams, metrics).layer(discovery);
+    let connections = Arc::new(Connections::new(service, settings, drain, shutdown.clone()));
     let deadline = async {
         shutdown.begun().await;
+        say(&health, ServingStatus::NotServing).await;
         tokio::time::sleep(drain).await;
     };
     tokio::select! {
-        ended = serving => Ok(ended?),
-        () = deadline => {
-            tracing::warn!(?drain, "the drain deadline is over: closing what is still open");
-            Ok(())
-        }
+        () = connections.serve(incoming) => {}
+        () = deadline => tracing::warn!(?drain, "the drain deadline is over: closing what is still open"),
+    }
+    Ok(())
+}
+
+/// Sets the health of the server, whose name is empty, and of each service.
+async fn say(health: &HealthReporter, status: ServingStatus) {
+    for service in std::iter::once("").chain(SERVICES) {
+        health.set_service_status(service, status).await;
     }
 }
 
-fn reflection() -> Result<tonic_reflection::server::Builder<'static>, ServeError> {
-    Ok(tonic_reflection::server::Builder::configure()
+/// Lists what is served, and describes all messages. Envoy's files also declare services that are not served here.
+/// `own`: the name of the service that lists them.
+fn reflection(own: &str) -> tonic_reflection::server::Builder<'static> {
+    let builder = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET))
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    let names = SERVICES.into_iter().chain(["grpc.health.v1.Health", own]);
+    names.fold(builder, |builder, name| builder.with_service_name(name))
 }

@@ -40,6 +40,11 @@ impl Drop for Trigger {
 }
 
 impl Shutdown {
+    /// Whether the end has begun.
+    pub fn has_begun(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
     /// Waits for the end to begin. Each wait has a token of its own, so that polling it takes no lock that
     /// others take: a loop makes this future once, outside of itself.
     pub fn begun(&self) -> impl Future<Output = ()> + Send + use<> {

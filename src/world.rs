@@ -55,6 +55,8 @@ struct Inner {
     mesh: watch::Sender<Option<Arc<Mesh>>>,
     scopes: Mutex<BTreeMap<Scope, ScopeState>>,
     scope_added: Notify,
+    /// When the oldest change was published that is not in the mesh yet.
+    unserved_since: Mutex<Option<Instant>>,
 }
 
 struct ScopeState {
@@ -93,6 +95,7 @@ impl World {
             mesh: watch::Sender::new(None),
             scopes: Mutex::default(),
             scope_added: Notify::new(),
+            unserved_since: Mutex::default(),
         }))
     }
 
@@ -104,6 +107,11 @@ impl World {
     /// The mesh as it is now; `None` = not known yet.
     pub fn mesh(&self) -> Option<Arc<Mesh>> {
         self.0.mesh.borrow().clone()
+    }
+
+    /// The age of the oldest change of a registry that is not served yet; zero when all are.
+    pub fn age(&self) -> Duration {
+        lock(&self.0.unserved_since).map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// The registries of which nothing is known. Nothing is served before none is left but optional ones that
@@ -203,6 +211,7 @@ impl World {
                     changes.push(next_change(receiver));
                     if self.generations() != seen {
                         debounce.changed(Instant::now());
+                        self.note_unserved(&seen);
                     }
                 }
                 () = self.0.scope_added.notified() => self.translate_new(&translated).await,
@@ -211,6 +220,7 @@ impl World {
                     let oldest = self.oldest_change(&seen);
                     seen = self.generations();
                     self.advance(oldest, &translated).await;
+                    self.note_unserved(&seen);
                     self.tell(&mut news);
                     if let Some(mesh) = self.mesh() {
                         outages.tell(&mesh.catalog);
@@ -235,6 +245,11 @@ impl World {
 
     fn states(&self) -> impl Iterator<Item = RegistryState> {
         self.0.registries.iter().map(|registered| registered.intake.state())
+    }
+
+    fn note_unserved(&self, seen: &[u64]) {
+        let unserved = self.generations() != seen;
+        *lock(&self.0.unserved_since) = unserved.then(|| self.oldest_change(seen));
     }
 
     /// When the first of the changes since the generations `seen` was published, as far as it is known.

@@ -199,6 +199,25 @@ fn variables_that_are_none_are_ignored_with_a_warning() {
     );
 }
 
+/// A client that comes back names all that it has in one request.
+#[test]
+fn limits_that_keep_clients_from_coming_back_are_told_where_they_are_set() {
+    let warnings = |xds: &str| {
+        let text = format!("[xds]\n{xds}\n{REGISTRY}");
+        let warnings = parsed(&text, &[], &[]).unwrap().warnings;
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for agree in ["", "max_names = 1000\nmax_request_bytes = 150_000"] {
+        assert_eq!(warnings(agree), Vec::<String>::new(), "{agree}");
+    }
+    let [told] = &*warnings("max_request_bytes = 1_500_000") else { panic!("one warning is expected") };
+    assert!(told.starts_with("pilot.toml:2:21: xds.max_request_bytes: "), "{told}");
+    assert!(told.contains("expected 7500000, or xds.max_names = 10000"), "{told}");
+    let [told] = &*warnings("max_names = 1_000_000") else { panic!("one warning is expected") };
+    assert!(told.starts_with("pilot.toml:2:13: xds.max_names: "), "{told}");
+    assert!(told.contains("raise xds.max_request_bytes to 150000000"), "{told}");
+}
+
 #[test]
 fn registries_of_the_file_have_variables() {
     let text = "[registry.far-east]\nfile.path = \"a.toml\"\n";

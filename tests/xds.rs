@@ -18,13 +18,16 @@
 //!  properties · free       random interleavings, with an Envoy (model) and with clients that ask for anything
 //!  reports · moves         one stream without a socket: status, metrics, log; clients whose scope changes
 //!  told                    what the log says of streams, once
-//!  server                  real sockets: limits, garbage, age, shutdown
+//!  server                  real sockets: limits, garbage, shutdown
+//!  admission               real sockets: silent streams, many streams of one client, age, first answers in turn
 //!  strangers               real sockets: other protocols than HTTP/2, older versions of xDS
 //!  conformance/            pilot as the target of the harness itself (an example, built by every test run)
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+#[path = "xds/admission.rs"]
+mod admission;
 #[path = "xds/delta.rs"]
 mod delta;
 #[path = "xds/driver.rs"]

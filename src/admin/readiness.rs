@@ -4,17 +4,20 @@ use http::StatusCode;
 use pilot_registry::RegistryHealth;
 use serde::{Deserialize, Serialize};
 
+use super::Admin;
 use super::reply::Reply;
 use crate::catalog::Origin;
 use crate::rfc3339;
 use crate::supervisor::Registered;
-use crate::world::World;
 
 /// Whether pilot serves, and what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
     /// Whether proxies are served.
     pub ready: bool,
+    /// Whether pilot ends: it serves the proxies that it has, for a while, and takes no new ones.
+    #[serde(default)]
+    pub ending: bool,
     /// What is missing: when ready, optional registries that were waited for long enough.
     pub waiting: Vec<WaitingFor>,
     /// Registries that have not answered, of which the last known good is served.
@@ -31,20 +34,21 @@ pub struct WaitingFor {
 }
 
 impl Readiness {
-    pub(super) fn of(world: &World) -> Self {
-        let ready = world.mesh().is_some();
+    pub(super) fn of(admin: &Admin) -> Self {
+        let (world, ending) = (&admin.world, admin.shutdown.has_begun());
+        let known = world.mesh().is_some();
         let mut waiting: Vec<_> = world
             .waiting()
             .into_iter()
             .map(|it| WaitingFor { registry: Some(it.registry.to_string()), reason: it.reason })
             .collect();
-        if !ready && waiting.is_empty() {
+        if !known && waiting.is_empty() {
             waiting.push(WaitingFor { registry: None, reason: "services are being merged".to_owned() });
         }
         let stale = world.registries().iter().filter_map(|registered| {
             Some(WaitingFor { registry: Some(registered.name.to_string()), reason: stale(registered)? })
         });
-        Self { ready, waiting, stale: stale.collect() }
+        Self { ready: known && !ending, ending, waiting, stale: stale.collect() }
     }
 
     /// A line for each thing that is missing.
@@ -61,7 +65,11 @@ impl Readiness {
         if json {
             return Reply::json_with_status(status, self);
         }
-        let first = if self.ready { "ready" } else { "not ready" };
+        let first = match (self.ending, self.ready) {
+            (true, _) => "ending: no new proxies are taken",
+            (false, true) => "ready",
+            (false, false) => "not ready",
+        };
         let lines: Vec<_> = std::iter::once(first.to_owned()).chain(self.lines()).collect();
         Reply::text(status, lines.join("\n") + "\n")
     }

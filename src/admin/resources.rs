@@ -92,7 +92,7 @@ impl Selection {
         let resources = admin.world.resources(&self.subscriber.scope);
         let known = timeout(TRANSLATION_TIMEOUT, resources).await;
         known.ok().flatten().ok_or_else(|| {
-            let waiting = Readiness::of(&admin.world).lines();
+            let waiting = Readiness::of(admin).lines();
             Failure::unavailable("the services are not known yet").because(waiting)
         })
     }

@@ -1,6 +1,7 @@
 //! Routes a path to its handler.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::header::{ACCEPT, HOST, ORIGIN};
 use http::{Method, Request, StatusCode};
@@ -21,7 +22,8 @@ const PATHS: [(&str, &str); 8] = [
     ("/livez", "200 while the process runs"),
     (
         "/readyz",
-        "200 once every registry has answered or need not be waited for, else 503; and what is missing",
+        "200 once every registry has answered or need not be waited for, and until pilot ends, else 503; and what \
+         is missing",
     ),
     ("/version", "which pilot this is"),
     ("/metrics", "metrics as Prometheus' text, or as OpenMetrics where Accept asks for it"),
@@ -56,7 +58,7 @@ impl Server {
         match path {
             "/" => query(&[]).map(|_| index()),
             "/livez" => Ok(Reply::text(StatusCode::OK, "alive\n")),
-            "/readyz" => Ok(Readiness::of(&self.admin.world).reply(wants_json(request))),
+            "/readyz" => Ok(Readiness::of(&self.admin).reply(wants_json(request))),
             "/version" => query(&[]).map(|_| Reply::json(&VersionReport::own())),
             "/metrics" => {
                 let format = Format::accepted(accept(request));
@@ -66,7 +68,10 @@ impl Server {
                 };
                 self.large(write).await
             }
-            "/debug/registries" => registries(&self.admin, &query(&["name"])?),
+            "/debug/registries" => {
+                let name = query(&["name"])?.get("name").map(str::to_owned);
+                self.large(move |admin| registries(admin, name.as_deref())).await
+            }
             "/debug/services" => self.services(&query(&["host"])?).await,
             "/debug/proxies" => {
                 query(&[])?;
@@ -91,7 +96,7 @@ impl Server {
 
     async fn services(&self, query: &Query<'_>) -> Result<Reply, Failure> {
         let Some(mesh) = self.admin.world.mesh() else {
-            let waiting = Readiness::of(&self.admin.world).lines();
+            let waiting = Readiness::of(&self.admin).lines();
             return Err(Failure::unavailable("the services are not known yet").because(waiting));
         };
         let host = query.get("host").map(str::to_owned);
@@ -108,14 +113,20 @@ impl Server {
         self.large(move |_| Ok(Reply::json(&selection.report(&set)?))).await
     }
 
-    /// An answer whose cost grows with the mesh: off the threads that serve proxies, few at once.
+    /// An answer whose cost grows with the mesh: off the thread that answers probes, few at once. Also one whose client
+    /// has left counts until it is written.
     async fn large(
         &self,
         write: impl FnOnce(&Admin) -> Result<Reply, Failure> + Send + 'static,
     ) -> Result<Reply, Failure> {
-        let _turn = self.large_answers.acquire().await.expect("the semaphore is never closed");
+        let turn = Arc::clone(&self.large_answers).acquire_owned().await;
+        let turn = turn.expect("the semaphore is never closed");
         let admin = self.admin.clone();
-        let written = tokio::task::spawn_blocking(move || write(&admin)).await;
+        let written = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            write(&admin)
+        });
+        let written = written.await;
         written.unwrap_or_else(|error| {
             tracing::error!(%error, "admin: writing an answer failed: this is a bug");
             Err(Failure::internal("writing the answer failed: see pilot's log"))
@@ -129,9 +140,9 @@ fn index() -> Reply {
     Reply::text(StatusCode::OK, lines.collect::<String>() + release)
 }
 
-fn registries(admin: &Admin, query: &Query<'_>) -> Result<Reply, Failure> {
+fn registries(admin: &Admin, name: Option<&str>) -> Result<Reply, Failure> {
     let registries = admin.world.registries();
-    if let Some(name) = query.get("name") {
+    if let Some(name) = name {
         return Ok(Reply::json(&RegistryReport::of_name(registries, name)?));
     }
     let reports: Vec<_> = registries.iter().map(RegistryReport::of).collect();
@@ -155,4 +166,44 @@ fn wants_json<B>(request: &Request<B>) -> bool {
 /// Empty where it is not given.
 fn accept<B>(request: &Request<B>) -> &str {
     request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures_util::FutureExt;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::admin::LARGE_ANSWERS_MAX;
+    use crate::mesh::MeshOptions;
+    use crate::metrics::Metrics;
+    use crate::proxies::Proxies;
+    use crate::shutdown::shutdown;
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn a_large_answer_counts_until_it_is_written_though_its_client_has_left() {
+        let (world, metrics, proxies) =
+            (World::new(Vec::new(), MeshOptions::default(), 1), Metrics::new(), Proxies::default());
+        let (_trigger, shutdown) = shutdown();
+        let admin = Admin { world, metrics, proxies, xds: None, shutdown };
+        let server = Server::new(admin, true, CancellationToken::new());
+        let mut writing = Vec::new();
+        for _ in 0..LARGE_ANSWERS_MAX {
+            let (go_on, told) = mpsc::sync_channel::<()>(1);
+            let write = move |_: &Admin| {
+                _ = told.recv();
+                Ok(index())
+            };
+            assert!(server.large(write).now_or_never().is_none(), "and its client leaves");
+            writing.push(go_on);
+        }
+        let mut next = Box::pin(server.large(|_| Ok(index())));
+        assert!((&mut next).now_or_never().is_none());
+        assert_eq!(server.large_answers.available_permits(), 0, "both are still being written");
+        drop(writing);
+        assert!(next.await.is_ok());
+    }
 }

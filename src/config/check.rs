@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::Config;
+use super::{Config, Xds};
 
 /// Something that is wrong: the keys that it is about, the first of which is where to mend it, and what.
 pub(super) type Finding = (Vec<String>, String);
@@ -50,6 +50,29 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     }
     findings.extend(registries(config));
     findings
+}
+
+/// About what a name takes in the first request of a client that comes back: twice its length, and a version.
+const NAME_BYTES: usize = 150;
+
+/// Values that are served and that some clients will fail at.
+pub(super) fn warnings(config: &Config) -> Vec<Finding> {
+    let Xds { max_names, max_request_bytes, .. } = config.xds;
+    let (needed, fit) = (max_names.saturating_mul(NAME_BYTES), max_request_bytes / NAME_BYTES);
+    if needed <= max_request_bytes {
+        return Vec::new();
+    }
+    let is_usual = max_request_bytes == Xds::default().max_request_bytes;
+    let (key, cure) = match is_usual {
+        true => ("xds.max_names", format!("raise xds.max_request_bytes to {needed}, or allow {fit} names")),
+        false => ("xds.max_request_bytes", format!("expected {needed}, or xds.max_names = {fit}")),
+    };
+    let message = format!(
+        "a client that comes back names all that it has in one request: {max_names} names (xds.max_names) take about \
+         {needed} bytes, and {max_request_bytes} are allowed (xds.max_request_bytes). A client with more than about \
+         {fit} clusters connects once and is refused ever after: {cure}"
+    );
+    vec![(vec![key.to_owned()], message)]
 }
 
 /// Whether one of two servers could not listen.

@@ -100,7 +100,7 @@ pub fn parse(
         return Err(Problems(errors.iter().map(problem).collect()));
     }
     let keys = settings::scalar_keys(&schema, table.get_ref());
-    let (mut given, warnings) = settings::from_environment(environment, &keys);
+    let (mut given, mut warnings) = settings::from_environment(environment, &keys);
     given.extend_from_slice(flags);
     let mut origins = Origins::new(file, text, &given);
     settings::apply(&given, &schema, table.get_mut(), &origins);
@@ -114,6 +114,8 @@ pub fn parse(
     report_checks(&config, &origins, &mut findings);
     if findings.problems.is_empty() {
         let used = usual.iter().map(usual::Usual::used).collect();
+        let doubtful = check::warnings(&config);
+        warnings.extend(doubtful.into_iter().map(|(about, message)| origins.problem(&about[0], message)));
         return Ok(Loaded { config, origins, warnings, used });
     }
     findings.problems.sort();

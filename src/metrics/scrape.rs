@@ -33,7 +33,6 @@ pub(super) fn registry(world: &World, proxies: &Proxies) -> Registry {
     let mut registry = Registry::with_prefix("pilot");
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     registry.register("build", "The version of pilot", Info::new(version));
-    single(&mut registry, "proxies", "Connected proxies", proxies.len());
     standing::register_proxies(&mut registry, proxies);
     standing::register_held(&mut registry, world.registries());
     single(
@@ -42,6 +41,10 @@ pub(super) fn registry(world: &World, proxies: &Proxies) -> Registry {
         "Whether enough is known of the registries to serve",
         usize::from(world.mesh().is_some()),
     );
+    let age = Gauge::<f64, AtomicU64>::default();
+    age.set(world.age().as_secs_f64());
+    let help = "Age of the oldest change of a registry that is not served yet; 0 when all are";
+    registry.register("world_age_seconds", help, age);
     let mesh = world.mesh();
     let services = mesh.as_ref().map_or(0, |mesh| mesh.catalog.services().len());
     single(&mut registry, "services", "Services of the mesh, of all registries together", services);

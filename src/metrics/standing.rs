@@ -31,7 +31,10 @@ pub(super) fn register_proxies(registry: &mut Registry, proxies: &Proxies) {
         let count = counts.get(&state).copied().unwrap_or_default();
         states.get_or_create(&[("state", word)]).set(to_i64(count));
     }
-    registry.register("proxies_in_state", "Connected proxies, by the worst state of their types", states);
+    registry.register("proxies", "Connected proxies, by the worst state of their types", states);
+    let scopes = Gauge::<i64>::default();
+    scopes.set(to_i64(proxies.scopes().len()));
+    registry.register("scopes", "Different configurations that connected proxies are sent", scopes);
     let shared = Gauge::<i64>::default();
     shared.set(to_i64(proxies.shared_ids()));
     registry.register("proxies_shared_node_ids", "Node ids that proxies at several addresses have", shared);

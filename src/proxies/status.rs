@@ -1,6 +1,6 @@
 //! The status of one resource type on one stream, and how it is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::SystemTime;
 
@@ -200,6 +200,9 @@ pub struct StreamStatus {
     pub connected_at: String,
     /// `cds`, `eds`, `lds`, `rds`: those that were asked for.
     pub types: BTreeMap<String, TypeReport>,
+    /// URLs of types that were asked for and do not exist here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unknown_types: BTreeSet<String>,
 }
 
 /// One type on one stream, to be shown. Times are RFC 3339.

@@ -18,4 +18,6 @@ pub(crate) struct Told {
     pub(crate) version: Said<IpAddr>,
     /// Of a node id and a name: there is no such listener.
     pub(crate) missing: Said<(Arc<str>, Box<str>)>,
+    /// Of a node id and a type URL: there is no such type.
+    pub(crate) unknown_type: Said<(Arc<str>, Box<str>)>,
 }

@@ -1,4 +1,4 @@
-//! A tower layer that bounds the number of open discovery streams.
+//! A tower layer that bounds the number of open discovery streams, and tells a connection what is open on it.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,6 +12,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::caller::Caller;
 use crate::metrics::Metrics;
 
 /// Admits a bounded number of streams; each holds its place until its response body is dropped.
@@ -61,21 +62,21 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let open = request.extensions().get::<Caller>().map(Caller::request);
         // Health and reflection answer also when all places are taken.
         let is_discovery = request.uri().path().starts_with("/envoy.service.");
-        if !is_discovery {
-            return Either::Right(self.inner.call(request).boxed());
-        }
-        let Ok(place) = Arc::clone(&self.layer.places).try_acquire_owned() else {
+        let place = is_discovery.then(|| Arc::clone(&self.layer.places).try_acquire_owned());
+        let Ok(place) = place.transpose() else {
             self.layer.metrics.refused("streams");
             let max = self.layer.max;
             let status = Status::resource_exhausted(format!("{max} streams are open: [xds] max_streams"));
             return Either::Left(ready(Ok(status.into_http())));
         };
+        let place = place.map(|place| (place, self.layer.metrics.place_taken()));
         let holding = move |response: Response<Body>| {
             response.map(|body| {
                 Body::new(body.map_frame(move |frame| {
-                    let _held = &place;
+                    let _held = (&place, &open);
                     frame
                 }))
             })

@@ -3,7 +3,6 @@
 //! They are served here and not by generated servers, because of [`super::framing`]. All other requests go to
 //! the next service.
 
-use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use futures_util::future::{Either, Ready, ready};
@@ -16,22 +15,29 @@ use pilot_envoy_api::envoy::service::listener::v3::listener_discovery_service_se
 use pilot_envoy_api::envoy::service::route::v3::route_discovery_service_server as rds;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::transport::server::TcpConnectInfo;
 use tower::{Layer, Service};
 
+use super::caller::Caller;
 use super::framing::{Inbound, Outbound, Shared};
+use super::silent::SilentStreams;
 use crate::resources::ResourceType;
-use crate::xds::{Delta, Sotw, Variant, stream};
+use crate::xds::stream::{self, Peer};
+use crate::xds::{Delta, Sotw, Variant};
 
 /// Serves discovery streams.
 #[derive(Clone)]
-pub(super) struct DiscoveryLayer(pub(super) stream::Context);
+pub(super) struct DiscoveryLayer {
+    /// What all streams share.
+    pub(super) context: stream::Context,
+    /// Where streams count until they have said who they are.
+    pub(super) silent: SilentStreams,
+}
 
 impl<S> Layer<S> for DiscoveryLayer {
     type Service = Discovery<S>;
 
     fn layer(&self, inner: S) -> Discovery<S> {
-        Discovery { inner, context: self.0.clone() }
+        Discovery { inner, layer: self.clone() }
     }
 }
 
@@ -39,8 +45,12 @@ impl<S> Layer<S> for DiscoveryLayer {
 #[derive(Clone)]
 pub(super) struct Discovery<S> {
     inner: S,
-    context: stream::Context,
+    layer: DiscoveryLayer,
 }
+
+/// The services that are served, by their full names.
+pub(super) const SERVICES: [&str; 5] =
+    [ads::SERVICE_NAME, cds::SERVICE_NAME, eds::SERVICE_NAME, lds::SERVICE_NAME, rds::SERVICE_NAME];
 
 /// A method of one of the services.
 #[derive(Debug, PartialEq)]
@@ -77,9 +87,10 @@ impl<S> Discovery<S> {
     where
         V::Response: Shared,
     {
-        let peer = peer(&request);
-        let inbound = Inbound::<V::Request>::new(request.into_body(), self.context.max_request_bytes);
-        let responses = stream::serve::<V, _>(&self.context, inbound, only, peer);
+        let (peer, context) = (peer(&request), &self.layer.context);
+        let first = self.layer.silent.opened(peer.address);
+        let inbound = Inbound::<V::Request>::new(request.into_body(), context.max_request_bytes, first);
+        let responses = stream::serve::<V, _>(context, inbound, only, peer);
         let mut response = Response::new(Body::new(Outbound::new(responses)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         response
@@ -91,9 +102,10 @@ impl<S> Discovery<S> {
     fn refuse_v2(&self, request: &Request<Body>) -> Response<Body> {
         let text = "pilot serves xDS v3, and this is v2: set transport_api_version and resource_api_version to V3 in \
                     Envoy's bootstrap";
-        self.context.metrics.refused("version");
-        if let Some(peer) = peer(request).map(|peer| peer.ip())
-            && self.context.proxies.told().version.first(peer)
+        let context = &self.layer.context;
+        context.metrics.refused("version");
+        if let Some(peer) = peer(request).address.map(|peer| peer.ip())
+            && context.proxies.told().version.first(peer)
         {
             tracing::warn!(%peer, path = request.uri().path(), "stream refused: {text}");
         }
@@ -101,8 +113,8 @@ impl<S> Discovery<S> {
     }
 }
 
-fn peer<B>(request: &Request<B>) -> Option<SocketAddr> {
-    request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr)
+fn peer<B>(request: &Request<B>) -> Peer {
+    request.extensions().get::<Caller>().map(|caller| caller.peer().clone()).unwrap_or_default()
 }
 
 /// Whether a path names a service of xDS v2.

@@ -22,6 +22,8 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use super::silent::FirstRequest;
+
 /// The length of a message's header.
 const HEADER: usize = 5;
 
@@ -161,6 +163,8 @@ fn field_len(resource: &Bytes) -> usize {
 pub(super) struct Inbound<M> {
     body: Body,
     max: usize,
+    /// Until the first message has come.
+    first: Option<FirstRequest>,
     /// What has come and has not been read, in the transport's own buffer.
     whole: Bytes,
     /// The beginning of a message that has not come as a whole. Empty unless there is one.
@@ -169,12 +173,16 @@ pub(super) struct Inbound<M> {
 }
 
 impl<M: Message + Default> Inbound<M> {
-    /// Reads messages of at most `max` bytes.
-    pub(super) fn new(body: Body, max: usize) -> Self {
-        Self { body, max, whole: Bytes::new(), partial: BytesMut::new(), message: PhantomData }
+    /// Reads messages of at most `max` bytes, the first of which is waited for that long.
+    pub(super) fn new(body: Body, max: usize, first: FirstRequest) -> Self {
+        let (whole, partial) = (Bytes::new(), BytesMut::new());
+        Self { body, max, first: Some(first), whole, partial, message: PhantomData }
     }
 
     fn came(&mut self, data: Bytes) {
+        if let Some(first) = &mut self.first {
+            first.progress();
+        }
         if self.whole.is_empty() && self.partial.is_empty() {
             self.whole = data;
         } else {
@@ -223,9 +231,14 @@ impl<M: Message + Default> Stream for Inbound<M> {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             if let Some(message) = self.take().transpose() {
+                self.first = None;
                 return Poll::Ready(Some(message));
             }
-            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+                let Some(first) = &mut self.first else { return Poll::Pending };
+                return first.poll(context).map(|status| Some(Err(status)));
+            };
+            match frame {
                 Some(Ok(frame)) => frame.into_data().into_iter().for_each(|data| self.came(data)),
                 Some(Err(status)) if status.code() == Code::Cancelled => return Poll::Ready(None),
                 Some(Err(status)) => return Poll::Ready(Some(Err(status))),
@@ -241,7 +254,11 @@ impl<M: Message + Default> Stream for Inbound<M> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::metrics::Metrics;
+    use crate::server::silent::SilentStreams;
     use futures_util::{StreamExt, stream};
     use http_body_util::{BodyExt, StreamBody};
     use pilot_envoy_api::envoy::service::discovery::v3::DiscoveryRequest;
@@ -258,7 +275,8 @@ mod tests {
 
     fn inbound(pieces: impl IntoIterator<Item = Bytes>, max: usize) -> Inbound<DiscoveryRequest> {
         let frames: Vec<_> = pieces.into_iter().map(|piece| Ok::<_, Status>(Frame::data(piece))).collect();
-        Inbound::new(Body::new(StreamBody::new(stream::iter(frames))), max)
+        let silent = SilentStreams::new(Duration::from_secs(10), Metrics::new());
+        Inbound::new(Body::new(StreamBody::new(stream::iter(frames))), max, silent.opened(None))
     }
 
     fn framed(message: &impl Message) -> Vec<u8> {

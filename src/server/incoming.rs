@@ -7,7 +7,6 @@
 //!          └─ it fails ─────────► a pause: without it, a process out of file descriptors would only spin
 //! ```
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +18,6 @@ use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
-use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::stranger::Strangers;
 use crate::metrics::Metrics;
@@ -43,11 +41,11 @@ pub(super) fn incoming(
     limits: ConnectionLimits,
     strangers: Arc<Strangers>,
     metrics: Metrics,
-) -> impl Stream<Item = Result<Rewound, Infallible>> {
+) -> impl Stream<Item = Rewound> {
     let acceptor = Acceptor::new(limits, strangers, metrics);
     stream::unfold((listener, acceptor), |(listener, mut acceptor)| async move {
         let connection = acceptor.next(|| listener.accept()).await;
-        Some((Ok(connection), (listener, acceptor)))
+        Some((connection, (listener, acceptor)))
     })
 }
 
@@ -152,14 +150,6 @@ async fn open(
 fn is_of_the_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-}
-
-impl Connected for Rewound {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream().connect_info()
-    }
 }
 
 #[cfg(test)]

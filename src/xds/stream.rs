@@ -5,6 +5,8 @@
 
 mod farewell;
 mod notes;
+mod peer;
+mod turns;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,11 +17,15 @@ use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tracing::field::display;
 
 use farewell::Farewell;
 use notes::{refusal_name, refusal_status};
+
+pub use peer::Peer;
+pub use turns::{FirstSyncs, Turn};
 
 use super::machine::{Limits, Machine, Refusal, Response, Variant};
 use crate::metrics::{Metrics, StreamGuard};
@@ -27,7 +33,6 @@ use crate::proxies::{Connection, Proxies};
 use crate::proxy::{Proxy, Scope, Transport, named};
 use crate::resources::{ResourceSet, ResourceType};
 use crate::shutdown::{self, Shutdown};
-use crate::supervisor::jittered;
 use crate::world::{TooManyScopes, World};
 
 /// How long what waits for a client's next request waits: a client that is told of a cluster asks for its
@@ -83,8 +88,8 @@ pub struct Context {
     pub limits: Limits,
     /// The longest request that is read, in bytes.
     pub max_request_bytes: usize,
-    /// After about this time a stream ends, so that clients spread over replicas. `None` = never.
-    pub max_age: Option<Duration>,
+    /// Whose turn it is to be sent much.
+    pub first_syncs: FirstSyncs,
     /// How long shutting down may take.
     pub drain: Duration,
     /// The end.
@@ -96,7 +101,7 @@ pub fn serve<V, S>(
     context: &Context,
     inbound: S,
     only: Option<ResourceType>,
-    peer: Option<SocketAddr>,
+    peer: Peer,
 ) -> impl Stream<Item = Result<V::Response, Status>> + Send + use<V, S>
 where
     V: Variant,
@@ -118,6 +123,10 @@ struct Session<V: Variant, S> {
     inbound: S,
     only: Option<ResourceType>,
     peer: Option<SocketAddr>,
+    /// Cancelled when the connection of the stream is to end.
+    leave: CancellationToken,
+    /// The types that the client has asked for.
+    asked: Vec<ResourceType>,
     machine: Machine<V>,
     outbox: VecDeque<Response<V::Response>>,
     client: Option<Client>,
@@ -153,6 +162,7 @@ enum Event<R> {
     Resources,
     PatienceOver,
     ShutdownBegun,
+    DrainOver,
     AgeOver,
 }
 
@@ -163,17 +173,17 @@ where
     V: Variant,
     S: Stream<Item = Result<V::Request, Status>> + Send + Unpin + 'static,
 {
-    fn new(context: Context, inbound: S, only: Option<ResourceType>, peer: Option<SocketAddr>) -> Self {
-        // Half of the age is certain, the other half by chance: streams of one moment end apart.
-        let age = context.max_age.map(|age| age / 2 + jittered(age / 2));
+    fn new(context: Context, inbound: S, only: Option<ResourceType>, peer: Peer) -> Self {
         Self {
             machine: Machine::new(only, context.limits),
-            ends: age.map(|age| Instant::now() + age),
+            ends: None,
             shutdown_begun: Box::pin(context.shutdown.begun()),
             context,
             inbound,
             only,
-            peer,
+            peer: peer.address,
+            leave: peer.leave,
+            asked: Vec::new(),
             outbox: VecDeque::new(),
             client: None,
             ending: false,
@@ -201,12 +211,22 @@ where
                 self.note_sent(&response);
                 return Ok(Some(response.message));
             }
+            // Held while the answers are composed, and let go before they are written.
+            let mut turn = None;
             match self.event().await {
                 Event::Request(None) => return Ok(None),
-                Event::Request(Some(Ok(request))) => self.take_request(request)?,
+                Event::Request(Some(Ok(request))) => {
+                    if self.is_first(&request) {
+                        turn = Some(self.turn().await?);
+                    }
+                    self.take_request(request)?;
+                }
                 Event::Request(Some(Err(status))) => return self.broken(status),
                 Event::Resources => {
                     self.follow_scope()?;
+                    if self.client.as_ref().is_some_and(|client| client.set.is_none()) {
+                        turn = Some(self.turn().await?);
+                    }
                     self.take_resources();
                 }
                 Event::PatienceOver => self.machine.end_patience(),
@@ -214,12 +234,11 @@ where
                     self.ending = true;
                     self.ends = Some(Instant::now() + shutdown::stream_end(self.context.drain));
                 }
-                Event::AgeOver if self.ending => {
-                    return Err(Status::unavailable("pilot is shutting down").into());
-                }
-                Event::AgeOver => return Err(Status::unavailable("the stream's maximum age is over").into()),
+                Event::DrainOver => return Err(Status::unavailable("pilot is shutting down").into()),
+                Event::AgeOver => return Err(too_old()),
             }
             self.outbox.extend(self.machine.responses());
+            drop(turn);
             self.note_brought();
             self.note_missing();
             self.patience_ends = match (self.machine.is_waiting(), self.patience_ends) {
@@ -243,11 +262,28 @@ where
         tokio::select! {
             // What a client said before a change is heard before the change.
             biased;
-            () = at(self.ends) => Event::AgeOver,
+            () = at(self.ends) => Event::DrainOver,
+            () = self.leave.cancelled() => Event::AgeOver,
             () = &mut self.shutdown_begun, if !self.ending => Event::ShutdownBegun,
             request = self.inbound.next() => Event::Request(request),
             () = resources => Event::Resources,
             () = at(self.patience_ends) => Event::PatienceOver,
+        }
+    }
+
+    /// Whether the client asks for a type that it has not asked for on this stream.
+    fn is_first(&mut self, request: &V::Request) -> bool {
+        let kind = self.only.or_else(|| ResourceType::from_type_url(V::parts(request).type_url));
+        let first = kind.filter(|kind| !self.asked.contains(kind));
+        self.asked.extend(first);
+        first.is_some()
+    }
+
+    /// Waits until it is this stream's turn to be sent much. Where it has to end, it does not wait.
+    async fn turn(&mut self) -> Step<Turn> {
+        tokio::select! {
+            turn = self.context.first_syncs.turn(&self.context.metrics) => Ok(turn),
+            () = self.leave.cancelled() => Err(too_old()),
         }
     }
 
@@ -262,8 +298,13 @@ where
             tracing::warn!(proxy = id, variant = V::NAME, %refusal, "stream refused");
             Box::new(refusal_status(&refusal))
         };
+        let type_url = V::parts(&request).type_url;
+        let unknown = ResourceType::from_type_url(type_url).is_none().then(|| Box::<str>::from(type_url));
         let outcome = self.machine.request(request).map_err(wrong)?;
-        self.note_outcome(outcome);
+        match unknown.filter(|_| outcome.kind.is_none()) {
+            Some(type_url) => self.note_unknown_type(type_url),
+            None => self.note_outcome(outcome),
+        }
         Ok(())
     }
 
@@ -352,7 +393,9 @@ where
         let id = self.client.as_ref().map(|client| &*client.proxy.id);
         let peer = self.peer.map(display);
         match status.code() {
-            Code::OutOfRange | Code::ResourceExhausted => {
+            // The client has not said who it is.
+            Code::DeadlineExceeded | Code::ResourceExhausted => Err(status.into()),
+            Code::OutOfRange => {
                 self.context.metrics.refused("request_bytes");
                 let max = self.context.max_request_bytes;
                 tracing::warn!(proxy = id, peer, max, "stream refused: a request is too large");
@@ -367,6 +410,11 @@ where
             }
         }
     }
+}
+
+/// The next stream is to be opened on another connection: this one ends.
+fn too_old() -> Box<Status> {
+    Status::unavailable("the connection's maximum age is over: connect again").into()
 }
 
 async fn at(deadline: Option<Instant>) {

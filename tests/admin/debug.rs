@@ -12,6 +12,7 @@ use pilot::metrics::Metrics;
 use pilot::proxies::{Proxies, ProxyStatus, SyncState};
 use pilot::proxy::{Proxy, Transport};
 use pilot::resources::ResourceType;
+use pilot::shutdown::shutdown;
 use pilot::world::World;
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_registry::{Protocol, RegistryError, Snapshot};
@@ -303,7 +304,8 @@ async fn half_a_request_is_not_waited_for_long() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let world = World::new(Vec::new(), MeshOptions::default(), 16);
-    let admin = Admin { world, proxies: Proxies::default(), metrics: Metrics::new(), xds: None };
+    let (_trigger, shutdown) = shutdown();
+    let admin = Admin { world, proxies: Proxies::default(), metrics: Metrics::new(), xds: None, shutdown };
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, admin, std::future::pending()));
     let begun = Instant::now();

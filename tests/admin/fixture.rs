@@ -14,6 +14,7 @@ use pilot::mesh::MeshOptions;
 use pilot::metrics::Metrics;
 use pilot::proxies::Proxies;
 use pilot::proxy::Proxy;
+use pilot::shutdown::{Trigger, shutdown};
 use pilot::supervisor::Registered;
 use pilot::world::{Debounce, World};
 use pilot_envoy_api::envoy::config::core::v3::Node;
@@ -35,6 +36,8 @@ pub(crate) struct Pilot {
     pub(crate) sinks: Vec<SnapshotSink>,
     pub(crate) feeds: Vec<Feed<Snapshot>>,
     pub(crate) proxies: Proxies,
+    /// Begins the end of pilot; the admin server goes on.
+    pub(crate) trigger: Trigger,
     pub(crate) stop: Option<oneshot::Sender<()>>,
     pub(crate) tasks: JoinSet<()>,
 }
@@ -63,17 +66,19 @@ async fn start(names: &[&str], policy: &Policy, options: MeshOptions) -> Pilot {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let proxies = Proxies::default();
+    let (trigger, shutdown) = shutdown();
     let admin = Admin {
         world: world.clone(),
         proxies: proxies.clone(),
         metrics: Metrics::new(),
         xds: Some(XDS.parse().unwrap()),
+        shutdown,
     };
     let (stop, stopped) = oneshot::channel();
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, admin, async move { stopped.await.unwrap_or_default() }));
     tasks.spawn(async move { world.follow(Debounce::new(Duration::ZERO, Duration::ZERO), |_| ()).await });
-    let pilot = Pilot { addr, sinks, feeds, proxies, stop: Some(stop), tasks };
+    let pilot = Pilot { addr, sinks, feeds, proxies, trigger, stop: Some(stop), tasks };
     // An answer means that both tasks run, and that the world follows its registries.
     assert_eq!(pilot.get("/livez").await.status, StatusCode::OK);
     pilot

@@ -5,6 +5,7 @@ mod debug;
 mod fixture;
 mod listing;
 mod metrics;
+mod probes;
 mod proxies;
 mod registries;
 mod strangers;

@@ -171,11 +171,11 @@ async fn two_proxies_with_one_node_id_have_a_row_each_and_are_named() {
     assert_eq!(report["proxies"][1]["peers"], serde_json::json!(["10.0.0.1", "10.0.0.2"]));
     let text = pilot.get("/metrics").await.body;
     for line in [
-        "pilot_proxies 2",
         "pilot_proxies_shared_node_ids 1",
-        r#"pilot_proxies_in_state{state="acked"} 1"#,
-        r#"pilot_proxies_in_state{state="stale"} 1"#,
-        r#"pilot_proxies_in_state{state="nacked"} 0"#,
+        r#"pilot_proxies{state="acked"} 1"#,
+        r#"pilot_proxies{state="stale"} 1"#,
+        r#"pilot_proxies{state="nacked"} 0"#,
+        "pilot_scopes 1",
         r#"pilot_registry_held_seconds{registry="east"} 0.0"#,
         r#"pilot_xds_refused_total{reason="streams"} 0"#,
     ] {

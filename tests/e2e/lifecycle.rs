@@ -73,6 +73,10 @@ async fn l23_second_signal_ends_at_once() {
     })
     .await;
     assert_eq!(pilot.process().status(), None, "an hour is not over");
+    let ready = http::get(pilot.admin_address(), "localhost", "/readyz").await.unwrap();
+    assert_eq!(ready.status, 503, "no new proxies are to be sent here");
+    assert!(ready.body.starts_with("ending"), "{}", ready.body);
+    http::body(pilot.admin_address(), "localhost", "/livez").await.unwrap();
     pilot.process().signal("TERM");
     let status = pilot.process().ended().await;
     assert!(!status.success(), "{status}");

@@ -12,7 +12,7 @@ use pilot::resources::ResourceType::{Cluster, Endpoint, Route};
 use pilot::resources::{ResourceSet, ResourceType};
 use pilot::shutdown::{Trigger, shutdown};
 use pilot::world::World;
-use pilot::xds::stream::{Context, serve};
+use pilot::xds::stream::{Context, FirstSyncs, Peer, serve};
 use pilot::xds::{Delta, Limits};
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::config::core::v3::Node;
@@ -50,7 +50,7 @@ impl Client {
             metrics: Metrics::new(),
             limits: Limits { max_names: 100 },
             max_request_bytes: 4 << 20,
-            max_age: None,
+            first_syncs: FirstSyncs::new(),
             drain: Duration::ZERO,
             shutdown,
         };
@@ -66,7 +66,7 @@ impl Client {
             };
             requests.try_send(request).unwrap();
         }
-        let responses = serve::<Delta, _>(&context, inbound, None, None).boxed();
+        let responses = serve::<Delta, _>(&context, inbound, None, Peer::default()).boxed();
         let proxy = Proxy::from_node(Some(&node)).unwrap();
         Self { proxy, requests, responses, told: BTreeMap::new(), _running: running }
     }

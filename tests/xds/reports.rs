@@ -11,7 +11,7 @@ use pilot::resources::ResourceSet;
 use pilot::resources::ResourceType::{self, Cluster, Endpoint};
 use pilot::shutdown::{Trigger, shutdown};
 use pilot::xds::Delta;
-use pilot::xds::stream::{Context, ResourceSource, serve};
+use pilot::xds::stream::{Context, FirstSyncs, Peer, ResourceSource, serve};
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::envoy::service::discovery::v3::DeltaDiscoveryRequest;
@@ -71,12 +71,12 @@ impl<S: ResourceSource + 'static> Client<S> {
             metrics: metrics.clone(),
             limits: LIMITS,
             max_request_bytes: 4 << 20,
-            max_age: None,
+            first_syncs: FirstSyncs::new(),
             drain: std::time::Duration::ZERO,
             shutdown,
         };
         let inbound = stream::poll_fn(move |context| inbound.poll_recv(context).map(|it| it.map(Ok)));
-        let peer = Some("192.0.2.1:7".parse().unwrap());
+        let peer = Peer::from(Some("192.0.2.1:7".parse().unwrap()));
         let responses = serve::<Delta, _>(&context, inbound, None, peer).boxed();
         Self { source, things, proxies, metrics, requests, responses, _running: running }
     }

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot::metrics::Metrics;
+use pilot::config::Config;
+use pilot::mesh::MeshOptions;
+use pilot::metrics::{Format, Metrics};
 use pilot::proxies::Proxies;
 use pilot::proxy::Scope;
 use pilot::resources::{ResourceSet, ResourceType};
 use pilot::server::{self, ServeError, Settings};
 use pilot::shutdown::{Trigger, shutdown};
-use pilot::world::TooManyScopes;
+use pilot::world::{TooManyScopes, World};
 use pilot::xds::Limits;
-use pilot::xds::stream::{Context, ResourceSource, Resources};
+use pilot::xds::stream::{Context, FirstSyncs, ResourceSource, Resources};
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::envoy::service::discovery::v3::DeltaDiscoveryRequest;
@@ -43,6 +45,8 @@ pub(crate) struct Server {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) source: Source,
     pub(crate) proxies: Proxies,
+    pub(crate) metrics: Metrics,
+    pub(crate) first_syncs: FirstSyncs,
     pub(crate) trigger: Trigger,
     pub(crate) serving: JoinHandle<Result<(), ServeError>>,
 }
@@ -53,6 +57,9 @@ pub(crate) struct Options {
     pub(crate) max_age: Option<Duration>,
     pub(crate) drain: Duration,
     pub(crate) preface: Duration,
+    pub(crate) first_request: Duration,
+    /// How many streams compose their first answers at one time.
+    pub(crate) turns: usize,
 }
 
 pub(crate) const USUAL: Options = Options {
@@ -60,6 +67,8 @@ pub(crate) const USUAL: Options = Options {
     max_age: None,
     drain: Duration::from_secs(60),
     preface: Duration::from_secs(60),
+    first_request: Duration::from_secs(60),
+    turns: 4,
 };
 
 impl Server {
@@ -68,20 +77,23 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let source = Source(watch::Sender::new(Some(two_services().publish())));
         let (trigger, running) = shutdown();
-        let proxies = Proxies::default();
+        let (proxies, metrics) = (Proxies::default(), Metrics::new());
+        let first_syncs = FirstSyncs::at_once(options.turns);
         let context = Context {
             source: Arc::new(source.clone()),
             proxies: proxies.clone(),
-            metrics: Metrics::new(),
+            metrics: metrics.clone(),
             limits: Limits { max_names: 50_000 },
-            max_request_bytes: 4 << 20,
-            max_age: options.max_age,
+            max_request_bytes: Config::default().xds.max_request_bytes,
+            first_syncs: first_syncs.clone(),
             drain: options.drain,
             shutdown: running.clone(),
         };
         let settings = Settings {
             max_streams: options.max_streams,
             preface_timeout: options.preface,
+            first_request_timeout: options.first_request,
+            max_age: options.max_age,
             admin: Some("127.0.0.1:18080".parse().unwrap()),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
@@ -89,7 +101,7 @@ impl Server {
         let serving = async move { server::serve(listener, context, &settings, running).await };
         #[expect(clippy::disallowed_methods, reason = "the test owns the task and ends it")]
         let serving = tokio::spawn(serving);
-        Self { address, source, proxies, trigger, serving }
+        Self { address, source, proxies, metrics, first_syncs, trigger, serving }
     }
 
     pub(crate) async fn channel(&self) -> Channel {
@@ -106,6 +118,15 @@ impl Server {
         stream.send(first(id, ResourceType::Cluster, &[]));
         assert_eq!(stream.next().await.unwrap().resources.len(), 2);
         stream
+    }
+
+    /// The value of a metric without labels.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let world = World::new(Vec::new(), MeshOptions::default(), 1);
+        let text = self.metrics.encode(Format::Prometheus, &world, &self.proxies);
+        let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+        let value = lines.find(|(known, _)| *known == name).map(|(_, value)| value.parse());
+        value.unwrap_or_else(|| panic!("{name} is not in\n{text}")).unwrap()
     }
 
     /// Waits until a condition holds.

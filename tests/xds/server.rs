@@ -16,6 +16,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::driver::delta_request;
+use crate::reports::Written;
 use crate::served::{LONG, Options, Server, USUAL, first, unbounded};
 
 #[tokio::test]
@@ -62,15 +63,26 @@ async fn p01_streams_of_one_type_in_state_of_the_world_work_too() {
 }
 
 #[tokio::test]
-async fn p18_an_unknown_type_is_counted_and_the_stream_survives() {
+async fn p18_an_unknown_type_is_counted_and_named_and_the_stream_survives() {
+    let log = Written::default();
+    let _guard = log.follow();
     let server = Server::start(USUAL).await;
     let mut stream = server.working("one").await;
     let unknown = DeltaDiscoveryRequest {
         type_url: "type.googleapis.com/no.such.Type".to_owned(),
         ..delta_request(ResourceType::Cluster, &["x"], &[])
     };
-    stream.send(unknown);
-    assert_eq!(stream.next().await.unwrap().removed_resources, ["x"]);
+    for count in 1..=2 {
+        stream.send(unknown.clone());
+        assert_eq!(stream.next().await.unwrap().removed_resources, ["x"]);
+        assert_eq!(server.metric("pilot_xds_unknown_types_total"), f64::from(count));
+    }
+    let listed = &server.proxies.list()[0].streams[0];
+    assert_eq!(listed.unknown_types.iter().collect::<Vec<_>>(), ["type.googleapis.com/no.such.Type"]);
+    let lines = log.lines("does not serve");
+    assert_eq!(lines.len(), 1, "once for each client and type: {lines:#?}");
+    assert!(lines[0].contains("INFO") && lines[0].contains("no.such.Type"), "{lines:#?}");
+    assert!(lines[0].contains("proxy=\"one\"") || lines[0].contains("proxy=one"), "{lines:#?}");
     stream.send(delta_request(ResourceType::Endpoint, &["a"], &[]));
     assert_eq!(stream.next().await.unwrap().resources.len(), 1);
 }
@@ -288,16 +300,6 @@ async fn l23_a_drain_ends_though_clients_do_not_read() {
     let _held = (server.working("silent").await, TcpStream::connect(server.address).await.unwrap());
     server.trigger.begin();
     timeout(LONG, &mut server.serving).await.expect("the server ends").unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn p22_a_stream_ends_when_it_is_old_and_may_come_back() {
-    let server = Server::start(Options { max_age: Some(Duration::from_millis(50)), ..USUAL }).await;
-    let mut stream = server.working("old").await;
-    let status = stream.end().await;
-    assert_eq!(status.code(), Code::Unavailable);
-    assert!(status.message().contains("maximum age"), "{status:?}");
-    server.working("old").await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use pilot::metrics::Metrics;
 use pilot::proxies::{Proxies, SyncState};
 use pilot::resources::ResourceType::{Cluster, Endpoint, Listener};
 use pilot::shutdown::{Trigger, shutdown};
-use pilot::xds::stream::{Context, serve};
+use pilot::xds::stream::{Context, FirstSyncs, Peer, serve};
 use pilot::xds::{Delta, Sotw};
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::config::core::v3::Node;
@@ -33,7 +33,7 @@ fn context() -> (Context, Trigger) {
         metrics: Metrics::new(),
         limits: LIMITS,
         max_request_bytes: 4 << 20,
-        max_age: None,
+        first_syncs: FirstSyncs::new(),
         drain: std::time::Duration::ZERO,
         shutdown,
     };
@@ -47,7 +47,7 @@ fn open(context: &Context, node: Node, peer: &str) -> Responses {
     let request = DeltaDiscoveryRequest { node: Some(node), ..delta_request(Cluster, &[], &[]) };
     let requests = stream::iter([Ok(request)]).chain(stream::pending());
     let peer: SocketAddr = peer.parse().unwrap();
-    let mut responses = serve::<Delta, _>(context, requests.boxed(), None, Some(peer)).boxed();
+    let mut responses = serve::<Delta, _>(context, requests.boxed(), None, Some(peer).into()).boxed();
     responses.next().now_or_never().unwrap().unwrap().unwrap();
     responses
 }
@@ -100,7 +100,8 @@ async fn an_envoy_without_ads_and_xds_cluster_is_told_which_cluster_it_needs() {
     let streams = [Cluster, Listener].map(|kind| {
         let requests = stream::iter([Ok(request(node("plain", "1.40.0")))]).chain(stream::pending());
         let peer = "192.0.2.1:1".parse().unwrap();
-        let mut responses = serve::<Sotw, _>(&context, requests.boxed(), Some(kind), Some(peer)).boxed();
+        let mut responses =
+            serve::<Sotw, _>(&context, requests.boxed(), Some(kind), Some(peer).into()).boxed();
         _ = responses.next().now_or_never();
         responses
     });
@@ -213,7 +214,7 @@ async fn a_stream_that_ends_is_told_with_who_it_was_and_why() {
     }
     let request =
         DeltaDiscoveryRequest { node: Some(node("leaves", "1.40.0")), ..delta_request(Cluster, &[], &[]) };
-    let left = serve::<Delta, _>(&context, stream::iter([Ok(request)]), None, None);
+    let left = serve::<Delta, _>(&context, stream::iter([Ok(request)]), None, Peer::default());
     assert_eq!(left.count().await, 1);
     assert!(log.lines("stream closed")[1].contains(r#"why="the client left""#));
     let mut last = open(&context, node("stays", "1.40.0"), "192.0.2.1:1");

@@ -16,11 +16,7 @@ use crate::xds::machine::{Answer, Outcome, Refusal, Response, Variant};
 impl<V: Variant, S> Session<V, S> {
     pub(super) fn note_outcome(&mut self, outcome: Outcome) {
         let Some(client) = &mut self.client else { return };
-        let Some(kind) = outcome.kind else {
-            self.context.metrics.unknown_type();
-            tracing::debug!(proxy = &*client.proxy.id, "a type that does not exist was asked for");
-            return;
-        };
+        let Some(kind) = outcome.kind else { return };
         let state = self.machine.state(kind);
         client.connection.update(kind, |status| {
             status.wildcard = state.subscription.is_wildcard();
@@ -51,6 +47,18 @@ impl<V: Variant, S> Session<V, S> {
                 client.connection.update(kind, |status| status.on_nacked(&version, reason, refused()));
             }
             None => {}
+        }
+    }
+
+    /// The client asks for a type that does not exist here. The log says it once for each client and type.
+    pub(super) fn note_unknown_type(&self, type_url: Box<str>) {
+        let Some(client) = &self.client else { return };
+        self.context.metrics.unknown_type();
+        let id = &client.proxy.id;
+        client.connection.asks_for_unknown(&type_url);
+        if self.context.proxies.told().unknown_type.first((Arc::clone(id), type_url.clone())) {
+            let (proxy, type_url) = (&**id, &*type_url);
+            tracing::info!(proxy, type_url, "the proxy asks for a type that pilot does not serve");
         }
     }
 

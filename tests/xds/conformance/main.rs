@@ -21,7 +21,7 @@ use pilot::proxies::Proxies;
 use pilot::server::{self, Settings};
 use pilot::shutdown::{self, shutdown};
 use pilot::xds::Limits;
-use pilot::xds::stream::Context;
+use pilot::xds::stream::{Context, FirstSyncs};
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 
@@ -45,13 +45,15 @@ async fn main() -> Result<()> {
         metrics: Metrics::new(),
         limits: Limits { max_names: 1000 },
         max_request_bytes: 1 << 20,
-        max_age: None,
+        first_syncs: FirstSyncs::new(),
         drain: Duration::from_secs(1),
         shutdown: running.clone(),
     };
     let settings = Settings {
         max_streams: 1000,
         preface_timeout: Duration::from_secs(10),
+        first_request_timeout: Duration::from_secs(10),
+        max_age: None,
         admin: None,
         keepalive_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_secs(20),
