@@ -3,10 +3,12 @@
 //! A registry's `run` is one attempt. When it ends, its last value stays in force, its health says why, and
 //! it is tried again after a while: 250 ms doubling to 3 s, or to 30 s where the platform answers nonsense,
 //! with full jitter. An attempt that published something resets the back-off. After one that did not, the
-//! time that it spent waiting for the platform is subtracted from the wait. When another complete read is
-//! requested, the attempt ends early; that is no failure, and the next one begins at once.
+//! time that it spent waiting for the platform is subtracted from the wait.
+//!
+//! When a second complete read is wanted, it is made beside the running attempt (`second_read.rs`).
 
 mod journal;
+mod second_read;
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -69,21 +71,28 @@ impl Registered {
 /// Attempts for ever, and tells the log. Dropping the future ends the registry's attempt with it.
 pub async fn supervise(registered: &Registered, registry: &dyn ServiceRegistry, sink: &SnapshotSink) {
     let journal = journal::follow(&registered.name, &registered.feed);
-    tokio::join!(attempts(registered, registry, sink), journal);
+    let beside = || {
+        registered.intake.reads().begin();
+        second_read::second_reads(registered, registry, sink)
+    };
+    tokio::join!(attempts(&registered.name, registry, sink, &registered.feed, beside), journal);
 }
 
-async fn attempts(
-    registered: &Registered,
+/// Attempts for ever. What `beside` makes runs beside each attempt; when it returns, the attempt ends, which is no
+/// failure, and the next one begins at once.
+async fn attempts<B: Future<Output = ()> + Send>(
+    name: &str,
     registry: &dyn ServiceRegistry,
     sink: &SnapshotSink,
+    feed: &Feed<Snapshot>,
+    beside: impl Fn() -> B + Send + Sync,
 ) -> Infallible {
-    let (name, feed, reads) = (&*registered.name, &registered.feed, registered.intake.reads());
     let (mut failures, mut failed) = (0, journal::Failed::default());
     loop {
-        let (started, read) = (Instant::now(), reads.begin());
+        let started = Instant::now();
         let ended = tokio::select! {
             error = attempt(registry, sink) => Some(error),
-            () = reads.newer_wanted_than(read) => None,
+            () = beside() => None,
         };
         let Some(error) = ended else { continue };
         let progress = feed.published().is_some_and(|published| published.checked >= started);

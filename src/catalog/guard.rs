@@ -192,6 +192,18 @@ impl Guard {
         self.count();
     }
 
+    /// A second complete read, which began then, says this: lets go of what it lacks, too.
+    pub fn confirm(&mut self, now: Instant, began: Instant, read: &Snapshot) -> Option<Held> {
+        let pause = self.settings?.hold / PAUSE;
+        self.let_go(now, |held| held.seen + pause <= began && !held.is_partly_in(read))
+    }
+
+    /// Whether something is held that is in this read: the registry is about to say that it is back, or has been
+    /// followed wrongly.
+    pub fn lacks_some_of(&self, read: &Snapshot) -> bool {
+        self.held.values().any(|held| held.is_partly_in(read))
+    }
+
     /// Lets go of what has been held for long enough. Only for when the registry is live: what does not
     /// answer confirms nothing.
     pub fn lapse(&mut self, now: Instant) -> Option<Held> {

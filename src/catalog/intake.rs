@@ -16,11 +16,12 @@ mod disk;
 mod follow;
 mod reads;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use pilot_registry::Snapshot;
+use parking_lot::Mutex;
+use pilot_registry::{Published, Snapshot};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -161,7 +162,7 @@ impl Intake {
 
     /// How keeping on disk goes; `None` = nothing is kept.
     pub fn disk(&self) -> Option<DiskStatus> {
-        self.0.policy.save.as_ref().map(|_| lock(&self.0.disk).clone())
+        self.0.policy.save.as_ref().map(|_| self.0.disk.lock().clone())
     }
 
     /// How often the guard has begun to hold something.
@@ -172,7 +173,7 @@ impl Intake {
     /// Lets go at once of everything that is held, and says what that was.
     pub fn release(&self) -> Option<Held> {
         let now = Instant::now();
-        let mut followed = lock(&self.0.followed);
+        let mut followed = self.0.followed.lock();
         let released = followed.guard.release(now);
         if let Some(held) = &released {
             let (registry, endpoints) = (&*self.0.registry, held.endpoints());
@@ -182,7 +183,21 @@ impl Intake {
         released
     }
 
-    /// For the supervisor: its attempts, and the wish for another.
+    /// For the supervisor: a second read, which began then, has said this.
+    pub(crate) fn confirm(&self, began: Instant, read: &Published<Snapshot>) {
+        let now = Instant::now();
+        let mut followed = self.0.followed.lock();
+        if followed.guard.confirm(now, began, &read.value).is_some() {
+            self.update(&followed.guard, now);
+        }
+    }
+
+    /// For the supervisor: whether something is held that this read has.
+    pub(crate) fn lacks_some_of(&self, read: &Published<Snapshot>) -> bool {
+        self.0.followed.lock().guard.lacks_some_of(&read.value)
+    }
+
+    /// For the supervisor: its attempts, and the wish for a second read.
     pub(crate) fn reads(&self) -> &Reads {
         &self.0.reads
     }
@@ -231,9 +246,4 @@ impl RegistryState {
     pub fn is_settled(&self) -> bool {
         self.known.is_some() || self.passed_over
     }
-}
-
-/// A poisoned lock's value is whole here: nothing panics half way through a change of it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

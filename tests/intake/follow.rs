@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pilot::catalog::{Intake, Origin, Policy, RegistryState};
 use pilot::supervisor::{Registered, supervise};
-use pilot_registry::{RegistryError, channel};
+use pilot_registry::{RegistryError, ServiceRegistry, channel};
 use pilot_registry_testkit::{Script, Scripted, snapshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -23,14 +23,19 @@ pub(crate) struct East {
 impl East {
     pub(crate) fn start(policy: Policy) -> Self {
         let (registry, script) = Scripted::new();
+        Self { script, ..Self::follow(Box::new(registry), policy) }
+    }
+
+    /// The same of another registry, which does not follow the script.
+    pub(crate) fn follow(registry: Box<dyn ServiceRegistry>, policy: Policy) -> Self {
         let (sink, feed) = channel();
-        let registered = Registered::new("east", "scripted", 0, feed, policy);
+        let registered = Registered::new("east", registry.name(), 0, feed, policy);
         let mut tasks = JoinSet::new();
         let supervised = registered.clone();
-        tasks.spawn(async move { supervise(&supervised, &registry, &sink).await });
+        tasks.spawn(async move { supervise(&supervised, &*registry, &sink).await });
         let followed = registered.clone();
         tasks.spawn(async move { match followed.intake.follow(&followed.feed).await {} });
-        Self { script, registered, _tasks: tasks }
+        Self { script: Scripted::new().1, registered, _tasks: tasks }
     }
 
     pub(crate) fn intake(&self) -> &Intake {
@@ -59,37 +64,6 @@ impl East {
         };
         self.until("held", held).await
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_second_read_is_asked_for_and_confirms() {
-    let mut east = East::start(Policy::default());
-    east.script.publish(snapshot([of("a.local", 0..20)])).await;
-    east.counts("a.local=20").await;
-    east.script.publish(snapshot([])).await;
-    let began = east.held(20).await;
-    timeout(DEADLINE, east.script.attempted(2)).await.unwrap();
-    assert_eq!(began.elapsed().as_secs(), 10, "after a third of the hold time");
-    east.counts("a.local=20").await;
-    east.script.publish(snapshot([])).await;
-    let confirmed = east.counts("").await;
-    assert_eq!((confirmed - began).as_secs(), 10);
-    assert_eq!((east.intake().holds(), east.script.attempts()), (1, 2));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_back_in_the_second_read_was_never_gone() {
-    let mut east = East::start(Policy::default());
-    east.script.publish(snapshot([of("a.local", 0..20)])).await;
-    east.counts("a.local=20").await;
-    let before = east.intake().state().known.unwrap().snapshot;
-    east.script.publish(snapshot([])).await;
-    east.held(20).await;
-    timeout(DEADLINE, east.script.attempted(2)).await.unwrap();
-    east.script.publish(snapshot([of("a.local", 0..20)])).await;
-    east.held(0).await;
-    let after = east.intake().state().known.unwrap().snapshot;
-    assert_eq!(before, after);
 }
 
 /// A registry that is live and says nothing more: what is held is let go after a while all the same.

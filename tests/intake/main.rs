@@ -8,6 +8,7 @@ mod guard;
 mod release;
 mod restart;
 mod returning;
+mod second_read;
 mod services;
 mod state;
 mod story;

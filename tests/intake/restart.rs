@@ -66,7 +66,7 @@ async fn second_read_after_a_start_confirms() {
     let mut east = answers_first(folder.path(), snapshot([])).await;
     let began = east.held(25).await;
     timeout(DEADLINE, east.script.attempted(2)).await.unwrap();
-    east.script.publish(snapshot([])).await;
+    east.script.beside().publish(snapshot([])).await;
     let confirmed = east.counts("").await;
     assert_eq!((confirmed - began).as_secs(), 10);
 }

@@ -80,18 +80,18 @@ mod view;
 
 use std::convert::Infallible;
 
-use pilot_registry::{RegistryError, ServiceRegistry, SnapshotSink, async_trait};
+use pilot_registry::{Memory, RegistryError, ServiceRegistry, SnapshotSink, async_trait};
 
 use crate::Config;
 use crate::client::Client;
 use follower::Follower;
-use memory::Memory;
+use memory::Remembered;
 
 /// A registry of the services that a Consul cluster knows. Made by [`crate::registry`].
 #[derive(Clone, Debug)]
 pub struct ConsulRegistry {
     config: Config,
-    memory: Memory,
+    memory: Memory<Remembered>,
 }
 
 impl ConsulRegistry {
@@ -108,6 +108,6 @@ impl ServiceRegistry for ConsulRegistry {
 
     async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
         let client = Client::open(&self.config).await?;
-        Follower::new(&self.config, &client, sink, &self.memory).follow().await
+        Follower::new(&self.config, &client, sink, self.memory.lend()).follow().await
     }
 }

@@ -1,12 +1,12 @@
 //! Following etcd: list, publish, watch from there, publish again.
 
 use std::convert::Infallible;
-use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicUsize;
 
 use etcd_client::proto::PbEvent;
-use parking_lot::Mutex;
-use pilot_registry::{ErrorKind, Following, RegistryError, ServiceRegistry, SnapshotSink, async_trait};
+use pilot_registry::{
+    ErrorKind, Following, Memory, RegistryError, ServiceRegistry, SnapshotSink, async_trait,
+};
 use tokio::time::{Duration, Instant};
 
 use crate::Config;
@@ -27,13 +27,13 @@ pub struct EtcdRegistry {
     turn: AtomicUsize,
     /// What was in force when the last attempt ended: where a value makes no sense now, its last good
     /// version is there.
-    last: Mutex<Option<Directory>>,
+    last: Memory<Option<Directory>>,
 }
 
 impl EtcdRegistry {
     pub(crate) fn new(config: Config) -> Self {
         let keys = Keys::new(&config.prefix);
-        Self { config, keys, turn: AtomicUsize::new(0), last: Mutex::new(None) }
+        Self { config, keys, turn: AtomicUsize::new(0), last: Memory::default() }
     }
 
     /// Follows that member until it fails.
@@ -43,17 +43,18 @@ impl EtcdRegistry {
         sink: &SnapshotSink,
         following: &Following,
     ) -> Result<Infallible, RegistryError> {
-        let mut directory = Held::of(self);
+        let mut last = self.last.lend();
+        let directory = last.get_or_insert_with(|| Directory::new(self.keys.clone()));
         let mut lost = None;
         loop {
             following.listing();
-            let (listed, revision) = list(connection, &self.config, &self.keys, &directory).await?;
+            let (listed, revision) = list(connection, &self.config, &self.keys, directory).await?;
             *directory = listed;
             directory.publish(sink);
             drop(lost.take());
             let mut watch = Watch::open(connection, &self.config, &self.keys, revision).await?;
             following.watching();
-            let why = self.follow(&mut watch, &mut directory, sink, following).await?;
+            let why = self.follow(&mut watch, directory, sink, following).await?;
             tracing::info!(why = why.chain(), "listing again");
             following.failed(&why);
             lost = Some(sink.fault(why));
@@ -124,39 +125,5 @@ fn apply(directory: &mut Directory, event: &PbEvent) {
         directory.remove(&entry.key);
     } else {
         directory.put(&entry.key, &entry.value, None);
-    }
-}
-
-/// What is in force, for one attempt. When that ends, however it does, the registry keeps it.
-struct Held<'a> {
-    registry: &'a EtcdRegistry,
-    directory: Directory,
-}
-
-impl<'a> Held<'a> {
-    fn of(registry: &'a EtcdRegistry) -> Self {
-        let last = registry.last.lock().take();
-        Self { registry, directory: last.unwrap_or_else(|| Directory::new(registry.keys.clone())) }
-    }
-}
-
-impl Deref for Held<'_> {
-    type Target = Directory;
-
-    fn deref(&self) -> &Directory {
-        &self.directory
-    }
-}
-
-impl DerefMut for Held<'_> {
-    fn deref_mut(&mut self) -> &mut Directory {
-        &mut self.directory
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        let directory = std::mem::replace(&mut self.directory, Directory::new(self.registry.keys.clone()));
-        *self.registry.last.lock() = Some(directory);
     }
 }

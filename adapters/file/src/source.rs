@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pilot_registry::{Fault, RegistryError, Reload, ServiceRegistry, Snapshot, SnapshotSink, async_trait};
+use pilot_registry::{
+    Fault, Memory, RegistryError, Reload, ServiceRegistry, Snapshot, SnapshotSink, async_trait,
+};
 use tokio::time::Instant;
 
 use crate::Config;
@@ -31,17 +33,22 @@ const RECHECK: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct FileRegistry {
     config: Config,
-    /// From one attempt to the next: one that begins anew forgets nothing that was in force.
-    last_good: Arc<Mutex<LastGood>>,
-    /// So is a writer that was in the middle of a file.
-    changes: Arc<Changes>,
+    memory: Memory<Remembered>,
     reload: Reload,
+}
+
+/// From one attempt to the next: one that begins anew forgets nothing that was in force, and no writer that was in
+/// the middle of a file.
+#[derive(Debug, Default)]
+struct Remembered {
+    last_good: Arc<Mutex<LastGood>>,
+    changes: Arc<Changes>,
 }
 
 impl FileRegistry {
     pub(crate) fn new(config: Config) -> Self {
         let reload = Reload::new(config.path.display().to_string());
-        Self { config, last_good: Arc::default(), changes: Arc::default(), reload }
+        Self { config, memory: Memory::default(), reload }
     }
 }
 
@@ -53,14 +60,15 @@ impl ServiceRegistry for FileRegistry {
 
     /// Runs for ever: whatever is wrong with the files is a fault that ends when they are mended.
     async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
-        let changes = Arc::clone(&self.changes);
+        let remembered = self.memory.lend();
+        let changes = &remembered.changes;
         let mut asked = self.reload.asked();
         let mut watch = None;
         let mut faults = Faults::default();
         let mut told = true;
         loop {
             let (view, watched);
-            (watch, view, watched) = self.look(watch, &changes).await?;
+            (watch, view, watched) = self.look(watch, &remembered).await?;
             let is_finished = changes.are_writers_done();
             // A look that nothing called for may have met a writer in the middle of a file. Then there is
             // news by now, and another look follows.
@@ -92,10 +100,10 @@ impl FileRegistry {
     async fn look(
         &self,
         mut watch: Option<Watch>,
-        changes: &Arc<Changes>,
+        remembered: &Remembered,
     ) -> Result<(Option<Watch>, View, Result<(), Trouble>), RegistryError> {
-        let (config, changes) = (self.config.clone(), Arc::clone(changes));
-        let last_good = Arc::clone(&self.last_good);
+        let Remembered { last_good, changes } = remembered;
+        let (config, last_good, changes) = (self.config.clone(), Arc::clone(last_good), Arc::clone(changes));
         let look = tokio::task::spawn_blocking(move || {
             let watched = watch::arm(&mut watch, &config.path, &changes);
             // After a panic it lacks some files, and they are read again.

@@ -3,7 +3,6 @@
 mod decode;
 mod follow;
 mod list;
-mod memory;
 mod publish;
 mod resource;
 mod version;
@@ -14,14 +13,14 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use pilot_registry::{ConfigError, RegistryError, ServiceRegistry, SnapshotSink, async_trait};
+use pilot_registry::{ConfigError, Memory, RegistryError, ServiceRegistry, SnapshotSink, async_trait};
 use tokio::sync::mpsc;
 
 use crate::Config;
 use crate::client::Connector;
+use crate::cluster::Facts;
 use crate::convert::Mapping;
 use follow::Follower;
-use memory::Memory;
 use publish::Publisher;
 pub(crate) use resource::{Resource, Scope};
 
@@ -34,7 +33,8 @@ pub struct KubernetesRegistry {
     config: Arc<Config>,
     mapping: Mapping,
     connector: Connector,
-    memory: Memory,
+    /// Pods and nodes, which an attempt may not be able to read. Services and slices are always listed.
+    memory: Memory<Facts>,
 }
 
 impl KubernetesRegistry {
@@ -63,7 +63,7 @@ impl ServiceRegistry for KubernetesRegistry {
             Follower::new(at, scope.clone(), client.clone(), &self.config, updates.clone(), following).run()
         };
         let mut followers: FuturesUnordered<_> = scopes.iter().enumerate().map(follower).collect();
-        let publisher = Publisher::new(sink, self.mapping.clone(), &self.memory, scopes.clone());
+        let publisher = Publisher::new(sink, self.mapping.clone(), self.memory.lend(), scopes.clone());
         tokio::select! {
             ended = followers.next() => match ended {
                 Some(Err(error)) => Err(error),

@@ -30,7 +30,8 @@
 //!   and does no IO. The kind's configuration is a serde struct that denies unknown fields.
 //! - **[`run`](ServiceRegistry::run) is one attempt.** No retry loop, no `tokio::spawn`: return the error
 //!   and you are called again, with back-off. Whatever runs concurrently runs inside your future
-//!   (`select!`, `JoinSet`), so that dropping it ends everything.
+//!   (`select!`, `JoinSet`), so that dropping it ends everything. pilot may run it a second time beside the first,
+//!   to read everything again; what attempts leave to each other is in a [`Memory`], so neither disturbs the other.
 //! - **Publish nothing before you know everything.** The first publish says "this is all of it". A list
 //!   that broke off half way is an error, not a shorter list: stale beats empty, and partial is never
 //!   published.
@@ -58,6 +59,7 @@ pub mod duration;
 mod endpoint;
 mod error;
 mod hostname;
+mod memory;
 mod port;
 mod registrar;
 mod registry;
@@ -74,6 +76,7 @@ pub use async_trait::async_trait;
 pub use endpoint::{Address, Endpoint, Health, Labels, Locality, SpiffeId, Weight, ip_address};
 pub use error::{ConfigError, ErrorKind, ModelError, RegistryError};
 pub use hostname::Hostname;
+pub use memory::{Lent, Memory};
 pub use port::{Port, Protocol, ServicePort};
 pub use registrar::{RegisteredPort, Registrar, Registration};
 pub use registry::ServiceRegistry;

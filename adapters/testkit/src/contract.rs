@@ -1,4 +1,4 @@
-//! The contract of registries, C1 to C17, as functions that drive a [`Backend`], and a macro that makes
+//! The contract of registries, C1 to C18, as functions that drive a [`Backend`], and a macro that makes
 //! one test of each.
 //!
 //! "Nothing happens" is never a wait: after the moment in question another change is made, and once that
@@ -28,7 +28,7 @@ pub use changes::{
 pub use entries::c10_a_malformed_entry_hides_only_itself;
 pub use lifecycle::{
     c01_construction_is_pure, c12_dropping_the_attempt_ends_it, c13_old_snapshots_are_released,
-    c15_a_second_run_is_like_the_first,
+    c15_a_second_run_is_like_the_first, c18_two_runs_at_once_do_not_disturb_each_other,
 };
 pub use outage::{
     c07_outage_keeps_last_good, c08_changes_during_an_outage_are_seen, c09_lost_history_is_relisted,
@@ -142,6 +142,7 @@ macro_rules! contract {
             c15_a_second_run_is_like_the_first
             c16_many_services_arrive_at_once
             c17_secrets_are_not_shown
+            c18_two_runs_at_once_do_not_disturb_each_other
         }
 
         #[tokio::test]

@@ -1,7 +1,7 @@
 //! The contract that every registry adapter passes, and registries for tests.
 //!
 //! ```text
-//!  Backend (the platform's own side) ──► rules c01 … c17 ──► Runner ──► the adapter under test
+//!  Backend (the platform's own side) ──► rules c01 … c18 ──► Runner ──► the adapter under test
 //!                                   └──► operations_converge (drawn lists of operations)
 //!  Script (a test's hand) ──► Scripted ──► supervisor, catalog, server under test
 //! ```

@@ -7,11 +7,12 @@ use pilot_registry::{Fault, RegistryError, ServiceRegistry, Snapshot, SnapshotSi
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 /// A registry that follows a [`Script`]. Until it is told something it does nothing, like a platform that
-/// does not answer.
+/// does not answer. A run that begins beside another follows [`Script::beside`].
 #[derive(Debug)]
 pub struct Scripted {
     name: &'static str,
     steps: Mutex<mpsc::Receiver<(Step, oneshot::Sender<()>)>>,
+    beside: Mutex<mpsc::Receiver<(Step, oneshot::Sender<()>)>>,
     attempts: watch::Sender<u64>,
 }
 
@@ -20,6 +21,7 @@ pub struct Scripted {
 #[derive(Clone, Debug)]
 pub struct Script {
     steps: mpsc::Sender<(Step, oneshot::Sender<()>)>,
+    beside: mpsc::Sender<(Step, oneshot::Sender<()>)>,
     attempts: watch::Receiver<u64>,
 }
 
@@ -42,9 +44,10 @@ impl Scripted {
 
     /// The same, with another name.
     pub fn named(name: &'static str) -> (Self, Script) {
-        let (tx, rx) = mpsc::channel(1);
+        let ((steps, rx), (beside, rx_beside)) = (mpsc::channel(1), mpsc::channel(1));
         let (attempts, counted) = watch::channel(0);
-        (Self { name, steps: Mutex::new(rx), attempts }, Script { steps: tx, attempts: counted })
+        let registry = Self { name, steps: Mutex::new(rx), beside: Mutex::new(rx_beside), attempts };
+        (registry, Script { steps, beside, attempts: counted })
     }
 }
 
@@ -56,7 +59,10 @@ impl ServiceRegistry for Scripted {
 
     async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
         self.attempts.send_modify(|count| *count += 1);
-        let mut steps = self.steps.lock().await;
+        let mut steps = match self.steps.try_lock() {
+            Ok(steps) => steps,
+            Err(_another_runs) => self.beside.lock().await,
+        };
         let mut faults: Vec<Fault<Snapshot>> = Vec::new();
         while let Some((step, done)) = steps.recv().await {
             let mut end = None;
@@ -122,7 +128,13 @@ impl Script {
         self.step(Step::Panic(text.to_owned())).await;
     }
 
-    /// How many attempts have begun.
+    /// The script of the run that goes on beside the first.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self { steps: self.beside.clone(), ..self.clone() }
+    }
+
+    /// How many attempts have begun, those beside others among them.
     pub fn attempts(&self) -> u64 {
         *self.attempts.borrow()
     }

@@ -233,6 +233,7 @@ caught! {
     calling_everything_unavailable: CallsEverythingUnavailable breaks c14_errors_are_of_their_kind "expected denied";
     panicking: PanicsOnNonsense breaks c14_errors_are_of_their_kind "the registry panicked: called";
     running_once: RunsOnce breaks c15_a_second_run_is_like_the_first "the second run";
+    running_one_at_a_time: RunsOnce breaks c18_two_runs_at_once_do_not_disturb_each_other "a second run";
     publishing_a_page: PublishesAPage breaks c16_many_services_arrive_at_once "the list was one";
     showing_the_token: ShowsTheToken breaks c17_secrets_are_not_shown "an error shows a secret";
     logging_the_token: LogsTheToken breaks c17_secrets_are_not_shown "a log shows a secret";

@@ -203,13 +203,13 @@ impl ServiceDiff<'_> {
 }
 
 /// A service's endpoints by address and one of their own ports: where they are, whatever clients call them by.
-struct Instances<'a> {
+pub(super) struct Instances<'a> {
     endpoints: &'a [Endpoint],
     by_place: BTreeMap<(&'a Address, Port), usize>,
 }
 
 impl<'a> Instances<'a> {
-    fn of(service: &'a Service) -> Self {
+    pub(super) fn of(service: &'a Service) -> Self {
         let endpoints = service.endpoints.as_slice();
         let places = |(at, endpoint): (usize, &'a Endpoint)| {
             endpoint.ports.values().map(move |own| ((&endpoint.address, *own), at))
@@ -218,7 +218,7 @@ impl<'a> Instances<'a> {
     }
 
     /// The index of one that listens where this one does.
-    fn find(&self, endpoint: &Endpoint) -> Option<usize> {
+    pub(super) fn find(&self, endpoint: &Endpoint) -> Option<usize> {
         let first = endpoint.ports.values().next()?;
         let at = *self.by_place.get(&(&endpoint.address, *first))?;
         let own = &self.endpoints[at].ports;

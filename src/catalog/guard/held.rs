@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{Endpoint, Service};
+use pilot_registry::{Endpoint, Service, Snapshot};
 use tokio::time::Instant;
 
-use super::diff::ServiceDiff;
+use super::diff::{Instances, ServiceDiff};
 
 /// A service of which something is held.
 #[derive(Debug)]
@@ -28,6 +28,15 @@ impl HeldService {
     /// Whether the registry says nothing of it.
     pub(super) fn is_gone(&self) -> bool {
         self.said.is_none()
+    }
+
+    /// Whether some of what is held is there.
+    pub(super) fn is_partly_in(&self, read: &Snapshot) -> bool {
+        let Some(service) = read.get(self.whole.host.as_str()) else { return false };
+        let there = Instances::of(service);
+        let can_serve = |at: usize| service.endpoints[at].is_usable();
+        self.missing.is_empty() && self.is_gone()
+            || self.missing.iter().filter_map(|endpoint| there.find(endpoint)).any(can_serve)
     }
 
     /// What is kept of a service that lacks something, after what was kept of it before.

@@ -10,7 +10,7 @@ use pilot_registry::{Feed, RegistryHealth, Snapshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{Intake, Known, Origin, Policy, SavePolicy, lock};
+use super::{Intake, Known, Origin, Policy, SavePolicy};
 use crate::catalog::saved::{LoadError, Saved};
 
 /// A disk has so long to give the file before pilot goes on without it. Far more than a healthy one needs.
@@ -91,15 +91,15 @@ impl Intake {
                 OnDisk::Gone
             }
             Ok(Some(saved)) => {
-                lock(&self.0.disk).saved_at = Some(saved.saved_at);
+                self.0.disk.lock().saved_at = Some(saved.saved_at);
                 if age(saved.saved_at) <= BASELINE_AGE_MAX {
-                    lock(&self.0.followed).guard.publish(Instant::now(), &saved.snapshot, 0);
+                    self.0.followed.lock().guard.publish(Instant::now(), &saved.snapshot, 0);
                 }
                 OnDisk::Read(saved)
             }
             Err(error) => {
                 tracing::error!(registry, "last known good: {error}");
-                lock(&self.0.disk).error = Some(error.to_string());
+                self.0.disk.lock().error = Some(error.to_string());
                 OnDisk::Gone
             }
         }
@@ -139,7 +139,7 @@ impl Intake {
     fn resume(&self, Saved { snapshot, saved_at }: Saved, now: Instant) {
         let (registry, age_seconds) = (&*self.0.registry, age(saved_at).as_secs());
         tracing::warn!(registry, age_seconds, "registry does not answer: its last known good is served");
-        lock(&self.0.followed).guard.publish(now, &snapshot, 0);
+        self.0.followed.lock().guard.publish(now, &snapshot, 0);
         self.0.state.send_modify(|state| {
             let origin = Origin::Disk { saved_at };
             state.known = Some(Known { snapshot, changed: now, origin, held: None });

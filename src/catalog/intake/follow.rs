@@ -8,7 +8,7 @@ use pilot_registry::{Feed, Published, RegistryHealth, Snapshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::disk::OnDisk;
-use super::{DiskStatus, Intake, Known, Origin, SavePolicy, lock};
+use super::{DiskStatus, Intake, Known, Origin, SavePolicy};
 use crate::catalog::guard::Guard;
 
 /// What has not changed is written again after this time, so that its age on disk is about that of the data.
@@ -29,7 +29,7 @@ impl Intake {
     }
 
     pub(super) async fn decide(&self, feed: &Feed<Snapshot>, mut on_disk: OnDisk) -> Infallible {
-        let mut states = feed.subscribe();
+        let (mut states, mut wanted) = (feed.subscribe(), self.0.reads.subscribe());
         let started = Instant::now();
         loop {
             let now = Instant::now();
@@ -50,6 +50,7 @@ impl Intake {
             tokio::select! {
                 // The feed outlives its receivers.
                 _changed = states.changed() => {}
+                _answered = wanted.changed() => {}
                 loaded = on_disk.loaded() => on_disk = self.compare_with(loaded),
                 () = reached(next) => {}
             }
@@ -65,7 +66,7 @@ impl Intake {
         let (published, health) = feed.with_state(|state| (state.published.clone(), state.health()));
         let Published { value, revision, changed, checked } = published?;
         let read = self.0.reads.of(checked);
-        let mut followed = lock(&self.0.followed);
+        let mut followed = self.0.followed.lock();
         let before = followed.seen.replace((checked, revision));
         if before != followed.seen {
             followed.guard.publish(now, &value, read);
@@ -98,6 +99,9 @@ impl Intake {
             && last(deadline) <= now
         {
             guard.lapse(now);
+        }
+        if guard.deadline().is_none() {
+            reads.answered();
         }
         let second = guard.second_read_at(reads.last()).filter(|_| under_way.is_none());
         second.into_iter().chain(guard.deadline().map(last)).min()
@@ -151,7 +155,7 @@ impl Intake {
         };
         let as_of = as_of.unwrap_or(SystemTime::UNIX_EPOCH);
         if saved.as_ref().is_some_and(|saved| Arc::ptr_eq(saved, &known.snapshot)) {
-            let newest = lock(&self.0.disk).saved_at.map(|saved_at| saved_at + save.save_interval);
+            let newest = self.0.disk.lock().saved_at.map(|saved_at| saved_at + save.save_interval);
             if newest.is_some_and(|newest| as_of < newest) {
                 return;
             }
@@ -162,11 +166,11 @@ impl Intake {
         match written.unwrap_or_else(|panic| Err(std::io::Error::other(panic))) {
             Ok(()) => {
                 *saved = Some(known.snapshot);
-                *lock(&self.0.disk) = DiskStatus { saved_at: Some(as_of), error: None };
+                *self.0.disk.lock() = DiskStatus { saved_at: Some(as_of), error: None };
             }
             Err(error) => {
                 let error = format!("writing {}: {error}", path.display());
-                let mut disk = lock(&self.0.disk);
+                let mut disk = self.0.disk.lock();
                 if disk.error.as_ref() != Some(&error) {
                     tracing::error!(registry = &*self.0.registry, "last known good: {error}");
                 }

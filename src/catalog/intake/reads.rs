@@ -1,7 +1,7 @@
-//! Counts the complete reads of a registry, and requests another one.
+//! Counts the complete reads of a registry, and asks for a second one.
 //!
 //! Every attempt to follow a registry starts from nothing, so each is a complete read. The supervisor counts
-//! attempts here, and ends the running one when another read is requested.
+//! attempts here, and reads everything again beside the running one when that is wanted.
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -22,7 +22,7 @@ struct Begun {
 
 /// The last read that was asked for: 0 is none.
 #[derive(Clone, Copy, Debug, Default)]
-struct Wanted {
+pub(super) struct Wanted {
     read: u64,
     at: Option<Instant>,
 }
@@ -32,10 +32,9 @@ impl Reads {
         Self { begun: watch::Sender::default(), wanted: watch::Sender::default() }
     }
 
-    /// A read begins. Its number.
-    pub(crate) fn begin(&self) -> u64 {
+    /// An attempt begins.
+    pub(crate) fn begin(&self) {
         self.begun.send_modify(|begun| *begun = Begun { read: begun.read + 1, at: Some(Instant::now()) });
-        self.last()
     }
 
     /// Waits until somebody wants a newer read than that one.
@@ -47,8 +46,26 @@ impl Reads {
         }
     }
 
+    /// Waits until nobody wants a second read.
+    pub(crate) async fn none_wanted(&self) {
+        let mut wanted = self.wanted.subscribe();
+        if wanted.wait_for(|wanted| wanted.at.is_none()).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The read that was wanted has been made, or is no longer wanted.
+    pub(crate) fn answered(&self) {
+        self.wanted.send_if_modified(|wanted| std::mem::take(wanted).at.is_some());
+    }
+
+    /// Follows which read is wanted.
+    pub(super) fn subscribe(&self) -> watch::Receiver<Wanted> {
+        self.wanted.subscribe()
+    }
+
     /// The read that began last.
-    pub(super) fn last(&self) -> u64 {
+    pub(crate) fn last(&self) -> u64 {
         self.begun.borrow().read
     }
 

@@ -11,11 +11,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use pilot_registry::{Fault, RegistryError, Snapshot, SnapshotSink};
+use pilot_registry::{Fault, Lent, RegistryError, Snapshot, SnapshotSink};
 use tokio::time::Instant;
 
 use super::datacenter::Datacenter;
-use super::memory::Memory;
+use super::memory::Remembered;
 use super::reply::{Ask, Key, Reply, pulse};
 use super::services::Services;
 use super::streams::Streams;
@@ -53,7 +53,7 @@ impl<'a> Follower<'a> {
         config: &'a Config,
         client: &'a Client,
         sink: &'a SnapshotSink,
-        memory: &Memory,
+        remembered: Lent<Remembered>,
     ) -> Self {
         let named = |name: &String| Datacenter { name: Some(name.clone()), ..Datacenter::default() };
         let mut datacenters: Vec<_> = config.datacenters.iter().map(named).collect();
@@ -65,7 +65,7 @@ impl<'a> Follower<'a> {
             client,
             sink,
             datacenters,
-            services: Services::new(config, memory),
+            services: Services::new(config, remembered),
             urgent: VecDeque::new(),
             round: Round::default(),
             streams: Streams::default(),

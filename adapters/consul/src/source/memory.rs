@@ -8,9 +8,7 @@
 //! after the host has vanished.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-use parking_lot::Mutex;
 use pilot_registry::Hostname;
 
 use super::reply::Key;
@@ -18,10 +16,6 @@ use crate::convert::{Content, Settled};
 
 /// What was settled is kept of so many hosts that have vanished: those that vanished last.
 const MAX_VANISHED: usize = 1000;
-
-/// Shared by the attempts of one registry.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Memory(Arc<Mutex<Remembered>>);
 
 /// What is remembered of services and hosts.
 #[derive(Debug, Default)]
@@ -60,17 +54,6 @@ impl Remembered {
     pub(super) fn all_vanished_but(&mut self, is_there: impl Fn(&Hostname) -> bool) {
         let gone: Vec<Hostname> = self.settled.keys().filter(|host| !is_there(host)).cloned().collect();
         gone.iter().for_each(|host| self.vanished(host));
-    }
-}
-
-impl Memory {
-    /// Takes all out. It is kept again when the attempt ends.
-    pub(super) fn take(&self) -> Remembered {
-        std::mem::take(&mut *self.0.lock())
-    }
-
-    pub(super) fn keep(&self, remembered: Remembered) {
-        *self.0.lock() = remembered;
     }
 }
 

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use pilot_registry::{ErrorKind, Hostname, RegistryError, Service, Snapshot, SnapshotSink};
+use pilot_registry::{ErrorKind, Hostname, Lent, RegistryError, Service, Snapshot, SnapshotSink};
 use tokio::time::Instant;
 
 use super::index::Index;
-use super::memory::{Memory, Remembered};
+use super::memory::Remembered;
 use super::reply::{Ask, Key};
 use super::view::View;
 use crate::Config;
@@ -45,9 +45,8 @@ pub(super) struct Services {
     built: BTreeMap<Hostname, Result<Built, String>>,
     /// What was known in the attempt before, until all has been read in this one; and what was settled of each
     /// host.
-    remembered: Remembered,
+    remembered: Lent<Remembered>,
     defaults: Defaults,
-    memory: Memory,
     generations: u64,
     changes: u64,
     unread: usize,
@@ -66,10 +65,10 @@ pub(super) fn hash(body: &[u8]) -> u64 {
 
 impl Services {
     /// None yet. What they remember is there again for the next attempt, however this one ends.
-    pub(super) fn new(config: &Config, memory: &Memory) -> Self {
+    pub(super) fn new(config: &Config, remembered: Lent<Remembered>) -> Self {
         let mut services = Self::default();
         services.defaults = config.into();
-        (services.memory, services.remembered) = (memory.clone(), memory.take());
+        services.remembered = remembered;
         services
     }
 
@@ -295,10 +294,8 @@ impl Services {
 
 impl Drop for Services {
     fn drop(&mut self) {
-        let mut remembered = std::mem::take(&mut self.remembered);
         let known = std::mem::take(&mut self.tracked).into_iter();
-        remembered.contents.extend(known.filter_map(|(key, one)| Some((key, one.content?))));
-        self.memory.keep(remembered);
+        self.remembered.contents.extend(known.filter_map(|(key, one)| Some((key, one.content?))));
     }
 }
 

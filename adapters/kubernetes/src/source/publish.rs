@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
-use pilot_registry::{Fault, Snapshot, SnapshotSink};
+use pilot_registry::{Fault, Lent, Snapshot, SnapshotSink};
 use tokio::sync::mpsc::Receiver;
 
 use super::Scope;
 use super::decode::Change;
 use super::follow::Update;
-use super::memory::Memory;
 use super::resource::Resource;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Facts};
 use crate::convert::Mapping;
 
 /// How many updates are applied at most before the result is published.
@@ -20,7 +19,8 @@ const BATCH: usize = 1024;
 pub(super) struct Publisher<'a> {
     sink: &'a SnapshotSink,
     cluster: Cluster,
-    memory: &'a Memory,
+    /// Given back to the next attempt.
+    facts: Lent<Facts>,
     scopes: Vec<Scope>,
     /// Scopes of which nothing is known yet.
     unknown: BTreeSet<usize>,
@@ -34,12 +34,12 @@ impl<'a> Publisher<'a> {
     pub(super) fn new(
         sink: &'a SnapshotSink,
         mapping: Mapping,
-        memory: &'a Memory,
+        mut facts: Lent<Facts>,
         scopes: Vec<Scope>,
     ) -> Self {
-        let cluster = Cluster::new(mapping, memory.take());
+        let cluster = Cluster::new(mapping, std::mem::take(&mut *facts));
         let all: BTreeSet<usize> = (0..scopes.len()).collect();
-        Self { sink, cluster, memory, scopes, unknown: all.clone(), unheard: all, faults: BTreeMap::new() }
+        Self { sink, cluster, facts, scopes, unknown: all.clone(), unheard: all, faults: BTreeMap::new() }
     }
 
     pub(super) async fn run(mut self, mut updates: Receiver<Update>) -> Infallible {
@@ -135,6 +135,6 @@ fn nothing(snapshot: &Snapshot, scopes: &[Scope]) -> Option<(&'static str, Strin
 /// An attempt is dropped wherever it is.
 impl Drop for Publisher<'_> {
     fn drop(&mut self) {
-        self.memory.keep(self.cluster.take_facts());
+        *self.facts = self.cluster.take_facts();
     }
 }

@@ -1,4 +1,4 @@
-//! How an attempt begins and ends: C1, C12, C13, C15.
+//! How an attempt begins and ends: C1, C12, C13, C15, C18.
 
 use std::sync::{Arc, Weak};
 
@@ -130,5 +130,30 @@ pub async fn c15_a_second_run_is_like_the_first(backend: &mut dyn Backend) -> Re
     );
     bench.put(service("c.local").http(80).endpoint("10.0.0.3", 8080).build()).await?;
     bench.agrees(&mut second).await.context("a change during the second run")?;
+    bench.verdict()
+}
+
+/// C18: two runs of one value at once do not disturb each other, and each reads everything.
+///
+/// # Errors
+/// The rule is broken.
+pub async fn c18_two_runs_at_once_do_not_disturb_each_other(backend: &mut dyn Backend) -> Result<Verdict> {
+    let mut bench = Bench::with_two(backend).await?;
+    let registry = bench.registry();
+    let mut first = Runner::start(Arc::clone(&registry));
+    bench.agrees(&mut first).await.context("the first run")?;
+    for round in ["a second run", "a third run, after the second has ended"] {
+        let mut beside = Runner::start(Arc::clone(&registry));
+        bench.agrees(&mut beside).await.context(round)?;
+        let host = format!("c{}.local", round.len());
+        bench.put(service(&host).http(80).endpoint("10.0.0.3", 8080).build()).await?;
+        bench.agrees(&mut first).await.context("a change, in the first run while another goes on")?;
+        bench.agrees(&mut beside).await.with_context(|| format!("a change, in {round}"))?;
+        beside.stop().await;
+        bench.delete(&host).await?;
+        bench.agrees(&mut first).await.context("a change, in the first run after another has ended")?;
+    }
+    first.stop().await;
+    bench.agrees(&mut Runner::start(registry)).await.context("a run after all others")?;
     bench.verdict()
 }

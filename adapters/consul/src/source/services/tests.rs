@@ -1,4 +1,4 @@
-use pilot_registry::Resolution;
+use pilot_registry::{Memory, Resolution};
 use serde_json::{Value, json};
 
 use super::*;
@@ -22,8 +22,8 @@ fn content(address: &str, many: usize, port: u16) -> Content {
 }
 
 /// An attempt that has read these, in that order, and all lists.
-fn attempt(memory: &Memory, read: &[(usize, &Content)]) -> Services {
-    let mut services = Services::new(&Config::default(), memory);
+fn attempt(memory: &Memory<Remembered>, read: &[(usize, &Content)]) -> Services {
+    let mut services = Services::new(&Config::default(), memory.lend());
     (0..read.len()).for_each(|datacenter| services.add(key(datacenter)));
     services.all_listed();
     for (datacenter, content) in read {
@@ -44,16 +44,16 @@ fn the_order_of_first_answers_does_not_matter() {
     let (one, five) = (content("10.0.0.1", 1, 8080), content("10.0.0.2", 5, 9090));
     let name = content("db.example.com", 1, 9090);
     for (first, second) in [((0, &one), (1, &five)), ((1, &five), (0, &one))] {
-        let services = attempt(&Memory::default(), &[first, second]);
+        let services = attempt(&Memory::<Remembered>::default(), &[first, second]);
         assert_eq!(called(&services).0, 9090);
     }
     let both = [[(0, &one), (1, &name)], [(1, &name), (0, &one)]];
     for read in &both {
-        assert_eq!(called(&attempt(&Memory::default(), read)).1, Resolution::Dns);
+        assert_eq!(called(&attempt(&Memory::<Remembered>::default(), read)).1, Resolution::Dns);
     }
     // By IP address it was at first, so the name stays left out in each attempt that follows.
     for read in &both {
-        let memory = Memory::default();
+        let memory = Memory::<Remembered>::default();
         drop(attempt(&memory, &[(0, &one)]));
         assert_eq!(called(&attempt(&memory, read)), (8080, Resolution::Endpoints, 1));
     }
@@ -61,30 +61,30 @@ fn the_order_of_first_answers_does_not_matter() {
 
 #[test]
 fn what_is_remembered_outlives_attempts_that_read_nothing_or_not_all() {
-    let memory = Memory::default();
+    let memory = Memory::<Remembered>::default();
     drop(attempt(&memory, &[(0, &content("10.0.0.1", 1, 8080))]));
-    drop(Services::new(&Config::default(), &memory));
-    let mut part = Services::new(&Config::default(), &memory);
+    drop(Services::new(&Config::default(), memory.lend()));
+    let mut part = Services::new(&Config::default(), memory.lend());
     part.add(key(1));
     part.set(&key(1), 0, content("10.0.0.2", 5, 9090));
     assert!(!part.complete(), "there is another list");
     drop(part);
-    let services = Services::new(&Config::default(), &memory);
+    let services = Services::new(&Config::default(), memory.lend());
     assert_eq!(services.known(&key(0)).map(|content| content.instances.len()), Some(1));
     assert_eq!(services.remembered.settled.len(), 1);
     drop(services);
     // One that has read all, and knows of no such service any more.
     drop(attempt(&memory, &[]));
-    let mut none = Services::new(&Config::default(), &memory);
+    let mut none = Services::new(&Config::default(), memory.lend());
     none.all_listed();
     none.begin();
     drop(none);
-    assert!(Services::new(&Config::default(), &memory).known(&key(0)).is_none());
+    assert!(Services::new(&Config::default(), memory.lend()).known(&key(0)).is_none());
 }
 
 #[test]
 fn a_guess_stays_for_a_host_that_vanishes_and_comes_back() {
-    let memory = Memory::default();
+    let memory = Memory::<Remembered>::default();
     let mut services = attempt(&memory, &[(0, &content("10.0.0.1", 1, 26_201))]);
     services.set(&key(0), 1, Content::default());
     assert!(services.built.is_empty());
@@ -92,7 +92,7 @@ fn a_guess_stays_for_a_host_that_vanishes_and_comes_back() {
     assert_eq!(called(&services).0, 26_201);
     services.remove(&key(0));
     drop(services);
-    let mut none = Services::new(&Config::default(), &memory);
+    let mut none = Services::new(&Config::default(), memory.lend());
     none.all_listed();
     none.begin();
     drop(none);
