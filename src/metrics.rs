@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 use crate::proxies::Proxies;
 use crate::proxy::Transport;
 use crate::resources::ResourceType;
-use crate::world::World;
+use crate::world::{Translated, World};
 
 pub(crate) use scrape::health_word;
 pub use text::Format;
@@ -47,6 +47,7 @@ struct Inner {
     unknown_types: Counter,
     refused: Family<Label<1>, Counter>,
     translation: Histogram,
+    translation_failures: Counter,
 }
 
 /// Counters of one resource type, looked up once.
@@ -120,10 +121,16 @@ impl Metrics {
         );
         registry.register(
             "translation_seconds",
-            "Time to translate the mesh for one scope",
+            "Time to translate a change, or what a proxy of a new kind asks for",
             translation.clone(),
         );
         let types = PerType::register(&mut registry);
+        let translation_failures = Counter::default();
+        registry.register(
+            "translation_failures",
+            "Services that could not be translated, which is a bug of pilot: each is served as it was before",
+            translation_failures.clone(),
+        );
         Self(Arc::new(Inner {
             registry,
             streams,
@@ -134,6 +141,7 @@ impl Metrics {
             unknown_types,
             refused,
             translation,
+            translation_failures,
         }))
     }
 
@@ -196,9 +204,10 @@ impl Metrics {
         self.0.refused.get_or_create(&[("reason", reason)]).inc();
     }
 
-    /// The mesh was translated for one scope.
-    pub fn translated(&self, took: Duration) {
-        self.0.translation.observe(took.as_secs_f64());
+    /// The layers that a change touches were made, or those that somebody asked for.
+    pub fn translated(&self, translated: Translated) {
+        self.0.translation.observe(translated.took.as_secs_f64());
+        self.0.translation_failures.inc_by(u64::try_from(translated.failures).unwrap_or(u64::MAX));
     }
 
     /// Everything as text, with what is known of registries, proxies and this process now.
@@ -278,7 +287,7 @@ mod tests {
         metrics.nacked(ResourceType::Listener);
         metrics.unknown_type();
         metrics.refused("no_node");
-        metrics.translated(Duration::from_millis(3));
+        metrics.translated(Translated { took: Duration::from_millis(3), failures: 2 });
         let world = World::new(Vec::new(), MeshOptions::default(), 16);
         let text = metrics.encode(Format::OpenMetrics, &world, &Proxies::default());
         drop(delta);
@@ -297,6 +306,7 @@ mod tests {
             r#"pilot_xds_change_to_ack_seconds_bucket{le="0.0025",type="eds"} 1"#,
             r#"pilot_xds_change_to_ack_seconds_bucket{le="0.001",type="eds"} 0"#,
             r#"pilot_translation_seconds_count 1"#,
+            r#"pilot_translation_failures_total 2"#,
             r#"pilot_proxies{state="acked"} 0"#,
             r#"pilot_scopes 0"#,
             r#"pilot_world_age_seconds 0.0"#,

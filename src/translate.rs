@@ -1,17 +1,16 @@
-//! From a mesh to the resources of a scope. Pure: no clock, no IO, ordered maps only.
+//! From a mesh to layers of resources. Pure: no clock, no IO, ordered maps only.
 //!
 //! ```text
-//!  CatalogService ──► claims: who gets which name, address and listener ──► grants
-//!        │                                                                    │
-//!        ▼                                                                    ▼
-//!  clusters, endpoints                           listeners, virtual hosts, gRPC listeners
-//!        └──────────────► Common: a fragment per service, patched into ◄──────┘
-//!                         one set per type; routes are put together from encoded virtual hosts
-//!                            │
-//!                         Local: routes and gRPC listeners with further names, by namespace
-//!                            │
-//!                         Nearby: other priorities of endpoints, by locality; all else is shared
+//!  Mesh, layers before ──► Layers::jobs ──► Job::run ──► Layers::commit ──► View of a scope
+//!                                             │
+//!                            Endpoints        │ assignments.rs   endpoints by name
+//!                            Base             │ base.rs          clusters, listeners, routes
+//!                            Place            │ assignments.rs   endpoints nearer or farther
+//!                            Audience         ▼ audience.rs      names of a namespace
 //! ```
+//!
+//! A layer is a function of the layer before and of what changed in the mesh. Nothing is changed in place: whoever
+//! holds a layer, or a copy of all of them, keeps it as it is, and a translation that fails leaves no trace.
 //!
 //! What a service gets, by protocol and resolution:
 //!
@@ -23,47 +22,51 @@
 //! | resolution `dns` | STRICT_DNS, endpoints inline | no | as above; not for gRPC clients, which do not know STRICT_DNS |
 //! | resolution `passthrough` | ORIGINAL_DST | no | none: a bound listener has no original address to pass to |
 
-mod changes;
+mod assignments;
+mod audience;
+mod base;
 mod claims;
 mod clusters;
-mod common;
 mod conflict;
+mod context;
 mod endpoints;
 mod entrances;
 mod fallback;
-mod fragment;
+mod layers;
 mod listeners;
-mod local;
 mod names;
-mod nearby;
-mod overlay;
 mod proximity;
+mod reachable;
 mod routes;
 mod sockets;
 mod source;
-mod translator;
+mod step;
 
-pub(crate) use changes::changes;
 pub use conflict::{Claim, Claimant, Conflict, Reason};
-pub use translator::{Memo, Translator};
+pub use layers::{Job, LayerKey, Layers, Made, Results, Wave};
+pub use step::Step;
 
 use std::sync::Arc;
 
 use crate::mesh::Mesh;
 use crate::proxy::Scope;
-use crate::resources::Types;
+use crate::resources::{Published, View};
 
 /// All resources of a scope, and what could not be granted.
 #[derive(Clone, Debug)]
 pub struct Translation {
     /// The resources.
-    pub types: Types,
+    pub view: Arc<View>,
     /// What services claimed and did not get, in order. Does not depend on who asks, except that only
-    /// routers have `http_listen`. As long as a [`Translator`] finds the same, it is one allocation.
+    /// routers have `http_listen`. As long as it is the same, it is one allocation.
     pub conflicts: Arc<[Conflict]>,
 }
 
-/// Translates from scratch. [`Translator`] gives the same result again and again for less.
-pub fn translate(mesh: &Mesh, scope: &Scope) -> Translation {
-    Translator::new(scope.clone()).translate(mesh)
+/// Translates a mesh from nothing. `published`: when the mesh was.
+pub fn translate(mesh: &Mesh, scope: &Scope, published: Published) -> Translation {
+    let mut layers = Layers::default();
+    layers.follow(scope);
+    layers.advance(Arc::new(mesh.clone()), published);
+    let view = layers.view(scope).expect("layers that are followed are made");
+    Translation { view: Arc::new(view), conflicts: layers.conflicts(scope) }
 }

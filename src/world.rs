@@ -1,16 +1,13 @@
-//! From registries' changes to the resources of each scope: merge, debounce, translate, publish.
+//! From registries' changes to the layers that proxies see: merge, debounce, translate, publish.
 //!
 //! ```text
-//!  Intake ─┐ changed                                          ┌─ watch ─► streams of scope A
-//!  Intake ─┼────────► debounce ─► merge ─► translate (memo) ──┼─ watch ─► streams of scope B
-//!  Intake ─┘                                                  └─ new scopes are translated on demand
+//!  Intake ─┐ changed                                                      ┌─ watch of a layer ─► its streams
+//!  Intake ─┼────────► debounce ─► merge ─► translate the layers that ─────┼─ watch of a layer ─► its streams
+//!  Intake ─┘                               differ, on all cores           └─ all in place before any is announced
 //! ```
 //!
-//! The number of scopes is bounded by a product: the config sources of roles (3 roles x 3 usual sources, and
-//! `[xds] max_scopes` others), times localities with endpoints (and none), times namespaces with local names (and
-//! none). A scope exists while a stream follows it, so there are
-//! never more scopes than streams. Scopes share their common resources ([`Memo`]), but a new mesh is
-//! translated for one scope after the other.
+//! A layer is in use while a stream follows a scope that sees it. Scopes cost nothing while nothing of theirs
+//! changes: nobody goes through scopes or streams. A scope that is new waits for the layers that nobody else sees.
 //!
 //! Nothing is published before every registry is settled: it has answered, or its last known good was loaded,
 //! or it is optional and its patience is over. At least one registry must be known. If all are optional and
@@ -21,28 +18,36 @@ mod debounce;
 pub(crate) mod hint;
 mod news;
 mod outages;
+mod views;
+mod whereabouts;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use pilot_registry::RegistryHealth;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::catalog::{Catalog, RegistryState, Source};
 use crate::mesh::{Mesh, MeshOptions};
 use crate::proxy::{Proxy, Scope, Transport};
-use crate::resources::ResourceSet;
+use crate::resources::{Layer, View};
 use crate::supervisor::Registered;
-use crate::translate::{Conflict, Memo, Translator};
+use crate::translate::{Conflict, Job, LayerKey, Layers, Made, Results, Step, Wave};
 use conflicts::{Told, tell_disagreements};
 use news::News;
 use outages::Outages;
+use views::{Epoch, Seen, Slot};
+use whereabouts::Whereabouts;
 
 pub use debounce::Debounce;
+pub use views::Views;
 
 /// What every proxy may be told, kept up to date by [`World::follow`].
 #[derive(Clone)]
@@ -53,21 +58,33 @@ struct Inner {
     options: MeshOptions,
     max_scopes: usize,
     mesh: watch::Sender<Option<Arc<Mesh>>>,
-    scopes: Mutex<BTreeMap<Scope, ScopeState>>,
-    scope_added: Notify,
+    store: Mutex<Store>,
+    epoch: Arc<Epoch>,
+    /// A layer is wanted that is not made yet.
+    wanted: Notify,
+    whereabouts: Whereabouts,
     /// When the oldest change was published that is not in the mesh yet.
     unserved_since: Mutex<Option<Instant>>,
 }
 
-struct ScopeState {
-    translator: Arc<Mutex<Translator>>,
-    memo: Memo,
-    /// Shared by the scopes that share the memo.
-    told: Told,
-    resources: watch::Sender<Option<Arc<ResourceSet>>>,
-    conflicts: Arc<[Conflict]>,
-    /// Its translation has not been tried yet.
-    is_new: bool,
+/// What is in use. Locked to look something up, never while translating.
+#[derive(Default)]
+struct Store {
+    layers: Layers,
+    slots: BTreeMap<LayerKey, Weak<Slot>>,
+    seen: HashMap<Scope, Weak<Seen>>,
+    /// How many entries of `seen` are looked through when some may be dead.
+    seen_max: usize,
+    told: BTreeMap<LayerKey, Told>,
+}
+
+/// What one translation cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Translated {
+    /// From its beginning to its end.
+    pub took: Duration,
+    /// How many services failed to be translated that did not fail before.
+    pub failures: usize,
 }
 
 /// A registry of which nothing is known.
@@ -93,8 +110,10 @@ impl World {
             options,
             max_scopes,
             mesh: watch::Sender::new(None),
-            scopes: Mutex::default(),
-            scope_added: Notify::new(),
+            store: Mutex::default(),
+            epoch: Arc::default(),
+            wanted: Notify::new(),
+            whereabouts: Whereabouts::default(),
             unserved_since: Mutex::default(),
         }))
     }
@@ -111,7 +130,7 @@ impl World {
 
     /// The age of the oldest change of a registry that is not served yet; zero when all are.
     pub fn age(&self) -> Duration {
-        lock(&self.0.unserved_since).map_or(Duration::ZERO, |since| since.elapsed())
+        self.0.unserved_since.lock().map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// The registries of which nothing is known. Nothing is served before none is left but optional ones that
@@ -141,53 +160,64 @@ impl World {
         self.mesh().map_or_else(String::new, |mesh| hint::of_listener(&mesh.catalog, listener))
     }
 
-    /// Follows the resources of a scope; `None` = not known yet.
+    /// Follows what a scope sees.
     ///
     /// # Errors
     /// Clients have chosen the name of this scope and of as many others as are allowed.
-    pub fn subscribe(
-        &self,
-        scope: &Scope,
-    ) -> Result<watch::Receiver<Option<Arc<ResourceSet>>>, TooManyScopes> {
-        let mut scopes = self.scopes();
-        if let Some(state) = scopes.get(scope) {
-            return Ok(state.resources.subscribe());
-        }
-        forget_unused(&mut scopes);
-        let max = self.0.max_scopes;
-        if scope.has_chosen_name() && is_one_too_many(&scopes, scope, max) {
-            return Err(TooManyScopes(max));
-        }
-        let resources = watch::Sender::new(None);
-        let receiver = resources.subscribe();
-        let alike = scopes.iter().find(|(known, _)| known.common() == scope.common());
-        let shared = alike.map(|(_, state)| (state.memo.clone(), state.told.clone()));
-        let (memo, told) = shared.unwrap_or_else(|| (Memo::new(scope), Told::default()));
-        let translator = Arc::new(Mutex::new(Translator::sharing(scope.clone(), memo.clone())));
-        let conflicts = Arc::default();
-        let state = ScopeState { translator, memo, told, resources, conflicts, is_new: true };
-        scopes.insert(scope.clone(), state);
-        self.0.scope_added.notify_one();
-        Ok(receiver)
+    pub fn subscribe(&self, scope: &Scope) -> Result<Views, TooManyScopes> {
+        self.subscribe_at(scope, None)
     }
 
-    /// The resources of a scope as they are now, waiting for their translation where nobody else has
-    /// asked for the scope; `None` = not known yet, or one scope too many.
-    pub async fn resources(&self, scope: &Scope) -> Option<Arc<ResourceSet>> {
+    /// The same, for a proxy at that address. [`Views::changed`] returns, too, when the proxy may belong to another
+    /// scope, because registries say something else of what is there.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn subscribe_at(&self, scope: &Scope, address: Option<IpAddr>) -> Result<Views, TooManyScopes> {
+        let mut store = self.0.store.lock();
+        let seen = match store.seen.get(scope).and_then(Weak::upgrade) {
+            Some(seen) => seen,
+            None => {
+                let max = self.0.max_scopes;
+                if scope.has_chosen_name() && store.is_one_too_many(scope, max) {
+                    return Err(TooManyScopes(max));
+                }
+                let (seen, is_wanted) = store.see(scope, &self.0.epoch);
+                if is_wanted {
+                    self.0.wanted.notify_one();
+                }
+                seen
+            }
+        };
+        Ok(Views::new(seen, self.0.whereabouts.of(address)))
+    }
+
+    /// What a scope sees now, waiting for its layers where nobody else has asked for them; `None` = not known yet, or
+    /// one scope too many.
+    pub async fn view(&self, scope: &Scope) -> Option<Arc<View>> {
         self.mesh()?;
-        let mut receiver = self.subscribe(scope).ok()?;
-        let known = receiver.wait_for(Option::is_some).await.ok()?;
-        known.clone()
+        let mut views = self.subscribe(scope).ok()?;
+        Some(views.wait_for(|_| true).await)
     }
 
     /// What services of the scope claim against each other.
     pub fn conflicts(&self, scope: &Scope) -> Arc<[Conflict]> {
-        self.scopes().get(scope).map(|state| Arc::clone(&state.conflicts)).unwrap_or_default()
+        self.0.store.lock().layers.conflicts(scope)
     }
 
-    /// Takes in what the registries say and keeps the world up to date, for ever. `translated` is told how
-    /// long each translation took.
-    pub async fn follow(&self, debounce: Debounce, translated: impl Fn(Duration) + Send + Sync) {
+    /// The services that could not be translated, with the reason, which is a bug. Each is served as it was before.
+    pub fn failures(&self) -> BTreeMap<String, Arc<str>> {
+        self.0.store.lock().layers.failures()
+    }
+
+    /// How many scopes streams follow.
+    pub fn scopes(&self) -> usize {
+        self.0.store.lock().seen.values().filter(|seen| seen.strong_count() > 0).count()
+    }
+
+    /// Takes in what the registries say and keeps the world up to date, for ever. `translated` is told what
+    /// each translation cost.
+    pub async fn follow(&self, debounce: Debounce, translated: impl Fn(Translated) + Send + Sync) {
         let registries = self.0.registries.iter();
         let intakes = registries.map(|registered| registered.intake.follow(&registered.feed));
         let mut intakes: FuturesUnordered<_> = intakes.collect();
@@ -195,7 +225,7 @@ impl World {
         tokio::join!(self.advance_with(debounce, translated), intakes.next());
     }
 
-    async fn advance_with(&self, mut debounce: Debounce, translated: impl Fn(Duration) + Send + Sync) {
+    async fn advance_with(&self, mut debounce: Debounce, translated: impl Fn(Translated) + Send + Sync) {
         let mut changes = FuturesUnordered::new();
         for registered in &self.0.registries {
             let mut receiver = registered.intake.subscribe();
@@ -214,7 +244,7 @@ impl World {
                         self.note_unserved(&seen);
                     }
                 }
-                () = self.0.scope_added.notified() => self.translate_new(&translated).await,
+                () = self.0.wanted.notified() => self.translate_wanted(&translated).await,
                 () = reached(debounce.deadline()), if debounce.is_pending() => {
                     debounce.pushed(Instant::now());
                     let oldest = self.oldest_change(&seen);
@@ -249,7 +279,7 @@ impl World {
 
     fn note_unserved(&self, seen: &[u64]) {
         let unserved = self.generations() != seen;
-        *lock(&self.0.unserved_since) = unserved.then(|| self.oldest_change(seen));
+        *self.0.unserved_since.lock() = unserved.then(|| self.oldest_change(seen));
     }
 
     /// When the first of the changes since the generations `seen` was published, as far as it is known.
@@ -275,7 +305,7 @@ impl World {
     }
 
     /// Merges what the registries know into a new mesh and translates it, if that is enough to serve.
-    async fn advance(&self, changed: Instant, translated: &(impl Fn(Duration) + Send + Sync)) {
+    async fn advance(&self, changed: Instant, translated: &(impl Fn(Translated) + Send + Sync)) {
         let Some(sources) = self.sources() else { return };
         let before = self.mesh();
         let (old, options) = (before.clone(), self.0.options.clone());
@@ -289,118 +319,150 @@ impl World {
             Ok(Some(mesh)) => {
                 let before = before.as_ref().map(|before| &before.catalog);
                 tell_disagreements(&mesh.catalog, before);
-                let alike = before.is_some_and(|before| before.places_alike(&mesh.catalog));
-                self.0.mesh.send_replace(Some(mesh));
-                self.translate(changed, translated).await;
-                if !alike {
-                    self.wake();
-                }
+                let step = {
+                    let mut store = self.0.store.lock();
+                    store.forget_unused();
+                    store.layers.step(Arc::clone(&mesh), changed)
+                };
+                self.0.mesh.send_replace(Some(Arc::clone(&mesh)));
+                self.translate(step, translated).await;
+                self.0.whereabouts.tell(before.unwrap_or(&Catalog::default()), &mesh.catalog);
             }
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "merging registries failed: this is a bug"),
         }
     }
 
-    /// Brings every scope to the current mesh.
-    async fn translate(&self, changed: Instant, translated: &(impl Fn(Duration) + Send + Sync)) {
-        let Some(mesh) = self.mesh() else { return };
-        forget_unused(&mut self.scopes());
-        let mut scopes: Vec<Scope> = self.scopes().keys().cloned().collect();
-        // Proxies on ADS are most of a mesh, and wait for nobody's choice of names.
-        scopes.sort_by(|a, b| a.config_source.cmp(&b.config_source));
-        for scope in scopes {
-            self.translate_one(&scope, &mesh, changed, translated).await;
-        }
-    }
-
-    /// Brings one new scope to the current mesh. One scope per call, so that a burst of new scopes cannot
-    /// delay registry changes.
-    async fn translate_new(&self, translated: &(impl Fn(Duration) + Send + Sync)) {
-        let Some(mesh) = self.mesh() else { return };
-        let new = {
-            let mut scopes = self.scopes();
-            forget_unused(&mut scopes);
-            let new = scopes.iter().filter(|(_, state)| state.is_new).map(|(scope, _)| scope);
-            new.min_by(|a, b| a.config_source.cmp(&b.config_source)).cloned()
+    /// Makes the layers that are wanted, of the mesh as it is.
+    async fn translate_wanted(&self, translated: &(impl Fn(Translated) + Send + Sync)) {
+        let step = {
+            let mut store = self.0.store.lock();
+            store.forget_unused();
+            store.layers.standstill(Instant::now())
         };
-        if let Some(scope) = new {
-            self.translate_one(&scope, &mesh, Instant::now(), translated).await;
-            // There may be more of them.
-            self.0.scope_added.notify_one();
+        if let Some(step) = step {
+            self.translate(step, translated).await;
         }
     }
 
-    async fn translate_one(
-        &self,
-        scope: &Scope,
-        mesh: &Arc<Mesh>,
-        changed: Instant,
-        translated: &(impl Fn(Duration) + Send + Sync),
-    ) {
-        let state = self.scopes().get_mut(scope).map(|state| {
-            state.is_new = false;
-            let before = state.resources.borrow().clone();
-            (Arc::clone(&state.translator), before)
+    /// Makes the layers that a step touches, on all cores, and publishes them together.
+    async fn translate(&self, step: Arc<Step>, translated: &(impl Fn(Translated) + Send + Sync)) {
+        let started = Instant::now();
+        let mut done = Results::new();
+        for wave in Wave::ALL {
+            let jobs = self.0.store.lock().layers.jobs(&step, wave, &done);
+            run(jobs, &mut done).await;
+        }
+        let failures = self.publish(&step, done);
+        translated(Translated { took: started.elapsed(), failures });
+    }
+
+    /// Publishes layers. Gives how many services failed that did not fail before.
+    fn publish(&self, step: &Step, done: Results) -> usize {
+        let mut store = self.0.store.lock();
+        let before = store.layers.failures();
+        let bases: Vec<(LayerKey, Arc<[Conflict]>)> = done.iter().filter_map(conflicts_of).collect();
+        let changed = store.layers.commit(step, done);
+        let layers: Vec<(Arc<Slot>, Arc<Layer>)> = changed.iter().filter_map(|key| store.slot(key)).collect();
+        let failures = store.layers.failures();
+        let tell: Vec<_> = bases
+            .into_iter()
+            .map(|(key, conflicts)| (store.told.entry(key.clone()).or_default().clone(), key, conflicts))
+            .collect();
+        // A newcomer may not see some layers of this step and some of the one before.
+        self.0.epoch.publish(&layers);
+        drop(store);
+        for (told, key, conflicts) in tell {
+            told.tell(&key, conflicts);
+        }
+        let new = failures.iter().filter(|(host, _)| !before.contains_key(*host));
+        new.map(|(service, why)| {
+            tracing::error!(
+                service,
+                why = &**why,
+                "translating a service failed, which is a bug: it stays as it was"
+            );
+        })
+        .count()
+    }
+}
+
+impl Store {
+    /// Whether clients have chosen as many other names as are allowed. One name at several localities, or in several
+    /// namespaces, counts once.
+    fn is_one_too_many(&mut self, scope: &Scope, max: usize) -> bool {
+        self.forget_unused();
+        let scopes = self.seen.iter().filter(|(_, seen)| seen.strong_count() > 0).map(|(scope, _)| scope);
+        let chosen: BTreeSet<Scope> = scopes.filter(|it| it.has_chosen_name()).map(Scope::common).collect();
+        chosen.len() >= max && !chosen.contains(&scope.common())
+    }
+
+    /// What a scope sees, and whether a layer of it is to be made.
+    fn see(&mut self, scope: &Scope, epoch: &Arc<Epoch>) -> (Arc<Seen>, bool) {
+        let mut is_wanted = false;
+        let slots = LayerKey::of(scope).into_iter().map(|key| {
+            let known = self.slots.get(&key).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                is_wanted |= self.layers.want(&key);
+                let made = self.layers.get(&key).map(|made| Arc::clone(made.layer()));
+                let slot = Arc::new(Slot::new(key.clone(), made));
+                self.slots.insert(key, Arc::downgrade(&slot));
+                slot
+            })
         });
-        // Nobody may want it any more.
-        let Some((translator, before)) = state else { return };
-        let (mesh, started) = (Arc::clone(mesh), Instant::now());
-        let result = tokio::task::spawn_blocking(move || {
-            let translation = lock(&translator).translate(&mesh);
-            let next = match &before {
-                None => Some(ResourceSet::first(translation.types, changed)),
-                Some(before) => before.successor(translation.types, changed),
-            };
-            (next, translation.conflicts)
+        let seen = Arc::new(Seen::new(epoch, slots.collect()));
+        if self.seen.len() >= self.seen_max {
+            self.seen.retain(|_, seen| seen.strong_count() > 0);
+            self.seen_max = 16.max(self.seen.len() * 2);
+        }
+        self.seen.insert(scope.clone(), Arc::downgrade(&seen));
+        (seen, is_wanted)
+    }
+
+    /// The slot of a layer that is in use, and the layer.
+    fn slot(&self, key: &LayerKey) -> Option<(Arc<Slot>, Arc<Layer>)> {
+        let slot = self.slots.get(key).and_then(Weak::upgrade)?;
+        let made = self.layers.get(&slot.key)?;
+        Some((slot, Arc::clone(made.layer())))
+    }
+
+    /// Layers that nobody sees are not kept up to date.
+    fn forget_unused(&mut self) {
+        self.slots.retain(|_, slot| slot.strong_count() > 0);
+        self.layers.retain(|key| self.slots.contains_key(key));
+        self.told.retain(|key, _| self.slots.contains_key(key));
+    }
+}
+
+/// Runs jobs on as many threads as there are cores.
+async fn run(jobs: Vec<Job>, done: &mut Results) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(jobs.len());
+    let queue = Arc::new(Mutex::new(jobs.into_iter()));
+    let mut workers = JoinSet::new();
+    for _ in 0..threads {
+        let queue = Arc::clone(&queue);
+        workers.spawn_blocking(move || {
+            let next = || queue.lock().next();
+            let made = std::iter::from_fn(next).filter_map(Job::run);
+            made.collect::<Vec<_>>()
         });
-        match result.await {
-            Ok((next, conflicts)) => {
-                translated(started.elapsed());
-                self.publish(scope, next, conflicts);
+    }
+    while let Some(made) = workers.join_next().await {
+        match made {
+            Ok(made) => done.extend(made),
+            Err(error) => {
+                tracing::error!(%error, "translating failed, which is a bug: layers stay as they were")
             }
-            Err(error) => tracing::error!(%scope, %error, "translation failed: this is a bug"),
         }
     }
-
-    fn publish(&self, scope: &Scope, next: Option<ResourceSet>, conflicts: Arc<[Conflict]>) {
-        let mut scopes = self.scopes();
-        let Some(state) = scopes.get_mut(scope) else { return };
-        state.conflicts = Arc::clone(&conflicts);
-        let told = state.told.clone();
-        if let Some(next) = next {
-            state.resources.send_replace(Some(Arc::new(next)));
-        }
-        drop(scopes);
-        told.tell(scope, conflicts);
-    }
-
-    /// A change may move a proxy to another scope without changing any resource. Wake all streams, so that
-    /// they compute their scopes again.
-    fn wake(&self) {
-        self.scopes().values().for_each(|state| state.resources.send_modify(|_| ()));
-    }
-
-    fn scopes(&self) -> MutexGuard<'_, BTreeMap<Scope, ScopeState>> {
-        lock(&self.0.scopes)
-    }
 }
 
-/// Whether clients have chosen as many other names as are allowed. One name at several localities,
-/// or in several namespaces, counts once.
-fn is_one_too_many(scopes: &BTreeMap<Scope, ScopeState>, scope: &Scope, max: usize) -> bool {
-    let chosen = scopes.keys().filter(|it| it.has_chosen_name()).map(Scope::common);
-    let chosen: BTreeSet<Scope> = chosen.collect();
-    chosen.len() >= max && !chosen.contains(&scope.common())
-}
-
-/// Scopes without a proxy are not kept up to date.
-fn forget_unused(scopes: &mut BTreeMap<Scope, ScopeState>) {
-    scopes.retain(|_, state| state.resources.receiver_count() > 0);
-}
-
-/// A poisoned lock's value is whole here: nothing panics half way through a change of it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn conflicts_of((key, made): (&LayerKey, &Made)) -> Option<(LayerKey, Arc<[Conflict]>)> {
+    match made {
+        Made::Base(base) => Some((key.clone(), Arc::clone(base.conflicts()))),
+        Made::Assignments(_) | Made::Audience(_) => None,
+    }
 }
 
 /// A deadline that has passed is not waited for: the timer is only as fine as a millisecond.

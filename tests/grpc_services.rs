@@ -15,12 +15,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use pilot::metrics::Metrics;
 use pilot::proxies::Proxies;
 use pilot::proxy::Scope;
-use pilot::resources::ResourceSet;
+use pilot::resources::View;
 use pilot::server::{Settings, serve};
 use pilot::shutdown::{Trigger, shutdown};
-use pilot::world::TooManyScopes;
+use pilot::world::{TooManyScopes, Views};
 use pilot::xds::Limits;
-use pilot::xds::stream::{Context, FirstSyncs, ResourceSource, Resources};
+use pilot::xds::stream::{Context, FirstSyncs, ResourceSource};
 use prost::Message;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -35,11 +35,11 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 /// A source that knows nothing yet.
-struct Nothing(watch::Sender<Option<Arc<ResourceSet>>>);
+struct Nothing(watch::Sender<Option<Arc<View>>>);
 
 impl ResourceSource for Nothing {
-    fn subscribe(&self, _scope: &Scope) -> Result<Resources, TooManyScopes> {
-        Ok(self.0.subscribe())
+    fn subscribe(&self, _scope: &Scope) -> Result<Views, TooManyScopes> {
+        Ok(Views::of(self.0.subscribe()))
     }
 }
 

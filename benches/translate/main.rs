@@ -19,8 +19,8 @@ use std::time::Duration;
 use pilot::catalog::{Catalog, Source};
 use pilot::mesh::{Mesh, MeshOptions};
 use pilot::proxy::{ConfigSource, Role, Scope};
-use pilot::resources::ResourceSet;
-use pilot::translate::{Memo, Translator, translate};
+use pilot::resources::View;
+use pilot::translate::{Layers, translate};
 use pilot_registry::{Locality, Service, Snapshot};
 use tokio::time::Instant;
 
@@ -49,7 +49,7 @@ fn measure(count: usize, runs: usize, changes: usize) {
     let mesh = mesh(&services);
     let before = process.resident();
     process.forget_peak();
-    print("full translation", &Samples::of(runs, || translate(&mesh, &scope())));
+    print("full translation", &Samples::of(runs, || translate(&mesh, &scope(), Instant::now())));
     let peak = process.peak().saturating_sub(before) >> 20;
     println!("{:<30} {peak:>10} MiB", "  most memory above the mesh's");
 
@@ -74,28 +74,25 @@ fn measure(count: usize, runs: usize, changes: usize) {
     println!();
 }
 
-/// What each locality costs beside the scope that all share: two of three have endpoints of their own.
+/// What each locality costs beside the layers that all share: two of three have endpoints of their own.
 fn near(mesh: &Mesh, process: &Process) {
-    let memo = Memo::new(&scope());
-    let mut common = Translator::sharing(scope(), memo.clone());
-    let kept = common.translate(mesh);
+    let mut layers = Layers::default();
+    layers.follow(&scope());
+    let mesh = Arc::new(mesh.clone());
+    layers.advance(Arc::clone(&mesh), Instant::now());
     let before = process.resident();
-    let mut held = Vec::new();
     let zones = ["a", "b", "c"]
         .map(|zone| Scope { locality: Locality { zone: zone.into(), ..Locality::default() }, ..scope() });
     let times = zones.map(|scope| {
-        let mut translator = Translator::sharing(scope, memo.clone());
-        let (translation, time) = timed(|| translator.translate(mesh));
-        held.push((translator, translation));
-        time
+        layers.follow(&scope);
+        timed(|| layers.advance(Arc::clone(&mesh), Instant::now())).1
     });
     print("one more of 3 localities", &times.into_iter().collect());
     let grown = process.resident().saturating_sub(before) >> 20;
     println!("{:<30} {grown:>10} MiB", "  memory of all 3");
-    drop((common, kept, held));
 }
 
-/// What namespaces with short names cost beside the scope that all share, and what a change costs all of them.
+/// What namespaces with short names cost beside the layers that all share, and what a change costs all of them.
 fn named(count: usize, changes: usize, process: &Process) {
     let own = |index: usize, step: u32| {
         let namespace = format!("ns-{}", index % NAMESPACES);
@@ -104,46 +101,44 @@ fn named(count: usize, changes: usize, process: &Process) {
     };
     let mut services: Vec<_> = (0..count).map(|index| own(index, 0)).collect();
     let mut mesh = mesh(&services);
-    let memo = Memo::new(&scope());
-    let mut common = Translator::sharing(scope(), memo.clone());
-    let kept = common.translate(&mesh);
+    let mut layers = Layers::default();
+    layers.follow(&scope());
+    layers.advance(Arc::new(mesh.clone()), Instant::now());
     let before = process.resident();
     let namespace = |index: usize| format!("ns-{index}").try_into().expect("it is a namespace");
     let scopes = (0..NAMESPACES).map(|index| Scope { namespace: Some(namespace(index)), ..scope() });
-    let mut all: Vec<_> = scopes.map(|scope| Translator::sharing(scope, memo.clone())).collect();
-    let mut held: Vec<_> = all.iter_mut().map(|translator| translator.translate(&mesh)).collect();
+    scopes.for_each(|scope| layers.follow(&scope));
+    layers.advance(Arc::new(mesh.clone()), Instant::now());
     let grown = process.resident().saturating_sub(before) >> 10;
     println!("{:<30} {grown:>10} KiB", format!("memory of {NAMESPACES} namespaces"));
     let mut follow = |what: &str, change: &dyn Fn(&mut Vec<Arc<Service>>, u32)| {
         let step = |step: u32| {
             change(&mut services, step);
             mesh.catalog = Catalog::merge(&sources(&services), &mesh.catalog);
-            common.translate(&mesh);
-            let (translations, time) =
-                timed(|| all.iter_mut().map(|one| one.translate(&mesh)).collect::<Vec<_>>());
-            held = translations;
-            time
+            let mesh = Arc::new(mesh.clone());
+            timed(|| layers.advance(mesh, Instant::now())).1
         };
         print(&format!("{what}: {NAMESPACES} namespaces"), &(1..).take(changes).map(step).collect());
     };
     follow("one endpoint", &|services, step| services[count / 2] = own(count / 2, step));
     follow("one service more", &|services, step| services.push(own(count + step as usize, 0)));
-    drop((kept, held));
 }
 
 /// A mesh that is followed from change to change, as pilot does it.
 struct World {
     services: Vec<Arc<Service>>,
     mesh: Mesh,
-    translator: Translator,
-    set: ResourceSet,
+    layers: Layers,
+    view: Arc<View>,
 }
 
 impl World {
     fn new(services: Vec<Arc<Service>>, mesh: Mesh) -> Self {
-        let mut translator = Translator::new(scope());
-        let set = ResourceSet::first(translator.translate(&mesh).types, Instant::now());
-        Self { services, mesh, translator, set }
+        let mut layers = Layers::default();
+        layers.follow(&scope());
+        layers.advance(Arc::new(mesh.clone()), Instant::now());
+        let view = Arc::new(layers.view(&scope()).expect("it is followed"));
+        Self { services, mesh, layers, view }
     }
 
     /// Changes the services again and again, and measures each stage.
@@ -152,7 +147,7 @@ impl World {
         let stage = |at: usize| stages.iter().map(|stages| stages[at]).collect::<Samples>();
         print(&format!("{what}: catalog"), &stage(0));
         print("  translation", &stage(1));
-        print("  successor set", &stage(2));
+        print("  what differs", &stage(2));
         let all = stages.iter().map(|stages| stages.iter().sum());
         print("  all three", &all.collect());
     }
@@ -162,10 +157,13 @@ impl World {
         let sources = sources(&self.services);
         let (catalog, merging) = timed(|| Catalog::merge(&sources, &self.mesh.catalog));
         self.mesh.catalog = catalog;
-        let (translation, translating) = timed(|| self.translator.translate(&self.mesh));
-        let (next, succeeding) = timed(|| self.set.successor(translation.types, Instant::now()));
-        self.set = next.expect("each step of a bench changes something");
-        [merging, translating, succeeding]
+        let mesh = Arc::new(self.mesh.clone());
+        let ((), translating) = timed(|| self.layers.advance(mesh, Instant::now()));
+        let view = Arc::new(self.layers.view(&scope()).expect("it is followed"));
+        let (changes, comparing) = timed(|| view.changes_since(&self.view));
+        assert!(!changes.is_empty(), "each step of a bench changes something");
+        self.view = view;
+        [merging, translating, comparing]
     }
 }
 

@@ -16,7 +16,7 @@ use super::reply::Failure;
 use super::services::nearest;
 use crate::proxies::Subscriber;
 use crate::proxy::{Proxy, Transport};
-use crate::resources::{Resource, ResourceSet, ResourceType, to_json};
+use crate::resources::{Resource, ResourceType, View, to_json};
 
 /// A scope that nobody uses is translated on demand; it may take that long.
 const TRANSLATION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,8 +88,8 @@ impl Selection {
     }
 
     /// The resources of the scope, waiting for their translation.
-    pub(super) async fn set(&self, admin: &Admin) -> Result<std::sync::Arc<ResourceSet>, Failure> {
-        let resources = admin.world.resources(&self.subscriber.scope);
+    pub(super) async fn set(&self, admin: &Admin) -> Result<std::sync::Arc<View>, Failure> {
+        let resources = admin.world.view(&self.subscriber.scope);
         let known = timeout(TRANSLATION_TIMEOUT, resources).await;
         known.ok().flatten().ok_or_else(|| {
             let waiting = Readiness::of(admin).lines();
@@ -98,19 +98,19 @@ impl Selection {
     }
 
     /// Writes the chosen ones of the resources. Costs what they weigh.
-    pub(super) fn report(&self, set: &ResourceSet) -> Result<ResourcesReport, Failure> {
+    pub(super) fn report(&self, set: &View) -> Result<ResourcesReport, Failure> {
         let kinds = ResourceType::ALL.into_iter().filter(|kind| self.kind.is_none_or(|it| it == *kind));
         let resources: BTreeMap<_, Vec<_>> = kinds
             .clone()
             .map(|kind| {
-                let chosen = set.of(kind).resources().iter().filter(|it| self.chooses(kind, it));
+                let chosen = set.of(kind).iter().filter(|it| self.chooses(kind, it));
                 (kind.as_str().to_owned(), chosen.map(|it| ResourceReport::of(it)).collect())
             })
             .collect();
         if let Some(name) = &self.name
             && resources.values().all(Vec::is_empty)
         {
-            let names = kinds.flat_map(|kind| set.of(kind).resources()).map(|it| it.name().as_ref());
+            let names = kinds.flat_map(|kind| set.of(kind).iter()).map(|it| it.name().as_ref());
             return Err(Failure::not_found(format!("no resource {name:?}")).knowing(nearest(name, names)));
         }
         let version = |kind: ResourceType| (kind.as_str().to_owned(), set.of(kind).version().to_owned());

@@ -2,12 +2,21 @@
 
 use std::sync::Arc;
 
+use pilot_registry::Hostname;
+
 use super::service::CatalogService;
 
 /// A service before and after; at least one of both is there.
 pub(crate) struct ServiceChange {
     pub(crate) old: Option<Arc<CatalogService>>,
     pub(crate) new: Option<Arc<CatalogService>>,
+}
+
+impl ServiceChange {
+    /// The service's host.
+    pub(crate) fn host(&self) -> Option<&Hostname> {
+        self.new.as_ref().or(self.old.as_ref()).map(|service| service.host())
+    }
 }
 
 /// What differs between two lists that are ordered by host. Pointers are compared, not services.

@@ -67,11 +67,6 @@ impl Catalog {
         self.index.namespaces.same(&other.index.namespaces)
     }
 
-    /// Whether every proxy has the same place and namespace in both.
-    pub fn places_alike(&self, other: &Self) -> bool {
-        self.index.places == other.index.places
-    }
-
     /// Everything that registries disagree about, with the host that it is about.
     pub fn conflicts(&self) -> impl Iterator<Item = (&Hostname, &Conflict)> {
         self.services.iter().flat_map(|service| service.conflicts().iter().map(|it| (service.host(), it)))

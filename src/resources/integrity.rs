@@ -1,8 +1,8 @@
-//! Checks that no resource names another one that is not in the set.
+//! Checks that no resource names another one that is not in the view.
 
 use std::sync::Arc;
 
-use super::{ResourceType, Types};
+use super::{ResourceType, View};
 
 /// A reference to a resource that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,15 +17,15 @@ pub struct Dangling {
     pub to: Arc<str>,
 }
 
-/// Every reference of the set that leads nowhere, in order.
-pub fn dangling(types: &Types) -> Vec<Dangling> {
+/// Every reference of the view that leads nowhere, in order.
+pub fn dangling(view: &View) -> Vec<Dangling> {
     let mut found = Vec::new();
     for from_type in ResourceType::ALL {
-        for resource in types[from_type as usize].resources() {
+        for resource in view.of(from_type).iter() {
             for (to_type, to) in resource.references() {
-                if types[*to_type as usize].get(to).is_none() {
+                if view.of(to_type).get(to).is_none() {
                     let (from, to) = (Arc::clone(resource.name()), Arc::clone(to));
-                    found.push(Dangling { from_type, from, to_type: *to_type, to });
+                    found.push(Dangling { from_type, from, to_type, to });
                 }
             }
         }

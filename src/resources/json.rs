@@ -74,13 +74,14 @@ pub fn any_to_json(any: &Any) -> Result<serde_json::Value, JsonError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Origin;
     use super::*;
     use pilot_envoy_api::envoy::config::cluster::v3::Cluster;
 
     #[test]
     fn field_names_are_envoys() {
         let cluster = Cluster { name: "a".into(), alt_stat_name: "b".into(), ..Default::default() };
-        let resource = Resource::new("a".into(), &cluster, Vec::new(), false);
+        let resource = Resource::new("a".into(), &cluster, Vec::new(), Origin::Shared);
         let expected = serde_json::json!({ "name": "a", "alt_stat_name": "b" });
         assert_eq!(to_json(&resource).unwrap(), expected);
     }

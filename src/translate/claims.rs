@@ -1,12 +1,14 @@
 //! Decides which service gets a name, address or listener that several claim: the smallest [`Rank`] wins,
 //! whichever came first.
 //!
-//! The ledger lives as long as the translator. A change of one service touches only the entries that it
-//! claims, and reports which other services gained or lost something.
+//! A change of one service touches only the entries that it claims, and reports which other services gained or lost
+//! something. A copy of a ledger costs nothing: it shares the entries that do not change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Bound;
 
+use imbl::{OrdMap, OrdSet};
 use pilot_registry::{Hostname, Namespace, Port, Protocol, Resolution};
 
 use super::conflict::{Claim, Claimant, Conflict, Reason};
@@ -34,10 +36,10 @@ enum Class {
 }
 
 /// The claimants of one thing. HTTP services share a listener among themselves; all else has one owner.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Entry {
-    sharing: BTreeSet<Rank>,
-    alone: BTreeSet<Rank>,
+    sharing: OrdSet<Rank>,
+    alone: OrdSet<Rank>,
 }
 
 /// Who owns a claim. HTTP services that share a listener count as one owner, so a change among them affects
@@ -53,7 +55,7 @@ enum Owner {
 
 impl Entry {
     fn owner(&self) -> Owner {
-        match (self.sharing.first(), self.alone.first()) {
+        match (self.sharing.get_min(), self.alone.get_min()) {
             (None, None) => Owner::Nobody,
             (Some(_), None) => Owner::Sharers,
             (Some(shared), Some(alone)) if shared < alone => Owner::Sharers,
@@ -79,17 +81,17 @@ impl Entry {
 }
 
 /// All claims of a mesh.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
-    entries: BTreeMap<Claim, Entry>,
-    contested: BTreeSet<Claim>,
+    entries: OrdMap<Claim, Entry>,
+    contested: OrdSet<Claim>,
     sockets: Sockets,
     /// Whether all HTTP services are reached by `http_listen`, too.
     http_listen: bool,
 }
 
 /// What a service has of what it claimed.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Grants {
     /// The names it is called by, its own first.
     pub(super) names: Vec<Hostname>,
@@ -100,7 +102,7 @@ pub(super) struct Grants {
 }
 
 /// What a port of a service has of what was claimed for it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PortGrants {
     /// Where a listener of its own is bound; for HTTP ports: the listener that it shares.
     pub(super) listeners: Vec<SocketAddr>,
@@ -175,7 +177,9 @@ impl Ledger {
             Claim::Name(name, None) => Some(name),
             _ => None,
         };
-        let from = name.into_iter().flat_map(move |_| self.entries.range(claim..));
+        let from = name
+            .into_iter()
+            .flat_map(move |_| self.entries.range::<_, Claim>((Bound::Included(claim), Bound::Unbounded)));
         let from = from.map(|(it, _)| it);
         from.take_while(move |it| matches!(it, Claim::Name(other, _) if Some(other) == name))
     }
@@ -265,7 +269,7 @@ impl Ledger {
                     }
                     Owner::One(winner) => (claimant(winner), reason(winner, loser)),
                     Owner::Sharers => {
-                        entry.sharing.first().map(|winner| (claimant(winner), reason(winner, loser)))?
+                        entry.sharing.get_min().map(|winner| (claimant(winner), reason(winner, loser)))?
                     }
                     Owner::Nobody => return None,
                 };

@@ -10,55 +10,72 @@ use pilot_envoy_api::google::protobuf::Any;
 use pilot_envoy_api::to_any;
 use pilot_registry::{Protocol, Resolution, ServicePort};
 
-use super::fragment::Context;
+use super::context::{Context, Lens};
 use super::source::{duration, uint32};
 use super::{endpoints, names};
 use crate::catalog::CatalogService;
+use crate::mesh::MeshOptions;
 
 /// The key under which Envoy looks for a cluster's HTTP options.
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// The cluster of one port.
 pub(super) fn cluster(service: &CatalogService, port: &ServicePort, context: &Context<'_>) -> Cluster {
-    let name = names::cluster(port.number, "", service.host());
-    let common = Cluster {
-        connect_timeout: duration(context.options.connect_timeout),
+    match service.lead().resolution {
+        Resolution::Endpoints => {
+            let cluster = common(service, port, context.options, cluster::DiscoveryType::Eds);
+            let by_name = cluster::EdsClusterConfig {
+                eds_config: Some(context.config_source.clone()),
+                service_name: cluster.name.clone(),
+            };
+            Cluster { eds_cluster_config: Some(by_name), ..cluster }
+        }
+        Resolution::Dns => resolved_by_proxy(service, port, context.options, &context.lens),
+        Resolution::Passthrough => {
+            let lb_policy = cluster::LbPolicy::ClusterProvided.into();
+            Cluster {
+                lb_policy,
+                ..common(service, port, context.options, cluster::DiscoveryType::OriginalDst)
+            }
+        }
+    }
+}
+
+/// The cluster of a port whose names the proxy resolves itself.
+pub(super) fn resolved_by_proxy(
+    service: &CatalogService,
+    port: &ServicePort,
+    options: &MeshOptions,
+    lens: &Lens<'_>,
+) -> Cluster {
+    let cluster = common(service, port, options, cluster::DiscoveryType::StrictDns);
+    let assignment = match service.endpoints().next() {
+        None => endpoints::own_host(&cluster.name, service, port.number),
+        Some(_) => endpoints::load_assignment(&cluster.name, service, port, lens),
+    };
+    Cluster {
+        load_assignment: Some(assignment),
+        // Both families resolve on most machines; IPv4 is where most servers listen.
+        dns_lookup_family: cluster::DnsLookupFamily::V4Preferred.into(),
+        ..cluster
+    }
+}
+
+/// What all clusters have in common.
+fn common(
+    service: &CatalogService,
+    port: &ServicePort,
+    options: &MeshOptions,
+    discovery: cluster::DiscoveryType,
+) -> Cluster {
+    Cluster {
+        name: names::cluster(port.number, "", service.host()),
+        cluster_discovery_type: Some(cluster::ClusterDiscoveryType::Type(discovery.into())),
+        connect_timeout: duration(options.connect_timeout),
         circuit_breakers: Some(circuit_breakers()),
         common_lb_config: Some(common_lb_config()),
         typed_extension_protocol_options: http_options(port.protocol),
         ..Default::default()
-    };
-    let discovery = |kind: cluster::DiscoveryType| Some(cluster::ClusterDiscoveryType::Type(kind.into()));
-    match service.lead().resolution {
-        Resolution::Endpoints => Cluster {
-            cluster_discovery_type: discovery(cluster::DiscoveryType::Eds),
-            eds_cluster_config: Some(cluster::EdsClusterConfig {
-                eds_config: Some(context.config_source.clone()),
-                service_name: name.clone(),
-            }),
-            name,
-            ..common
-        },
-        Resolution::Dns => {
-            let mut assignment = endpoints::load_assignment(&name, service, port, context);
-            if service.endpoints().next().is_none() {
-                assignment = endpoints::own_host(&name, service, port.number);
-            }
-            Cluster {
-                cluster_discovery_type: discovery(cluster::DiscoveryType::StrictDns),
-                load_assignment: Some(assignment),
-                // Both families resolve on most machines; IPv4 is where most servers listen.
-                dns_lookup_family: cluster::DnsLookupFamily::V4Preferred.into(),
-                name,
-                ..common
-            }
-        }
-        Resolution::Passthrough => Cluster {
-            cluster_discovery_type: discovery(cluster::DiscoveryType::OriginalDst),
-            lb_policy: cluster::LbPolicy::ClusterProvided.into(),
-            name,
-            ..common
-        },
     }
 }
 

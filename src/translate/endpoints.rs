@@ -11,17 +11,15 @@
 //! - Labels are metadata under `envoy.lb`, where subsets look for them; the identity is under `pilot`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
 use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_envoy_api::envoy::config::endpoint::v3 as endpoint;
 use pilot_envoy_api::google::protobuf as wkt;
-use pilot_registry::{Address, Endpoint, Health, Locality, Port, Protocol, Resolution, ServicePort};
+use pilot_registry::{Address, Endpoint, Health, Locality, Port, ServicePort};
 
-use super::conflict::{Claim, Claimant, Conflict, Reason};
-use super::fragment::Context;
+use super::context::{Lens, NOWHERE};
 use super::proximity::Proximity;
-use super::sockets;
+use super::reachable::{fits, refusal};
 use super::source::{socket_address, uint32};
 use crate::catalog::{CatalogService, Part};
 
@@ -40,9 +38,9 @@ pub(super) fn load_assignment(
     cluster: &str,
     service: &CatalogService,
     port: &ServicePort,
-    context: &Context<'_>,
+    lens: &Lens<'_>,
 ) -> endpoint::ClusterLoadAssignment {
-    let mut groups = groups(service, port, context);
+    let mut groups = groups(service, port, lens);
     let scales = scales(&groups);
     let localities = groups.iter_mut().map(|((priority, locality), members)| {
         let scale = scales.get(priority).copied().unwrap_or(1);
@@ -69,68 +67,35 @@ pub(super) fn own_host(
     }
 }
 
-/// The endpoints that are left out, for all ports or for one.
-pub(super) fn misfits(service: &CatalogService, http_listen: Option<SocketAddr>) -> Vec<Conflict> {
-    let mut misfits: Vec<Conflict> = unresolvable(service).collect();
-    for port in service.ports() {
-        for (_, endpoint) in service.endpoints().filter(|(_, endpoint)| fits(service, endpoint)) {
-            let own = endpoint.ports.get(&port.number);
-            let refusal = own.and_then(|own| refusal(port, endpoint, *own, http_listen));
-            misfits.extend(refusal.map(|(winner, reason)| Conflict {
-                claim: Claim::Endpoint(service.host().clone(), endpoint.address.clone()),
-                loser: Claimant::Service(service.host().clone(), Some(port.number)),
-                winner,
-                reason,
-            }));
-        }
-    }
-    misfits
+/// Whether the endpoints of a port have other priorities through this lens than from nowhere.
+pub(super) fn are_seen_differently(service: &CatalogService, port: &ServicePort, lens: &Lens<'_>) -> bool {
+    let priorities = |lens: &Lens<'_>| -> Vec<u32> {
+        served(service, port, lens).into_iter().map(|(priority, ..)| priority).collect()
+    };
+    priorities(lens) != priorities(&Lens { locality: NOWHERE, ..*lens })
 }
 
-/// Why a port cannot have an endpoint that it is said to have.
-fn refusal(
+fn groups<'a>(service: &'a CatalogService, port: &ServicePort, lens: &Lens<'_>) -> Groups<'a> {
+    let mut groups = Groups::new();
+    for (priority, endpoint, own) in served(service, port, lens) {
+        groups.entry((priority, &endpoint.locality)).or_default().push((endpoint, own));
+    }
+    groups
+}
+
+/// The endpoints that serve a port, each once, with their priorities.
+fn served<'a>(
+    service: &'a CatalogService,
     port: &ServicePort,
-    endpoint: &Endpoint,
-    own: Port,
-    http_listen: Option<SocketAddr>,
-) -> Option<(Claimant, Reason)> {
-    if port.protocol == Protocol::Udp {
-        let is_unix = matches!(endpoint.address, Address::Unix(_));
-        return is_unix.then_some((Claimant::Nobody, Reason::UnixDatagrams));
-    }
-    let at = http_listen?;
-    let loops = sockets::listeners_at(&endpoint.address, own).any(|listener| listener == at);
-    loops.then_some((Claimant::HttpListen, Reason::Loop))
-}
-
-/// The endpoints that cannot be reached in the way that the preferred registry says.
-fn unresolvable(service: &CatalogService) -> impl Iterator<Item = Conflict> {
-    let lead = &service.parts()[0];
-    service.endpoints().filter(|(_, endpoint)| !fits(service, endpoint)).map(|(part, endpoint)| Conflict {
-        claim: Claim::Endpoint(service.host().clone(), endpoint.address.clone()),
-        loser: Claimant::Registry(part.registry.to_string()),
-        winner: Claimant::Registry(lead.registry.to_string()),
-        reason: Reason::Resolution,
-    })
-}
-
-/// Whether the endpoint can be reached in the way that the preferred registry says.
-pub(super) fn fits(service: &CatalogService, endpoint: &Endpoint) -> bool {
-    match (service.lead().resolution, &endpoint.address) {
-        (Resolution::Passthrough, _) => false,
-        (Resolution::Endpoints, address) => !matches!(address, Address::Dns(_)),
-        (Resolution::Dns, address) => !matches!(address, Address::Unix(_)),
-    }
-}
-
-fn groups<'a>(service: &'a CatalogService, port: &ServicePort, context: &Context<'_>) -> Groups<'a> {
+    lens: &Lens<'_>,
+) -> Vec<(u32, &'a Endpoint, Port)> {
     let mut seen = BTreeSet::new();
     let serving = |(part, endpoint): (&Part, &'a Endpoint)| {
         let own = endpoint.ports.get(&port.number).copied().filter(|_| fits(service, endpoint))?;
-        if refusal(port, endpoint, own, context.http_listen).is_some() {
+        if refusal(port, endpoint, own, lens.http_listen).is_some() {
             return None;
         }
-        let rank = (part.priority, Proximity::of(context.locality, &endpoint.locality));
+        let rank = (part.priority, Proximity::of(lens.locality, &endpoint.locality));
         seen.insert((&endpoint.address, own)).then_some((rank, endpoint, own))
     };
     let found: Vec<_> = service.endpoints().filter_map(serving).collect();
@@ -138,11 +103,7 @@ fn groups<'a>(service: &'a CatalogService, port: &ServicePort, context: &Context
     let ranks: BTreeSet<(u32, Proximity)> = found.iter().map(|(rank, ..)| *rank).collect();
     let dense: BTreeMap<(u32, Proximity), u32> =
         ranks.into_iter().zip((0..=MAX_PRIORITY).chain(std::iter::repeat(MAX_PRIORITY))).collect();
-    let mut groups = Groups::new();
-    for (rank, endpoint, own) in found {
-        groups.entry((dense[&rank], &endpoint.locality)).or_default().push((endpoint, own));
-    }
-    groups
+    found.into_iter().map(|(rank, endpoint, own)| (dense[&rank], endpoint, own)).collect()
 }
 
 /// By what the weights of each priority are divided.

@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use pilot_envoy_api::envoy::config::listener::v3::Listener;
 use pilot_registry::{Hostname, Namespace, Port, Protocol, Resolution, ServicePort};
 
 use super::claims::Grants;
 use super::conflict::{Claim, Claimant, Conflict, Reason};
-use super::fragment::{Context, reuse};
+use super::context::Context;
+use super::names::default_of;
 use super::{listeners, names, routes};
 use crate::catalog::CatalogService;
-use crate::resources::{Resource, ResourceType};
+use crate::resources::{Origin, Resource, ResourceType, VirtualHost};
 
 /// The key of a route configuration: that of an HTTP port, or the one of `http_listen`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,18 +35,11 @@ impl RouteKey {
     }
 }
 
-/// An encoded virtual host, and where it sends to.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct VirtualHost {
-    pub(super) bytes: Bytes,
-    pub(super) cluster: Arc<str>,
-}
-
 /// Virtual hosts of one service, by the routes that they are in and the service's port.
-pub(super) type VirtualHosts = BTreeMap<(RouteKey, Port), VirtualHost>;
+pub(super) type VirtualHosts = BTreeMap<(RouteKey, Port), Arc<VirtualHost>>;
 
 /// The ways in for all clients: the part of a service that no endpoint changes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Entrances {
     pub(super) grants: Grants,
     pub(super) listeners: Vec<Arc<Resource>>,
@@ -87,6 +80,7 @@ impl Entrances {
     pub(super) fn reusing(mut self, old: Option<&Self>) -> Self {
         if let Some(old) = old {
             reuse(&mut self.listeners, &old.listeners);
+            reuse_hosts(&mut self.virtual_hosts, &old.virtual_hosts);
         }
         self
     }
@@ -115,8 +109,26 @@ impl LocalEntrances {
     pub(super) fn reusing(mut self, old: Option<&Self>) -> Self {
         if let Some(old) = old {
             reuse(&mut self.listeners, &old.listeners);
+            reuse_hosts(&mut self.virtual_hosts, &old.virtual_hosts);
         }
         self
+    }
+}
+
+/// Replaces resources by those of before that equal them.
+pub(super) fn reuse(new: &mut [Arc<Resource>], old: &[Arc<Resource>]) {
+    for resource in new {
+        if let Some(known) = old.iter().find(|known| *known == resource) {
+            *resource = Arc::clone(known);
+        }
+    }
+}
+
+fn reuse_hosts(new: &mut VirtualHosts, old: &VirtualHosts) {
+    for (at, host) in new {
+        if let Some(known) = old.get(at).filter(|known| *known == host) {
+            *host = Arc::clone(known);
+        }
     }
 }
 
@@ -131,7 +143,7 @@ fn bound_listeners(service: &CatalogService, grants: &Grants) -> Vec<Arc<Resourc
         let cluster: Arc<str> = names::cluster(port.number, "", service.host()).into();
         let build = if port.protocol == Protocol::Udp { listeners::udp } else { listeners::tcp };
         let listeners = granted.listeners.iter().map(|at| build(*at, &cluster, is_virtual(at)));
-        bound.extend(listeners.map(|listener| listener_to(&cluster, &listener, false)));
+        bound.extend(listeners.map(|listener| Arc::new(listener_to(service, &cluster, &listener))));
     }
     bound
 }
@@ -144,6 +156,7 @@ fn virtual_hosts(
     context: &Context<'_>,
 ) -> VirtualHosts {
     let mut virtual_hosts = VirtualHosts::new();
+    let priorities = has_priorities(service, context);
     for (port, granted) in service.ports().iter().zip(&grants.ports) {
         if !port.protocol.is_http() {
             continue;
@@ -151,9 +164,11 @@ fn virtual_hosts(
         let number = port.number;
         let addresses = if called.by.is_none() { granted.virtual_addresses.as_slice() } else { &[] };
         let virtual_host = |domains: Vec<String>| {
-            let cluster = names::cluster(number, "", service.host());
+            let cluster: Arc<str> = names::cluster(number, "", service.host()).into();
             let name = called.virtual_host(service, number);
-            VirtualHost { bytes: routes::virtual_host(name, domains, &cluster), cluster: cluster.into() }
+            let host = routes::virtual_host(name, domains, &cluster, priorities);
+            let origin = Origin::Service(service.host().clone());
+            Arc::new(VirtualHost::new(&host, vec![cluster], origin))
         };
         if !granted.listeners.is_empty() {
             // What was dialled is the port: that of the Host header is not looked at.
@@ -161,7 +176,7 @@ fn virtual_hosts(
             let domains = domains.chain(addresses.iter().map(|ip| names::ip_domain(*ip)));
             virtual_hosts.insert((RouteKey::Port(number), number), virtual_host(domains.collect()));
         }
-        if context.http_listen.is_some() {
+        if context.lens.http_listen.is_some() {
             let is_default = default_port(service, Protocol::is_http) == Some(number);
             let domains = called.names.iter().flat_map(|name| names_with_ports(name, number, is_default));
             let bare = number.get() == 80;
@@ -202,7 +217,9 @@ fn grpc_listeners(service: &CatalogService, called: Called<'_>) -> Vec<Arc<Resou
     let mut by_name = Vec::new();
     for port in grpc_ports(service) {
         let cluster: Arc<str> = names::cluster(port.number, "", service.host()).into();
-        let listener = |name: &str| listener_to(&cluster, &listeners::api(name, &cluster), true);
+        let listener = |name: &str| {
+            Arc::new(listener_to(service, &cluster, &listeners::api(name, &cluster)).by_name_only())
+        };
         for name in called.names {
             by_name.push(listener(&format!("{name}:{}", port.number)));
             if default == Some(port.number) && !names::is_reserved(name) {
@@ -244,12 +261,14 @@ fn default_port(service: &CatalogService, kind: fn(Protocol) -> bool) -> Option<
     default_of(service.ports().iter().filter(|port| kind(port.protocol)).map(|port| port.number))
 }
 
-/// The default port among these: 80, else the lowest.
-pub(super) fn default_of(numbers: impl Iterator<Item = Port> + Clone) -> Option<Port> {
-    numbers.clone().find(|number| number.get() == 80).or_else(|| numbers.min())
+/// Whether endpoints of the service can have several priorities, for whom ever.
+fn has_priorities(service: &CatalogService, context: &Context<'_>) -> bool {
+    let first = service.parts()[0].priority;
+    context.options.prefer_near || service.parts().iter().any(|part| part.priority != first)
 }
 
-fn listener_to(cluster: &Arc<str>, listener: &Listener, by_name_only: bool) -> Arc<Resource> {
+fn listener_to(service: &CatalogService, cluster: &Arc<str>, listener: &Listener) -> Resource {
     let references = vec![(ResourceType::Cluster, Arc::clone(cluster))];
-    Arc::new(Resource::new(listener.name.as_str().into(), listener, references, by_name_only))
+    let origin = Origin::Service(service.host().clone());
+    Resource::new(listener.name.as_str().into(), listener, references, origin)
 }

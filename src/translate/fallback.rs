@@ -5,20 +5,20 @@
 //! makes an UNIMPLEMENTED with the same words of it for gRPC clients. Those that say which host it was are the
 //! listener's, since Envoy 1.36 has no formats in routes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use pilot_envoy_api::envoy::config::accesslog::v3 as accesslog;
 use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_envoy_api::envoy::config::route::v3 as route;
 use pilot_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as http;
 use pilot_envoy_api::envoy::r#type::matcher::v3 as matcher;
 use pilot_registry::{Hostname, Port};
-use prost::Message;
 
-use super::entrances::{VirtualHost, default_of};
+use super::names::default_of;
 use super::routes::{prefix, to};
+use crate::resources::{Origin, Rope, VirtualHost};
 
 /// Its name: those of services have a colon.
 const NAME: &str = "unknown_host";
@@ -29,20 +29,34 @@ const NAMELESS: &str = r"(?i)(localhost|[0-9]+(\.[0-9]+){3}|\[[0-9a-f:.]+\])?(:[
 /// How many services are named one by one.
 const NAMED_MAX: usize = 5;
 
-/// The virtual host, encoded, of a listener there with these services; none without services.
-pub(super) fn virtual_host(
-    at: SocketAddr,
-    services: &BTreeMap<(Hostname, Port), VirtualHost>,
-) -> Option<Bytes> {
-    let hosts: BTreeSet<&Hostname> = services.keys().map(|(host, _)| host).collect();
-    let route = match hosts.len() {
-        1 => to(&the_default(services)?.cluster, nameless()),
+/// The virtual host of a listener there with these services; none without services.
+pub(super) fn virtual_host(at: SocketAddr, services: &Rope) -> Option<VirtualHost> {
+    let mut hosts = BTreeSet::new();
+    for virtual_host in services.virtual_hosts() {
+        hosts.extend(host(virtual_host));
+        if hosts.len() > NAMED_MAX {
+            break;
+        }
+    }
+    let (route, clusters) = match hosts.len() {
+        1 => {
+            let cluster = the_default(services)?.clusters().next()?;
+            (to(cluster, nameless()), vec![Arc::clone(cluster)])
+        }
         0 => return None,
-        _ => not_found(nameless(), several(at, &hosts)),
+        _ => (not_found(nameless(), several(at, hosts)), Vec::new()),
     };
     let (name, domains) = (NAME.to_owned(), vec!["*".to_owned()]);
     let host = route::VirtualHost { name, domains, routes: vec![route], ..Default::default() };
-    Some(host.encode_to_vec().into())
+    Some(VirtualHost::new(&host, clusters, Origin::Shared))
+}
+
+/// The service that a virtual host is of.
+fn host(virtual_host: &VirtualHost) -> Option<&Hostname> {
+    match virtual_host.origin() {
+        Origin::Service(host) => Some(host),
+        Origin::Option(_) | Origin::Shared => None,
+    }
 }
 
 /// What Envoy's own 404 says at that port: the one for requests without a route. Those of services stay theirs.
@@ -65,21 +79,27 @@ pub(super) fn words(port: u16) -> http::LocalReplyConfig {
 }
 
 /// What stands for a service that is the only one.
-fn the_default(services: &BTreeMap<(Hostname, Port), VirtualHost>) -> Option<&VirtualHost> {
-    let default = default_of(services.keys().map(|(_, port)| *port))?;
-    services.iter().find(|((_, port), _)| *port == default).map(|(_, host)| host)
+fn the_default(services: &Rope) -> Option<&VirtualHost> {
+    let ports = || services.virtual_hosts().filter_map(|it| Some((port(it)?, it)));
+    let default = default_of(ports().map(|(port, _)| port))?;
+    ports().find(|(port, _)| *port == default).map(|(_, it)| it)
 }
 
-/// Who the services are, unless strangers may ask.
-fn several(at: SocketAddr, hosts: &BTreeSet<&Hostname>) -> String {
+/// The port of a virtual host that is named `host:port`.
+fn port(virtual_host: &VirtualHost) -> Option<Port> {
+    let (_, port) = virtual_host.name().rsplit_once(':')?;
+    Port::try_from(port.parse::<u32>().ok()?).ok()
+}
+
+/// Who the services are, unless strangers may ask. At least two.
+fn several(at: SocketAddr, hosts: BTreeSet<&Hostname>) -> String {
     let port = at.port();
-    let names: Vec<&str> = hosts.iter().take(NAMED_MAX).map(|host| host.as_str()).collect();
-    let services = match (names.split_last(), hosts.len() - names.len()) {
-        (Some((last, rest)), 0) if at.ip().is_loopback() => {
-            format!("services {} and {last}", rest.join(", "))
-        }
-        (Some(_), more) if at.ip().is_loopback() => format!("services {} and {more} more", names.join(", ")),
-        _ => "several services".to_owned(),
+    let are_more = hosts.len() > NAMED_MAX;
+    let names: Vec<&str> = hosts.into_iter().take(NAMED_MAX).map(Hostname::as_str).collect();
+    let services = match names.split_last() {
+        Some(_) if !at.ip().is_loopback() => "several services".to_owned(),
+        Some((last, rest)) if !are_more => format!("services {} and {last}", rest.join(", ")),
+        _ => format!("services {} and more", names.join(", ")),
     };
     format!("pilot: port {port} has {services}: say which in the Host header")
 }

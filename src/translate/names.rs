@@ -43,6 +43,11 @@ pub(super) fn ip_port_domain(ip: IpAddr, port: Port) -> String {
     SocketAddr::new(ip, port.get()).to_string()
 }
 
+/// The default port among these: 80, else the lowest.
+pub(super) fn default_of(numbers: impl Iterator<Item = Port>) -> Option<Port> {
+    numbers.min_by_key(|number| (number.get() != 80, *number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,62 +1,32 @@
-//! Virtual hosts, and the route configurations that are put together from them.
+//! Virtual hosts, and the route configurations that they are in.
 
-use bytes::Bytes;
 use pilot_envoy_api::envoy::config::route::v3 as route;
 use pilot_envoy_api::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
 use pilot_envoy_api::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
-use pilot_envoy_api::google::protobuf::BoolValue;
 use pilot_envoy_api::to_any;
-use prost::Message;
 
 use super::source::{boolean, duration, uint32};
 
-/// `envoy.config.route.v3.RouteConfiguration` whose virtual hosts are encoded already: on the wire a
-/// repeated message and repeated bytes are the same thing. Field numbers are those of
-/// `envoy/config/route/v3/route.proto`.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct RouteConfiguration {
-    #[prost(string, tag = "1")]
-    pub(super) name: String,
-    /// Encoded `envoy.config.route.v3.VirtualHost` messages.
-    #[prost(bytes = "bytes", repeated, tag = "2")]
-    pub(super) virtual_hosts: Vec<Bytes>,
-    #[prost(message, optional, tag = "7")]
-    validate_clusters: Option<BoolValue>,
-    #[prost(bool, tag = "14")]
-    ignore_port_in_host_matching: bool,
-}
-
-impl prost::Name for RouteConfiguration {
-    const NAME: &'static str = "RouteConfiguration";
-    const PACKAGE: &'static str = "envoy.config.route.v3";
-
-    fn type_url() -> String {
-        route::RouteConfiguration::type_url()
+/// A route configuration without virtual hosts, whose clusters may come and go on their own. `ignore_port`: whatever
+/// port a Host header names means the same.
+pub(super) fn configuration(name: &str, ignore_port: bool) -> route::RouteConfiguration {
+    route::RouteConfiguration {
+        name: name.to_owned(),
+        validate_clusters: boolean(false),
+        ignore_port_in_host_matching: ignore_port,
+        ..Default::default()
     }
 }
 
-impl RouteConfiguration {
-    /// The clusters may come and go on their own. `ignore_port`: whatever port a Host header names means the
-    /// same.
-    pub(super) fn new(name: &str, virtual_hosts: Vec<Bytes>, ignore_port: bool) -> Self {
-        Self {
-            name: name.to_owned(),
-            virtual_hosts,
-            validate_clusters: boolean(false),
-            ignore_port_in_host_matching: ignore_port,
-        }
-    }
-
-    /// Virtual hosts alone, to extend another one.
-    pub(super) fn more(virtual_hosts: Vec<Bytes>) -> Self {
-        Self { virtual_hosts, ..Self::default() }
-    }
-}
-
-/// A virtual host that sends everything to one cluster, encoded.
-pub(super) fn virtual_host(name: String, domains: Vec<String>, cluster: &str) -> Bytes {
-    let routes = vec![to_cluster(prefix("/"), cluster, envoy_retries())];
-    route::VirtualHost { name, domains, routes, ..Default::default() }.encode_to_vec().into()
+/// A virtual host that sends everything to one cluster.
+pub(super) fn virtual_host(
+    name: String,
+    domains: Vec<String>,
+    cluster: &str,
+    priorities: bool,
+) -> route::VirtualHost {
+    let routes = vec![to_cluster(prefix("/"), cluster, envoy_retries(priorities))];
+    route::VirtualHost { name, domains, routes, ..Default::default() }
 }
 
 /// The only virtual host of a gRPC client's listener. gRPC clients do not support Envoy's retry predicates.
@@ -67,7 +37,7 @@ pub(super) fn grpc_virtual_host(name: String, cluster: &str) -> route::VirtualHo
 
 /// A route to a cluster, with the retries of Envoys.
 pub(super) fn to(cluster: &str, matches: route::RouteMatch) -> route::Route {
-    to_cluster(matches, cluster, envoy_retries())
+    to_cluster(matches, cluster, envoy_retries(true))
 }
 
 /// What all paths match that begin so.
@@ -95,8 +65,9 @@ fn to_cluster(matches: route::RouteMatch, cluster: &str, retries: route::RetryPo
 
 /// Retries that cannot repeat what a server has done already, each on an endpoint that was not tried yet:
 /// so an endpoint that goes away takes no request with it. After two in one priority, the next priority: its
-/// endpoints answer although no registry has noticed yet that all of the preferred ones are gone.
-fn envoy_retries() -> route::RetryPolicy {
+/// endpoints answer although no registry has noticed yet that all of the preferred ones are gone. `priorities`: there
+/// can be more than one.
+fn envoy_retries(priorities: bool) -> route::RetryPolicy {
     use route::retry_policy::retry_priority::ConfigType as PriorityConfig;
     use route::retry_policy::{RetryHostPredicate, RetryPriority, retry_host_predicate::ConfigType};
     let previous_hosts = RetryHostPredicate {
@@ -109,7 +80,7 @@ fn envoy_retries() -> route::RetryPolicy {
         config_type: Some(PriorityConfig::TypedConfig(to_any(&after_two))),
     };
     route::RetryPolicy {
-        retry_priority: Some(previous_priorities),
+        retry_priority: priorities.then_some(previous_priorities),
         retry_host_predicate: vec![previous_hosts],
         host_selection_retry_max_attempts: 5,
         ..retries("connect-failure,refused-stream,unavailable,reset-before-request")

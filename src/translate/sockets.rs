@@ -2,17 +2,18 @@
 //! end, or keep the endpoint from binding its port.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use pilot_registry::{Address, Hostname, Port, Protocol};
+use imbl::OrdSet;
+use pilot_registry::{Hostname, Port, Protocol};
 
 use super::conflict::Claim;
-use super::endpoints;
+use super::reachable::{fits, listeners_at};
 use crate::catalog::CatalogService;
 
 /// The sockets of all endpoints of a mesh.
-#[derive(Debug, Default)]
-pub(super) struct Sockets(BTreeSet<Socket>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sockets(OrdSet<Socket>);
 
 /// A listener's address at which an endpoint of a service's port listens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +67,7 @@ impl Socket {
 fn sockets(service: &CatalogService) -> BTreeSet<Socket> {
     let mut sockets = BTreeSet::new();
     for port in service.ports() {
-        for (_, endpoint) in service.endpoints().filter(|(_, endpoint)| endpoints::fits(service, endpoint)) {
+        for (_, endpoint) in service.endpoints().filter(|(_, endpoint)| fits(service, endpoint)) {
             let Some(own) = endpoint.ports.get(&port.number) else { continue };
             let holder = Some((service.host().clone(), port.number));
             let socket = |at| Socket { udp: port.protocol == Protocol::Udp, at, holder: holder.clone() };
@@ -74,19 +75,4 @@ fn sockets(service: &CatalogService) -> BTreeSet<Socket> {
         }
     }
     sockets
-}
-
-/// The addresses of listeners that a connection to this endpoint would reach.
-pub(super) fn listeners_at(address: &Address, port: Port) -> impl Iterator<Item = SocketAddr> {
-    let ip = match address {
-        Address::Ip(ip) => Some(*ip),
-        Address::Dns(name) => (name.as_str() == "localhost").then_some(Ipv4Addr::LOCALHOST.into()),
-        Address::Unix(_) => None,
-    };
-    let at_any = ip.filter(IpAddr::is_loopback).map(any);
-    ip.into_iter().chain(at_any).map(move |ip| SocketAddr::new(ip, port.get()))
-}
-
-fn any(ip: IpAddr) -> IpAddr {
-    if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }

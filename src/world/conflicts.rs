@@ -1,26 +1,29 @@
 //! Logs new conflicts, each once, and sums up many. `pilot services` shows all current ones.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::catalog::Catalog;
 use crate::proxy::Scope;
-use crate::translate::Conflict;
+use crate::translate::{Conflict, LayerKey};
 
 /// How many new conflicts are told one by one.
 const ONE_BY_ONE: usize = 20;
 
-/// What was said of the conflicts of scopes that have them in common.
+/// What was said of the conflicts of scopes that share a base.
 #[derive(Clone, Default)]
 pub(super) struct Told(Arc<Mutex<Arc<[Conflict]>>>);
 
 impl Told {
     /// Says in the log which conflicts are new, and which are over. They are in order.
-    pub(super) fn tell(&self, scope: &Scope, conflicts: Arc<[Conflict]>) {
-        let before = self.replace(Arc::clone(&conflicts));
+    pub(super) fn tell(&self, key: &LayerKey, conflicts: Arc<[Conflict]>) {
+        let LayerKey::Base(role, source) = key else { return };
+        let before = std::mem::replace(&mut *self.0.lock(), Arc::clone(&conflicts));
         if Arc::ptr_eq(&before, &conflicts) {
             return;
         }
-        let scope = scope.common();
+        let scope = Scope::new(*role, source.clone());
         let new: Vec<_> = fresh(&before, &conflicts).collect();
         for conflict in new.iter().take(ONE_BY_ONE) {
             tracing::warn!(%scope, %conflict, "services conflict");
@@ -35,10 +38,6 @@ impl Told {
         if let Some(more) = more(over.len()) {
             tracing::info!(%scope, more, "services no longer conflict about more");
         }
-    }
-
-    fn replace(&self, conflicts: Arc<[Conflict]>) -> Arc<[Conflict]> {
-        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), conflicts)
     }
 }
 

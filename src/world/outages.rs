@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use pilot_registry::Hostname;
 
-use crate::catalog::{Catalog, CatalogService};
-use crate::translate::changes;
+use crate::catalog::{Catalog, CatalogService, changes};
 
 /// How many services a line names.
 const NAMED: usize = 10;

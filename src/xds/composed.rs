@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::order::Gate;
 use super::type_state::{Before, TypeState};
-use crate::resources::{Resource, TypeSet};
+use crate::resources::{Resource, TypeView};
 
 /// What goes into one response.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub struct Composed {
 
 impl Composed {
     /// Takes from what is pending all that may be sent, one by one.
-    pub fn take_updates(&mut self, state: &mut TypeState, set: &TypeSet, gate: &Gate<'_>) {
+    pub fn take_updates(&mut self, state: &mut TypeState, set: TypeView<'_>, gate: &Gate<'_>) {
         state.withheld = false;
         let complete = state.pending.answer;
         let names = state.take_names(set);

@@ -10,7 +10,7 @@ use super::machine::{Limits, Refusal, RequestParts, Variant};
 use super::order::Gate;
 use super::subscription::WILDCARD;
 use super::type_state::TypeState;
-use crate::resources::{Resource, ResourceType, TypeSet};
+use crate::resources::{Resource, ResourceType, TypeView};
 
 /// Delta.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Variant for Delta {
         state: &mut TypeState,
         kind: ResourceType,
         request: DeltaDiscoveryRequest,
-        set: Option<&TypeSet>,
+        set: Option<TypeView<'_>>,
         limits: &Limits,
     ) -> Result<(), Refusal> {
         let (given, dropped) = (request.resource_names_subscribe, request.resource_names_unsubscribe);
@@ -75,7 +75,7 @@ impl Variant for Delta {
     fn compose(
         state: &mut TypeState,
         _kind: ResourceType,
-        set: &TypeSet,
+        set: TypeView<'_>,
         gate: &Gate<'_>,
     ) -> Option<Composed> {
         let mut composed = Composed::default();
@@ -124,7 +124,7 @@ fn begin_wildcard(state: &mut TypeState) {
     state.pending.everything = true;
 }
 
-fn subscribe(state: &mut TypeState, given: Vec<String>, set: Option<&TypeSet>) {
+fn subscribe(state: &mut TypeState, given: Vec<String>, set: Option<TypeView<'_>>) {
     let mut names = Vec::with_capacity(given.len());
     for name in given {
         state.subscription.note_named();

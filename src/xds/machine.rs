@@ -9,7 +9,7 @@ use pilot_envoy_api::google::rpc::Status as RpcStatus;
 use super::composed::Composed;
 use super::order::{Gate, Order, needs};
 use super::type_state::{InFlight, TypeState};
-use crate::resources::{ResourceSet, ResourceType, TypeSet};
+use crate::resources::{ResourceType, TypeView, View};
 
 /// How many types that pilot does not know one stream may ask for.
 const MAX_UNKNOWN_TYPES: usize = 32;
@@ -45,13 +45,17 @@ pub trait Variant: Sized + Send + 'static {
         state: &mut TypeState,
         kind: ResourceType,
         request: Self::Request,
-        set: Option<&TypeSet>,
+        set: Option<TypeView<'_>>,
         limits: &Limits,
     ) -> Result<(), Refusal>;
 
     /// What the client is to be sent now, if anything.
-    fn compose(state: &mut TypeState, kind: ResourceType, set: &TypeSet, gate: &Gate<'_>)
-    -> Option<Composed>;
+    fn compose(
+        state: &mut TypeState,
+        kind: ResourceType,
+        set: TypeView<'_>,
+        gate: &Gate<'_>,
+    ) -> Option<Composed>;
 
     /// Makes the message.
     fn response(composed: Composed, type_url: &str, version: &str, nonce: &str) -> Self::Response;
@@ -171,7 +175,7 @@ pub struct Machine<V: Variant> {
     /// The type of a stream that serves one; `None` = aggregated.
     only: Option<ResourceType>,
     limits: Limits,
-    set: Option<Arc<ResourceSet>>,
+    set: Option<Arc<View>>,
     types: [TypeState; 4],
     order: Order,
     nonces: u64,
@@ -208,7 +212,7 @@ impl<V: Variant> Machine<V> {
         };
         let state = &mut self.types[kind as usize];
         let answers_last = state.last_nonce.as_deref() == Some(parts.nonce);
-        let set = self.set.as_ref().map(|set| set.of(kind).as_ref());
+        let set = self.set.as_ref().map(|set| set.of(kind));
         let answer = if answers_last { resolve(state, &parts, set) } else { None };
         // A nonce of this stream that is not this type's last is an older one or another type's.
         let issued = parts.nonce.parse().is_ok_and(|nonce: u64| nonce <= self.nonces);
@@ -228,7 +232,7 @@ impl<V: Variant> Machine<V> {
     }
 
     /// Takes in a newer set. Ask for [`responses`](Self::responses) afterwards.
-    pub fn update(&mut self, set: Arc<ResourceSet>) {
+    pub fn update(&mut self, set: Arc<View>) {
         match &self.set {
             None => {
                 for kind in ResourceType::ALL {
@@ -312,7 +316,7 @@ impl<V: Variant> Machine<V> {
         }
     }
 
-    fn respond(&mut self, kind: ResourceType, set: &Arc<ResourceSet>) -> Option<Response<V::Response>> {
+    fn respond(&mut self, kind: ResourceType, set: &Arc<View>) -> Option<Response<V::Response>> {
         let state = &self.types[kind as usize];
         if !state.requested || state.in_flight.is_some() {
             return None;
@@ -381,7 +385,7 @@ fn fits(part: &'static str, bytes: usize, max: usize) -> Result<(), Refusal> {
 }
 
 /// The client's answer to the response that is on its way, if it is one.
-fn resolve(state: &mut TypeState, parts: &RequestParts<'_>, set: Option<&TypeSet>) -> Option<Answer> {
+fn resolve(state: &mut TypeState, parts: &RequestParts<'_>, set: Option<TypeView<'_>>) -> Option<Answer> {
     let InFlight { version, generation, before, .. } = state.in_flight.take()?;
     Some(match parts.error {
         Some(error) => {

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::type_state::TypeState;
-use crate::resources::{Resource, ResourceSet, ResourceType, TypeSet};
+use crate::resources::{Resource, ResourceType, TypeView, View};
 
 /// What the order of types depends on besides the types themselves.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Order {
         kind: ResourceType,
         state: &TypeState,
         types: &'a [TypeState; 4],
-        set: &'a ResourceSet,
+        set: &'a Arc<View>,
     ) -> Gate<'a> {
         let clusters = &types[ResourceType::Cluster as usize];
         let names_clusters = matches!(kind, ResourceType::Listener | ResourceType::Route);
@@ -89,7 +89,7 @@ impl Order {
     }
 
     /// The client asked for endpoints, or said that it has some.
-    pub fn endpoints_heard(&mut self, endpoints: &mut TypeState, set: Option<&TypeSet>) {
+    pub fn endpoints_heard(&mut self, endpoints: &mut TypeState, set: Option<TypeView<'_>>) {
         self.without_endpoints = false;
         for (name, asked) in &mut self.awaited {
             let asks = endpoints.subscription.is_wildcard() || endpoints.subscription.has_name(name);
@@ -156,7 +156,7 @@ enum Kept {
 pub struct Gate<'a> {
     order: &'a Order,
     types: &'a [TypeState; 4],
-    set: &'a ResourceSet,
+    set: &'a Arc<View>,
     checks: bool,
     /// What the client has of this type, where only that waits for clusters.
     has: Option<BTreeSet<Arc<str>>>,

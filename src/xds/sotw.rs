@@ -14,7 +14,7 @@ use super::machine::{Limits, Refusal, RequestParts, Variant};
 use super::order::Gate;
 use super::subscription::WILDCARD;
 use super::type_state::TypeState;
-use crate::resources::{Resource, ResourceType, TypeSet};
+use crate::resources::{Origin, Resource, ResourceType, TypeView};
 
 /// State of the world.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Variant for Sotw {
         state: &mut TypeState,
         kind: ResourceType,
         request: DiscoveryRequest,
-        set: Option<&TypeSet>,
+        set: Option<TypeView<'_>>,
         limits: &Limits,
     ) -> Result<(), Refusal> {
         let given = request.resource_names;
@@ -69,7 +69,7 @@ impl Variant for Sotw {
     fn compose(
         state: &mut TypeState,
         kind: ResourceType,
-        set: &TypeSet,
+        set: TypeView<'_>,
         gate: &Gate<'_>,
     ) -> Option<Composed> {
         if kind.has_wildcard() { full_state(state, set, gate) } else { changed_part(state, kind, set, gate) }
@@ -91,7 +91,12 @@ impl Variant for Sotw {
 }
 
 /// Brings the names to those given. Says whether there are new ones.
-fn replace_names(state: &mut TypeState, given: Vec<String>, wildcard: bool, set: Option<&TypeSet>) -> bool {
+fn replace_names(
+    state: &mut TypeState,
+    given: Vec<String>,
+    wildcard: bool,
+    set: Option<TypeView<'_>>,
+) -> bool {
     let narrowed = state.subscription.is_wildcard() && !wildcard;
     state.subscription.set_wildcard(wildcard);
     if !narrowed && same_names(state, &given) {
@@ -137,7 +142,7 @@ fn same_names(state: &TypeState, given: &[String]) -> bool {
 
 /// All that the client wants, if it is not what the client has. What is gone stays in it until it may be
 /// removed; what may not be sent yet stays as it was.
-fn full_state(state: &mut TypeState, set: &TypeSet, gate: &Gate<'_>) -> Option<Composed> {
+fn full_state(state: &mut TypeState, set: TypeView<'_>, gate: &Gate<'_>) -> Option<Composed> {
     let mut composed = Composed::default();
     let mut withheld = BTreeSet::new();
     let mut changed = false;
@@ -192,11 +197,11 @@ fn note_the_rest(state: &TypeState, composed: &mut Composed) {
     composed.before.extend(rest);
 }
 
-fn wanted<'a>(state: &'a TypeState, set: &'a TypeSet) -> Box<dyn Iterator<Item = &'a Arc<Resource>> + 'a> {
+fn wanted<'a>(state: &'a TypeState, set: TypeView<'a>) -> Box<dyn Iterator<Item = &'a Arc<Resource>> + 'a> {
     if state.subscription.is_wildcard() {
-        Box::new(set.resources().iter().filter(|resource| state.subscription.wants(resource)))
+        Box::new(set.iter().filter(|resource| state.subscription.wants(resource)))
     } else {
-        Box::new(state.subscription.names().iter().filter_map(|name| set.get(name)))
+        Box::new(state.subscription.names().iter().filter_map(move |name| set.get(name)))
     }
 }
 
@@ -204,7 +209,7 @@ fn wanted<'a>(state: &'a TypeState, set: &'a TypeSet) -> Box<dyn Iterator<Item =
 fn changed_part(
     state: &mut TypeState,
     kind: ResourceType,
-    set: &TypeSet,
+    set: TypeView<'_>,
     gate: &Gate<'_>,
 ) -> Option<Composed> {
     state.pending.answer = false;
@@ -224,5 +229,5 @@ fn changed_part(
 /// meanwhile, for 15 s; state of the world has no other word for "none".
 fn no_endpoints(cluster: Arc<str>) -> Arc<Resource> {
     let assignment = ClusterLoadAssignment { cluster_name: cluster.to_string(), ..Default::default() };
-    Arc::new(Resource::new(cluster, &assignment, Vec::new(), false))
+    Arc::new(Resource::new(cluster, &assignment, Vec::new(), Origin::Shared))
 }

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt, stream};
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
@@ -31,24 +30,29 @@ use super::machine::{Limits, Machine, Refusal, Response, Variant};
 use crate::metrics::{Metrics, StreamGuard};
 use crate::proxies::{Connection, Proxies};
 use crate::proxy::{Proxy, Scope, Transport, named};
-use crate::resources::{ResourceSet, ResourceType};
+use crate::resources::{ResourceType, View};
 use crate::shutdown::{self, Shutdown};
-use crate::world::{TooManyScopes, World};
+use crate::world::{TooManyScopes, Views, World};
 
 /// How long what waits for a client's next request waits: a client that is told of a cluster asks for its
 /// endpoints at once, so one that has not after this time never will.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The resources of a scope; `None` = not known yet.
-pub type Resources = watch::Receiver<Option<Arc<ResourceSet>>>;
-
 /// Where the resources of a scope come from.
 pub trait ResourceSource: Send + Sync {
-    /// Follows the resources of a scope; `None` = not known yet.
+    /// Follows what a scope sees.
     ///
     /// # Errors
     /// There are too many scopes already.
-    fn subscribe(&self, scope: &Scope) -> Result<Resources, TooManyScopes>;
+    fn subscribe(&self, scope: &Scope) -> Result<Views, TooManyScopes>;
+
+    /// The same, for a proxy. It is told, too, when it may belong to another scope.
+    ///
+    /// # Errors
+    /// There are too many scopes already.
+    fn follow(&self, scope: &Scope, _proxy: &Proxy) -> Result<Views, TooManyScopes> {
+        self.subscribe(scope)
+    }
 
     /// The scope of a proxy as things are now. It can be another one when resources have changed.
     fn scope(&self, proxy: &Proxy, transport: Transport) -> Scope {
@@ -66,8 +70,12 @@ impl ResourceSource for World {
         Self::scope(self, proxy, transport)
     }
 
-    fn subscribe(&self, scope: &Scope) -> Result<Resources, TooManyScopes> {
+    fn subscribe(&self, scope: &Scope) -> Result<Views, TooManyScopes> {
         Self::subscribe(self, scope)
+    }
+
+    fn follow(&self, scope: &Scope, proxy: &Proxy) -> Result<Views, TooManyScopes> {
+        self.subscribe_at(scope, proxy.address)
     }
 
     fn hint(&self, listener: &str) -> String {
@@ -143,14 +151,14 @@ struct Client {
     transport: Transport,
     scope: Scope,
     connection: Connection,
-    resources: Resources,
+    resources: Views,
     /// When the change behind the last response of each type was published.
     changed: [Option<Instant>; 4],
     /// When the first change that the client is yet to be told of was published, of each type.
     news: [Option<Instant>; 4],
     /// What the machine was last given of this scope. What the first set of a scope brings is no news: it may
     /// have been known for long.
-    set: Option<Arc<ResourceSet>>,
+    set: Option<Arc<View>>,
     /// The names that it asks for and that do not exist, as they were told last; the first of many.
     missing: [Vec<Arc<str>>; 4],
     farewell: Farewell,
@@ -251,12 +259,9 @@ where
 
     async fn event(&mut self) -> Event<V::Request> {
         let resources = async {
-            let changed = match &mut self.client {
-                Some(client) => client.resources.changed().await.is_ok(),
-                None => false,
-            };
-            if !changed {
-                std::future::pending().await
+            match &mut self.client {
+                Some(client) => client.resources.changed().await,
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -340,8 +345,8 @@ where
         })
     }
 
-    fn resources(&self, proxy: &Proxy, transport: Transport, scope: &Scope) -> Step<Resources> {
-        let mut resources = self.context.source.subscribe(scope).map_err(|error| {
+    fn resources(&self, proxy: &Proxy, transport: Transport, scope: &Scope) -> Step<Views> {
+        let mut resources = self.context.source.follow(scope, proxy).map_err(|error| {
             self.context.metrics.refused("scopes");
             tracing::warn!(proxy = &*proxy.id, peer = self.peer.map(display), %error, "stream refused");
             Box::new(Status::resource_exhausted(error.to_string()))
@@ -372,7 +377,7 @@ where
     fn take_resources(&mut self) {
         let Some(client) = &mut self.client else { return };
         // What comes after the scope was looked at is not seen here: it may be another scope.
-        let Some(set) = client.resources.borrow().clone() else { return };
+        let Some(set) = client.resources.peek() else { return };
         if client.set.as_ref().is_some_and(|known| Arc::ptr_eq(known, &set)) {
             return;
         }
@@ -382,7 +387,7 @@ where
             for kind in ResourceType::ALL {
                 let pending = &self.machine.state(kind).pending;
                 if changes.of(kind).iter().any(|change| pending.has(&change.name)) {
-                    client.news[kind as usize].get_or_insert(set.changed());
+                    client.news[kind as usize] = client.news[kind as usize].or(set.changed());
                 }
             }
         }

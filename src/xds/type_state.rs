@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::held::Held;
 use super::subscription::Subscription;
-use crate::resources::{Change, Resource, TypeSet};
+use crate::resources::{Change, Resource, TypeView};
 
 /// One type on one stream.
 #[derive(Debug, Default)]
@@ -107,7 +107,7 @@ impl TypeState {
     }
 
     /// The resource of that name, if it exists and the client wants it.
-    pub fn visible<'a>(&self, set: &'a TypeSet, name: &str) -> Option<&'a Arc<Resource>> {
+    pub fn visible<'a>(&self, set: TypeView<'a>, name: &str) -> Option<&'a Arc<Resource>> {
         set.get(name).filter(|resource| self.subscription.wants(resource))
     }
 
@@ -154,7 +154,7 @@ impl TypeState {
     }
 
     /// One of the rejected resources is different now: it may have been the reason for all of them.
-    pub fn retry(&mut self, set: &TypeSet) {
+    pub fn retry(&mut self, set: TypeView<'_>) {
         for name in self.rejected.keys() {
             if set.get(name).is_some_and(|resource| self.subscription.wants(resource)) {
                 self.pending.removals.remove(name);
@@ -179,7 +179,7 @@ impl TypeState {
     }
 
     /// Looks for all names that the client wants: there is a set where there was none.
-    pub fn find_missing(&mut self, set: &TypeSet) {
+    pub fn find_missing(&mut self, set: TypeView<'_>) {
         let missing = self.subscription.names().iter().filter(|name| set.get(name).is_none());
         self.missing = missing.cloned().collect();
     }
@@ -223,7 +223,7 @@ impl TypeState {
     }
 
     /// Compares what the client says it holds with what there is (P10).
-    pub fn settle_claims(&mut self, set: &TypeSet) {
+    pub fn settle_claims(&mut self, set: TypeView<'_>) {
         for (name, version) in std::mem::take(&mut self.claims) {
             match self.visible(set, &name) {
                 Some(resource) if resource.version() == version => {
@@ -263,10 +263,10 @@ impl TypeState {
     }
 
     /// Names that are to be looked at, with whether the client is answered in any case.
-    pub fn take_names(&mut self, set: &TypeSet) -> BTreeMap<Arc<str>, bool> {
+    pub fn take_names(&mut self, set: TypeView<'_>) -> BTreeMap<Arc<str>, bool> {
         let mut names = std::mem::take(&mut self.pending.names);
         if std::mem::take(&mut self.pending.everything) {
-            for resource in set.resources().iter().filter(|resource| !resource.is_by_name_only()) {
+            for resource in set.iter().filter(|resource| !resource.is_by_name_only()) {
                 names.entry(Arc::clone(resource.name())).or_default();
             }
         }

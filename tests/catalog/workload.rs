@@ -168,26 +168,6 @@ fn loopback_is_nobodys_in_particular() {
     assert!(["127.0.0.2", "::1"].iter().all(|address| catalog.workload(ip(address)).is_none()));
 }
 
-/// Streams are woken by it: of most changes, where proxies are does not follow.
-#[test]
-fn catalogs_differ_for_proxies_by_places_and_namespaces_alone() {
-    let web = || at_pod("web.local", 80);
-    let of = |builder: ServiceBuilder| [builder.build()];
-    let east = |services: [Arc<Service>; 1]| [source("east", 0, services)];
-    let before = merge(&east(of(web())));
-    let alike = |builder| Catalog::merge(&east(of(builder)), &before).places_alike(&before);
-    assert!(alike(web().label("version", "v2").weight(7).service_label("owner", "me").alias("web")));
-    for (what, builder) in [
-        ("an address", web().endpoint("10.9.0.8", 8080)),
-        ("a zone", web().zone("a")),
-        ("a namespace", web().namespace("shop")),
-        ("a local name", web().local_name("web")),
-    ] {
-        assert!(!alike(builder), "{what}");
-    }
-    assert!(!Catalog::merge(&[], &before).places_alike(&before));
-}
-
 /// Few hosts, addresses and ports, so that services share them, and so come and go where others stay.
 fn drawn(host: &'static str) -> impl Strategy<Value = Arc<Service>> {
     let address = prop::sample::select(vec![

@@ -1,13 +1,12 @@
 //! Who gets what two services claim.
 
 use pilot::resources::ResourceType;
-use pilot::translate::{Translator, translate};
 use pilot_envoy_api::envoy::config::endpoint::v3::{ClusterLoadAssignment, LocalityLbEndpoints};
 use pilot_envoy_api::google::protobuf::Any;
 use pilot_registry::{Resolution, ServiceSpec};
 use prost::Message;
 
-use crate::world::{empty, mesh, mesh_after, resolved, router, source, spec};
+use crate::world::{Translator, empty, mesh, mesh_after, resolved, router, same, source, spec, translate};
 
 fn conflicts(mesh: &pilot::mesh::Mesh) -> Vec<String> {
     translate(mesh, &router()).conflicts.iter().map(ToString::to_string).collect()
@@ -15,13 +14,13 @@ fn conflicts(mesh: &pilot::mesh::Mesh) -> Vec<String> {
 
 fn bound(mesh: &pilot::mesh::Mesh) -> Vec<String> {
     let translation = translate(mesh, &router());
-    let listeners = translation.types[ResourceType::Listener as usize].resources().iter();
+    let listeners = translation.view.of(ResourceType::Listener).iter();
     listeners.map(|listener| listener.name().to_string()).collect()
 }
 
 fn endpoints(mesh: &pilot::mesh::Mesh, cluster: &str) -> Vec<LocalityLbEndpoints> {
     let translation = translate(mesh, &router());
-    let resource = translation.types[ResourceType::Endpoint as usize].get(cluster).unwrap();
+    let resource = translation.view.of(ResourceType::Endpoint).get(cluster).unwrap();
     let any = Any::decode(resource.any_bytes()).unwrap();
     ClusterLoadAssignment::decode(any.value).unwrap().endpoints
 }
@@ -170,7 +169,7 @@ fn an_endpoint_that_goes_gives_the_listener_back() {
         mesh = mesh_after(&mesh, &world(endpoint));
         let translation = translator.translate(&mesh);
         assert_eq!(translation.conflicts.len(), conflicts, "{endpoint}");
-        assert_eq!(translation.types, translate(&mesh, &router()).types, "{endpoint}");
+        assert!(same(&translation, &translate(&mesh, &router())), "{endpoint}");
     }
 }
 

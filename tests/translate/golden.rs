@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use pilot::mesh::{Mesh, MeshOptions};
 use pilot::proxy::{ConfigSource, Role, Scope};
 use pilot::resources::{ResourceType, dangling, to_json};
-use pilot::translate::{Translation, translate};
+use pilot::translate::Translation;
 use pilot_registry::{Health, Locality, Resolution, ServiceSpec};
 use serde_json::{Value, json};
 
-use crate::world::{empty, mesh, mesh_after, port, resolved, router, source, spec};
+use crate::world::{empty, mesh, mesh_after, port, resolved, router, source, spec, translate};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -168,7 +168,7 @@ fn conflicts() -> Mesh {
 fn as_yaml(translation: &Translation) -> String {
     let mut document = BTreeMap::new();
     for kind in ResourceType::ALL {
-        let resources = translation.types[kind as usize].resources().iter();
+        let resources = translation.view.of(kind).iter();
         let resources: Vec<Value> = resources.map(|resource| to_json(resource).unwrap()).collect();
         document.insert(kind.as_str(), json!(resources));
     }
@@ -182,7 +182,7 @@ fn translations_are_those_written_down() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     for (name, mesh, scope) in cases() {
         let translation = translate(&mesh, &scope);
-        assert_eq!(dangling(&translation.types), [], "{name}");
+        assert_eq!(dangling(&translation.view), [], "{name}");
         let (path, text) = (folder().join(name).with_extension("yaml"), as_yaml(&translation));
         if update {
             std::fs::write(&path, &text).unwrap();

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use pilot::mesh::Mesh;
 use pilot::proxy::Scope;
 use pilot::resources::{Resource, ResourceType, dangling};
-use pilot::translate::{Memo, Translation, Translator, translate};
+use pilot::translate::{LayerKey, Layers, Translation};
 use pilot_envoy_api::envoy::config::route::v3::{RouteConfiguration, route, route_action};
 use pilot_envoy_api::google::protobuf::Any;
 use pilot_registry::{Resolution, ServiceSpec};
 use prost::Message;
 
-use crate::world::{empty, mesh, mesh_after, resolved, router, source, spec};
+use tokio::time::Instant;
+
+use crate::world::{Translator, empty, mesh, mesh_after, resolved, router, shares, source, spec, translate};
 
 /// `name.namespace`, which clients of the namespace call `name`.
 fn local(name: &str, namespace: &str, ports: &[&str], endpoints: &[&str]) -> ServiceSpec {
@@ -27,7 +29,7 @@ fn scope(namespace: &str) -> Scope {
 }
 
 fn resource<'a>(translation: &'a Translation, kind: ResourceType, name: &str) -> &'a Arc<Resource> {
-    translation.types[kind as usize].get(name).unwrap_or_else(|| panic!("no {kind} {name}"))
+    translation.view.of(kind).get(name).unwrap_or_else(|| panic!("no {kind} {name}"))
 }
 
 /// Where each domain leads to in a route configuration.
@@ -49,7 +51,7 @@ fn domains(translation: &Translation, routes: &str) -> BTreeMap<String, String> 
 }
 
 fn listeners(translation: &Translation) -> Vec<&str> {
-    let listeners = translation.types[ResourceType::Listener as usize].resources().iter();
+    let listeners = translation.view.of(ResourceType::Listener).iter();
     listeners.map(|listener| &**listener.name()).collect()
 }
 
@@ -146,7 +148,7 @@ fn what_all_clients_call_it_matters_to_namespaces_at_once() {
         let owner = if taken { "outbound|80||web" } else { "outbound|80||web.shop" };
         assert_eq!(domains(&translation, "80")["web"], owner);
         assert_eq!(translation.conflicts.len(), if taken { 2 } else { 0 });
-        assert_eq!(dangling(&translation.types), []);
+        assert_eq!(dangling(&translation.view), []);
     }
 }
 
@@ -158,26 +160,26 @@ fn a_name_of_a_bound_listener_is_no_grpc_name_in_a_namespace_either() {
     assert_eq!(conflicts(&mesh), [expected]);
     assert_eq!(translate(&mesh, &router()).conflicts.len(), 1, "it does not depend on who asks");
     let listeners = translate(&mesh, &scope("shop"));
-    assert!(listeners.types[ResourceType::Listener as usize].get("http_listen:80").is_some());
+    assert!(listeners.view.of(ResourceType::Listener).get("http_listen:80").is_some());
 }
 
 #[test]
 fn an_endpoint_change_costs_a_namespace_nothing() {
     let world = |endpoints: &[&str]| [webs(), vec![local("a", "shop", &["80/grpc"], endpoints)]].concat();
-    let memo = Memo::new(&router());
-    let mut common = Translator::sharing(router(), memo.clone());
-    let mut shop = Translator::sharing(scope("shop"), memo);
+    let mut both = Translator::of([router(), scope("shop")]);
     let first = mesh(world(&["10.0.0.1:80"]));
-    let before = shop.translate(&first);
+    let [_, before] = both.all(&first);
     let second = mesh_after(&first, &[source("file", 0, world(&["10.0.0.1:80", "10.0.0.2:80"]))]);
-    let (shared, after) = (common.translate(&second), shop.translate(&second));
+    let [shared, after] = both.all(&second);
     for kind in [ResourceType::Cluster, ResourceType::Listener, ResourceType::Route] {
-        assert!(Arc::ptr_eq(&before.types[kind as usize], &after.types[kind as usize]), "{kind}");
+        assert!(shares(&before, &after, kind), "{kind}");
     }
     for kind in [ResourceType::Cluster, ResourceType::Endpoint] {
-        assert!(Arc::ptr_eq(&shared.types[kind as usize], &after.types[kind as usize]), "{kind}");
+        assert!(shares(&shared, &after, kind), "{kind}");
     }
-    assert!(!Arc::ptr_eq(&before.types[1], &after.types[1]), "the endpoints did change");
+    assert!(!shares(&before, &after, ResourceType::Endpoint), "the endpoints did change");
+    let layers = |translation: &Translation| Arc::clone(&translation.view.layers()[0]);
+    assert!(Arc::ptr_eq(&layers(&before), &layers(&after)), "the namespace's layer was not touched");
 }
 
 #[test]
@@ -192,30 +194,29 @@ fn only_routes_in_which_something_changed_are_put_together_again() {
         let [before, after] = [&before, &after].map(|it| resource(it, ResourceType::Route, routes));
         assert!(Arc::ptr_eq(before, after), "{routes}");
     }
-    assert!(after.types[ResourceType::Route as usize].get("82").is_none());
+    assert!(after.view.of(ResourceType::Route).get("82").is_none());
     assert_eq!(domains(&after, "83")["b"], "outbound|83||b.shop");
 }
 
-/// Translators of one namespace at several localities share it, and when the last one goes, it goes.
+/// Scopes of one namespace at several places share its layer, and it is let go when nobody wants it any more.
 #[test]
 fn what_no_proxy_asks_for_any_more_is_let_go() {
-    let memo = Memo::new(&router());
-    let mut common = Translator::sharing(router(), memo.clone());
     let near = Scope {
         locality: pilot_registry::Locality { region: "eu".into(), ..Default::default() },
         ..scope("shop")
     };
-    let mut two = [scope("shop"), near].map(|scope| Translator::sharing(scope, memo.clone()));
-    let mesh = mesh(webs());
-    common.translate(&mesh);
-    let sets = two.each_mut().map(|translator| translator.translate(&mesh));
-    let routes = sets.each_ref().map(|set| Arc::downgrade(resource(set, ResourceType::Route, "80")));
+    let mut layers = Layers::default();
+    [router(), scope("shop"), near.clone()].iter().for_each(|scope| layers.follow(scope));
+    layers.advance(Arc::new(mesh(webs())), Instant::now());
+    let routes = [scope("shop"), near].map(|scope| {
+        let view = layers.view(&scope).unwrap();
+        Arc::downgrade(view.of(ResourceType::Route).get("80").unwrap())
+    });
     assert!(routes[0].ptr_eq(&routes[1]));
-    drop(sets);
     assert!(routes[0].upgrade().is_some());
-    drop(two);
+    let router = LayerKey::of(&router());
+    layers.retain(|key| router.contains(key));
     assert!(routes[0].upgrade().is_none());
-    common.translate(&mesh);
 }
 
 /// Nothing that others are told changes with it.
@@ -226,20 +227,16 @@ fn a_service_that_gets_or_loses_a_local_name_alone_is_noticed() {
         let a = if named { a } else { ServiceSpec { local_names: Vec::new(), ..a } };
         vec![a, local("b", "shop", &["80/http"], &[])]
     };
-    let memo = Memo::new(&router());
-    let mut common = Translator::sharing(router(), memo.clone());
-    let mut shop = Translator::sharing(scope("shop"), memo);
+    let mut both = Translator::of([router(), scope("shop")]);
     let mut last = mesh(world(true));
-    let before = common.translate(&last);
+    let [before, _] = both.all(&last);
     for named in [true, false, true] {
         last = mesh_after(&last, &[source("file", 0, world(named))]);
-        let translation = shop.translate(&last);
+        let [now, translation] = both.all(&last);
         for routes in ["80", "http_listen"] {
             assert_eq!(domains(&translation, routes).contains_key("a"), named, "{routes}");
             assert!(domains(&translation, routes).contains_key("b"), "{routes}");
         }
-        let now = common.translate(&last);
-        let routes = ResourceType::Route as usize;
-        assert!(Arc::ptr_eq(&before.types[routes], &now.types[routes]));
+        assert!(shares(&before, &now, ResourceType::Route));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pilot::mesh::Mesh;
 use pilot::proxy::{Role, Scope};
 use pilot::resources::{Resource, ResourceType, dangling};
-use pilot::translate::{Memo, Translation, Translator, translate};
+use pilot::translate::Translation;
 use pilot_envoy_api::envoy::config::cluster::v3::Cluster;
 use pilot_envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use pilot_envoy_api::envoy::config::route::v3::RouteConfiguration;
@@ -16,7 +16,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use prost::Message;
 
-use crate::world::{empty, mesh_after, resolved, router, source, spec};
+use crate::world::{Translator, empty, mesh_after, resolved, router, same, shares, source, spec, translate};
 
 /// Few places, so that endpoints share them, and a proxy can be near.
 fn locality() -> impl Strategy<Value = Locality> {
@@ -96,14 +96,10 @@ fn after(previous: &Mesh, [one, two]: &Drawn) -> Mesh {
     mesh_after(previous, &[source("one", one.0, one.1.clone()), source("two", two.0, two.1.clone())])
 }
 
-fn same(a: &Translation, b: &Translation) -> bool {
-    a.types == b.types && a.conflicts == b.conflicts
-}
-
 /// Envoy refuses routes in which a domain or a virtual host's name is there twice.
 fn twice(translation: &Translation) -> Vec<String> {
     let mut found = Vec::new();
-    for resource in translation.types[ResourceType::Route as usize].resources() {
+    for resource in translation.view.of(ResourceType::Route).iter() {
         let any = Any::decode(resource.any_bytes()).unwrap();
         let routes = RouteConfiguration::decode(any.value).unwrap();
         let mut seen = BTreeSet::new();
@@ -119,7 +115,7 @@ fn twice(translation: &Translation) -> Vec<String> {
 /// What routes there are from which domain.
 fn virtual_hosts(translation: &Translation) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for resource in translation.types[ResourceType::Route as usize].resources() {
+    for resource in translation.view.of(ResourceType::Route).iter() {
         let any = Any::decode(resource.any_bytes()).unwrap();
         let routes = RouteConfiguration::decode(any.value).unwrap();
         found.extend(routes.virtual_hosts.iter().map(|host| format!("{} {host:?}", routes.name)));
@@ -130,7 +126,7 @@ fn virtual_hosts(translation: &Translation) -> BTreeSet<String> {
 /// The addresses of all endpoints that clusters are told of by name or inline, with their clusters.
 fn addresses(translation: &Translation) -> BTreeSet<String> {
     let decoded = |kind: ResourceType| {
-        let resources = translation.types[kind as usize].resources().iter();
+        let resources = translation.view.of(kind).iter();
         resources.map(|resource| Any::decode(resource.any_bytes()).unwrap().value)
     };
     let named = decoded(ResourceType::Endpoint).map(|value| ClusterLoadAssignment::decode(value).unwrap());
@@ -148,7 +144,7 @@ fn addresses(translation: &Translation) -> BTreeSet<String> {
 
 /// The priorities of each load assignment: Envoy and gRPC want 0, 1, 2 … without gaps.
 fn priorities(translation: &Translation) -> Vec<Vec<u32>> {
-    let assignments = translation.types[ResourceType::Endpoint as usize].resources().iter();
+    let assignments = translation.view.of(ResourceType::Endpoint).iter();
     let of_one = |resource: &Arc<Resource>| {
         let any = Any::decode(resource.any_bytes()).unwrap();
         let assignment = ClusterLoadAssignment::decode(any.value).unwrap();
@@ -160,7 +156,7 @@ fn priorities(translation: &Translation) -> Vec<Vec<u32>> {
 
 /// What is of everybody before and of a namespace then, or the other way round, is made anew.
 fn moved(resource: &Resource, kind: ResourceType, [before, now]: [&Translation; 2]) -> bool {
-    let is_common = |common: &Translation| common.types[kind as usize].get(resource.name()).is_some();
+    let is_common = |common: &Translation| common.view.of(kind).get(resource.name()).is_some();
     is_common(before) != is_common(now)
 }
 
@@ -191,9 +187,9 @@ proptest! {
         }
         prop_assert_eq!(addresses(&near), addresses(&common));
         for kind in [ResourceType::Listener, ResourceType::Route] {
-            prop_assert_eq!(&near.types[kind as usize], &common.types[kind as usize]);
+            prop_assert!(shares(&near, &common, kind) || near.view.of(kind).version() == common.view.of(kind).version());
         }
-        prop_assert_eq!(dangling(&near.types), vec![]);
+        prop_assert_eq!(dangling(&near.view), vec![]);
         prop_assert_eq!(near.conflicts, common.conflicts);
     }
 
@@ -213,11 +209,11 @@ proptest! {
         let common = translate(&mesh, &router());
         let local = translate(&mesh, &Scope { namespace: Some(namespace.clone()), ..router() });
         for kind in [ResourceType::Cluster, ResourceType::Endpoint] {
-            prop_assert_eq!(&local.types[kind as usize], &common.types[kind as usize]);
+            prop_assert!(shares(&local, &common, kind) || local.view.of(kind).version() == common.view.of(kind).version());
         }
         let listeners = |translation: &Translation| -> BTreeSet<String> {
-            let listeners = translation.types[ResourceType::Listener as usize].resources();
-            listeners.iter().map(|listener| format!("{} {}", listener.name(), listener.version())).collect()
+            let listeners = translation.view.of(ResourceType::Listener).iter();
+            listeners.map(|listener| format!("{} {}", listener.name(), listener.version())).collect()
         };
         prop_assert!(listeners(&local).is_superset(&listeners(&common)));
         prop_assert!(virtual_hosts(&local).is_superset(&virtual_hosts(&common)));
@@ -228,36 +224,42 @@ proptest! {
     }
 
     #[test]
-    fn translators_that_share_give_what_one_from_scratch_gives(
+    fn layers_that_are_shared_give_what_those_from_scratch_give(
         worlds in vec(world(), 1..6),
         locality in locality(),
         namespace in prop::option::of(namespace()),
     ) {
         let scope = Scope { locality, namespace, ..router() };
-        let memo = Memo::new(&scope);
-        let mut common = Translator::sharing(router(), memo.clone());
-        let mut near = Translator::sharing(scope.clone(), memo);
-        let (mut last, mut last_mesh) = (near.translate(&empty()), empty());
-        let mut last_shared = common.translate(&empty());
-        for (world, step) in worlds.into_iter().zip(0..) {
+        let mut both = Translator::of([router(), scope.clone()]);
+        let [mut last_shared, mut last] = both.all(&empty());
+        let mut last_mesh = empty();
+        for world in worlds {
             let mesh = after(&last_mesh, &world);
-            // One may be ahead of the other.
-            let found = (step % 2 == 0).then(|| common.translate(&mesh));
-            let translation = near.translate(&mesh);
-            let shared = found.unwrap_or_else(|| common.translate(&mesh));
+            let [shared, translation] = both.all(&mesh);
             prop_assert!(same(&translation, &translate(&mesh, &scope)));
             prop_assert!(same(&shared, &translate(&mesh, &router())));
+            prop_assert_eq!(dangling(&translation.view), vec![]);
             for kind in ResourceType::ALL {
-                let types = [&last.types, &shared.types].map(|types| &types[kind as usize]);
-                for resource in translation.types[kind as usize].resources() {
-                    let equal: Vec<_> = types
+                for resource in translation.view.of(kind).iter() {
+                    let equal: Vec<_> = [&last, &shared]
                         .into_iter()
-                        .filter_map(|set| set.get(resource.name()).filter(|other| *other == resource))
+                        .filter_map(|it| it.view.of(kind).get(resource.name()).filter(|other| *other == resource))
                         .collect();
                     let kept = equal.is_empty() || equal.iter().any(|other| Arc::ptr_eq(other, resource));
                     let moved = moved(resource, kind, [&last_shared, &shared]);
                     prop_assert!(kept || moved, "{resource:?} was encoded again");
                 }
+            }
+            let changes = translation.view.changes_since(&last.view);
+            for kind in ResourceType::ALL {
+                let changed: BTreeSet<_> = changes.of(kind).iter().map(|change| change.name.to_string()).collect();
+                let versions = |translation: &Translation| -> BTreeSet<(String, String)> {
+                    let read = |it: &Arc<Resource>| (it.name().to_string(), it.version().to_owned());
+                    translation.view.of(kind).iter().map(read).collect()
+                };
+                let (before, now) = (versions(&last), versions(&translation));
+                let differing: BTreeSet<_> = before.symmetric_difference(&now).map(|(name, _)| name.clone()).collect();
+                prop_assert_eq!(changed, differing);
             }
             (last, last_shared, last_mesh) = (translation, shared, mesh);
         }
@@ -290,12 +292,12 @@ proptest! {
     ) {
         let role = if sidecar { Role::Sidecar } else { Role::Router };
         let translation = translate(&after(&empty(), &world), &Scope { role, namespace, ..router() });
-        prop_assert_eq!(dangling(&translation.types), vec![]);
+        prop_assert_eq!(dangling(&translation.view), vec![]);
         prop_assert_eq!(twice(&translation), Vec::<String>::new());
     }
 
     #[test]
-    fn a_translator_that_remembers_gives_what_one_from_scratch_gives(
+    fn layers_that_follow_give_what_those_from_scratch_give(
         worlds in vec(world(), 1..6),
         namespace in prop::option::of(namespace()),
     ) {
@@ -310,8 +312,8 @@ proptest! {
             prop_assert_eq!(&mesh.catalog, &after(&empty(), &world).catalog);
             let common = |mesh| translate(mesh, &router());
             for kind in ResourceType::ALL {
-                for resource in translation.types[kind as usize].resources() {
-                    let old = last.types[kind as usize].get(resource.name()).filter(|old| *old == resource);
+                for resource in translation.view.of(kind).iter() {
+                    let old = last.view.of(kind).get(resource.name()).filter(|old| *old == resource);
                     let kept = old.is_none_or(|old| Arc::ptr_eq(old, resource));
                     let excused = || moved(resource, kind, [&common(&last_mesh), &common(&mesh)]);
                     prop_assert!(kept || excused(), "{resource:?} was encoded again");

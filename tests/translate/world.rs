@@ -5,7 +5,10 @@ use std::sync::Arc;
 use pilot::catalog::{Catalog, Source};
 use pilot::mesh::{Mesh, MeshOptions};
 use pilot::proxy::{ConfigSource, Role, Scope};
+use pilot::resources::ResourceType;
+use pilot::translate::{Layers, Translation};
 use pilot_registry::{Endpoint, Port, Resolution, Service, ServicePort, ServiceSpec, Snapshot};
+use tokio::time::Instant;
 
 /// A port from a number that is one.
 pub(crate) fn port(number: u16) -> Port {
@@ -62,4 +65,56 @@ pub(crate) fn empty() -> Mesh {
 /// A router that uses ADS.
 pub(crate) fn router() -> Scope {
     Scope::new(Role::Router, ConfigSource::Ads)
+}
+
+/// A mesh, translated from nothing.
+pub(crate) fn translate(mesh: &Mesh, scope: &Scope) -> Translation {
+    pilot::translate::translate(mesh, scope, Instant::now())
+}
+
+/// Some scopes that share layers, and follow one mesh after another.
+pub(crate) struct Translator<const N: usize = 1> {
+    layers: Layers,
+    scopes: [Scope; N],
+}
+
+impl<const N: usize> Translator<N> {
+    pub(crate) fn of(scopes: [Scope; N]) -> Self {
+        let mut layers = Layers::default();
+        scopes.iter().for_each(|scope| layers.follow(scope));
+        Self { layers, scopes }
+    }
+
+    pub(crate) fn all(&mut self, mesh: &Mesh) -> [Translation; N] {
+        self.layers.advance(Arc::new(mesh.clone()), Instant::now());
+        self.scopes.each_ref().map(|scope| Translation {
+            view: Arc::new(self.layers.view(scope).unwrap()),
+            conflicts: self.layers.conflicts(scope),
+        })
+    }
+}
+
+impl Translator {
+    pub(crate) fn new(scope: Scope) -> Self {
+        Self::of([scope])
+    }
+
+    pub(crate) fn translate(&mut self, mesh: &Mesh) -> Translation {
+        let [translation] = self.all(mesh);
+        translation
+    }
+}
+
+/// Whether both have the same resources of a type in memory.
+pub(crate) fn shares(one: &Translation, other: &Translation, kind: ResourceType) -> bool {
+    one.view.of(kind).iter().map(Arc::as_ptr).eq(other.view.of(kind).iter().map(Arc::as_ptr))
+}
+
+/// Whether both are the same for whoever is told.
+pub(crate) fn same(one: &Translation, other: &Translation) -> bool {
+    let alike = |kind| {
+        let [one, other] = [one, other].map(|it| it.view.of(kind));
+        one.version() == other.version() && one.iter().eq(other.iter())
+    };
+    ResourceType::ALL.into_iter().all(alike) && one.conflicts == other.conflicts
 }

@@ -9,7 +9,7 @@ use pilot::metrics::Metrics;
 use pilot::proxies::Proxies;
 use pilot::proxy::{Proxy, Transport};
 use pilot::resources::ResourceType::{Cluster, Endpoint, Route};
-use pilot::resources::{ResourceSet, ResourceType};
+use pilot::resources::{ResourceType, View};
 use pilot::shutdown::{Trigger, shutdown};
 use pilot::world::World;
 use pilot::xds::stream::{Context, FirstSyncs, Peer, serve};
@@ -40,7 +40,7 @@ struct Client {
 
 impl Client {
     /// It asks for all that there is in the set, and for nothing that comes later, clusters excepted.
-    fn open(world: &World, set: &ResourceSet) -> Self {
+    fn open(world: &World, set: &View) -> Self {
         let node = Node { id: format!("router~{POD}~gateway-0~mesh"), ..Default::default() };
         let (requests, mut inbound) = mpsc::channel(16);
         let (running, shutdown) = shutdown();
@@ -56,7 +56,7 @@ impl Client {
         };
         let inbound = stream::poll_fn(move |context| inbound.poll_recv(context).map(|it| it.map(Ok)));
         for kind in KINDS {
-            let names = set.of(kind).resources().iter().map(|resource| resource.name().to_string());
+            let names = set.of(kind).iter().map(|resource| resource.name().to_string());
             let names = if kind == Cluster { Vec::new() } else { names.collect() };
             let request = DeltaDiscoveryRequest {
                 node: Some(node.clone()),
@@ -71,14 +71,14 @@ impl Client {
         Self { proxy, requests, responses, told: BTreeMap::new(), _running: running }
     }
 
-    fn has(&self, set: &ResourceSet) -> bool {
+    fn has(&self, set: &View) -> bool {
         let has = |kind: ResourceType, name: &str, version: &str| {
             let key = (kind.type_url().to_owned(), name.to_owned());
             self.told.get(&key).is_some_and(|told| told == version)
         };
-        KINDS.into_iter().all(|kind| {
-            set.of(kind).resources().iter().all(|resource| has(kind, resource.name(), resource.version()))
-        })
+        KINDS
+            .into_iter()
+            .all(|kind| set.of(kind).iter().all(|resource| has(kind, resource.name(), resource.version())))
     }
 
     async fn take_next(&mut self) {
@@ -98,11 +98,11 @@ impl Client {
         let scope = || world.scope(&self.proxy, Transport::Ads);
         let moved = async {
             while scope().to_string() != expected {
-                changes.changed().await.unwrap();
+                changes.changed().await;
             }
         };
         timeout(DEADLINE, moved).await.expect(expected);
-        let set = world.resources(&scope()).await.unwrap();
+        let set = world.view(&scope()).await.unwrap();
         assert!(!self.has(&set), "{expected} brings nothing new");
         while !self.has(&set) {
             self.take_next().await;
@@ -122,7 +122,7 @@ async fn a_stream_is_told_what_its_workload_and_namespace_make_of_it() {
         let gateway = gateway.region("eu").zone(zone).build();
         scripts[0].publish(snapshot([Arc::clone(&placed), Arc::clone(&web), gateway]))
     };
-    let mut changes = world.subscribe(&router()).unwrap();
+    let mut changes = world.subscribe_at(&router(), POD.parse().ok()).unwrap();
     publish("lab", "a").await;
     let first = until(&mut changes, |_| true).await;
     let mut client = Client::open(&world, &first);

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilot::resources::{ResourceSet, ResourceType};
+use pilot::resources::{ResourceType, View};
 use pilot::xds::{Delta, Limits, Machine, Outcome, Refusal, Response, Sotw, Variant};
 use pilot_envoy_api::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DiscoveryRequest, Resource as DeltaResource,
@@ -104,14 +104,14 @@ pub(crate) const LIMITS: Limits = Limits { max_names: 100 };
 
 impl<V: Dialect> Stream<V> {
     /// An aggregated stream.
-    pub(crate) fn ads(set: &Arc<ResourceSet>) -> Self {
+    pub(crate) fn ads(set: &Arc<View>) -> Self {
         let mut stream = Self::new(None);
         stream.update(set);
         stream
     }
 
     /// A stream of one type.
-    pub(crate) fn of(kind: ResourceType, set: &Arc<ResourceSet>) -> Self {
+    pub(crate) fn of(kind: ResourceType, set: &Arc<View>) -> Self {
         let mut stream = Self::new(Some(kind));
         stream.update(set);
         stream
@@ -128,7 +128,7 @@ impl<V: Dialect> Stream<V> {
         }
     }
 
-    pub(crate) fn update(&mut self, set: &Arc<ResourceSet>) {
+    pub(crate) fn update(&mut self, set: &Arc<View>) {
         self.machine.update(Arc::clone(set));
         self.collect();
     }

@@ -12,8 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use pilot::resources::ResourceSet;
 use pilot::resources::ResourceType::{self, Cluster, Endpoint, Listener, Route};
+use pilot::resources::View;
 use pilot::xds::{Delta, Machine, Sotw};
 use pilot_envoy_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use pilot_envoy_api::google::rpc::Status;
@@ -118,11 +118,11 @@ pub(crate) struct Envoy<V: Words> {
     /// The clusters that take traffic: those that once had their endpoints. A cluster that changes goes on as
     /// it was until it has the endpoints that it names now.
     active: BTreeSet<String>,
-    latest: Arc<ResourceSet>,
+    latest: Arc<View>,
 }
 
 impl<V: Words> Envoy<V> {
-    pub(crate) fn new(set: &Arc<ResourceSet>) -> Self {
+    pub(crate) fn new(set: &Arc<View>) -> Self {
         let mut envoy = Self {
             machine: Machine::new(None, LIMITS),
             kinds: Default::default(),
@@ -138,7 +138,7 @@ impl<V: Words> Envoy<V> {
     }
 
     /// The server has something new.
-    pub(crate) fn update(&mut self, set: &Arc<ResourceSet>) {
+    pub(crate) fn update(&mut self, set: &Arc<View>) {
         let changes = set.changes_since(&self.latest);
         for kind in ResourceType::ALL {
             let state = &mut self.kinds[kind as usize];
@@ -172,7 +172,7 @@ impl<V: Words> Envoy<V> {
         for of in ResourceType::ALL {
             let kind = &mut self.kinds[of as usize];
             // Each of what it brings and of what there is may have to be told of.
-            kind.allowed = kind.having.len() + self.latest.of(of).resources().len();
+            kind.allowed = kind.having.len() + self.latest.of(of).len();
             (kind.asked, kind.last, kind.responses) = (false, None, 0);
             kind.rejected.clear();
         }

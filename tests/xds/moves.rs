@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pilot::proxy::{Proxy, Scope, Transport};
-use pilot::resources::ResourceSet;
 use pilot::resources::ResourceType::Cluster;
-use pilot::world::TooManyScopes;
+use pilot::resources::View;
+use pilot::world::{TooManyScopes, Views};
 use pilot::xds::Delta;
-use pilot::xds::stream::{ResourceSource, Resources};
+use pilot::xds::stream::ResourceSource;
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use tokio::sync::watch;
 
@@ -21,7 +21,7 @@ const NAMESPACES: [&str; 3] = ["bank", "lab", "shop"];
 
 /// All clients are in one namespace. In each, the cluster `a` has a content of its own.
 struct Moving {
-    sets: [watch::Sender<Option<Arc<ResourceSet>>>; 3],
+    sets: [watch::Sender<Option<Arc<View>>>; 3],
     now: Mutex<&'static str>,
     /// Where clients are as soon as somebody has asked where they are.
     meanwhile: Mutex<Option<&'static str>>,
@@ -39,9 +39,9 @@ impl Moving {
 }
 
 impl ResourceSource for Moving {
-    fn subscribe(&self, scope: &Scope) -> Result<Resources, TooManyScopes> {
+    fn subscribe(&self, scope: &Scope) -> Result<Views, TooManyScopes> {
         let of = |namespace: &&str| scope.namespace.as_ref().is_some_and(|it| it.as_str() == *namespace);
-        Ok(self.sets[NAMESPACES.iter().position(of).unwrap()].subscribe())
+        Ok(Views::of(self.sets[NAMESPACES.iter().position(of).unwrap()].subscribe()))
     }
 
     fn scope(&self, proxy: &Proxy, transport: Transport) -> Scope {

@@ -7,8 +7,8 @@ use futures_util::{FutureExt, StreamExt, stream};
 use pilot::metrics::Metrics;
 use pilot::proxies::{Proxies, SyncState, TypeReport};
 use pilot::proxy::Scope;
-use pilot::resources::ResourceSet;
 use pilot::resources::ResourceType::{self, Cluster, Endpoint};
+use pilot::resources::View;
 use pilot::shutdown::{Trigger, shutdown};
 use pilot::xds::Delta;
 use pilot::xds::stream::{Context, FirstSyncs, Peer, ResourceSource, serve};
@@ -24,14 +24,11 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::driver::{LIMITS, delta_request};
 use crate::things::{Things, two_services};
 
-pub(crate) struct Source(watch::Sender<Option<Arc<ResourceSet>>>);
+pub(crate) struct Source(watch::Sender<Option<Arc<View>>>);
 
 impl ResourceSource for Source {
-    fn subscribe(
-        &self,
-        _scope: &Scope,
-    ) -> Result<pilot::xds::stream::Resources, pilot::world::TooManyScopes> {
-        Ok(self.0.subscribe())
+    fn subscribe(&self, _scope: &Scope) -> Result<pilot::world::Views, pilot::world::TooManyScopes> {
+        Ok(pilot::world::Views::of(self.0.subscribe()))
     }
 }
 

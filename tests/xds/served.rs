@@ -8,12 +8,12 @@ use pilot::mesh::MeshOptions;
 use pilot::metrics::{Format, Metrics};
 use pilot::proxies::Proxies;
 use pilot::proxy::Scope;
-use pilot::resources::{ResourceSet, ResourceType};
+use pilot::resources::{ResourceType, View};
 use pilot::server::{self, ServeError, Settings};
 use pilot::shutdown::{Trigger, shutdown};
-use pilot::world::{TooManyScopes, World};
+use pilot::world::{TooManyScopes, Views, World};
 use pilot::xds::Limits;
-use pilot::xds::stream::{Context, FirstSyncs, ResourceSource, Resources};
+use pilot::xds::stream::{Context, FirstSyncs, ResourceSource};
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::envoy::service::discovery::v3::DeltaDiscoveryRequest;
@@ -31,12 +31,12 @@ use crate::things::two_services;
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
-pub(crate) struct Source(pub(crate) watch::Sender<Option<Arc<ResourceSet>>>);
+pub(crate) struct Source(pub(crate) watch::Sender<Option<Arc<View>>>);
 
 impl ResourceSource for Source {
     /// There is no place for names that clients have chosen.
-    fn subscribe(&self, scope: &Scope) -> Result<Resources, TooManyScopes> {
-        if scope.has_chosen_name() { Err(TooManyScopes(16)) } else { Ok(self.0.subscribe()) }
+    fn subscribe(&self, scope: &Scope) -> Result<Views, TooManyScopes> {
+        if scope.has_chosen_name() { Err(TooManyScopes(16)) } else { Ok(Views::of(self.0.subscribe())) }
     }
 }
 

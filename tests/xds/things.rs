@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilot::resources::ResourceType::{self, Cluster, Endpoint, Listener, Route};
-use pilot::resources::{Resource, ResourceSet, TypeSet};
+use pilot::resources::{Layer, Origin, PerType, Resource, TypeSet, View};
 use pilot_envoy_api::google::protobuf::Any;
 use prost::Message;
 use tokio::time::Instant;
@@ -29,15 +29,15 @@ pub(crate) type References = Vec<(ResourceType, Arc<str>)>;
 /// What the server has. Change it, then publish it.
 #[derive(Clone, Default)]
 pub(crate) struct Things {
-    types: [BTreeMap<String, Arc<Resource>>; 4],
+    types: PerType<BTreeMap<String, Arc<Resource>>>,
     version: Option<String>,
-    last: Option<Arc<ResourceSet>>,
+    last: Option<Arc<View>>,
 }
 
 impl Things {
     pub(crate) fn put(&mut self, kind: ResourceType, name: &str, content: &str, references: References) {
         let resource = thing(kind, name, content, references, false);
-        self.types[kind as usize].insert(name.to_owned(), resource);
+        self.types[kind].insert(name.to_owned(), resource);
     }
 
     /// A cluster that needs the endpoints of the same name.
@@ -73,11 +73,11 @@ impl Things {
     /// A resource that is not part of the wildcard.
     pub(crate) fn by_name_only(&mut self, kind: ResourceType, name: &str, content: &str) {
         let resource = thing(kind, name, content, Vec::new(), true);
-        self.types[kind as usize].insert(name.to_owned(), resource);
+        self.types[kind].insert(name.to_owned(), resource);
     }
 
     pub(crate) fn remove(&mut self, kind: ResourceType, name: &str) {
-        self.types[kind as usize].remove(name);
+        self.types[kind].remove(name);
     }
 
     pub(crate) fn remove_service(&mut self, name: &str) {
@@ -91,26 +91,24 @@ impl Things {
     }
 
     pub(crate) fn of(&self, kind: ResourceType) -> &BTreeMap<String, Arc<Resource>> {
-        &self.types[kind as usize]
+        &self.types[kind]
     }
 
     /// All that there is now; the set that was published before, if it is the same.
-    pub(crate) fn publish(&mut self) -> Arc<ResourceSet> {
-        let types = ResourceType::ALL.map(|kind| {
-            let resources = self.types[kind as usize].values().cloned();
-            Arc::new(match &self.version {
+    pub(crate) fn publish(&mut self) -> Arc<View> {
+        let sets = PerType::of(|kind| {
+            let resources = self.types[kind].values().cloned();
+            match &self.version {
                 Some(version) => TypeSet::with_version(resources, version.clone()),
                 None => TypeSet::new(resources),
-            })
+            }
         });
-        let next = match &self.last {
-            None => Some(ResourceSet::first(types, Instant::now())),
-            Some(last) => last.successor(types, Instant::now()),
-        };
-        if let Some(next) = next {
-            self.last = Some(Arc::new(next));
+        let generation = self.last.as_ref().map_or(1, |last| last.generation() + 1);
+        let next = Arc::new(View::new([], Arc::new(Layer::of(generation, Instant::now(), sets))));
+        match &self.last {
+            Some(last) if next.changes_since(last).is_empty() => Arc::clone(last),
+            _ => Arc::clone(self.last.insert(next)),
         }
-        Arc::clone(self.last.as_ref().unwrap())
     }
 }
 
@@ -123,7 +121,8 @@ fn thing(
 ) -> Arc<Resource> {
     let value = Thing { name: name.to_owned(), content: content.to_owned() }.encode_to_vec().into();
     let any = Any { type_url: kind.type_url().to_owned(), value };
-    Arc::new(Resource::from_any(name.into(), content.to_owned(), any, references, by_name_only))
+    let thing = Resource::from_any(name.into(), content.to_owned(), any, references, Origin::Shared);
+    Arc::new(if by_name_only { thing.by_name_only() } else { thing })
 }
 
 /// A listener that routes to two services with their endpoints.

@@ -115,7 +115,7 @@ fn conflicts(catalog: Catalog, config: &Config, places: &Places) -> Vec<Problem>
     let disputed = mesh.catalog.conflicts();
     let disputed =
         disputed.map(|(host, conflict)| warning(Some(host), places, format!("{host}: {conflict}")));
-    let claims = translate(&mesh, &scope).conflicts;
+    let claims = translate(&mesh, &scope, tokio::time::Instant::now()).conflicts;
     let claims = claims.iter().map(|conflict| warning(loser(conflict), places, conflict.to_string()));
     disputed.chain(claims).collect()
 }

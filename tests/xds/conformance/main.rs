@@ -1,7 +1,7 @@
 //! The adapter of the public xDS conformance harness, over pilot's own server: not part of the product.
 //!
 //! ```text
-//!  harness ── adapter.Adapter (gRPC) ──► state ── ResourceSet ──► pilot::server ──► harness
+//!  harness ── adapter.Adapter (gRPC) ──► state ── View ──► pilot::server ──► harness
 //!             "set resource A to version 2"                       "does a client get A at version 2?"
 //! ```
 //!

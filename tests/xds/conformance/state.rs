@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use pilot::proxy::Scope;
-use pilot::resources::{Resource, ResourceSet, ResourceType, TypeSet, Types};
-use pilot::world::TooManyScopes;
-use pilot::xds::stream::{ResourceSource, Resources};
+use pilot::resources::{Layer, Origin, PerType, Resource, ResourceType, TypeSet, View};
+use pilot::world::{TooManyScopes, Views};
+use pilot::xds::stream::ResourceSource;
 use pilot_envoy_api::google::protobuf::Any;
 use prost::Message;
 use tokio::sync::watch;
@@ -26,11 +26,11 @@ pub(crate) struct Named {
 pub(crate) struct State(Arc<Mutex<Inner>>);
 
 struct Inner {
-    types: [OneType; 4],
+    types: PerType<OneType>,
     /// How often the harness said something: every change makes content that was never there before,
     /// because the harness uses versions twice.
     changes: u64,
-    published: watch::Sender<Option<Arc<ResourceSet>>>,
+    published: watch::Sender<Option<Arc<View>>>,
 }
 
 #[derive(Default)]
@@ -50,12 +50,12 @@ impl State {
     /// Replaces everything.
     pub(crate) fn set(&self, version: &str, resources: impl IntoIterator<Item = (ResourceType, String)>) {
         self.change(|state| {
-            for one in &mut state.types {
+            for one in state.types.values_mut() {
                 *one = OneType { version: version.to_owned(), resources: BTreeMap::new() };
             }
             for (kind, name) in resources {
                 let resource = state.resource(kind, &name);
-                state.types[kind as usize].resources.insert(name, resource);
+                state.types[kind].resources.insert(name, resource);
             }
         });
     }
@@ -64,7 +64,7 @@ impl State {
     pub(crate) fn put(&self, kind: ResourceType, name: &str, version: &str) {
         self.change(|state| {
             let resource = state.resource(kind, name);
-            let one = &mut state.types[kind as usize];
+            let one = &mut state.types[kind];
             one.resources.insert(name.to_owned(), resource);
             version.clone_into(&mut one.version);
         });
@@ -73,7 +73,7 @@ impl State {
     /// Removes a resource.
     pub(crate) fn remove(&self, kind: ResourceType, name: &str, version: &str) {
         self.change(|state| {
-            let one = &mut state.types[kind as usize];
+            let one = &mut state.types[kind];
             one.resources.remove(name);
             version.clone_into(&mut one.version);
         });
@@ -83,17 +83,14 @@ impl State {
         let mut state = self.0.lock();
         state.changes += 1;
         change(&mut state);
-        let types: Types = ResourceType::ALL.map(|kind| {
-            let one = &state.types[kind as usize];
-            Arc::new(TypeSet::with_version(one.resources.values().cloned(), one.version.clone()))
+        let sets = PerType::of(|kind| {
+            let one = &state.types[kind];
+            TypeSet::with_version(one.resources.values().cloned(), one.version.clone())
         });
         let before = state.published.borrow().clone();
-        let next = match before {
-            None => Some(ResourceSet::first(types, Instant::now())),
-            Some(before) => before.successor(types, Instant::now()),
-        };
-        if let Some(next) = next {
-            state.published.send_replace(Some(Arc::new(next)));
+        let next = Arc::new(View::new([], Arc::new(Layer::of(state.changes, Instant::now(), sets))));
+        if before.is_none_or(|before| !next.changes_since(&before).is_empty()) {
+            state.published.send_replace(Some(next));
         }
     }
 }
@@ -103,12 +100,12 @@ impl Inner {
         let value = Named { name: name.to_owned() }.encode_to_vec().into();
         let any = Any { type_url: kind.type_url().to_owned(), value };
         let version = self.changes.to_string();
-        Arc::new(Resource::from_any(name.into(), version, any, Vec::new(), false))
+        Arc::new(Resource::from_any(name.into(), version, any, Vec::new(), Origin::Shared))
     }
 }
 
 impl ResourceSource for State {
-    fn subscribe(&self, _scope: &Scope) -> Result<Resources, TooManyScopes> {
-        Ok(self.0.lock().published.subscribe())
+    fn subscribe(&self, _scope: &Scope) -> Result<Views, TooManyScopes> {
+        Ok(Views::of(self.0.lock().published.subscribe()))
     }
 }

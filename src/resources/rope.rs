@@ -1,0 +1,341 @@
+//! A route configuration as a rope: shared virtual hosts, and a hash of their hashes.
+//!
+//! ```text
+//!  Rope ── head (name and options, encoded)
+//!    └── virtual hosts, by name ──► Arc<VirtualHost>   encoded once, shared by all ropes that hold it
+//! ```
+//!
+//! A rope that differs from another in one virtual host costs one pointer and one hash, whatever it holds. The whole
+//! message exists while somebody sends it.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use imbl::OrdMap;
+use parking_lot::Mutex;
+use pilot_envoy_api::envoy::config::route::v3 as route;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len, string};
+use prost::{Message, Name};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use super::origin::Origin;
+
+/// The fields of `envoy.service.discovery.v3.Resource`.
+const VERSION: u32 = 1;
+const RESOURCE: u32 = 2;
+const NAME: u32 = 3;
+
+/// Those of `google.protobuf.Any`.
+const ANY_TYPE_URL: u32 = 1;
+const ANY_VALUE: u32 = 2;
+
+/// `envoy.config.route.v3.RouteConfiguration.virtual_hosts`.
+const VIRTUAL_HOSTS: u32 = 2;
+
+/// One virtual host, encoded.
+#[derive(Debug)]
+pub struct VirtualHost {
+    name: Arc<str>,
+    bytes: Bytes,
+    hash: u64,
+    domains: Box<[Box<str>]>,
+    clusters: Box<[Arc<str>]>,
+    origin: Origin,
+}
+
+impl VirtualHost {
+    /// Encodes a virtual host. `clusters` are those that its routes name.
+    pub fn new(host: &route::VirtualHost, clusters: Vec<Arc<str>>, origin: Origin) -> Self {
+        let bytes = Bytes::from(host.encode_to_vec());
+        let domains = host.domains.iter().map(|domain| domain.as_str().into()).collect();
+        let hash = xxh3_64(&bytes);
+        Self { name: host.name.as_str().into(), bytes, hash, domains, clusters: clusters.into(), origin }
+    }
+
+    /// Its name, unique in a route configuration.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The encoded `envoy.config.route.v3.VirtualHost`.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// A hash of the bytes.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The domains that it answers for.
+    pub fn domains(&self) -> impl Iterator<Item = &str> {
+        self.domains.iter().map(|domain| &**domain)
+    }
+
+    /// The clusters that its routes name.
+    pub fn clusters(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.clusters.iter()
+    }
+
+    /// What it is there for.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    fn encoded_len(&self) -> usize {
+        field_len(VIRTUAL_HOSTS, self.bytes.len())
+    }
+}
+
+impl PartialEq for VirtualHost {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.bytes == other.bytes
+    }
+}
+
+/// Equal for itself, so that `Arc` compares addresses first.
+impl Eq for VirtualHost {}
+
+/// A route configuration in parts.
+#[derive(Debug)]
+pub struct Rope {
+    /// The message without virtual hosts, encoded.
+    head: Bytes,
+    hosts: OrdMap<Arc<str>, Arc<VirtualHost>>,
+    /// The bytes that all virtual hosts take.
+    len: usize,
+    /// The sum of their hashes: independent of order, and cheap to keep up to date.
+    hash: u64,
+    /// As it was put together last, for as long as somebody sends it: all who send it at once share it.
+    whole: Mutex<Weak<Vec<u8>>>,
+}
+
+/// What became of a virtual host between two ropes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostChange {
+    /// As it was; `None` = it was not there.
+    pub before: Option<Arc<VirtualHost>>,
+    /// As it is; `None` = it is gone.
+    pub now: Option<Arc<VirtualHost>>,
+}
+
+impl Clone for Rope {
+    fn clone(&self) -> Self {
+        let (head, hosts) = (self.head.clone(), self.hosts.clone());
+        Self { head, hosts, len: self.len, hash: self.hash, whole: Mutex::default() }
+    }
+}
+
+impl Rope {
+    /// A route configuration without virtual hosts. Those of `head` are ignored.
+    pub fn new(head: &route::RouteConfiguration) -> Self {
+        let head = route::RouteConfiguration { virtual_hosts: Vec::new(), ..head.clone() };
+        Self {
+            head: head.encode_to_vec().into(),
+            hosts: OrdMap::new(),
+            len: 0,
+            hash: 0,
+            whole: Mutex::default(),
+        }
+    }
+
+    /// Adds a virtual host, or replaces the one of its name.
+    pub fn insert(&mut self, host: Arc<VirtualHost>) {
+        self.len += host.encoded_len();
+        self.hash = self.hash.wrapping_add(host.hash);
+        let before = self.hosts.insert(Arc::clone(&host.name), host);
+        self.forget(before);
+    }
+
+    /// Takes a virtual host away.
+    pub fn remove(&mut self, name: &str) {
+        let before = self.hosts.remove(name);
+        self.forget(before);
+    }
+
+    fn forget(&mut self, before: Option<Arc<VirtualHost>>) {
+        if let Some(before) = before {
+            self.len -= before.encoded_len();
+            self.hash = self.hash.wrapping_sub(before.hash);
+        }
+        // What was put together is not of this content any more.
+        self.whole = Mutex::default();
+    }
+
+    /// The virtual hosts, ordered by name.
+    pub fn virtual_hosts(&self) -> impl Iterator<Item = &VirtualHost> {
+        self.hosts.values().map(|host| &**host)
+    }
+
+    /// The virtual host of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<VirtualHost>> {
+        self.hosts.get(name)
+    }
+
+    /// How many virtual hosts it has.
+    pub fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// What differs from an earlier rope, ordered by name. Costs what differs, if one came from the other.
+    pub fn changes_since(&self, before: &Self) -> Vec<HostChange> {
+        use imbl::ordmap::DiffItem;
+        let changes = before.hosts.diff(&self.hosts).map(|item| match item {
+            DiffItem::Add(_, now) => HostChange { before: None, now: Some(Arc::clone(now)) },
+            DiffItem::Update { old: (_, before), new: (_, now) } => {
+                HostChange { before: Some(Arc::clone(before)), now: Some(Arc::clone(now)) }
+            }
+            DiffItem::Remove(_, before) => HostChange { before: Some(Arc::clone(before)), now: None },
+        });
+        changes.collect()
+    }
+
+    /// A hash of the content.
+    pub(super) fn version(&self) -> String {
+        let mut hash = Xxh3::new();
+        hash.update(&self.head);
+        hash.update(&self.hash.to_le_bytes());
+        hash.update(&(self.hosts.len() as u64).to_le_bytes());
+        format!("{:016x}", hash.digest())
+    }
+
+    /// The whole as delta responses hold it: an encoded `envoy.service.discovery.v3.Resource`.
+    pub(super) fn delta(&self, name: &str, version: &str) -> Bytes {
+        let mut last = self.whole.lock();
+        let whole = last.upgrade().unwrap_or_else(|| {
+            let whole = Arc::new(self.put_together(name, version));
+            *last = Arc::downgrade(&whole);
+            whole
+        });
+        Bytes::from_owner(Sent(whole))
+    }
+
+    /// Written field by field, so that what may be megabytes is copied once.
+    fn put_together(&self, name: &str, version: &str) -> Vec<u8> {
+        let (name, version) = (name.to_owned(), version.to_owned());
+        let type_url = route::RouteConfiguration::type_url();
+        let value_len = self.head.len() + self.len;
+        let any_len = string::encoded_len(ANY_TYPE_URL, &type_url) + field_len(ANY_VALUE, value_len);
+        let strings = string::encoded_len(VERSION, &version) + string::encoded_len(NAME, &name);
+        let mut whole = Vec::with_capacity(strings + field_len(RESOURCE, any_len));
+        string::encode(VERSION, &version, &mut whole);
+        begin(RESOURCE, any_len, &mut whole);
+        string::encode(ANY_TYPE_URL, &type_url, &mut whole);
+        begin(ANY_VALUE, value_len, &mut whole);
+        whole.extend_from_slice(&self.head);
+        for host in self.virtual_hosts() {
+            begin(VIRTUAL_HOSTS, host.bytes.len(), &mut whole);
+            whole.extend_from_slice(&host.bytes);
+        }
+        string::encode(NAME, &name, &mut whole);
+        whole
+    }
+}
+
+/// Keeps the bytes that were put together for as long as some of them are not sent.
+struct Sent(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn begin(field: u32, len: usize, whole: &mut Vec<u8>) {
+    encode_key(field, WireType::LengthDelimited, whole);
+    encode_varint(len as u64, whole);
+}
+
+fn field_len(field: u32, len: usize) -> usize {
+    key_len(field) + encoded_len_varint(len as u64) + len
+}
+
+#[cfg(test)]
+mod tests {
+    use pilot_envoy_api::envoy::config::route::v3::{RouteConfiguration, VirtualHost as Host};
+    use pilot_envoy_api::envoy::service::discovery::v3 as discovery;
+    use pilot_envoy_api::google::protobuf::Any;
+
+    use super::super::{Resource, ResourceType};
+    use super::*;
+
+    fn message(name: &str, hosts: &[&str]) -> RouteConfiguration {
+        let host = |name: &&str| Host { name: (*name).to_owned(), ..Default::default() };
+        let virtual_hosts = hosts.iter().map(host).collect();
+        RouteConfiguration { name: name.into(), virtual_hosts, ..Default::default() }
+    }
+
+    fn host(name: &str) -> Arc<VirtualHost> {
+        let message = Host { name: name.to_owned(), ..Default::default() };
+        Arc::new(VirtualHost::new(&message, vec![format!("to-{name}").into()], Origin::Shared))
+    }
+
+    fn rope(hosts: &[&str]) -> Rope {
+        let mut rope = Rope::new(&message("80", &[]));
+        hosts.iter().for_each(|name| rope.insert(host(name)));
+        rope
+    }
+
+    fn resource(hosts: &[&str]) -> Resource {
+        Resource::from_rope("80".into(), rope(hosts), Origin::Shared)
+    }
+
+    #[test]
+    fn the_whole_is_one_message() {
+        let routes = resource(&["c", "a", "b"]);
+        let delta = discovery::Resource::decode(routes.delta_bytes()).unwrap();
+        assert_eq!((delta.name.as_str(), delta.version.as_str()), ("80", routes.version()));
+        assert_eq!(delta.encoded_len(), routes.delta_bytes().len());
+        let any = Any::decode(routes.any_bytes()).unwrap();
+        assert_eq!(delta.resource.as_ref(), Some(&any));
+        assert_eq!(any.type_url, ResourceType::Route.type_url());
+        assert_eq!(RouteConfiguration::decode(any.value).unwrap(), message("80", &["a", "b", "c"]));
+        let names: Vec<_> = routes.references().map(|(_, name)| &**name).collect();
+        assert_eq!(names, ["to-a", "to-b", "to-c"]);
+    }
+
+    #[test]
+    fn equal_content_is_equal_however_it_came_about() {
+        let mut other = rope(&["b", "x", "a"]);
+        other.remove("x");
+        other.insert(host("c"));
+        let other = Resource::from_rope("80".into(), other, Origin::Shared);
+        assert_eq!(other, resource(&["a", "b", "c"]));
+        assert_eq!(other.delta_bytes(), resource(&["a", "b", "c"]).delta_bytes());
+        for different in [resource(&["a", "b"]), resource(&["a", "b", "d"]), resource(&[])] {
+            assert_ne!(other, different);
+        }
+    }
+
+    #[test]
+    fn what_differs_is_found_in_the_order_of_names() {
+        let before = rope(&["a", "b", "c"]);
+        let mut now = before.clone();
+        now.remove("a");
+        now.insert(host("d"));
+        let changes = now.changes_since(&before);
+        let expected = [
+            HostChange { before: Some(host("a")), now: None },
+            HostChange { before: None, now: Some(host("d")) },
+        ];
+        assert_eq!(changes, expected);
+    }
+
+    /// Who sends it shares the bytes, and they are gone when all is sent.
+    #[test]
+    fn the_whole_is_there_for_as_long_as_it_is_sent() {
+        let routes = resource(&["c"]);
+        let (one, other) = (routes.delta_bytes(), routes.any_bytes());
+        assert!(one.as_ptr_range().contains(&other.as_ptr()));
+        drop(one);
+        let rope = routes.rope().unwrap();
+        assert_eq!(rope.whole.lock().strong_count(), 1);
+        drop(other);
+        assert_eq!(rope.whole.lock().strong_count(), 0);
+    }
+}

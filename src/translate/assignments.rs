@@ -1,0 +1,133 @@
+//! A layer of endpoints: of all services, as everybody sees them; or of those that look different from one place.
+//!
+//! Nearness changes priorities, and nothing else. Only services with nearer and farther endpoints look different
+//! from a place. Their endpoints are resources, or stand in clusters that the proxy resolves itself.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use pilot_registry::{Locality, Resolution, ServicePort};
+
+use super::context::{Lens, NOWHERE};
+use super::proximity::Proximity;
+use super::step::{Failure, Failures, Step, attempt};
+use super::{clusters, endpoints, names};
+use crate::catalog::CatalogService;
+use crate::mesh::MeshOptions;
+use crate::resources::{Layer, Origin, Patch, PerType, Resource, ResourceType};
+
+/// The endpoints that one place sees, or all who are nowhere.
+#[derive(Clone, Debug)]
+pub struct Assignments {
+    layer: Arc<Layer>,
+    failures: Failures,
+}
+
+impl Assignments {
+    /// Follows a step. `before`: what was there; `None` = nothing.
+    pub(super) fn next(
+        before: Option<&Self>,
+        http_listen: Option<SocketAddr>,
+        place: &Locality,
+        step: &Step,
+    ) -> Self {
+        let lens = Lens { http_listen, locality: place };
+        let before = before.filter(|_| step.continues());
+        let changes = if before.is_some() { step.changes() } else { step.everything() };
+        let mut next = before.cloned().unwrap_or_else(|| Self {
+            layer: Arc::new(Layer::empty(step.generation, step.changed)),
+            failures: Failures::new(),
+        });
+        let mut patches = PerType::<Patch>::default();
+        for change in changes {
+            let Some(host) = change.host() else { continue };
+            let old = match next.failures.get(host) {
+                Some(failure) => failure.last.clone(),
+                None => change.old.clone(),
+            };
+            let new = attempt(|| match &change.new {
+                Some(service) => resources(service, &lens, &step.mesh.options),
+                None => Vec::new(),
+            });
+            let new = match new {
+                Ok(new) => new,
+                Err(why) => {
+                    next.failures.insert(host.clone(), Failure { why, last: old });
+                    continue;
+                }
+            };
+            next.failures.remove(host);
+            for name in old.iter().flat_map(|old| cluster_names(old)) {
+                patches[ResourceType::Endpoint].insert(Arc::clone(&name), None);
+                patches[ResourceType::Cluster].insert(name, None);
+            }
+            for (kind, resource) in new {
+                let known = next.layer.sets[kind].get(resource.name()).filter(|known| ***known == resource);
+                let resource = known.map_or_else(|| Arc::new(resource), Arc::clone);
+                patches[kind].insert(Arc::clone(resource.name()), Some(resource));
+            }
+        }
+        next.apply(&patches, step);
+        next
+    }
+
+    fn apply(&mut self, patches: &PerType<Patch>, step: &Step) {
+        let mut sets = self.layer.sets.clone();
+        let changed = patches.iter().fold(false, |changed, (kind, patch)| sets[kind].apply(patch) | changed);
+        if changed {
+            self.layer = Arc::new(Layer::of(step.generation, step.changed, sets));
+        }
+    }
+
+    /// Its resources.
+    pub(super) fn layer(&self) -> &Arc<Layer> {
+        &self.layer
+    }
+
+    /// The services whose translation failed.
+    pub(super) fn failures(&self) -> &Failures {
+        &self.failures
+    }
+}
+
+/// What a service looks like through the lens, as far as this layer says it.
+fn resources(
+    service: &CatalogService,
+    lens: &Lens<'_>,
+    options: &MeshOptions,
+) -> Vec<(ResourceType, Resource)> {
+    let is_base = lens.locality == NOWHERE;
+    if !is_base && !Proximity::matters(service, lens.locality) {
+        return Vec::new();
+    }
+    let differs = |port: &&ServicePort| is_base || endpoints::are_seen_differently(service, port, lens);
+    let resource = |port: &ServicePort| match service.lead().resolution {
+        Resolution::Endpoints => Some((ResourceType::Endpoint, assignment(service, port, lens))),
+        Resolution::Dns if !is_base => {
+            Some((ResourceType::Cluster, resolved_cluster(service, port, options, lens)))
+        }
+        Resolution::Dns | Resolution::Passthrough => None,
+    };
+    service.ports().iter().filter(differs).filter_map(resource).collect()
+}
+
+fn assignment(service: &CatalogService, port: &ServicePort, lens: &Lens<'_>) -> Resource {
+    let name = names::cluster(port.number, "", service.host());
+    let assignment = endpoints::load_assignment(&name, service, port, lens);
+    Resource::new(name.into(), &assignment, Vec::new(), Origin::Service(service.host().clone()))
+}
+
+fn resolved_cluster(
+    service: &CatalogService,
+    port: &ServicePort,
+    options: &MeshOptions,
+    lens: &Lens<'_>,
+) -> Resource {
+    let cluster = clusters::resolved_by_proxy(service, port, options, lens);
+    let name = cluster.name.as_str().into();
+    Resource::new(name, &cluster, Vec::new(), Origin::Service(service.host().clone()))
+}
+
+fn cluster_names(service: &CatalogService) -> impl Iterator<Item = Arc<str>> {
+    service.ports().iter().map(|port| names::cluster(port.number, "", service.host()).into())
+}

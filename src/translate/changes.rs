@@ -1,3 +1,0 @@
-//! The services that differ between two meshes.
-
-pub(crate) use crate::catalog::{ServiceChange as Change, changes};
