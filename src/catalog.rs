@@ -20,7 +20,6 @@ mod merge;
 mod moved;
 mod namespaces;
 mod part;
-mod places;
 pub mod saved;
 mod service;
 mod workload;

@@ -4,7 +4,6 @@
 use super::addresses::Addresses;
 use super::localities::Localities;
 use super::namespaces::Namespaces;
-use super::places::Places;
 use super::service::CatalogService;
 
 /// Where there are endpoints, in which places and at which addresses, and whose clients have names of their own.
@@ -13,7 +12,6 @@ pub(super) struct Indexes {
     pub(super) localities: Localities,
     pub(super) addresses: Addresses,
     pub(super) namespaces: Namespaces,
-    pub(super) places: Places,
 }
 
 impl Indexes {
@@ -23,6 +21,5 @@ impl Indexes {
         old.into_iter().for_each(|old| self.localities.remove(old));
         self.addresses.replace(old, new);
         self.namespaces.replace(old, new);
-        self.places.replace(old, new);
     }
 }
