@@ -120,7 +120,7 @@ pub fn inspect(loaded: &Loaded) -> Inspection {
             places.entry(host).or_insert(place);
         }
         let snapshot = Arc::new(content.snapshot);
-        sources.push(Source { registry: name.into(), priority: entry.priority, snapshot });
+        sources.push(Source::new(name, entry.priority, snapshot));
     }
     inspection
 }

@@ -34,7 +34,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::catalog::{Catalog, RegistryState, Source};
+use crate::catalog::{Catalog, Known, RegistryState, Source};
 use crate::mesh::{Mesh, MeshOptions};
 use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::{Layer, View};
@@ -295,11 +295,9 @@ impl World {
             return None;
         }
         let known = self.0.registries.iter().zip(states).filter_map(|(registered, state)| {
-            Some(Source {
-                registry: Arc::clone(&registered.name),
-                priority: registered.priority,
-                snapshot: state.known?.snapshot,
-            })
+            let Known { snapshot, held, .. } = state.known?;
+            let (registry, priority) = (Arc::clone(&registered.name), registered.priority);
+            Some(Source { registry, priority, snapshot, held })
         });
         Some(known.collect()).filter(|known: &Vec<_>| !known.is_empty() || self.0.registries.is_empty())
     }

@@ -16,7 +16,7 @@ use pilot_registry_testkit::{service, snapshot, strategies};
 use proptest::prelude::*;
 
 fn source(registry: &str, priority: u32, services: impl IntoIterator<Item = Arc<Service>>) -> Source {
-    Source { registry: registry.into(), priority, snapshot: Arc::new(snapshot(services)) }
+    Source::new(registry, priority, Arc::new(snapshot(services)))
 }
 
 fn merge(sources: &[Source]) -> Catalog {
@@ -160,7 +160,7 @@ proptest! {
         older in strategies::snapshot(),
         third in strategies::snapshot(),
     ) {
-        let named = |name: &str, snapshot| Source { registry: name.into(), priority: 0, snapshot: Arc::new(snapshot) };
+        let named = |name: &str, snapshot| Source::new(name, 0, Arc::new(snapshot));
         let forth = [named("a", one), named("b", third.clone())];
         let back = [named("b", third), named("a", other)];
         let old = merge(&[named("a", older)]);

@@ -178,7 +178,7 @@ fn mesh(services: &[Arc<Service>]) -> Mesh {
 
 fn sources(services: &[Arc<Service>]) -> [Source; 1] {
     let snapshot = Snapshot::new(services.iter().cloned()).expect("hosts are numbered");
-    [Source { registry: "bench".into(), priority: 0, snapshot: Arc::new(snapshot) }]
+    [Source::new("bench", 0, Arc::new(snapshot))]
 }
 
 fn print(what: &str, samples: &Samples) {

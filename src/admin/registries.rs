@@ -178,7 +178,7 @@ fn named<'a>(registries: &'a [Registered], name: &str) -> Result<&'a Registered,
 }
 
 fn by_name(held: &Held) -> BTreeMap<String, usize> {
-    held.services.iter().map(|(host, endpoints)| (host.to_string(), *endpoints)).collect()
+    held.services.iter().map(|(host, endpoints)| (host.to_string(), endpoints.len())).collect()
 }
 
 fn origin_word(origin: Origin) -> &'static str {

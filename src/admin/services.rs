@@ -244,7 +244,7 @@ impl Doubts {
     fn held(&self, service: &CatalogService) -> BTreeMap<String, usize> {
         let held = |part: &Part| {
             let held = self.0.get(&part.registry)?.held.as_ref()?;
-            Some((part.registry.to_string(), *held.services.get(&part.service.host)?))
+            Some((part.registry.to_string(), held.services.get(&part.service.host)?.len()))
         };
         service.parts().iter().filter_map(held).collect()
     }

@@ -37,7 +37,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{Content, Hostname, Service, Snapshot};
+use pilot_registry::{Content, Endpoint, Hostname, Service, Snapshot};
 use tokio::time::Instant;
 
 use diff::{Findings, ServiceDiff, SnapshotDiff};
@@ -89,14 +89,14 @@ pub struct Held {
     pub since: Instant,
     /// When the first of it is let go at the latest, if the registry is live then.
     pub until: Instant,
-    /// How many endpoints are kept, by service.
-    pub services: BTreeMap<Hostname, usize>,
+    /// The endpoints that are kept, by service, ordered by address.
+    pub services: BTreeMap<Hostname, Arc<[Endpoint]>>,
 }
 
 impl Held {
     /// How many endpoints are kept.
     pub fn endpoints(&self) -> usize {
-        self.services.values().sum()
+        self.services.values().map(|endpoints| endpoints.len()).sum()
     }
 }
 
@@ -152,7 +152,8 @@ impl Guard {
     pub fn held(&self) -> Option<Held> {
         let since = self.held.values().map(|kept| kept.since).min()?;
         let until = self.held.values().map(|kept| kept.until).min()?;
-        let services = self.held.iter().map(|(host, kept)| (host.clone(), kept.missing.len())).collect();
+        let services =
+            self.held.iter().map(|(host, kept)| (host.clone(), Arc::clone(&kept.missing))).collect();
         Some(Held { since, until, services })
     }
 
@@ -315,7 +316,7 @@ impl Guard {
         if gone.is_empty() {
             return None;
         }
-        let services = gone.iter().map(|(host, kept)| (host.clone(), kept.missing.len())).collect();
+        let services = gone.iter().map(|(host, kept)| (host.clone(), Arc::clone(&kept.missing))).collect();
         self.accept(now, &gone.into_keys().collect::<Vec<_>>());
         self.count();
         Some(Held { services, ..held })

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilot_registry::{Port, Service, Snapshot};
+use pilot_registry::{Endpoint, Port, Service, Snapshot};
+
+use super::guard::Held;
 
 /// One registry's services, as input to the catalog.
 #[derive(Clone, Debug)]
@@ -12,8 +14,10 @@ pub struct Source {
     pub registry: Arc<str>,
     /// 0 is preferred.
     pub priority: u32,
-    /// What the registry published last.
+    /// What counts of the registry.
     pub snapshot: Arc<Snapshot>,
+    /// What of it the registry no longer says.
+    pub held: Option<Arc<Held>>,
 }
 
 /// What one registry says of a service.
@@ -29,13 +33,27 @@ pub struct Part {
     /// What the registry published, where that is something else.
     published: Option<Arc<Service>>,
     moved: BTreeMap<Port, Port>,
+    /// The endpoints of the service that the registry no longer says, ordered by address.
+    held: Option<Arc<[Endpoint]>>,
+}
+
+impl Source {
+    /// A registry of which nothing is held.
+    pub fn new(registry: impl Into<Arc<str>>, priority: u32, snapshot: Arc<Snapshot>) -> Self {
+        Self { registry: registry.into(), priority, snapshot, held: None }
+    }
+
+    fn held_of(&self, service: &Service) -> Option<&Arc<[Endpoint]>> {
+        self.held.as_ref()?.services.get(&service.host)
+    }
 }
 
 impl Part {
     /// What that registry published of a service.
     pub(super) fn new(source: &Source, service: Arc<Service>) -> Self {
         let (registry, priority) = (Arc::clone(&source.registry), source.priority);
-        Self { registry, priority, service, published: None, moved: BTreeMap::new() }
+        let held = source.held_of(&service).cloned();
+        Self { registry, priority, service, published: None, moved: BTreeMap::new(), held }
     }
 
     /// Whether it is what that registry published of the service.
@@ -44,12 +62,21 @@ impl Part {
         Arc::ptr_eq(published, service)
             && self.priority == source.priority
             && self.registry == source.registry
+            && self.held.as_ref().map(Arc::as_ptr) == source.held_of(service).map(Arc::as_ptr)
     }
 
     /// The ports whose numbers the registry has guessed, and which have other numbers in the catalog: from the
     /// guess to the number.
     pub fn moved(&self) -> &BTreeMap<Port, Port> {
         &self.moved
+    }
+
+    /// Whether the registry no longer says that endpoint of the service, which is held back from disappearing.
+    pub fn is_held(&self, endpoint: &Endpoint) -> bool {
+        let Some(held) = &self.held else { return false };
+        let from = held.partition_point(|held| held.address < endpoint.address);
+        let mut there = held[from..].iter().take_while(|held| held.address == endpoint.address);
+        there.any(|held| endpoint.ports.values().all(|own| held.ports.values().any(|of| of == own)))
     }
 
     /// Has the service with other numbers for ports that were guessed.

@@ -1,7 +1,8 @@
 //! Endpoints of one port of a service: grouped by priority and locality, in canonical order.
 //!
-//! - Priorities are the registries', and among endpoints of one registry priority their proximity to the
-//!   proxy, where that is known; made dense: Envoy and gRPC want 0, 1, 2 … without gaps.
+//! - Priorities are the registries'; among endpoints of one registry priority, those that the guard holds come
+//!   last; then their proximity to the proxy counts, where that is known. Made dense: Envoy and gRPC want 0, 1, 2 …
+//!   without gaps.
 //! - An address that several registries know counts once, as the preferred one says: gRPC refuses
 //!   duplicates.
 //! - A locality weighs what its endpoints weigh together, so that clients which choose the locality first
@@ -95,13 +96,16 @@ fn served<'a>(
         if refusal(port, endpoint, own, lens.http_listen).is_some() {
             return None;
         }
-        let rank = (part.priority, Proximity::of(lens.locality, &endpoint.locality));
+        let is_near = Proximity::of(lens.locality, &endpoint.locality);
+        let rank = (part.priority, part.is_held(endpoint), is_near);
         seen.insert((&endpoint.address, own)).then_some((rank, endpoint, own))
     };
-    let found: Vec<_> = service.endpoints().filter_map(serving).collect();
+    // An endpoint that one registry holds and another one says is there.
+    let (held, said): (Vec<_>, Vec<_>) = service.endpoints().partition(|(part, it)| part.is_held(it));
+    let found: Vec<_> = said.into_iter().chain(held).filter_map(serving).collect();
     // Only of what is left: a registry whose endpoints are all another's, too, would leave a gap.
-    let ranks: BTreeSet<(u32, Proximity)> = found.iter().map(|(rank, ..)| *rank).collect();
-    let dense: BTreeMap<(u32, Proximity), u32> =
+    let ranks: BTreeSet<_> = found.iter().map(|(rank, ..)| *rank).collect();
+    let dense: BTreeMap<_, u32> =
         ranks.into_iter().zip((0..=MAX_PRIORITY).chain(std::iter::repeat(MAX_PRIORITY))).collect();
     found.into_iter().map(|(rank, endpoint, own)| (dense[&rank], endpoint, own)).collect()
 }

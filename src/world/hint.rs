@@ -99,7 +99,7 @@ mod tests {
         let reviews = reviews.endpoint("10.0.0.1", 9000).build();
         let web = service("web.local").http(80).endpoint("10.0.0.2", 80).build();
         let snapshot = Arc::new(snapshot([reviews, web]));
-        let source = Source { registry: "east".into(), priority: 0, snapshot };
+        let source = Source::new("east", 0, snapshot);
         let catalog = Catalog::merge(&[source], &Catalog::default());
         for (name, hint) in [
             ("revews.local:9000", "no service has that name; did you mean reviews.local:9000?"),

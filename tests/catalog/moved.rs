@@ -87,7 +87,7 @@ proptest! {
         let mut before = Catalog::default();
         for [one, other] in steps {
             let named = |name: &str, priority, snapshot| {
-                Source { registry: name.into(), priority, snapshot: Arc::new(snapshot) }
+                Source::new(name, priority, Arc::new(snapshot))
             };
             let after = Catalog::merge(&[named("one", 0, one), named("other", 1, other)], &before);
             let facts = |catalog: &Catalog, at: IpAddr| {

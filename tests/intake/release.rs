@@ -86,7 +86,7 @@ fn people_let_go_at_once() {
     story.at(100).says(1, []);
     let released = story.guard.release(story.now).unwrap();
     assert_eq!(
-        released.services.into_iter().map(|(host, n)| (host.to_string(), n)).next(),
+        released.services.into_iter().map(|(host, endpoints)| (host.to_string(), endpoints.len())).next(),
         Some(("a.local".into(), 20))
     );
     assert_eq!(story.counts(), "");

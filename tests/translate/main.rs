@@ -4,6 +4,7 @@
 
 mod conflicts;
 mod golden;
+mod held;
 mod local;
 mod properties;
 mod rules;

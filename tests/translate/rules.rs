@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pilot::mesh::Mesh;
 use pilot::resources::ResourceType;
 use pilot::translate::Translation;
 use pilot_envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
@@ -19,6 +20,11 @@ fn decode<M: Message + Name + Default>(translation: &Translation, name: &str) ->
     let resource = translation.view.of(kind).get(name).unwrap_or_else(|| panic!("no {name}"));
     let any = Any::decode(resource.any_bytes()).unwrap();
     M::decode(any.value).unwrap()
+}
+
+/// The endpoints of a cluster, as a router is told them.
+pub(crate) fn assignment(mesh: &Mesh, cluster: &str) -> ClusterLoadAssignment {
+    decode(&translate(mesh, &router()), cluster)
 }
 
 fn names(translation: &Translation, kind: ResourceType) -> Vec<&str> {

@@ -43,7 +43,7 @@ pub(crate) fn resolved(spec: ServiceSpec, resolution: Resolution) -> ServiceSpec
 pub(crate) fn source(registry: &str, priority: u32, specs: Vec<ServiceSpec>) -> Source {
     let services = specs.into_iter().map(|spec| Arc::new(Service::new(spec).unwrap()));
     let snapshot = Arc::new(Snapshot::new(services).unwrap());
-    Source { registry: registry.into(), priority, snapshot }
+    Source::new(registry, priority, snapshot)
 }
 
 /// A mesh of these registries, after another mesh.

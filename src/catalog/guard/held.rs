@@ -19,7 +19,8 @@ pub(super) struct HeldService {
     pub(super) read: u64,
     /// What the registry says of it.
     pub(super) said: Option<Arc<Service>>,
-    pub(super) missing: Vec<Endpoint>,
+    /// Ordered by address.
+    pub(super) missing: Arc<[Endpoint]>,
     /// What counts of it.
     pub(super) whole: Arc<Service>,
 }
@@ -55,6 +56,7 @@ impl HeldService {
             return before;
         }
         let (whole, missing) = change.whole()?;
+        let missing: Arc<[Endpoint]> = missing.into();
         let said = change.new.cloned();
         let new = Self { since: now, until: now + hold, seen: now, read, said, missing, whole };
         Some(match before {

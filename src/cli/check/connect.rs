@@ -72,7 +72,7 @@ async fn ask_one(configured: ConfiguredRegistry, patience: Duration) -> Asked {
     Asked {
         registry: Arc::clone(&name),
         answer: Answer { ok: error.is_none(), took_ms, skipped: skipped.len(), error },
-        source: snapshot.map(|snapshot| Source { registry: name, priority, snapshot }),
+        source: snapshot.map(|snapshot| Source::new(name, priority, snapshot)),
         told: left_out.chain(noted).collect(),
     }
 }
