@@ -101,7 +101,7 @@ impl Metrics {
         );
         registry.register(
             "xds_silent_streams",
-            "Streams that were opened a while ago and have not said who they are",
+            "Streams that were opened a while ago and have not said who they are, of clients that are not known",
             silent.clone(),
         );
         registry.register(

@@ -7,6 +7,7 @@
 //! ```
 
 mod admission;
+mod budget;
 mod caller;
 mod connections;
 mod descriptors;
@@ -32,6 +33,7 @@ use crate::shutdown::Shutdown;
 use crate::xds::stream::Context;
 
 use admission::AdmissionLayer;
+use budget::Budget;
 use connections::Connections;
 use discovery::{DiscoveryLayer, SERVICES};
 use incoming::{ConnectionLimits, incoming};
@@ -59,6 +61,9 @@ pub struct Settings {
 
 /// Connections beyond one a stream: for probes, and for clients that are told why their stream is refused.
 const SPARE_CONNECTIONS: usize = 128;
+
+/// The bytes of all large requests that are in memory at one time, unless two of the largest take more.
+const LARGE_REQUESTS: usize = 64 << 20;
 
 /// The server could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +99,9 @@ pub async fn serve(
         .add_service(reflection("grpc.reflection.v1alpha.ServerReflection").build_v1alpha()?)
         .prepare();
     let silent = SilentStreams::new(settings.first_request_timeout, metrics.clone());
-    let discovery = DiscoveryLayer { context, silent }.layer(routes);
+    let budget =
+        Budget::new(LARGE_REQUESTS.max(2 * context.max_request_bytes), settings.first_request_timeout);
+    let discovery = DiscoveryLayer { context, silent, budget }.layer(routes);
     let service = AdmissionLayer::new(settings.max_streams, metrics).layer(discovery);
     let connections = Arc::new(Connections::new(service, settings, drain, shutdown.clone()));
     let deadline = async {

@@ -25,6 +25,7 @@ mod support {
 #[path = "e2e"]
 mod e2e {
     mod acceptance;
+    mod admission;
     mod bootstrap;
     mod changes;
     mod disk;

@@ -15,6 +15,7 @@ mod measure;
 mod services;
 
 mod client;
+mod probe;
 mod server;
 mod tally;
 mod wire;
@@ -27,6 +28,7 @@ use tokio::task::JoinSet;
 
 use client::Wants;
 use measure::{Samples, ms};
+use probe::Probe;
 use server::Server;
 use tally::Tally;
 use wire::{Delta, Sotw, Variant};
@@ -135,12 +137,14 @@ async fn push<V: Variant>(name: &str, size: Size) -> anyhow::Result<()> {
     let mut clients = Clients::new();
     clients.tally.begin(size.clients);
     let wants = Arc::new(wants(size));
+    let probe = Probe::begin(server.admin);
     let started = tally::now();
     for number in 0..size.clients {
         let client = client::follow::<V>(server.address, number, Arc::clone(&wants), clients.tally.clone());
         clients.spawn(client);
     }
     let arrivals = clients.complete().await?;
+    let probed = probe.end()?;
     tokio::time::sleep(size.rest * 10).await;
     let took = last(&arrivals).saturating_sub(started);
     let (resources, bytes) = clients.tally.traffic();
@@ -148,6 +152,8 @@ async fn push<V: Variant>(name: &str, size: Size) -> anyhow::Result<()> {
     print("from nothing to in sync", &ms(took), "ms, the last client");
     print("  server CPU", &ms(process.cpu().saturating_sub(cpu)), "ms");
     print("  sent", &(bytes >> 20).to_string(), &format!("MiB in {resources} resources"));
+    print("  /livez meanwhile, 90 %", &ms(probed.quantile(0.9)), "ms");
+    print("  /livez meanwhile, the longest", &ms(probed.quantile(1.0)), "ms");
     let kb = |bytes: u64| (bytes.saturating_sub(memory) / size.clients as u64 / 1000).to_string();
     print("server memory per client", &kb(process.resident()), "kB, idle");
     print("  at the most", &kb(process.peak()), "kB, in the first sync");

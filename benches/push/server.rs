@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  parent ── stdin:  "publish 1000 20"  "change 7 1" ──► child: pilot::run with a scripted registry
-//!         ◄─ stdout: "listening 127.0.0.1:…"  "published <nanoseconds>" ──
+//!         ◄─ stdout: "listening 127.0.0.1:… 127.0.0.1:…"  "published <nanoseconds>" ──
 //! ```
 
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -31,6 +31,8 @@ pub(crate) struct Server {
     answers: Lines<BufReader<ChildStdout>>,
     /// Where it serves xDS.
     pub(crate) address: SocketAddr,
+    /// Where its probes are.
+    pub(crate) admin: SocketAddr,
 }
 
 impl Server {
@@ -45,8 +47,9 @@ impl Server {
         let commands = child.stdin.take().context("the server's stdin is a pipe")?;
         let stdout = child.stdout.take().context("the server's stdout is a pipe")?;
         let mut answers = BufReader::new(stdout).lines();
-        let address = answer(&mut answers, "listening")?.parse()?;
-        Ok(Self { child, commands, answers, address })
+        let listening = answer(&mut answers, "listening")?;
+        let (address, admin) = listening.split_once(' ').context("the server says two addresses")?;
+        Ok(Self { child, commands, answers, address: address.parse()?, admin: admin.parse()? })
     }
 
     /// Publishes a mesh. Returns the time at which it was published.
@@ -95,7 +98,7 @@ pub(crate) fn serve() -> anyhow::Result<()> {
         config.xds.listen.set_port(0);
         config.admin.listen.set_port(0);
         let listeners = Listeners::bind(&config).await?;
-        println!("listening {}", listeners.xds.local_addr()?);
+        println!("listening {} {}", listeners.xds.local_addr()?, listeners.admin.local_addr()?);
         let registry = ConfiguredRegistry {
             name: "bench".into(),
             kind: "scripted",

@@ -37,6 +37,9 @@ use crate::supervisor::jittered;
 /// A connection on which nothing was open for this long is closed: it holds a place.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// How many bytes of its requests a client may send before they are read.
+const STREAM_WINDOW: u32 = 64 << 10;
+
 /// What answers requests.
 pub(super) type Service = Admission<Discovery<Routes>>;
 
@@ -55,6 +58,8 @@ impl Connections {
         let mut http2 = Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
+            // A client that is not read from keeps that much here.
+            .initial_stream_window_size(STREAM_WINDOW)
             // Clients without ADS open a stream for each cluster. All streams together are bounded by admission.
             .max_concurrent_streams(None)
             .keep_alive_interval(Some(settings.keepalive_interval).filter(|it| !it.is_zero()))

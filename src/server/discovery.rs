@@ -17,11 +17,12 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::budget::Budget;
 use super::caller::Caller;
-use super::framing::{Inbound, Outbound, Shared};
+use super::framing::{Inbound, Outbound, RequestLimits, Shared};
 use super::silent::SilentStreams;
 use crate::resources::ResourceType;
-use crate::xds::stream::{self, Peer};
+use crate::xds::stream::{self, InHand, Peer};
 use crate::xds::{Delta, Sotw, Variant};
 
 /// Serves discovery streams.
@@ -31,6 +32,8 @@ pub(super) struct DiscoveryLayer {
     pub(super) context: stream::Context,
     /// Where streams count until they have said who they are.
     pub(super) silent: SilentStreams,
+    /// Of the bytes of large requests.
+    pub(super) budget: Budget,
 }
 
 impl<S> Layer<S> for DiscoveryLayer {
@@ -88,8 +91,14 @@ impl<S> Discovery<S> {
         V::Response: Shared,
     {
         let (peer, context) = (peer(&request), &self.layer.context);
-        let first = self.layer.silent.opened(peer.address);
-        let inbound = Inbound::<V::Request>::new(request.into_body(), context.max_request_bytes, first);
+        let peer = Peer { in_hand: InHand::default(), ..peer };
+        let limits = RequestLimits {
+            max: context.max_request_bytes,
+            first: Some(self.layer.silent.opened(peer.address)),
+            budget: self.layer.budget.clone(),
+            in_hand: peer.in_hand.clone(),
+        };
+        let inbound = Inbound::<V::Request>::new(request.into_body(), limits);
         let responses = stream::serve::<V, _>(context, inbound, only, peer);
         let mut response = Response::new(Body::new(Outbound::new(responses)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

@@ -22,7 +22,9 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::silent::FirstRequest;
+use super::budget::{Budget, Share};
+use super::silent::{FirstRequest, Known};
+use crate::xds::stream::InHand;
 
 /// The length of a message's header.
 const HEADER: usize = 5;
@@ -159,12 +161,26 @@ fn field_len(resource: &Bytes) -> usize {
     key_len(RESOURCES) + encoded_len_varint(resource.len() as u64) + resource.len()
 }
 
+/// What bounds the messages of a stream.
+pub(super) struct RequestLimits {
+    /// The longest message that is read, in bytes.
+    pub(super) max: usize,
+    /// Until the first message has come.
+    pub(super) first: Option<FirstRequest>,
+    /// Of the bytes of large messages, of all streams.
+    pub(super) budget: Budget,
+    /// Where a message's share of the budget goes with the message.
+    pub(super) in_hand: InHand,
+}
+
 /// The messages of a request's body.
 pub(super) struct Inbound<M> {
     body: Body,
-    max: usize,
-    /// Until the first message has come.
-    first: Option<FirstRequest>,
+    limits: RequestLimits,
+    /// The share of the message that is being read, if it is a large one.
+    share: Option<Share>,
+    /// From the first message on.
+    known: Option<Known>,
     /// What has come and has not been read, in the transport's own buffer.
     whole: Bytes,
     /// The beginning of a message that has not come as a whole. Empty unless there is one.
@@ -173,15 +189,17 @@ pub(super) struct Inbound<M> {
 }
 
 impl<M: Message + Default> Inbound<M> {
-    /// Reads messages of at most `max` bytes, the first of which is waited for that long.
-    pub(super) fn new(body: Body, max: usize, first: FirstRequest) -> Self {
+    /// Reads messages within these limits.
+    pub(super) fn new(body: Body, limits: RequestLimits) -> Self {
         let (whole, partial) = (Bytes::new(), BytesMut::new());
-        Self { body, max, first: Some(first), whole, partial, message: PhantomData }
+        Self { body, limits, share: None, known: None, whole, partial, message: PhantomData }
     }
 
     fn came(&mut self, data: Bytes) {
-        if let Some(first) = &mut self.first {
-            first.progress();
+        match (&mut self.share, &mut self.limits.first) {
+            (Some(share), _) => share.progress(),
+            (None, Some(first)) => first.progress(),
+            (None, None) => {}
         }
         if self.whole.is_empty() && self.partial.is_empty() {
             self.whole = data;
@@ -193,8 +211,11 @@ impl<M: Message + Default> Inbound<M> {
     /// The next message, if it has come as a whole.
     fn take(&mut self) -> Result<Option<M>, Status> {
         let bytes: &[u8] = if self.partial.is_empty() { &self.whole } else { &self.partial };
-        let needed = needed(bytes, self.max)?;
+        let needed = needed(bytes, self.limits.max)?;
         if bytes.len() < needed {
+            if self.share.is_none() {
+                self.share = self.limits.budget.share(needed);
+            }
             self.partial.put(std::mem::take(&mut self.whole));
             return Ok(None);
         }
@@ -206,6 +227,10 @@ impl<M: Message + Default> Inbound<M> {
             self.whole = Bytes::new();
         }
         message.advance(HEADER);
+        if let Some(first) = self.limits.first.take() {
+            self.known = Some(first.came());
+        }
+        self.limits.in_hand.take(self.share.take().and_then(Share::into_units));
         M::decode(message).map(Some).map_err(|error| Status::internal(error.to_string()))
     }
 }
@@ -228,23 +253,30 @@ fn needed(bytes: &[u8], max: usize) -> Result<usize, Status> {
 impl<M: Message + Default> Stream for Inbound<M> {
     type Item = Result<M, Status>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
         loop {
-            if let Some(message) = self.take().transpose() {
-                self.first = None;
+            if let Some(message) = this.take().transpose() {
                 return Poll::Ready(Some(message));
             }
-            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
-                let Some(first) = &mut self.first else { return Poll::Pending };
-                return first.poll(context).map(|status| Some(Err(status)));
+            if let Some(share) = &mut this.share {
+                ready!(share.poll(context));
+            }
+            let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else {
+                let late = match (&mut this.share, &mut this.limits.first) {
+                    (Some(share), _) => share.poll_late(context),
+                    (None, Some(first)) => first.poll(context),
+                    (None, None) => return Poll::Pending,
+                };
+                return late.map(|status| Some(Err(status)));
             };
             match frame {
-                Some(Ok(frame)) => frame.into_data().into_iter().for_each(|data| self.came(data)),
+                Some(Ok(frame)) => frame.into_data().into_iter().for_each(|data| this.came(data)),
                 Some(Err(status)) if status.code() == Code::Cancelled => return Poll::Ready(None),
                 Some(Err(status)) => return Poll::Ready(Some(Err(status))),
-                None if self.partial.is_empty() => return Poll::Ready(None),
+                None if this.partial.is_empty() => return Poll::Ready(None),
                 None => {
-                    self.partial = BytesMut::new();
+                    this.partial = BytesMut::new();
                     return Poll::Ready(Some(Err(Status::internal("the stream ended within a message"))));
                 }
             }
@@ -259,7 +291,7 @@ mod tests {
     use super::*;
     use crate::metrics::Metrics;
     use crate::server::silent::SilentStreams;
-    use futures_util::{StreamExt, stream};
+    use futures_util::{FutureExt, StreamExt, stream};
     use http_body_util::{BodyExt, StreamBody};
     use pilot_envoy_api::envoy::service::discovery::v3::DiscoveryRequest;
 
@@ -276,7 +308,9 @@ mod tests {
     fn inbound(pieces: impl IntoIterator<Item = Bytes>, max: usize) -> Inbound<DiscoveryRequest> {
         let frames: Vec<_> = pieces.into_iter().map(|piece| Ok::<_, Status>(Frame::data(piece))).collect();
         let silent = SilentStreams::new(Duration::from_secs(10), Metrics::new());
-        Inbound::new(Body::new(StreamBody::new(stream::iter(frames))), max, silent.opened(None))
+        let (first, budget) = (Some(silent.opened(None)), Budget::new(max, Duration::from_secs(10)));
+        let limits = RequestLimits { max, first, budget, in_hand: InHand::default() };
+        Inbound::new(Body::new(StreamBody::new(stream::iter(frames))), limits)
     }
 
     fn framed(message: &impl Message) -> Vec<u8> {
@@ -341,6 +375,22 @@ mod tests {
             assert!(inbound.next().await.is_none());
             assert_eq!((inbound.whole.len(), inbound.partial.capacity()), (0, 0), "nothing is kept");
         }
+    }
+
+    #[tokio::test]
+    async fn a_large_request_keeps_its_share_until_it_was_dealt_with() {
+        let budget = Budget::new(2 * LARGE, Duration::from_secs(10));
+        let bytes = Bytes::from(framed(&request(&"a".repeat(3 * LARGE / 2))));
+        let mut streams = [(); 2].map(|()| {
+            let mut stream = inbound(bytes.chunks(1_000).map(Bytes::copy_from_slice), 2 * LARGE);
+            stream.limits.budget = budget.clone();
+            stream
+        });
+        let [first, second] = &mut streams;
+        first.next().await.unwrap().unwrap();
+        assert!(second.next().now_or_never().is_none(), "the first is being dealt with");
+        first.limits.in_hand.release();
+        second.next().await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //!  opened ──1 s──► counts as silent ──10 s──► closed, unless bytes of the request come: then after 60 s
-//!            └ too many are: refused
+//!            ├ too many are: refused
+//!            └ another stream of that address has said who it is: closed after 60 s
 //! ```
 //!
-//! An Envoy without ADS opens a stream for each cluster, hundreds at once, and each says at once who it is. Many
-//! Envoys may come from one address. So it is not streams that are bounded by connection and address, but silence.
+//! An Envoy without ADS opens a stream for each cluster, hundreds at once, and they say nothing until it has dealt with
+//! the whole response that named the clusters: half a second for 300 of them, many seconds for thousands. It has said who
+//! it is on another stream by then. Many Envoys may come from one address, too. So it is not streams that are bounded
+//! by connection and address, but silence of who is not known at all.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -49,6 +52,8 @@ struct Inner {
 struct Counts {
     connections: HashMap<SocketAddr, usize>,
     addresses: HashMap<IpAddr, usize>,
+    /// How many streams of an address have said who they are.
+    known: HashMap<IpAddr, usize>,
 }
 
 /// A silent stream's place.
@@ -66,8 +71,9 @@ impl SilentStreams {
 
     /// A stream was opened by that peer.
     pub(super) fn opened(&self, peer: Option<SocketAddr>) -> FirstRequest {
-        let (peer, grace) = (peer.unwrap_or(UNKNOWN), Box::pin(sleep(self.0.timeout / 10)));
-        FirstRequest { streams: self.clone(), peer, opened: Instant::now(), alarm: grace, place: None }
+        let (peer, opened, timeout) = (peer.unwrap_or(UNKNOWN), Instant::now(), self.0.timeout);
+        let (due, alarm) = (opened + timeout, Box::pin(sleep(timeout / 10)));
+        FirstRequest { streams: self.clone(), peer, opened, due, alarm, place: None }
     }
 
     fn enter(&self, peer: SocketAddr) -> Result<Place, Status> {
@@ -111,43 +117,115 @@ fn leave<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
     }
 }
 
+/// A stream that has said who it is, until this is dropped: its address is known meanwhile.
+pub(super) struct Known {
+    streams: SilentStreams,
+    address: IpAddr,
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        leave(&mut self.streams.0.counts.lock().known, self.address);
+    }
+}
+
 /// The wait for the first request of a stream. It is over when this is dropped.
 pub(super) struct FirstRequest {
     streams: SilentStreams,
     peer: SocketAddr,
     opened: Instant,
+    /// When the request is to be there, of a client that is not known.
+    due: Instant,
     alarm: Pin<Box<Sleep>>,
     place: Option<Place>,
 }
 
 impl FirstRequest {
-    /// A part of the request came: the rest has its time, too. Large requests take long on slow networks.
+    /// A part of the request came: the rest has its time, too.
     pub(super) fn progress(&mut self) {
-        if self.place.is_some() {
-            let timeout = self.streams.0.timeout;
-            let end = (Instant::now() + timeout).min(self.opened + timeout * 6);
-            self.alarm.as_mut().reset(end);
-        }
+        self.due = (Instant::now() + self.streams.0.timeout).min(self.latest());
+    }
+
+    /// It came.
+    pub(super) fn came(self) -> Known {
+        let (streams, address) = (self.streams.clone(), self.address());
+        *streams.0.counts.lock().known.entry(address).or_default() += 1;
+        Known { streams, address }
     }
 
     /// Why the stream is closed, once it is.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Status> {
         loop {
             ready!(self.alarm.as_mut().poll(context));
-            if self.place.is_some() {
+            let is_known = self.streams.0.counts.lock().known.contains_key(&self.address());
+            let end = if is_known { self.latest() } else { self.due };
+            if Instant::now() >= end {
                 return Poll::Ready(self.too_late());
             }
-            match self.streams.enter(self.peer) {
-                Ok(place) => self.place = Some(place),
-                Err(status) => return Poll::Ready(status),
+            if !is_known && self.place.is_none() {
+                match self.streams.enter(self.peer) {
+                    Ok(place) => self.place = Some(place),
+                    Err(status) => return Poll::Ready(status),
+                }
             }
-            self.alarm.as_mut().reset(self.opened + self.streams.0.timeout);
+            self.alarm.as_mut().reset(end);
         }
     }
 
+    fn address(&self) -> IpAddr {
+        self.peer.ip().to_canonical()
+    }
+
+    fn latest(&self) -> Instant {
+        self.opened + self.streams.0.timeout * 6
+    }
+
     fn too_late(&self) -> Status {
-        let timeout = self.streams.0.timeout;
-        let why = format!("no request came within {timeout:?}: the first one says who the client is");
-        self.streams.refuse(self.peer.ip().to_canonical(), Status::deadline_exceeded(why))
+        let waited = self.opened.elapsed().as_secs_f64();
+        let why = format!("no request came within {waited:.1} s: the first one says who the client is");
+        self.streams.refuse(self.address(), Status::deadline_exceeded(why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use futures_util::future::join_all;
+    use tonic::Code;
+
+    use super::*;
+
+    const TIME: Duration = Duration::from_secs(10);
+
+    fn open(silent: &SilentStreams, port: u16) -> FirstRequest {
+        silent.opened(Some(([192, 0, 2, 1], port).into()))
+    }
+
+    /// How that many streams end, each of a connection of its own, that never say anything; and when the last does.
+    async fn ends(silent: &SilentStreams, streams: u16) -> (Vec<Code>, Duration) {
+        let (mut streams, begun) =
+            ((0..streams).map(|port| open(silent, port)).collect::<Vec<_>>(), Instant::now());
+        let ends = streams.iter_mut().map(|stream| poll_fn(|context| stream.poll(context)));
+        let codes = join_all(ends).await.iter().map(Status::code).collect();
+        (codes, begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_not_known_may_have_few_silent_streams() {
+        let silent = SilentStreams::new(TIME, Metrics::new());
+        let (codes, took) = ends(&silent, 100).await;
+        let refused = codes.iter().filter(|code| **code == Code::ResourceExhausted).count();
+        assert_eq!((refused, took), (100 - ADDRESS_MAX, TIME));
+        assert!(silent.0.counts.lock().addresses.is_empty(), "all places are free");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_known_may_have_many_for_longer() {
+        let silent = SilentStreams::new(TIME, Metrics::new());
+        let known = [open(&silent, 1).came(), open(&silent, 2).came()];
+        assert_eq!(ends(&silent, 1000).await, (vec![Code::DeadlineExceeded; 1000], TIME * 6));
+        drop(known);
+        assert_eq!(ends(&silent, 1).await, (vec![Code::DeadlineExceeded], TIME), "it is not known any more");
     }
 }

@@ -4,6 +4,7 @@
 //! From a client that does not read, nothing is read either.
 
 mod farewell;
+mod in_hand;
 mod notes;
 mod peer;
 mod turns;
@@ -23,6 +24,7 @@ use tracing::field::display;
 use farewell::Farewell;
 use notes::{refusal_name, refusal_status};
 
+pub use in_hand::InHand;
 pub use peer::Peer;
 pub use turns::{FirstSyncs, Turn};
 
@@ -133,6 +135,7 @@ struct Session<V: Variant, S> {
     peer: Option<SocketAddr>,
     /// Cancelled when the connection of the stream is to end.
     leave: CancellationToken,
+    in_hand: InHand,
     /// The types that the client has asked for.
     asked: Vec<ResourceType>,
     machine: Machine<V>,
@@ -191,6 +194,7 @@ where
             only,
             peer: peer.address,
             leave: peer.leave,
+            in_hand: peer.in_hand,
             asked: Vec::new(),
             outbox: VecDeque::new(),
             client: None,
@@ -228,6 +232,7 @@ where
                         turn = Some(self.turn().await?);
                     }
                     self.take_request(request)?;
+                    self.in_hand.release();
                 }
                 Event::Request(Some(Err(status))) => return self.broken(status),
                 Event::Resources => {
