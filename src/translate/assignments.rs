@@ -32,6 +32,14 @@ impl Assignments {
         step: &Step,
     ) -> Self {
         let lens = Lens { http_listen, locality: place };
+        Self::next_with(before, step, |service| resources(service, &lens, &step.mesh.options))
+    }
+
+    fn next_with(
+        before: Option<&Self>,
+        step: &Step,
+        translate: impl Fn(&CatalogService) -> Vec<(ResourceType, Resource)>,
+    ) -> Self {
         let before = before.filter(|_| step.continues());
         let changes = if before.is_some() { step.changes() } else { step.everything() };
         let mut next = before.cloned().unwrap_or_else(|| Self {
@@ -45,10 +53,7 @@ impl Assignments {
                 Some(failure) => failure.last.clone(),
                 None => change.old.clone(),
             };
-            let new = attempt(|| match &change.new {
-                Some(service) => resources(service, &lens, &step.mesh.options),
-                None => Vec::new(),
-            });
+            let new = attempt(|| change.new.as_deref().map(&translate).unwrap_or_default());
             let new = match new {
                 Ok(new) => new,
                 Err(why) => {
@@ -130,4 +135,66 @@ fn resolved_cluster(
 
 fn cluster_names(service: &CatalogService) -> impl Iterator<Item = Arc<str>> {
     service.ports().iter().map(|port| names::cluster(port.number, "", service.host()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use pilot_registry_testkit::{service, snapshot};
+
+    use super::*;
+    use crate::catalog::{Catalog, Source};
+    use crate::mesh::Mesh;
+    use crate::resources::Published;
+
+    fn mesh(before: &Mesh, ports: &[(&str, u16)]) -> Arc<Mesh> {
+        let one = |(host, port): &(&str, u16)| {
+            service(host).http(u32::from(*port)).endpoint("10.0.0.1", u32::from(*port)).build()
+        };
+        let snapshot = Arc::new(snapshot(ports.iter().map(one)));
+        let source = Source { registry: "east".into(), priority: 0, snapshot, held: Default::default() };
+        Arc::new(Mesh { catalog: Catalog::merge(&[source], &before.catalog), ..before.clone() })
+    }
+
+    fn names(made: &Assignments) -> Vec<&str> {
+        made.layer.sets[ResourceType::Endpoint].iter().map(|resource| &**resource.name()).collect()
+    }
+
+    #[test]
+    fn a_service_whose_translation_fails_stays_as_it_was_and_stops_nobody() {
+        let lens = Lens { http_listen: None, locality: NOWHERE };
+        let options = MeshOptions::default();
+        let (fair, broken) = (
+            |service: &CatalogService| resources(service, &lens, &options),
+            |service: &CatalogService| match service.host().as_str() {
+                "a" => panic!("no such port"),
+                _ => resources(service, &lens, &options),
+            },
+        );
+        let mut last: Option<(Arc<Mesh>, Assignments)> = None;
+        let mut follow = |ports: &[(&str, u16)], is_broken: bool| {
+            let before = last.take();
+            let next = mesh(before.as_ref().map_or(&Mesh::default(), |(mesh, _)| mesh), ports);
+            let step = Step::new(
+                before.as_ref().map(|(mesh, _)| Arc::clone(mesh)),
+                Arc::clone(&next),
+                1,
+                Published::now(),
+            );
+            let before = before.as_ref().map(|(_, made)| made);
+            let made = match is_broken {
+                true => Assignments::next_with(before, &step, broken),
+                false => Assignments::next_with(before, &step, fair),
+            };
+            last = Some((next, made.clone()));
+            made
+        };
+        assert_eq!(names(&follow(&[("a", 80), ("b", 80)], false)), ["outbound|80||a", "outbound|80||b"]);
+        let made = follow(&[("a", 81), ("b", 81), ("c", 81)], true);
+        assert_eq!(names(&made), ["outbound|80||a", "outbound|81||b", "outbound|81||c"]);
+        assert_eq!(made.failures()["a"].why.as_ref(), "no such port");
+        follow(&[("a", 82), ("b", 81)], true);
+        let made = follow(&[("a", 83), ("b", 81)], false);
+        assert_eq!(names(&made), ["outbound|81||b", "outbound|83||a"], "what it had is gone");
+        assert!(made.failures().is_empty());
+    }
 }

@@ -56,6 +56,9 @@ struct Fragment {
     entrances: Arc<Entrances>,
 }
 
+/// Translates a service, as far as it is not the same as before.
+type Translate = fn(&Base, Arc<CatalogService>, Option<&Fragment>) -> Fragment;
+
 /// What one step changes.
 #[derive(Default)]
 struct Work {
@@ -80,6 +83,16 @@ impl Base {
     ///
     /// A service that cannot be translated stays as it was, and so does whatever it claims.
     pub(super) fn next(before: Option<&Self>, role: Role, source: &ConfigSource, step: &Step) -> Self {
+        Self::next_with(before, role, source, step, Self::fragment)
+    }
+
+    fn next_with(
+        before: Option<&Self>,
+        role: Role,
+        source: &ConfigSource,
+        step: &Step,
+        translate: Translate,
+    ) -> Self {
         let before = before.filter(|_| step.continues());
         let changes = if before.is_some() { step.changes() } else { step.everything() };
         let mut failed = BTreeMap::<Hostname, Arc<str>>::new();
@@ -92,7 +105,7 @@ impl Base {
                 Self::empty(role, source, step)
             });
             let taken = changes.iter().filter(|it| it.host().is_some_and(|host| !failed.contains_key(host)));
-            match next.update_services(taken, &failed, &mut work) {
+            match next.update_services(taken, &failed, translate, &mut work) {
                 Ok(()) => {
                     next.note_failures(changes, failed);
                     next.update_routes(&mut work);
@@ -167,6 +180,7 @@ impl Base {
         &mut self,
         changes: impl Iterator<Item = &'a ServiceChange>,
         failed: &BTreeMap<Hostname, Arc<str>>,
+        translate: Translate,
         work: &mut Work,
     ) -> Result<(), Failed> {
         let mut next: BTreeMap<Hostname, Option<Arc<CatalogService>>> = BTreeMap::new();
@@ -191,7 +205,7 @@ impl Base {
         let mut added = Vec::new();
         for (host, service) in next {
             let old = self.fragments.remove(&host);
-            let made = attempt(|| service.map(|service| self.fragment(service, old.as_ref())));
+            let made = attempt(|| service.map(|service| translate(self, service, old.as_ref())));
             let new = made.map_err(|why| Failed { host: host.clone(), why })?;
             self.withdraw(&host, old.as_ref(), new.as_ref(), work);
             self.rename(&host, old.as_ref(), new.as_ref());
@@ -404,4 +418,72 @@ fn same_claims(a: &CatalogService, b: &CatalogService) -> bool {
         && a.aliases() == b.aliases()
         && a.local_names() == b.local_names()
         && a.virtual_addresses() == b.virtual_addresses()
+}
+
+#[cfg(test)]
+mod tests {
+    use pilot_registry::Service;
+    use pilot_registry_testkit::{service, snapshot};
+
+    use super::*;
+    use crate::catalog::{Catalog, Source};
+    use crate::mesh::Mesh;
+    use crate::resources::Published;
+
+    fn broken(base: &Base, service: Arc<CatalogService>, old: Option<&Fragment>) -> Fragment {
+        assert_ne!(service.host().as_str(), "a", "no such name");
+        base.fragment(service, old)
+    }
+
+    fn follow(
+        last: Option<(Arc<Mesh>, Base)>,
+        services: impl IntoIterator<Item = Arc<Service>>,
+        translate: Translate,
+    ) -> (Arc<Mesh>, Base) {
+        let source = Source {
+            registry: "east".into(),
+            priority: 0,
+            snapshot: Arc::new(snapshot(services)),
+            held: Default::default(),
+        };
+        let (before, base) = last.unzip();
+        let catalog =
+            Catalog::merge(&[source], before.as_ref().map_or(&Catalog::default(), |it| &it.catalog));
+        let mesh = Arc::new(Mesh { catalog, ..Mesh::default() });
+        let step = Step::new(before, Arc::clone(&mesh), 1, Published::now());
+        let base = Base::next_with(base.as_ref(), Role::Sidecar, &ConfigSource::Ads, &step, translate);
+        (mesh, base)
+    }
+
+    fn names(base: &Base, kind: ResourceType) -> Vec<&str> {
+        base.layer.sets[kind].iter().map(|resource| &**resource.name()).collect()
+    }
+
+    /// What it claims stays its own, so nobody else takes what it is still reached by.
+    #[test]
+    fn a_service_whose_translation_fails_keeps_its_resources_and_its_claims() {
+        let tcp = |host: &str, port: u32| service(host).tcp(port).endpoint("10.0.0.1", 1).build();
+        let made = follow(None, [tcp("a", 90), tcp("b", 91)], Base::fragment);
+        let (mesh, base) = follow(Some(made), [tcp("a", 91), tcp("b", 90), tcp("c", 92)], broken);
+        let listeners = ["127.0.0.1_90", "127.0.0.1_92"];
+        assert_eq!(names(&base, ResourceType::Listener), listeners);
+        assert_eq!(
+            names(&base, ResourceType::Cluster),
+            ["outbound|90||a", "outbound|90||b", "outbound|92||c"]
+        );
+        let lost: Vec<_> = base.conflicts().iter().map(ToString::to_string).collect();
+        assert!(lost.len() == 1 && lost[0].starts_with("b cannot be reached at 127.0.0.1:90: a has it"), "{lost:?}");
+        assert!(base.failures()["a"].why.contains("no such name"));
+
+        let (_, base) = follow(Some((mesh, base)), [tcp("a", 91), tcp("b", 90)], Base::fragment);
+        assert_eq!(
+            names(&base, ResourceType::Cluster),
+            ["outbound|90||a", "outbound|90||b"],
+            "a did not change"
+        );
+        let (_, base) = follow(Some((Arc::default(), base)), [tcp("b", 90)], Base::fragment);
+        assert!(base.failures().is_empty());
+        assert_eq!(names(&base, ResourceType::Cluster), ["outbound|90||b"]);
+        assert_eq!(names(&base, ResourceType::Listener), ["127.0.0.1_90"]);
+    }
 }
