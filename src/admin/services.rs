@@ -24,6 +24,9 @@ pub struct ServicesReport {
     pub services: Vec<ServiceSummary>,
     /// What services claim against each other, by scope of the connected proxies.
     pub conflicts: BTreeMap<String, Vec<String>>,
+    /// Services that could not be translated, with the reason, which is a bug of pilot. Each is served as it was.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_translated: BTreeMap<String, String>,
 }
 
 /// One service in short.
@@ -120,8 +123,10 @@ impl ServicesReport {
             (!words.is_empty()).then(|| (scope.to_string(), words))
         });
         let (services, doubts) = (mesh.catalog.services(), Doubts::of(admin));
+        let failures = admin.world.failures().into_iter();
         Self {
             conflicts: conflicts.collect(),
+            not_translated: failures.map(|(host, why)| (host, why.to_string())).collect(),
             services: services.iter().map(|service| ServiceSummary::of(service, &doubts)).collect(),
         }
     }

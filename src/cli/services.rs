@@ -63,6 +63,11 @@ fn services(report: &ServicesReport, style: Style) -> View {
         doubts(service).into_iter().map(move |doubt| format!("{}: {doubt}", service.host))
     });
     text.push_str(&listed("what registries do not say now", doubts));
+    for (host, why) in &report.not_translated {
+        text.push_str(&format!(
+            "\n{host} is served as it was before: a bug of pilot keeps it from being translated ({why})\n"
+        ));
+    }
     for (scope, conflicts) in &report.conflicts {
         text.push_str(&format!("\nconflicts for {scope}:\n"));
         conflicts.iter().for_each(|conflict| text.push_str(&format!("  {conflict}\n")));

@@ -472,7 +472,10 @@ mod tests {
             ["outbound|90||a", "outbound|90||b", "outbound|92||c"]
         );
         let lost: Vec<_> = base.conflicts().iter().map(ToString::to_string).collect();
-        assert!(lost.len() == 1 && lost[0].starts_with("b cannot be reached at 127.0.0.1:90: a has it"), "{lost:?}");
+        assert!(
+            lost.len() == 1 && lost[0].starts_with("b cannot be reached at 127.0.0.1:90: a has it"),
+            "{lost:?}"
+        );
         assert!(base.failures()["a"].why.contains("no such name"));
 
         let (_, base) = follow(Some((mesh, base)), [tcp("a", 91), tcp("b", 90)], Base::fragment);
