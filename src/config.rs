@@ -203,11 +203,14 @@ pub struct Router {
     #[serde(with = "listen::optional")]
     #[schemars(with = "Option<String>", extend("examples" = ["127.0.0.1:15080"]))]
     pub http_listen: Option<SocketAddr>,
+    /// Whether routers also listen on each port with HTTP services. Without these listeners, only http_listen
+    /// leads to HTTP services.
+    pub http_port_listeners: bool,
 }
 
 impl Default for Router {
     fn default() -> Self {
-        Self { bind: Ipv4Addr::LOCALHOST.into(), http_listen: None }
+        Self { bind: Ipv4Addr::LOCALHOST.into(), http_listen: None, http_port_listeners: true }
     }
 }
 
@@ -244,6 +247,7 @@ impl From<&Config> for crate::mesh::MeshOptions {
             connect_timeout: config.mesh.connect_timeout,
             bind: config.router.bind,
             http_listen: config.router.http_listen,
+            http_port_listeners: config.router.http_port_listeners,
             prefer_near: config.mesh.locality == LocalityPreference::Prefer,
         }
     }

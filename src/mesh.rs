@@ -62,6 +62,9 @@ pub struct MeshOptions {
     pub bind: IpAddr,
     /// Where routers serve every HTTP service by Host header. `[router] http_listen`.
     pub http_listen: Option<SocketAddr>,
+    /// Whether routers that have `http_listen` also listen on each port with HTTP services. `[router]
+    /// http_port_listeners`.
+    pub http_port_listeners: bool,
     /// Whether a proxy is told to use the endpoints near to it first. `[mesh] locality`.
     pub prefer_near: bool,
 }
@@ -72,6 +75,7 @@ impl Default for MeshOptions {
             connect_timeout: Duration::from_secs(5),
             bind: Ipv4Addr::LOCALHOST.into(),
             http_listen: None,
+            http_port_listeners: true,
             prefer_near: false,
         }
     }

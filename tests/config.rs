@@ -64,6 +64,12 @@ fn bad_configurations_are_refused_with_place_and_hint() {
             ],
         ),
         (
+            "[router]\nhttp_port_listeners = false\n",
+            &[
+                "pilot.toml:2:23: router.http_port_listeners: nothing would lead to HTTP services: expected router.http_listen, too",
+            ],
+        ),
+        (
             "[push]\nquiet = \"1s\"\n",
             &["pilot.toml:2:9: push.quiet: longer than push.max_delay, which is 200ms"],
         ),

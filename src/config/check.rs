@@ -27,6 +27,10 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         let keys = ["router.http_listen", "xds.listen", "admin.listen"];
         find(&keys, "pilot itself listens there: expected another address".into());
     }
+    if !config.router.http_port_listeners && config.router.http_listen.is_none() {
+        let message = "nothing would lead to HTTP services: expected router.http_listen, too".into();
+        find(&["router.http_port_listeners", "router.http_listen"], message);
+    }
     let never_zero = [
         ("xds.keepalive_interval", config.xds.keepalive_interval),
         ("xds.keepalive_timeout", config.xds.keepalive_timeout),

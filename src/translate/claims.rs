@@ -136,8 +136,8 @@ impl Ledger {
         options: &MeshOptions,
         affected: &mut BTreeSet<Hostname>,
     ) {
-        let old = old.map(|service| claims(service, options)).unwrap_or_default();
-        let new = new.map(|service| claims(service, options)).unwrap_or_default();
+        let old = old.map(|service| claims(service, options, self.http_listen)).unwrap_or_default();
+        let new = new.map(|service| claims(service, options, self.http_listen)).unwrap_or_default();
         let claimed = old.iter().chain(&new).map(|wanted| &wanted.claim);
         let touched: BTreeSet<Claim> =
             claimed.flat_map(|claim| [claim].into_iter().chain(self.local(claim))).cloned().collect();
@@ -229,7 +229,7 @@ impl Ledger {
     pub(super) fn grants(&self, service: &CatalogService, options: &MeshOptions) -> Grants {
         let ports = service.ports().iter().map(|_| PortGrants::default()).collect();
         let mut grants = Grants { ports, ..Grants::default() };
-        for wanted in claims(service, options).iter().filter(|wanted| self.has(wanted)) {
+        for wanted in claims(service, options, self.http_listen).iter().filter(|wanted| self.has(wanted)) {
             let at = service.ports().iter().position(|port| Some(port.number) == wanted.rank.port);
             let port = at.and_then(|at| grants.ports.get_mut(at));
             match (&wanted.claim, port) {
@@ -309,8 +309,9 @@ fn reason(winner: &Rank, loser: &Rank) -> Reason {
     }
 }
 
-/// Everything that a service claims: its names first, then port by port.
-fn claims(service: &CatalogService, options: &MeshOptions) -> Vec<Wanted> {
+/// Everything that a service claims: its names first, then port by port. `http_listen`: whether that leads to HTTP
+/// services, too.
+fn claims(service: &CatalogService, options: &MeshOptions, http_listen: bool) -> Vec<Wanted> {
     let of_class = |class, port| Rank {
         class,
         priority: service.parts()[0].priority,
@@ -332,7 +333,9 @@ fn claims(service: &CatalogService, options: &MeshOptions) -> Vec<Wanted> {
         let rank = || of_class(Class::Own, Some(number));
         let bind = SocketAddr::new(options.bind, number.get());
         if port.protocol.is_http() {
-            wanted.push(Wanted { claim: Claim::Listener(bind), rank: rank(), shares: true });
+            if options.http_port_listeners || !http_listen {
+                wanted.push(Wanted { claim: Claim::Listener(bind), rank: rank(), shares: true });
+            }
             let addresses = service.virtual_addresses().iter();
             wanted.extend(addresses.map(|ip| alone(Claim::VirtualAddress(*ip, number), rank())));
             continue;

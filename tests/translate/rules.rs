@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pilot::mesh::Mesh;
+use pilot::proxy::{ConfigSource, Role, Scope};
 use pilot::resources::ResourceType;
 use pilot::translate::Translation;
 use pilot_envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
@@ -94,6 +95,21 @@ fn a_bare_host_means_the_only_http_port_or_80_or_the_lowest() {
     let hosts = ["one.local", "eighty.local", "lowest.local"];
     let expected = ["one.local:9090", "eighty.local:80", "lowest.local:9000"];
     assert_eq!(hosts.iter().filter_map(bare).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn without_listeners_of_http_ports_a_router_has_those_of_other_ports_and_http_listen() {
+    let mut quiet =
+        mesh(vec![spec("a.local", &["80/http", "22/tcp"], &[]), spec("b.local", &["80/tcp"], &[])]);
+    quiet.options.http_port_listeners = false;
+    let sidecar = Scope::new(Role::Sidecar, ConfigSource::Ads);
+    let router = translate(&quiet, &router());
+    assert_eq!(names(&router, ResourceType::Listener), ["127.0.0.1_22", "127.0.0.1_80", "http_listen"]);
+    assert!(router.conflicts.is_empty(), "the TCP service has port 80: {:?}", router.conflicts);
+    assert_eq!(names(&router, ResourceType::Route), ["http_listen"]);
+    // Who has no http_listen is led to HTTP services by their ports.
+    let sidecar = translate(&quiet, &sidecar);
+    assert_eq!(names(&sidecar, ResourceType::Route), ["80"]);
 }
 
 /// Clients put the port that they dial into the Host header, whatever stands between.

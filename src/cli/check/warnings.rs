@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use pilot_registry::{Hostname, Protocol, Resolution};
+use pilot_registry::{Hostname, Protocol, Resolution, ServicePort};
 
 use crate::catalog::{Catalog, CatalogService};
 use crate::config::{Config, Problem};
@@ -57,8 +57,12 @@ fn ports(catalog: &Catalog, config: &Config, places: &Places) -> Vec<Problem> {
         // A router has nothing to listen on for those.
         service.lead().resolution != Resolution::Passthrough
     };
+    let has_listener = |port: &ServicePort| match port.protocol {
+        Protocol::Udp => false,
+        protocol => config.router.http_port_listeners || !protocol.is_http(),
+    };
     for service in catalog.services().iter().filter(bound) {
-        for port in service.ports().iter().filter(|port| port.protocol != Protocol::Udp) {
+        for port in service.ports().iter().filter(|port| has_listener(port)) {
             by_port.entry(port.number.get()).or_default().push(service.host());
         }
     }
