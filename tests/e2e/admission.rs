@@ -34,14 +34,13 @@ async fn p19a_an_envoy_with_a_stream_for_each_of_300_clusters_is_served() {
     }
 }
 
-/// Envoy's own limit is 15 s: then it would serve what it has, which is a listener without routes.
-#[tokio::test(flavor = "multi_thread")]
-async fn p14a_an_envoy_whose_streams_are_not_let_in_waits_and_serves_nothing_instead_of_errors() {
+/// Envoy's own limit is 15 s: then it would serve what it has, which is a cluster without endpoints, or a listener
+/// without routes. `streams`: how many of its streams are let in at first.
+async fn waits_for_the_others(streams: usize) {
     let Some(envoy) = envoy() else { return };
     let backend = Backend::http("a").await;
     let mut pilot = Pilot::prepare(&service("a.local", 9080, "http", &[backend.place()]));
-    // The streams of clusters and of listeners are let in, those of endpoints and of routes are not.
-    pilot.configure("[xds]", "[xds]\nmax_streams = 2");
+    pilot.configure("[xds]", &format!("[xds]\nmax_streams = {streams}"));
     pilot.spawn();
     pilot.ready().await;
     let mut envoy = Envoy::spawn(&envoy, &pilot, Kind::PerTypeDelta);
@@ -61,9 +60,19 @@ async fn p14a_an_envoy_whose_streams_are_not_let_in_waits_and_serves_nothing_ins
     })
     .await;
     pilot.kill();
-    pilot.configure("max_streams = 2", "max_streams = 20");
+    pilot.configure(&format!("max_streams = {streams}"), "max_streams = 20");
     pilot.spawn();
     pilot.ready().await;
     envoy.configured().await;
     envoy.answers("a.local", "a").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p14a_an_envoy_that_is_not_told_endpoints_waits_instead_of_serving_a_cluster_without_any() {
+    waits_for_the_others(1).await; // clusters
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p14a_an_envoy_that_is_not_told_routes_waits_instead_of_serving_a_listener_without_any() {
+    waits_for_the_others(3).await; // clusters, endpoints, listeners
 }
