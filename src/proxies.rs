@@ -18,9 +18,11 @@ use std::time::SystemTime;
 
 use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::ResourceType;
+use crate::xds::Shared;
 
 pub use status::{
-    Acked, Nack, NackReport, NotFound, ProxyStatus, Sent, StreamStatus, SyncState, TypeReport, TypeStatus,
+    Acked, Nack, NackReport, NotFound, ProxyStatus, RefusedStatus, Sent, StreamStatus, SyncState, TypeReport,
+    TypeStatus,
 };
 pub(crate) use status::{NAMES_MAX, cut};
 pub(crate) use told::Told;
@@ -35,6 +37,7 @@ struct Inner {
     /// By the order in which the streams came.
     streams: Mutex<BTreeMap<u64, Arc<Stream>>>,
     told: Told,
+    shared: Arc<Shared>,
 }
 
 struct Stream {
@@ -118,6 +121,11 @@ impl Proxies {
         let streams = lock(&self.0.streams);
         let same = streams.values().filter(|stream| &*stream.proxy.id == id);
         same.filter_map(|stream| stream.peer_ip()).find(is_other)
+    }
+
+    /// What the machines of all streams share, and what proxies refuse.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
     }
 
     /// What the log has said of proxies.

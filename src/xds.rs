@@ -1,30 +1,40 @@
-//! The xDS protocol: what a client asks for, what it holds, what it is sent next.
+//! The xDS protocol: what a client asks for, what it has, what it is sent next.
 //!
 //! ```text
 //!  DiscoveryRequest ──► Machine::request ─┐                      ┌─► Response, to be written
 //!                                         ├─► Machine::responses ┤
-//!  ResourceSet ───────► Machine::update ──┘                      └─► nothing
+//!  View ──────────────► Machine::update ──┘                      └─► nothing
 //!
 //!  Machine<Sotw> · Machine<Delta>    one per stream, no IO, no clock
-//!    ├─ TypeState ×4   subscription, held resources, what is pending, what is unacknowledged
-//!    └─ order          what may be sent, and removed, now: make before break
+//!    ├─ TypeState ×4   subscription; what the client has that is not what there is; what is unanswered
+//!    ├─ order          what may be sent, and removed, now: make before break
+//!    └─ answers        who is to blame for a refusal, and what is tried next
 //! ```
 //!
 //! The rules are Envoy's (docs/root/api-docs/xds_protocol.rst); tests/xds.rs names each of them, and its
 //! properties.rs plays random interleavings of them.
-//! [`stream`] is the thin loop that gives a machine its requests, its sets and its time.
+//! [`stream`] is the thin loop that gives a machine its requests, its views and its time.
 
+pub mod answers;
+pub mod client_copy;
 mod composed;
 pub mod delta;
-pub mod held;
+pub mod in_flight;
 pub mod machine;
+pub mod names;
 pub mod order;
+pub mod rejections;
+pub mod ropes;
+pub mod shared;
 pub mod sotw;
 pub mod stream;
 pub mod subscription;
 pub mod type_state;
+pub mod words;
 
-pub use composed::Composed;
+pub use composed::{Composed, Scene};
 pub use delta::Delta;
-pub use machine::{Answer, Limits, Machine, Outcome, Refusal, Response, Variant};
+pub use machine::{Answer, Asked, Limits, Machine, Outcome, Refusal, Response, Variant};
+pub use rejections::{Rejection, Rejections};
+pub use shared::Shared;
 pub use sotw::Sotw;

@@ -14,6 +14,8 @@
 //!
 //!  sotw · delta            one machine, one client, step by step
 //!  order · warming         the same, of several types; visitors: clients that come back, or ask by name
+//!  refusals · ropes        who is to blame for a refusal; the same, and the order, of virtual hosts
+//!  memory                  what a stream keeps
 //!  scenarios               those of the public conformance harness, on the same machines
 //!  properties · free       random interleavings, with an Envoy (model) and with clients that ask for anything
 //!  reports · moves         one stream without a socket: status, metrics, log; clients whose scope changes
@@ -34,6 +36,8 @@ mod delta;
 mod driver;
 #[path = "xds/free.rs"]
 mod free;
+#[path = "xds/memory.rs"]
+mod memory;
 #[path = "xds/model.rs"]
 mod model;
 #[path = "xds/moves.rs"]
@@ -42,8 +46,12 @@ mod moves;
 mod order;
 #[path = "xds/properties.rs"]
 mod properties;
+#[path = "xds/refusals.rs"]
+mod refusals;
 #[path = "xds/reports.rs"]
 mod reports;
+#[path = "xds/ropes.rs"]
+mod ropes;
 #[path = "xds/scenarios.rs"]
 mod scenarios;
 #[path = "xds/served.rs"]

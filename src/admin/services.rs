@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilot_registry::{Address, Endpoint, Health, Labels, Locality, Namespace, Port, Resolution, ServicePort};
+use pilot_registry::{
+    Address, Endpoint, Health, Hostname, Labels, Locality, Namespace, Port, Resolution, ServicePort,
+};
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
 use super::reply::Failure;
 use crate::catalog::{CatalogService, Conflict, Known, Opinion, Origin, Part};
 use crate::mesh::Mesh;
+use crate::resources;
 
 /// How many names are offered for one that is not known.
 const SUGGESTIONS_MAX: usize = 5;
@@ -52,6 +55,9 @@ pub struct ServiceSummary {
     /// What they say differently of it.
     #[serde(default)]
     pub conflicts: Vec<ConflictReport>,
+    /// What connected proxies refuse of what it becomes, in their words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
     /// How many endpoints it has. One that several registries know counts once.
     pub endpoints: usize,
     /// How many of them are in which health, as the platform says.
@@ -152,6 +158,7 @@ impl ServiceSummary {
             held: doubts.held(service),
             stale_seconds: doubts.stale(service),
             conflicts: service.conflicts().iter().map(ConflictReport::of).collect(),
+            refused: doubts.refused(service),
             endpoints: health.values().sum(),
             health,
         }
@@ -234,7 +241,11 @@ impl ConflictReport {
 }
 
 /// Where registries stand of which not all that is served is what they say now.
-struct Doubts(BTreeMap<Arc<str>, Known>);
+struct Doubts {
+    known: BTreeMap<Arc<str>, Known>,
+    /// What proxies refuse, in words, by the service that it is there for.
+    refused: BTreeMap<Hostname, Vec<String>>,
+}
 
 impl Doubts {
     fn of(admin: &Admin) -> Self {
@@ -243,19 +254,30 @@ impl Doubts {
             let known = registered.intake.state().known.filter(doubtful)?;
             Some((Arc::clone(&registered.name), known))
         });
-        Self(known.collect())
+        let mut refused: BTreeMap<Hostname, Vec<String>> = BTreeMap::new();
+        for rejection in admin.proxies.shared().rejections.list() {
+            if let resources::Origin::Service(host) = &rejection.origin {
+                let words = format!("{} {rejection}: {}", rejection.kind, rejection.words.trim_end());
+                refused.entry(host.clone()).or_default().push(words);
+            }
+        }
+        Self { known: known.collect(), refused }
+    }
+
+    fn refused(&self, service: &CatalogService) -> Vec<String> {
+        self.refused.get(service.host()).cloned().unwrap_or_default()
     }
 
     fn held(&self, service: &CatalogService) -> BTreeMap<String, usize> {
         let held = |part: &Part| {
-            let held = self.0.get(&part.registry)?.held.as_ref()?;
+            let held = self.known.get(&part.registry)?.held.as_ref()?;
             Some((part.registry.to_string(), held.services.get(&part.service.host)?.len()))
         };
         service.parts().iter().filter_map(held).collect()
     }
 
     fn stale(&self, service: &CatalogService) -> BTreeMap<String, u64> {
-        let stale = |part: &Part| match self.0.get(&part.registry)?.origin {
+        let stale = |part: &Part| match self.known.get(&part.registry)?.origin {
             Origin::Disk { saved_at } => {
                 Some((part.registry.to_string(), saved_at.elapsed().unwrap_or_default().as_secs()))
             }

@@ -9,7 +9,7 @@ use super::output::plain;
 use super::place::locality;
 use super::{Global, Table};
 use crate::admin::ProxyReport;
-use crate::proxies::{NackReport, NotFound, SyncState, TypeReport};
+use crate::proxies::{NackReport, NotFound, RefusedStatus, SyncState, TypeReport};
 use crate::resources::ResourceType;
 
 /// Show the proxies that are connected to a running pilot
@@ -117,20 +117,27 @@ fn workload(proxy: &ProxyReport) -> String {
     }
 }
 
-/// Who refused what, and the proxy's words below, line by line as it wrote them.
 /// What to do about a port that Envoy cannot have.
-const BIND_CURE: &str =
-    "  A port that becomes free later is opened when Envoy is restarted, or when its listeners change.\n";
+const BIND_CURE: &str = "  Envoy is offered it again each minute, for when the port is free.\n";
 
+/// Who refuses what, and the proxy's words of it below, line by line as it wrote them.
 fn refusal(id: &str, kind: &str, nack: &NackReport) -> String {
-    let names = match nack.resources.as_slice() {
-        [] => String::new(),
-        names => format!(" ({})", names.join(", ")),
+    if nack.refused.is_empty() {
+        let what = if nack.searching { ": finding out which resource is the reason" } else { "" };
+        return in_words(&format!("{id} refused {kind} {}{what}", nack.version), &nack.message);
+    }
+    let one = |refused: &RefusedStatus| {
+        let RefusedStatus { name, virtual_host, origin, message, .. } = refused;
+        let host = virtual_host.as_ref().map(|host| format!(", virtual host {host}")).unwrap_or_default();
+        in_words(&format!("{id} refuses {kind} {name}{host} ({origin})"), message)
     };
-    let head = plain(&format!("{id} refused {kind} {}{names}:", nack.version));
-    let words: String = nack.message.lines().map(|line| format!("  {}\n", plain(line))).collect();
-    let cure = if nack.message.contains("cannot bind") { BIND_CURE } else { "" };
-    format!("\n{head}\n{words}{cure}")
+    nack.refused.iter().map(one).collect()
+}
+
+fn in_words(head: &str, message: &str) -> String {
+    let words: String = message.lines().map(|line| format!("  {}\n", plain(line))).collect();
+    let cure = if message.contains("cannot bind") { BIND_CURE } else { "" };
+    format!("\n{}:\n{words}{cure}", plain(head))
 }
 
 fn reports(proxy: &ProxyReport) -> impl Iterator<Item = (&String, &TypeReport)> {

@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 
 use super::label::{OfRegistry, to_i64};
 use crate::proxies::{Proxies, SyncState};
+use crate::resources::ResourceType;
 use crate::supervisor::Registered;
 use crate::translate::{Claim, Conflict};
 use crate::world::World;
@@ -32,6 +33,15 @@ pub(super) fn register_proxies(registry: &mut Registry, proxies: &Proxies) {
         states.get_or_create(&[("state", word)]).set(to_i64(count));
     }
     registry.register("proxies", "Connected proxies, by the worst state of their types", states);
+    let refused = Family::<[(&str, &str); 1], Gauge>::default();
+    for kind in ResourceType::ALL {
+        refused.get_or_create(&[("type", kind.as_str())]).set(0);
+    }
+    for rejection in proxies.shared().rejections.list() {
+        refused.get_or_create(&[("type", rejection.kind.as_str())]).inc();
+    }
+    let help = "Resources that a connected proxy refuses, by type: `pilot proxies` names them";
+    registry.register("xds_refused_resources", help, refused);
     let scopes = Gauge::<i64>::default();
     scopes.set(to_i64(proxies.scopes().len()));
     registry.register("scopes", "Different configurations that connected proxies are sent", scopes);

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::proxy::Proxy;
 use crate::rfc3339;
+use crate::xds::Rejection;
+use crate::xds::client_copy::Refused;
 
 /// The most that is kept of a proxy's words, in bytes.
 const MESSAGE_MAX: usize = 4096;
@@ -28,7 +30,7 @@ pub struct TypeStatus {
     pub sent: Option<Sent>,
     /// The last response that the proxy accepted.
     pub acked: Option<Acked>,
-    /// The last response that the proxy refused, until it uses everything that it was sent.
+    /// The last response that the proxy refused, for as long as it refuses something.
     pub nack: Option<Box<Nack>>,
 }
 
@@ -61,10 +63,42 @@ pub struct Nack {
     pub version: Box<str>,
     /// The proxy's own words, at most 4 KiB of them.
     pub message: Box<str>,
-    /// What it has not accepted yet; the first of many names.
-    pub resources: Vec<Box<str>>,
+    /// What it refuses; the first of many.
+    pub refused: Vec<RefusedStatus>,
+    /// Which of many it refuses is being found out.
+    pub searching: bool,
     /// When.
     pub at: SystemTime,
+}
+
+/// A resource that a proxy refuses, or a virtual host in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedStatus {
+    /// The resource's name.
+    pub name: String,
+    /// The virtual host that is the reason, in a route configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_host: Option<String>,
+    /// The refused version of it.
+    pub version: String,
+    /// What it is there for.
+    pub origin: String,
+    /// The proxy's own words of it.
+    pub message: String,
+}
+
+impl RefusedStatus {
+    /// What a proxy refuses, in its own words.
+    pub(crate) fn of(refused: &Refused) -> Self {
+        let Rejection { name, host, version, origin, .. } = &*refused.rejection;
+        Self {
+            name: name.to_string(),
+            virtual_host: host.as_ref().map(ToString::to_string),
+            version: version.to_string(),
+            origin: origin.to_string(),
+            message: refused.words.to_string(),
+        }
+    }
 }
 
 impl TypeStatus {
@@ -74,12 +108,18 @@ impl TypeStatus {
             Some(Sent { version: version.into(), nonce: nonce.into(), resources, at: SystemTime::now() });
     }
 
-    /// The response that brought the proxy to `version` was accepted. A refusal stays visible for as long
-    /// as something is `refused`: what was accepted may have been about other resources.
-    pub fn on_acked(&mut self, version: &str, refused: Vec<Box<str>>) {
+    /// The response that brought the proxy to `version` was accepted.
+    pub fn on_acked(&mut self, version: &str) {
         self.acked = Some(Acked { version: version.into(), at: SystemTime::now() });
+    }
+
+    /// What the proxy refuses now. A refusal stays visible for as long as there is something: what was accepted
+    /// meanwhile may have been about other resources.
+    pub fn on_refusals(&mut self, refused: Vec<RefusedStatus>, searching: bool) {
         match &mut self.nack {
-            Some(nack) if !refused.is_empty() => nack.resources = refused,
+            Some(nack) if searching || !refused.is_empty() => {
+                (nack.refused, nack.searching) = (refused, searching);
+            }
             nack => *nack = None,
         }
     }
@@ -91,13 +131,13 @@ impl TypeStatus {
         }
     }
 
-    /// The response that was to bring the proxy to `version` was refused; `refused` is all that it does not
-    /// use now.
-    pub fn on_nacked(&mut self, version: &str, message: &str, refused: Vec<Box<str>>) {
+    /// The response that was to bring the proxy to `version` was refused.
+    pub fn on_nacked(&mut self, version: &str, message: &str) {
         self.nack = Some(Box::new(Nack {
             version: version.into(),
             message: cut(message).into(),
-            resources: refused,
+            refused: Vec::new(),
+            searching: false,
             at: SystemTime::now(),
         }));
     }
@@ -247,13 +287,16 @@ pub struct NotFound {
 /// A refusal, to be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NackReport {
-    /// The version that was refused.
+    /// The version of the response that was refused last.
     pub version: String,
     /// The proxy's own words.
     pub message: String,
-    /// What it has not accepted yet; the first of many names.
+    /// What it refuses, and nothing else; the first of many.
     #[serde(default)]
-    pub resources: Vec<String>,
+    pub refused: Vec<RefusedStatus>,
+    /// Which of many it refuses is being found out.
+    #[serde(default)]
+    pub searching: bool,
     /// When (RFC 3339).
     pub at: String,
 }
@@ -300,7 +343,8 @@ impl TypeReport {
             nack: status.nack.as_ref().map(|nack| NackReport {
                 version: nack.version.to_string(),
                 message: nack.message.to_string(),
-                resources: nack.resources.iter().map(|name| name.to_string()).collect(),
+                refused: nack.refused.clone(),
+                searching: nack.searching,
                 at: rfc3339::format(nack.at),
             }),
         }
@@ -317,26 +361,36 @@ mod tests {
         assert_eq!(status.state(), SyncState::NotSent);
         status.on_sent("1", "a", 3);
         assert_eq!(status.state(), SyncState::Stale);
-        status.on_acked("1", Vec::new());
+        status.on_acked("1");
         assert_eq!(status.state(), SyncState::Acked);
         status.on_sent("2", "b", 1);
-        status.on_nacked("2", "no such filter", vec!["a".into(), "b".into()]);
+        status.on_nacked("2", "no such filter");
+        status.on_refusals(Vec::new(), true);
         assert_eq!(status.state(), SyncState::Nacked);
         status.on_sent("3", "c", 1);
         assert_eq!(status.state(), SyncState::Nacked);
         // Another resource, in another version.
-        status.on_acked("3", vec!["b".into()]);
+        status.on_acked("3");
+        let refused = RefusedStatus {
+            name: "b".into(),
+            virtual_host: None,
+            version: "2".into(),
+            origin: "service b".into(),
+            message: "no such filter".into(),
+        };
+        status.on_refusals(vec![refused.clone()], false);
         assert_eq!(status.state(), SyncState::Nacked);
-        assert_eq!(status.nack.as_ref().unwrap().resources, ["b".into()]);
+        assert_eq!(status.nack.as_ref().unwrap().refused, [refused]);
         status.on_sent("3", "d", 1);
-        status.on_acked("3", Vec::new());
+        status.on_acked("3");
+        status.on_refusals(Vec::new(), false);
         assert_eq!(status.state(), SyncState::Acked);
     }
 
     #[test]
     fn a_long_refusal_is_cut_between_characters() {
         let mut status = TypeStatus::default();
-        status.on_nacked("1", &"€".repeat(5000), Vec::new());
+        status.on_nacked("1", &"€".repeat(5000));
         let message = status.nack.unwrap().message;
         assert!(message.len() <= MESSAGE_MAX && message.len() > MESSAGE_MAX - 4);
         assert!(message.chars().all(|c| c == '€'));

@@ -1,71 +1,200 @@
 //! The content of one response, before it becomes a delta or a state-of-the-world message.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::order::Gate;
-use super::type_state::{Before, TypeState};
-use crate::resources::{Resource, TypeView};
+use super::client_copy::{ClientCopy, Has, Owed, Suspicion};
+use super::in_flight::{Item, Whole};
+use super::order::{Gate, MayRemove};
+use super::type_state::{Base, TypeState};
+use crate::resources::{Resource, ResourceType, View};
 
 /// What goes into one response.
 #[derive(Debug, Default)]
 pub struct Composed {
     /// What is sent.
     pub resources: Vec<Arc<Resource>>,
-    /// Those of `resources` that the client did not have, or did not accept.
-    pub fresh: Vec<Arc<Resource>>,
     /// Names that do not exist (delta only).
     pub removed: Vec<Arc<str>>,
-    /// What the client had before of each name that this brings or takes.
-    pub before: Vec<Before>,
-    /// Something of the set is not in it yet, or something in it is of an earlier set (SotW only).
-    pub partial: bool,
+    /// What is new to the client, and what it is asked to take once more.
+    pub items: Vec<Item>,
+    /// All that is sent, where that is all that the client wants and it has nothing.
+    pub whole: Option<Whole>,
 }
 
-impl Composed {
-    /// Takes from what is pending all that may be sent, one by one.
-    pub fn take_updates(&mut self, state: &mut TypeState, set: TypeView<'_>, gate: &Gate<'_>) {
-        state.withheld = false;
-        let complete = state.pending.answer;
-        let names = state.take_names(set);
-        let (mut sent, mut missing, mut waiting) = (Vec::new(), Vec::new(), BTreeMap::new());
-        for (name, forced) in names {
-            if state.visible(set, &name).is_some() {
-                // It left the wildcard, and then the client asked for its name.
-                state.pending.removals.remove(&name);
+/// What the composition of a response looks at.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    /// The type.
+    pub kind: ResourceType,
+    /// What there is.
+    pub view: &'a Arc<View>,
+    /// What may be sent and removed.
+    pub gate: Gate<'a>,
+    /// The number of the last update.
+    pub update: u64,
+    /// Only what is on trial is sent.
+    pub trial: bool,
+    /// What is not urgent waits: the last response is not answered.
+    pub busy: bool,
+}
+
+/// What becomes of one name.
+#[derive(Debug)]
+pub enum Act {
+    /// It is sent, all of it or what may be sent of it.
+    Send(Arc<Resource>, bool),
+    /// The client is told that there is none.
+    Missing,
+    /// It is taken away.
+    Remove,
+    /// It waits. Whether for something that only the client can bring.
+    Wait(bool),
+    /// Nothing.
+    Keep,
+}
+
+impl Scene<'_> {
+    /// What becomes of all names of which the client is owed something, in order.
+    pub fn acts(&self, state: &TypeState) -> Vec<(Arc<str>, Act)> {
+        let least = if self.busy { Owed::Answer } else { Owed::News };
+        let is_due = |copy: &ClientCopy| match copy.suspicion {
+            Suspicion::OnTrial => self.trial,
+            Suspicion::None => !self.trial && copy.owed >= least,
+            Suspicion::Waits => false,
+        };
+        let due = state.copies.iter().filter(|(_, copy)| is_due(copy));
+        due.map(|(name, copy)| (Arc::clone(name), self.act(state, name, copy))).collect()
+    }
+
+    fn act(&self, state: &TypeState, name: &str, copy: &ClientCopy) -> Act {
+        let Some(there) = state.visible(self.view.of(self.kind), name) else {
+            return self.act_on_gone(state, name, copy);
+        };
+        if copy.refuses(there) {
+            return match (copy.owed, &copy.has) {
+                (Owed::Nothing | Owed::News, _) => Act::Keep,
+                (_, Has::This(has)) => Act::Send(Arc::clone(has), false),
+                (Owed::Answer, _) => Act::Send(Arc::clone(there), false),
+                (Owed::Again, _) => Act::Missing,
+            };
+        }
+        if copy.owed <= Owed::News && copy.has.is(there) {
+            return Act::Keep;
+        }
+        let target = self.gate.target(copy, there);
+        match target.resource.filter(|resource| copy.owed > Owed::News || !copy.has.is(resource)) {
+            Some(resource) => Act::Send(resource, target.waits),
+            None if target.waits => Act::Wait(true),
+            None => Act::Keep,
+        }
+    }
+
+    fn act_on_gone(&self, state: &TypeState, name: &str, copy: &ClientCopy) -> Act {
+        if copy.has.is_nothing() && copy.doubt.is_none() {
+            return if copy.owed >= Owed::Again { Act::Missing } else { Act::Keep };
+        }
+        match self.gate.may_remove(name, copy, state) {
+            MayRemove::Yes => Act::Remove,
+            MayRemove::Waits => Act::Wait(true),
+            MayRemove::IsUsed => Act::Wait(false),
+        }
+    }
+
+    /// All that may be sent to a client that has nothing of this type.
+    pub fn first(&self, state: &mut TypeState) -> Option<Composed> {
+        let (nothing, view) = (ClientCopy::new(Has::Nothing, self.update), self.view.of(self.kind));
+        let mut composed = Composed::default();
+        let mut left = BTreeSet::new();
+        for resource in state.subscription.resources(view) {
+            match self.gate.target(&nothing, resource).resource {
+                Some(resource) => composed.resources.push(resource),
+                None => _ = left.insert(Arc::clone(resource.name())),
             }
-            match state.visible(set, &name) {
-                Some(resource) if forced || !state.client_agrees(resource) => {
-                    if gate.may_send(resource) {
-                        sent.push((Arc::clone(resource), forced));
-                    } else {
-                        waiting.insert(name, forced);
-                    }
+        }
+        state.due.withheld = !left.is_empty();
+        if state.due.withheld && state.due.answer {
+            // The client waits for a complete answer: what is not in it, it would remove.
+            return None;
+        }
+        let names = state.subscription.names().iter();
+        composed.removed = names.filter(|name| state.visible(view, name).is_none()).cloned().collect();
+        for name in &left {
+            // The client asked, so it is answered even if it is gone then.
+            let copy = ClientCopy { owed: Owed::Answer, ..nothing.clone() };
+            state.copies.insert(Arc::clone(name), copy);
+            state.due.most = Owed::Answer;
+        }
+        state.base = match composed.resources.is_empty() {
+            true => Base::Accepted,
+            false => Base::Sent(self.update),
+        };
+        let (view, subscription) = (Arc::clone(self.view), state.subscription.clone());
+        composed.whole = Some(Whole { kind: self.kind, view, subscription, left });
+        Some(composed)
+    }
+
+    /// What is owed and may be sent, one by one.
+    pub fn part(&self, state: &mut TypeState) -> Option<Composed> {
+        let acts = self.acts(state);
+        let mut composed = Composed::default();
+        let withheld = acts.iter().any(|(_, act)| matches!(act, Act::Wait(true) | Act::Send(_, true)));
+        if withheld && state.due.answer {
+            state.due.withheld = true;
+            return None;
+        }
+        for (name, act) in acts {
+            let said = match &act {
+                Act::Send(resource, _) => Some(Arc::clone(resource)),
+                Act::Missing | Act::Remove => None,
+                Act::Wait(_) | Act::Keep => {
+                    self.note(state, &name, &act);
+                    continue;
                 }
-                // What it has is removed as soon as nothing uses it.
-                None if forced && !state.pending.removals.contains(&name) => missing.push(name),
-                _ => {}
+            };
+            match &said {
+                Some(resource) => composed.resources.push(Arc::clone(resource)),
+                None => composed.removed.push(Arc::clone(&name)),
+            }
+            self.note(state, &name, &act);
+            composed.items.push((name, said));
+        }
+        self.note_due(state, withheld);
+        Some(composed)
+    }
+
+    /// Notes what is still owed of a name after an act.
+    pub fn note(&self, state: &mut TypeState, name: &str, act: &Act) {
+        let there = state.visible(self.view.of(self.kind), name).cloned();
+        let Some(copy) = state.copies.get_mut(name) else { return };
+        let was_on_trial = copy.suspicion == Suspicion::OnTrial;
+        match act {
+            Act::Wait(_) if was_on_trial => copy.suspicion = Suspicion::Waits,
+            Act::Wait(_) => {}
+            Act::Send(_, waits) => {
+                (copy.owed, copy.suspicion) =
+                    (if *waits { Owed::News } else { Owed::Nothing }, Suspicion::None);
+                copy.refused.iter_mut().for_each(|refused| refused.again = false);
+            }
+            Act::Missing | Act::Remove | Act::Keep => {
+                (copy.owed, copy.suspicion) = (Owed::Nothing, Suspicion::None);
             }
         }
-        state.withheld = !waiting.is_empty();
-        state.pending.names = waiting;
-        if state.withheld && complete {
-            // The client waits for a complete answer.
-            let back = sent.into_iter().map(|(resource, forced)| (Arc::clone(resource.name()), forced));
-            state.pending.names.extend(back.chain(missing.into_iter().map(|name| (name, true))));
-            return;
+        let next = was_on_trial && matches!(act, Act::Keep) && copy.next_group();
+        if next || (was_on_trial && matches!(act, Act::Wait(_))) {
+            state.trials.insert(0, vec![name.into()]);
         }
-        for name in missing {
-            self.before.push((Arc::clone(&name), state.held.remove(&name)));
-            self.removed.push(name);
+        if matches!(act, Act::Keep) {
+            state.settle(name, there.as_ref());
         }
-        for (resource, _) in sent {
-            let before = state.held.insert(Arc::clone(&resource));
-            if before.as_ref().is_none_or(|before| before.version() != resource.version()) {
-                self.fresh.push(Arc::clone(&resource));
-            }
-            self.before.push((Arc::clone(resource.name()), before));
-            self.resources.push(resource);
+    }
+
+    /// Notes what is owed when all acts are done.
+    pub fn note_due(&self, state: &mut TypeState, withheld: bool) {
+        state.find_due();
+        if !self.busy && !self.trial {
+            state.due.withheld = withheld;
         }
+        state.due.withheld &= state.due.most > Owed::Nothing;
     }
 }

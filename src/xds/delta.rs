@@ -5,12 +5,13 @@ use std::sync::Arc;
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
-use super::composed::Composed;
-use super::machine::{Limits, Refusal, RequestParts, Variant};
-use super::order::Gate;
+use super::client_copy::{ClientCopy, Has, Owed};
+use super::composed::{Composed, Scene};
+use super::in_flight::InFlight;
+use super::machine::{Asked, Refusal, RequestParts, Variant};
 use super::subscription::WILDCARD;
-use super::type_state::TypeState;
-use crate::resources::{Resource, ResourceType, TypeView};
+use super::type_state::{Base, TypeState};
+use crate::resources::Resource;
 
 /// Delta.
 #[derive(Debug)]
@@ -39,59 +40,37 @@ impl Variant for Delta {
 
     fn subscribe(
         state: &mut TypeState,
-        kind: ResourceType,
+        asked: &Asked<'_>,
         request: DeltaDiscoveryRequest,
-        set: Option<TypeView<'_>>,
-        limits: &Limits,
     ) -> Result<(), Refusal> {
         let (given, dropped) = (request.resource_names_subscribe, request.resource_names_unsubscribe);
         let claims = request.initial_resource_versions;
         let longest = given.len().max(dropped.len()).max(claims.len());
-        if longest > limits.max_names {
-            return Err(Refusal::TooManyNames { kind, names: longest, max: limits.max_names });
-        }
+        asked.allows(longest)?;
         let first = !state.requested;
-        if first && given.is_empty() && kind.has_wildcard() {
-            begin_wildcard(state);
+        // By the letter: also one that takes names away.
+        if first && given.is_empty() && asked.kind.has_wildcard() {
+            state.subscription.set_wildcard(true);
         }
-        subscribe(state, given, set);
-        let names = state.subscription.names().len();
-        if names > limits.max_names {
-            return Err(Refusal::TooManyNames { kind, names, max: limits.max_names });
-        }
-        unsubscribe(state, &dropped);
+        subscribe(state, asked, given);
+        asked.allows(state.subscription.names().len())?;
+        unsubscribe(state, asked, &dropped);
         if first {
-            state.pending.answer = state.subscription.is_wildcard() && claims.is_empty();
-            state.returned = !claims.is_empty();
+            state.due.answer = state.subscription.is_wildcard() && claims.is_empty();
+            (state.brought.came_back, state.brought.untold) = (!claims.is_empty(), !claims.is_empty());
             // What the client holds from an earlier stream (P10).
-            state.claims = claims;
-            if let Some(set) = set {
-                state.settle_claims(set);
+            state.brought.claims = claims;
+            if let Some(view) = asked.view {
+                state.settle_claims(view, &asked.shared.untold.of(asked.kind), asked.update);
             }
         }
         Ok(())
     }
 
-    fn compose(
-        state: &mut TypeState,
-        _kind: ResourceType,
-        set: TypeView<'_>,
-        gate: &Gate<'_>,
-    ) -> Option<Composed> {
-        let mut composed = Composed::default();
-        composed.take_updates(state, set, gate);
-        if state.withheld && state.pending.answer {
-            return None;
-        }
-        let removable: Vec<_> =
-            state.pending.removals.iter().filter(|name| gate.may_remove(name)).cloned().collect();
-        for name in removable {
-            state.pending.removals.remove(&name);
-            composed.before.push((Arc::clone(&name), state.held.remove(&name)));
-            composed.removed.push(name);
-        }
-        composed.fresh = composed.resources.clone();
-        let answer = std::mem::take(&mut state.pending.answer);
+    fn compose(state: &mut TypeState, scene: &Scene<'_>) -> Option<Composed> {
+        let first = state.base == Base::Nothing;
+        let composed = if first { scene.first(state)? } else { scene.part(state)? };
+        let answer = std::mem::take(&mut state.due.answer);
         let nothing = composed.resources.is_empty() && composed.removed.is_empty();
         (answer || !nothing).then_some(composed)
     }
@@ -114,50 +93,63 @@ impl Variant for Delta {
     }
 }
 
-fn begin_wildcard(state: &mut TypeState) {
+/// The wildcard begins, or is asked for again: everything is sent, held or not, as with names (P6).
+fn begin_wildcard(state: &mut TypeState, asked: &Asked<'_>) {
+    let Some(view) = asked.view.filter(|_| state.base != Base::Nothing) else {
+        state.subscription.set_wildcard(true);
+        return;
+    };
     // What is on its way to a client that has unsubscribed from it will look to it like a part of the wildcard.
-    let on_its_way = state.in_flight.iter().flat_map(|it| &it.before).map(|(name, _)| name);
-    for name in on_its_way.filter(|name| state.held.get(name).is_none()) {
-        state.pending.look_at(Arc::clone(name), true);
+    let on_its_way: Vec<_> = state.in_flight.iter().flat_map(InFlight::names).cloned().collect();
+    for name in on_its_way.into_iter().filter(|name| !state.subscription.covers(name)) {
+        let copy = ClientCopy { owed: Owed::Answer, ..ClientCopy::new(Has::Unknown, asked.update) };
+        state.copies.insert(name, copy);
+    }
+    for resource in view.iter().filter(|resource| !resource.is_by_name_only()) {
+        state.look_at(view, resource.name(), Owed::Answer, asked.update);
     }
     state.subscription.set_wildcard(true);
-    state.pending.everything = true;
+    state.due.most = Owed::Answer;
 }
 
-fn subscribe(state: &mut TypeState, given: Vec<String>, set: Option<TypeView<'_>>) {
+fn subscribe(state: &mut TypeState, asked: &Asked<'_>, given: Vec<String>) {
     let mut names = Vec::with_capacity(given.len());
     for name in given {
         state.subscription.note_named();
         match name.as_str() {
             "" => {}
-            WILDCARD => begin_wildcard(state),
+            WILDCARD => begin_wildcard(state, asked),
             _ => {
-                let known = set.and_then(|set| set.get(&name));
+                let known = asked.view.and_then(|view| view.get(&name));
                 let name: Arc<str> = known.map_or_else(|| name.into(), |known| Arc::clone(known.name()));
-                if set.is_some() && known.is_none() {
-                    state.missing.insert(Arc::clone(&name));
+                if let Some(view) = asked.view {
+                    if known.is_none() {
+                        state.missing.insert(Arc::clone(&name));
+                    }
+                    // Answered even if it is held or does not exist (P6, P7).
+                    state.look_at(view, &name, Owed::Answer, asked.update);
                 }
-                // Answered even if it is held or does not exist (P6, P7).
-                state.pending.look_at(Arc::clone(&name), true);
                 names.push(name);
             }
         }
     }
-    state.subscription.add(names);
+    state.subscription.add(names, &asked.shared.lists);
 }
 
-fn unsubscribe(state: &mut TypeState, dropped: &[String]) {
+fn unsubscribe(state: &mut TypeState, asked: &Asked<'_>, dropped: &[String]) {
     if dropped.iter().any(|name| name == WILDCARD) {
         state.subscription.set_wildcard(false);
         state.narrow();
     }
+    let before = state.subscription.clone();
     // Of names that the client was not subscribed to, nothing is said (P9).
-    let names = state.subscription.remove(dropped);
+    let names = state.subscription.remove(dropped, &asked.shared.lists);
     names.iter().for_each(|name| _ = state.missing.remove(name));
-    if state.subscription.is_wildcard() {
-        // The client may have dropped them, and the wildcard may still want them (P8).
-        names.into_iter().for_each(|name| state.pending.look_at(name, true));
-    } else {
-        state.drop_names(&names);
-    }
+    let Some(view) = asked.view.filter(|_| state.subscription.is_wildcard()) else {
+        return state.drop_names(&names);
+    };
+    // The client may have dropped them, and the wildcard may still want them (P8).
+    let after = std::mem::replace(&mut state.subscription, before);
+    names.iter().for_each(|name| state.look_at(view, name, Owed::Answer, asked.update));
+    state.subscription = after;
 }

@@ -5,11 +5,17 @@ use std::sync::Arc;
 
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::google::rpc::Status as RpcStatus;
+use xxhash_rust::xxh3::Xxh3;
 
-use super::composed::Composed;
-use super::order::{Gate, Order, needs};
-use super::type_state::{InFlight, TypeState};
-use crate::resources::{ResourceType, TypeView, View};
+use super::answers::{self, Refusing};
+use super::client_copy::{Owed, Refused, Suspicion};
+use super::composed::{Composed, Scene};
+use super::in_flight::InFlight;
+use super::order::Order;
+use super::rejections::Rejection;
+use super::shared::Shared;
+use super::type_state::{Base, TypeState};
+use crate::resources::{PerType, Resource, ResourceType, TypeView, View};
 
 /// How many types that pilot does not know one stream may ask for.
 const MAX_UNKNOWN_TYPES: usize = 32;
@@ -37,25 +43,14 @@ pub trait Variant: Sized + Send + 'static {
     /// The length of the longest of the names, and of the versions of resources, in a request.
     fn longest_name(request: &Self::Request) -> usize;
 
-    /// Brings a subscription to what a request says. `set` is `None` while nothing is known.
+    /// Brings a subscription to what a request says.
     ///
     /// # Errors
-    /// More names than `limits` allow.
-    fn subscribe(
-        state: &mut TypeState,
-        kind: ResourceType,
-        request: Self::Request,
-        set: Option<TypeView<'_>>,
-        limits: &Limits,
-    ) -> Result<(), Refusal>;
+    /// More names than are allowed.
+    fn subscribe(state: &mut TypeState, asked: &Asked<'_>, request: Self::Request) -> Result<(), Refusal>;
 
     /// What the client is to be sent now, if anything.
-    fn compose(
-        state: &mut TypeState,
-        kind: ResourceType,
-        set: TypeView<'_>,
-        gate: &Gate<'_>,
-    ) -> Option<Composed>;
+    fn compose(state: &mut TypeState, scene: &Scene<'_>) -> Option<Composed>;
 
     /// Makes the message.
     fn response(composed: Composed, type_url: &str, version: &str, nonce: &str) -> Self::Response;
@@ -76,6 +71,32 @@ pub struct RequestParts<'a> {
     pub nonce: &'a str,
     /// Why that response was rejected, if it was.
     pub error: Option<&'a RpcStatus>,
+}
+
+/// What there is when a client asks for something.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// The type that it asks for.
+    pub kind: ResourceType,
+    /// What there is; `None` = nothing is known yet.
+    pub view: Option<TypeView<'a>>,
+    /// How much it may ask for.
+    pub limits: Limits,
+    /// What the streams of all clients share.
+    pub shared: &'a Shared,
+    /// The number of the last update.
+    pub update: u64,
+}
+
+impl Asked<'_> {
+    /// Whether it may give so many names.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn allows(&self, names: usize) -> Result<(), Refusal> {
+        let (kind, max) = (self.kind, self.limits.max_names);
+        if names > max { Err(Refusal::TooManyNames { kind, names, max }) } else { Ok(()) }
+    }
 }
 
 /// Limits on what one client may ask for.
@@ -149,6 +170,8 @@ pub enum Answer {
         version: Box<str>,
         /// Why, in the client's words.
         message: String,
+        /// Whom that is about, as far as it was found out by it.
+        culprits: Vec<Arc<Rejection>>,
     },
 }
 
@@ -175,10 +198,12 @@ pub struct Machine<V: Variant> {
     /// The type of a stream that serves one; `None` = aggregated.
     only: Option<ResourceType>,
     limits: Limits,
-    set: Option<Arc<View>>,
-    types: [TypeState; 4],
+    shared: Arc<Shared>,
+    view: Option<Arc<View>>,
+    types: PerType<TypeState>,
     order: Order,
     nonces: u64,
+    updates: u64,
     /// By type URL: whether the one answer was given.
     unknown: BTreeMap<String, Option<Composed>>,
     variant: std::marker::PhantomData<V>,
@@ -186,14 +211,16 @@ pub struct Machine<V: Variant> {
 
 impl<V: Variant> Machine<V> {
     /// A stream on which nothing was said. `only`: the type of a stream that serves one.
-    pub fn new(only: Option<ResourceType>, limits: Limits) -> Self {
+    pub fn new(only: Option<ResourceType>, limits: Limits, shared: Arc<Shared>) -> Self {
         Self {
             only,
             limits,
-            set: None,
-            types: Default::default(),
+            shared,
+            view: None,
+            types: PerType::default(),
             order: Order::new(only.is_none()),
             nonces: 0,
+            updates: 0,
             unknown: BTreeMap::new(),
             variant: std::marker::PhantomData,
         }
@@ -210,73 +237,73 @@ impl<V: Variant> Machine<V> {
         let Some(kind) = self.kind_of(parts.type_url)? else {
             return self.unknown_type(&request);
         };
-        let state = &mut self.types[kind as usize];
-        let answers_last = state.last_nonce.as_deref() == Some(parts.nonce);
-        let set = self.set.as_ref().map(|set| set.of(kind));
-        let answer = if answers_last { resolve(state, &parts, set) } else { None };
-        // A nonce of this stream that is not this type's last is an older one or another type's.
-        let issued = parts.nonce.parse().is_ok_and(|nonce: u64| nonce <= self.nonces);
-        let stale = !answers_last && (state.last_nonce.is_some() || issued);
+        let answer = self.resolve(kind, &parts);
+        let view = self.view.clone();
+        let asked = Asked {
+            kind,
+            view: view.as_ref().map(|view| view.of(kind)),
+            limits: self.limits,
+            shared: &self.shared,
+            update: self.updates,
+        };
+        let state = &mut self.types[kind];
+        let nonce = parts.nonce;
+        let answers_last = state.last_nonce.as_deref() == Some(nonce);
+        // A nonce of this stream that is not this type's last is an older one or another type's. None at all is that
+        // of a first request.
+        let issued = nonce.parse().is_ok_and(|nonce: u64| nonce <= self.nonces);
+        let is_older = state.last_nonce.is_some() && !nonce.is_empty();
+        let stale = !answers_last && (is_older || issued);
         if !stale || V::STALE_REQUESTS_COUNT {
-            V::subscribe(state, kind, request, set, &self.limits)?;
-            let first = !std::mem::replace(&mut state.requested, true);
-            if first && kind == ResourceType::Cluster && state.returned {
-                self.order.clusters_brought(&self.types);
-            }
+            V::subscribe(state, &asked, request)?;
+            state.requested = true;
         }
         if kind == ResourceType::Endpoint {
-            self.order.endpoints_heard(&mut self.types[kind as usize], set);
-            self.answer_for_clusters();
+            self.order.endpoints_asked(&mut self.types[kind], view.as_deref(), self.updates);
         }
         Ok(Outcome { kind: Some(kind), answer })
     }
 
-    /// Takes in a newer set. Ask for [`responses`](Self::responses) afterwards.
-    pub fn update(&mut self, set: Arc<View>) {
-        match &self.set {
+    /// Takes in a newer view. Ask for [`responses`](Self::responses) afterwards.
+    pub fn update(&mut self, view: Arc<View>) {
+        self.updates += 1;
+        match self.view.replace(Arc::clone(&view)) {
             None => {
-                for kind in ResourceType::ALL {
-                    self.types[kind as usize].look_at_everything();
-                    self.types[kind as usize].settle_claims(set.of(kind));
-                    self.types[kind as usize].find_missing(set.of(kind));
+                for (kind, state) in self.types.iter_mut() {
+                    state.settle_claims(view.of(kind), &self.shared.untold.of(kind), self.updates);
+                    state.find_missing(view.of(kind));
                 }
-                self.order.clusters_brought(&self.types);
             }
             Some(before) => {
-                let changes = set.changes_since(before);
-                for kind in ResourceType::ALL {
-                    let state = &mut self.types[kind as usize];
+                let changes = view.changes_since(&before);
+                for (kind, state) in self.types.iter_mut().filter(|(_, state)| state.requested) {
                     let changes = changes.of(kind);
-                    changes.iter().for_each(|change| state.changed(change));
+                    changes.iter().for_each(|change| state.changed(change, self.updates));
                     if kind == ResourceType::Listener {
                         let gone = changes.iter().filter(|change| change.resource.is_none());
                         gone.for_each(|change| state.lost(&change.name));
-                    }
-                    if changes.iter().any(|change| state.rejected.contains_key(&change.name)) {
-                        state.retry(set.of(kind));
                     }
                 }
                 self.order.changed();
             }
         }
-        self.set = Some(set);
     }
 
     /// What is to be written now.
     pub fn responses(&mut self) -> Vec<Response<V::Response>> {
         let mut responses = self.unknown_answers();
-        let Some(set) = self.set.clone() else { return responses };
+        let Some(view) = self.view.clone() else { return responses };
         // What a later type turns out not to need may let an earlier one go: twice is enough, because a
         // type that has been sent waits for its answer.
         for kind in [ResourceType::ALL, ResourceType::ALL].concat() {
-            responses.extend(self.respond(kind, &set));
+            responses.extend(self.respond(kind, &view));
         }
         responses
     }
 
     /// Whether something waits for the client to ask or to answer, and should not wait for ever.
     pub fn is_waiting(&self) -> bool {
-        self.set.is_some() && self.order.is_waiting(&self.types)
+        self.view.is_some() && self.order.is_waiting(&self.types)
     }
 
     /// The client has had its time. Ask for [`responses`](Self::responses) afterwards.
@@ -284,24 +311,29 @@ impl<V: Variant> Machine<V> {
         self.order.end_patience(&mut self.types);
     }
 
-    /// One type's state, for status.
-    pub fn state(&self, kind: ResourceType) -> &TypeState {
-        &self.types[kind as usize]
+    /// Whether the client could not open the ports of some listeners.
+    pub fn has_unbound(&self) -> bool {
+        self.types[ResourceType::Listener].refusals().any(|(_, refused)| is_unbound(refused))
     }
 
-    /// A client that asks for endpoints because it was sent their cluster is answered even if they are gone
-    /// since: Envoy warms the cluster until it is, and takes no other cluster meanwhile, for 15 s.
-    fn answer_for_clusters(&mut self) {
-        let Some(set) = self.set.as_ref().map(|set| set.of(ResourceType::Endpoint)) else { return };
-        let [clusters, endpoints, ..] = &mut self.types;
-        let names = &mut endpoints.pending.names;
-        if names.keys().all(|name| set.get(name).is_some()) {
-            return;
-        }
-        let clusters = clusters.held.resources().iter();
-        for name in clusters.flat_map(|cluster| needs(cluster, ResourceType::Endpoint)) {
-            if let Some(answer) = names.get_mut(name).filter(|_| set.get(name).is_none()) {
-                *answer = true;
+    /// Offers once more the listeners of which the client could not open the port. Ask for
+    /// [`responses`](Self::responses) afterwards.
+    pub fn offer_unbound(&mut self) {
+        self.offer_listeners(is_unbound);
+    }
+
+    /// One type's state, for status.
+    pub fn state(&self, kind: ResourceType) -> &TypeState {
+        &self.types[kind]
+    }
+
+    fn offer_listeners(&mut self, which: impl Fn(&Refused) -> bool) {
+        let state = &mut self.types[ResourceType::Listener];
+        for copy in state.copies.values_mut() {
+            if let Some(refused) = copy.refused.as_mut().filter(|refused| which(refused)) {
+                refused.again = true;
+                copy.owed = copy.owed.max(Owed::News);
+                state.due.most = state.due.most.max(Owed::News);
             }
         }
     }
@@ -316,37 +348,107 @@ impl<V: Variant> Machine<V> {
         }
     }
 
-    fn respond(&mut self, kind: ResourceType, set: &Arc<View>) -> Option<Response<V::Response>> {
-        let state = &self.types[kind as usize];
-        if !state.requested || state.in_flight.is_some() {
-            return None;
+    /// The client's answer to a response that is on its way, if it is one.
+    fn resolve(&mut self, kind: ResourceType, parts: &RequestParts<'_>) -> Option<Answer> {
+        let view = self.view.clone()?;
+        let state = &mut self.types[kind];
+        let at = state.in_flight.iter().position(|flight| *flight.nonce == *parts.nonce)?;
+        // Clients answer in order, so what they did not answer before this one is settled, too.
+        let before: Vec<InFlight> = state.in_flight.drain(..at).collect();
+        before.into_iter().for_each(|flight| answers::accept(state, flight, view.of(kind)));
+        let flight = state.in_flight.pop_front()?;
+        state.answered = true;
+        let (version, generation) = (flight.version.clone(), flight.generation);
+        let said: Vec<Arc<str>> = flight.items.iter().map(|(name, _)| Arc::clone(name)).collect();
+        let freed = flight.items.iter().any(|(_, sent)| sent.is_none());
+        let whole = flight.whole.as_ref().map(|whole| (Arc::clone(&whole.view), whole.subscription.clone()));
+        let answer = match parts.error {
+            Some(error) => {
+                let refusing = Refusing {
+                    kind,
+                    view: view.of(kind),
+                    words: &error.message,
+                    shared: &self.shared,
+                    full: !V::STALE_REQUESTS_COUNT && kind.has_wildcard(),
+                    update: self.updates,
+                };
+                let culprits = refusing.take(state, flight);
+                Answer::Nack { version, message: error.message.clone(), culprits }
+            }
+            None => {
+                answers::accept(state, flight, view.of(kind));
+                Answer::Ack { version, generation }
+            }
+        };
+        match kind {
+            ResourceType::Endpoint => {
+                let was_said = |name: &Arc<str>| {
+                    said.binary_search(name).is_ok()
+                        || whole.as_ref().is_some_and(|(_, all)| all.covers(name))
+                };
+                let nonce = parts.nonce.parse().unwrap_or(u64::MAX);
+                self.order.endpoints_answered(&self.types[kind], nonce, was_said);
+            }
+            ResourceType::Cluster => {
+                if let Answer::Nack { culprits, .. } = &answer {
+                    let gone = culprits.iter().filter_map(|culprit| view.of(kind).get(&culprit.name));
+                    gone.for_each(|cluster| self.order.cluster_removed(cluster));
+                }
+            }
+            // Its port may have been what another one could not have.
+            ResourceType::Listener if freed && parts.error.is_none() => self.offer_listeners(|_| true),
+            ResourceType::Listener | ResourceType::Route => {}
         }
-        if !state.pending.has_updates() && state.pending.removals.is_empty() {
+        Some(answer)
+    }
+
+    fn respond(&mut self, kind: ResourceType, view: &Arc<View>) -> Option<Response<V::Response>> {
+        let state = &self.types[kind];
+        let (due, busy) = (state.due, !state.in_flight.is_empty());
+        let urgent = state.base == Base::Nothing || due.answer || due.most == Owed::Answer;
+        let owes = due.most > Owed::Nothing || !state.trials.is_empty();
+        if !state.requested || !(urgent || (owes && !busy)) {
             return None;
         }
         // The gate looks at the other types only.
-        let mut state = std::mem::take(&mut self.types[kind as usize]);
-        let gate = self.order.gate(kind, &state, &self.types, set);
-        let composed = V::compose(&mut state, kind, set.of(kind), &gate);
-        state.held.shrink();
-        self.types[kind as usize] = state;
-        let mut composed = composed?;
-        composed.before.sort_by(|(a, _), (b, _)| a.cmp(b));
-        composed.before.dedup_by(|(a, _), (b, _)| a == b);
+        let mut state = std::mem::take(&mut self.types[kind]);
+        self.order.hear(kind, &mut state, &self.types, view);
+        let gate = self.order.gate(kind, &state, &self.types, view);
+        let mut scene = Scene { kind, view, gate, update: self.updates, trial: false, busy };
+        let composed = compose::<V>(&mut state, &mut scene);
+        drop(scene);
+        self.types[kind] = state;
+        self.send(kind, view, composed?)
+    }
+
+    fn send(
+        &mut self,
+        kind: ResourceType,
+        view: &Arc<View>,
+        mut composed: Composed,
+    ) -> Option<Response<V::Response>> {
         self.nonces += 1;
-        let nonce: Box<str> = self.nonces.to_string().into();
-        let version: Box<str> = match composed.partial {
-            // Equal versions mean equal content.
-            true => format!("{}+partial", set.of(kind).version()).into(),
-            false => set.of(kind).version().into(),
+        let (nonce, generation): (Box<str>, _) = (self.nonces.to_string().into(), view.generation());
+        let (items, whole) = (std::mem::take(&mut composed.items), composed.whole.take());
+        let fresh: Vec<Arc<Resource>> = match &whole {
+            Some(_) => composed.resources.clone(),
+            None => items.iter().filter_map(|(_, sent)| sent.clone()).collect(),
         };
-        let generation = set.generation();
-        let before = std::mem::take(&mut composed.before);
-        let (nonce_sent, version_sent) = (nonce.clone(), version.clone());
-        let state = &mut self.types[kind as usize];
-        state.in_flight = Some(InFlight { nonce: nonce_sent, version: version_sent, generation, before });
+        if kind == ResourceType::Cluster {
+            let gone = items.iter().filter(|(_, sent)| sent.is_none());
+            let gone = gone.filter_map(|(name, _)| self.types[kind].copies.get(name)?.has.resource());
+            gone.for_each(|cluster| self.order.cluster_removed(cluster));
+        }
+        let state = &mut self.types[kind];
+        let whole = whole.filter(|_| state.base != Base::Accepted);
+        let flight = InFlight { nonce: nonce.clone(), version: Box::default(), generation, items, whole };
+        state.in_flight.push_back(flight);
         state.last_nonce = Some(nonce.clone());
-        self.order.sent(kind, &composed.fresh, &mut self.types);
+        let version = version(state, view.of(kind));
+        if let Some(flight) = state.in_flight.back_mut() {
+            flight.version.clone_from(&version);
+        }
+        self.order.sent(kind, &fresh, &mut self.types, view, (self.nonces, self.updates));
         let count = composed.resources.len();
         let message = V::response(composed, kind.type_url(), &version, &nonce);
         Some(Response { kind: Some(kind), nonce, version, resources: count, generation, message })
@@ -384,22 +486,70 @@ fn fits(part: &'static str, bytes: usize, max: usize) -> Result<(), Refusal> {
     if bytes > max { Err(Refusal::TooLong { part, bytes, max }) } else { Ok(()) }
 }
 
-/// The client's answer to the response that is on its way, if it is one.
-fn resolve(state: &mut TypeState, parts: &RequestParts<'_>, set: Option<TypeView<'_>>) -> Option<Answer> {
-    let InFlight { version, generation, before, .. } = state.in_flight.take()?;
-    Some(match parts.error {
-        Some(error) => {
-            let news = before.iter().any(|(name, _)| state.pending.has(name));
-            state.refused(before);
-            if let (true, Some(set)) = (news, set) {
-                // What changed meanwhile may be the reason for the rejection.
-                state.retry(set);
+/// What the client is to be sent now: what is new, or the next trial, in turn.
+fn compose<V: Variant>(state: &mut TypeState, scene: &mut Scene<'_>) -> Option<Composed> {
+    for news in if state.due.trial_was_last { [true, false] } else { [false, true] } {
+        let composed = match news {
+            true => {
+                scene.trial = false;
+                V::compose(state, scene)
             }
-            Answer::Nack { version, message: error.message.clone() }
+            false if scene.busy || !begin_trial(state) => None,
+            false => {
+                scene.trial = true;
+                V::compose(state, scene)
+            }
+        };
+        if composed.is_some() {
+            state.due.trial_was_last = !news;
+            return composed;
         }
-        None => {
-            state.accepted(&before);
-            Answer::Ack { version, generation }
+    }
+    None
+}
+
+/// Puts the next group that may be to blame on trial. Says whether there is one.
+fn begin_trial(state: &mut TypeState) -> bool {
+    while let Some(group) = state.trials.pop() {
+        let mut some = false;
+        for name in group {
+            if let Some(copy) = state.copies.get_mut(&name).filter(|it| it.suspicion == Suspicion::Waits) {
+                copy.suspicion = Suspicion::OnTrial;
+                some = true;
+            }
         }
-    })
+        if some {
+            return true;
+        }
+    }
+    false
+}
+
+/// The version of what the client is brought to: that of the view, if it is to have just that. Equal versions mean
+/// equal content.
+fn version(state: &TypeState, view: TypeView<'_>) -> Box<str> {
+    let mut hash = Xxh3::new();
+    let mut same = true;
+    for (name, copy) in &state.copies {
+        let there = state.visible(view, name);
+        let sent = state.on_its_way(name).last();
+        let latest = sent.unwrap_or_else(|| copy.has.resource());
+        let version = |resource: Option<&Arc<Resource>>| resource.map_or("", |it| it.version()).to_owned();
+        if version(latest) != version(there) {
+            same = false;
+            hash.update(name.as_bytes());
+            hash.update(&[0]);
+            hash.update(version(latest).as_bytes());
+            hash.update(&[0]);
+        }
+    }
+    if same {
+        return view.version().into();
+    }
+    hash.update(view.version().as_bytes());
+    format!("{:016x}", hash.digest()).into()
+}
+
+fn is_unbound(refused: &Refused) -> bool {
+    refused.words.contains("cannot bind")
 }

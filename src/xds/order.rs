@@ -1,33 +1,53 @@
 //! Make before break, across the types of one aggregated stream (P15).
 //!
 //! ```text
-//!  may be sent     listener, route    every cluster that it names is there, with its endpoints; or the client
-//!                                     asks for clusters by name, and has no listener or route of that name
-//!  may be removed  route              no listener that the client may use names it
+//!  may be sent     listener, route    every cluster that it comes to name is there, with its endpoints. A virtual
+//!                                     host that is new may be ahead of its cluster: nobody called it before
+//!  may be removed  listener, route,   all that came with that change, or before it, is there
+//!                  virtual host
+//!                  route              and no listener that the client may use names it
 //!                  cluster            no listener and no route that the client may use names it
 //!                  endpoints          no cluster that the client may use names it
 //! ```
 //!
-//! A client may use what it was last sent and, until it has accepted that, also what it had before. Only a
-//! resource whose references are missing waits; other changes go on, however fast they come. A stream that
-//! serves one type knows nothing of the other types, so nothing waits there.
+//! A client may use what it accepted last and what is on its way to it. Only what names something that is not there
+//! waits; other changes go on, however fast they come. What is looked at is what the client does not have yet: never
+//! all there is. A stream that serves one type knows nothing of the other types, so nothing waits there.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod gate;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::type_state::TypeState;
-use crate::resources::{Resource, ResourceType, TypeView, View};
+use super::client_copy::{ClientCopy, Owed, Suspicion};
+use super::type_state::{Base, TypeState};
+use crate::resources::{PerType, Resource, ResourceType, View};
+
+pub use gate::{Gate, MayRemove, Target};
 
 /// What the order of types depends on besides the types themselves.
 #[derive(Debug)]
 pub struct Order {
     aggregated: bool,
-    /// Endpoints of new clusters, until the client has them; `true` = it has asked for them.
-    awaited: BTreeMap<Arc<str>, bool>,
+    /// Endpoints of clusters that were sent, until the client has them.
+    awaited: BTreeMap<Arc<str>, Awaited>,
     /// The client was given its time to ask for what it was told of.
     patience_over: bool,
     /// The client was given its time and has never asked for any endpoints.
     without_endpoints: bool,
+}
+
+/// Endpoints that a client is to have, because it was sent their cluster.
+#[derive(Clone, Debug)]
+struct Awaited {
+    /// Their cluster.
+    of: Arc<str>,
+    /// The client has asked for them.
+    asked: bool,
+    /// The update that their cluster came with.
+    since: u64,
+    /// The nonce of the response that their cluster was in: what is said of earlier ones says nothing of these.
+    nonce: u64,
 }
 
 impl Order {
@@ -36,84 +56,98 @@ impl Order {
         Self { aggregated, awaited: BTreeMap::new(), patience_over: false, without_endpoints: false }
     }
 
-    /// What may be sent and removed of one type now. `state` is the type's own, `types` has the others.
+    /// What may be sent and removed of one type now.
+    /// `state` is the type's own, `types` has the others.
     pub fn gate<'a>(
         &'a self,
         kind: ResourceType,
         state: &TypeState,
-        types: &'a [TypeState; 4],
-        set: &'a Arc<View>,
+        types: &'a PerType<TypeState>,
+        view: &'a View,
     ) -> Gate<'a> {
-        let clusters = &types[ResourceType::Cluster as usize];
-        let names_clusters = matches!(kind, ResourceType::Listener | ResourceType::Route);
-        let all_there = clusters.is_settled() && self.awaited.is_empty();
-        let checks = self.aggregated && names_clusters && !self.patience_over && !all_there;
-        let kept = self.kept(kind, state, types);
-        // A client that names its clusters asks for them because of what names them. What it does not have yet,
-        // nothing breaks when it comes first.
-        let by_name = checks && !clusters.subscription.is_wildcard();
-        let has = by_name.then(|| {
-            let held = state.held.resources().iter().map(|held| held.name());
-            held.chain(&state.outdated).filter(|name| state.client_has(name)).cloned().collect()
-        });
-        Gate { order: self, types, set, checks, has, kept }
+        Gate::new(self, kind, state, types, view)
     }
 
     /// The client was sent these, which it did not have. A cluster that is sent anew warms until its endpoints
     /// are sent, a listener until its routes are, even if those are unchanged (P14).
-    pub fn sent(&mut self, kind: ResourceType, fresh: &[Arc<Resource>], types: &mut [TypeState; 4]) {
+    pub fn sent(
+        &mut self,
+        kind: ResourceType,
+        fresh: &[Arc<Resource>],
+        types: &mut PerType<TypeState>,
+        view: &View,
+        (nonce, update): (u64, u64),
+    ) {
         let dependent = match kind {
             ResourceType::Cluster => ResourceType::Endpoint,
             ResourceType::Listener => ResourceType::Route,
             ResourceType::Endpoint | ResourceType::Route => return,
         };
-        for name in fresh.iter().flat_map(|resource| needs(resource, dependent)) {
-            let state = &mut types[dependent as usize];
-            let asked = state.subscription.is_wildcard() || state.subscription.has_name(name);
-            if state.held.get(name).is_some() {
-                state.pending.look_at(Arc::clone(name), true);
-            }
-            if kind == ResourceType::Cluster && self.aggregated {
-                self.awaited.insert(Arc::clone(name), asked);
+        for resource in fresh {
+            let since = types[kind].copies.get(&**resource.name()).map_or(update, |copy| copy.since);
+            let state = &mut types[dependent];
+            for name in needs(resource, dependent) {
+                let asked = state.requested && state.subscription.covers(name);
+                let told = !state.has(view.of(dependent), name).is_nothing() || state.is_on_its_way(name);
+                // What it refuses is no answer, but that there is nothing else is one.
+                let refused = state.copies.get(name).is_some_and(|copy| copy.refused.is_some());
+                if asked && (told || refused) {
+                    state.look_at(view.of(dependent), name, Owed::Again, update);
+                }
+                if kind == ResourceType::Cluster && self.aggregated {
+                    self.awaited.insert(
+                        Arc::clone(name),
+                        Awaited { of: Arc::clone(resource.name()), asked, since, nonce },
+                    );
+                }
             }
         }
     }
 
-    /// The client said which clusters it has from before. Whether it has their endpoints, it says later.
-    pub fn clusters_brought(&mut self, types: &[TypeState; 4]) {
-        let [clusters, endpoints, ..] = types;
-        let needed = clusters.held.resources().iter().flat_map(|held| needs(held, ResourceType::Endpoint));
-        for name in needed.filter(|name| self.aggregated && !endpoints.client_has(name)) {
-            self.awaited.entry(Arc::clone(name)).or_insert(true);
-        }
+    /// The client is not told of that cluster any more, so its endpoints are not waited for.
+    pub fn cluster_removed(&mut self, cluster: &Resource) {
+        needs(cluster, ResourceType::Endpoint).for_each(|name| _ = self.awaited.remove(name));
     }
 
-    /// The client asked for endpoints, or said that it has some.
-    pub fn endpoints_heard(&mut self, endpoints: &mut TypeState, set: Option<TypeView<'_>>) {
+    /// The client said which endpoints it wants.
+    pub fn endpoints_asked(&mut self, endpoints: &mut TypeState, view: Option<&View>, update: u64) {
         self.without_endpoints = false;
-        for (name, asked) in &mut self.awaited {
-            let asks = endpoints.subscription.is_wildcard() || endpoints.subscription.has_name(name);
-            if asks && !*asked {
-                // Sent even if it says that it has them: the cluster came after they did.
-                endpoints.pending.look_at(Arc::clone(name), true);
-            }
-            *asked |= asks;
+        let Some(view) = view.map(|view| view.of(ResourceType::Endpoint)) else { return };
+        let covers = |name: &str| endpoints.subscription.covers(name);
+        // It let go of a cluster of that name, and will ask for the endpoints of the next one.
+        self.awaited.iter_mut().for_each(|(name, awaited)| awaited.asked &= covers(name));
+        let now: Vec<_> = self.awaited.iter_mut().filter(|(name, it)| !it.asked && covers(name)).collect();
+        for (name, awaited) in now {
+            awaited.asked = true;
+            // Sent even if it says that it has them: the cluster came after they did.
+            endpoints.look_at(view, name, Owed::Again, update);
         }
-        let exists = |name: &str| set.is_none_or(|set| set.get(name).is_some());
-        let owed = |name: &str| endpoints.pending.names.contains_key(name);
-        self.awaited
-            .retain(|name, asked| exists(name) && (!*asked || owed(name) || !endpoints.client_has(name)));
     }
 
-    /// Whether something waits that only the client, or the end of patience, can let go.
-    pub fn is_waiting(&self, types: &[TypeState; 4]) -> bool {
-        let withheld =
-            types.iter().any(|state| state.requested && state.withheld && state.pending.has_updates());
-        let unknown = ResourceType::ALL.into_iter().any(|kind| {
-            let state = &types[kind as usize];
-            state.returned && !state.pending.removals.is_empty() && !all_told(kind, types)
-        });
-        self.aggregated && !self.patience_over && (withheld || unknown)
+    /// The client has said what it makes of the endpoints in the response of that nonce.
+    pub fn endpoints_answered(
+        &mut self,
+        endpoints: &TypeState,
+        nonce: u64,
+        said: impl Fn(&Arc<str>) -> bool,
+    ) {
+        let settled = |name: &Arc<str>| {
+            let copy = endpoints.copies.get(name);
+            copy.is_none_or(|copy| copy.owed <= Owed::News && copy.suspicion == Suspicion::None)
+        };
+        self.awaited.retain(|name, awaited| nonce < awaited.nonce || !(said(name) && settled(name)));
+    }
+
+    /// Whether a client that asks for these endpoints is to be answered, even if there are none.
+    pub fn awaits(&self, endpoints: &str) -> bool {
+        self.awaited.contains_key(endpoints)
+    }
+
+    /// Whether something waits that only the client, or the end of patience, can let go. While a response is
+    /// unanswered, the client is slow, and nothing else.
+    pub fn is_waiting(&self, types: &PerType<TypeState>) -> bool {
+        let idle = types.values().all(|state| state.in_flight.is_empty());
+        self.aggregated && !self.patience_over && idle && types.values().any(TypeState::is_withheld)
     }
 
     /// Something changed: a new time of patience begins where something has to wait.
@@ -122,85 +156,48 @@ impl Order {
     }
 
     /// The client has had its time: the rest goes out in any case.
-    pub fn end_patience(&mut self, types: &mut [TypeState; 4]) {
+    pub fn end_patience(&mut self, types: &mut PerType<TypeState>) {
         self.patience_over = true;
-        self.without_endpoints = !types[ResourceType::Endpoint as usize].requested;
+        self.without_endpoints = !types[ResourceType::Endpoint].requested;
         self.awaited.clear();
-        types.iter_mut().for_each(|state| state.returned = false);
+        types.values_mut().for_each(|state| state.brought.untold = false);
     }
 
-    /// Which of the names that are gone have to stay.
-    fn kept(&self, kind: ResourceType, state: &TypeState, types: &[TypeState; 4]) -> Kept {
-        let gone = &state.pending.removals;
-        if !self.aggregated || gone.is_empty() {
-            return Kept::Nothing;
-        }
-        let users = || users(kind).iter().map(|user| &types[*user as usize]);
-        if (state.returned && !all_told(kind, types)) || users().any(|user| !user.outdated.is_empty()) {
-            return Kept::Everything;
-        }
-        let named = users().flat_map(TypeState::in_use).flat_map(|resource| needs(resource, kind));
-        Kept::These(named.filter(|name| gone.contains(*name)).cloned().collect())
+    /// Notes that the client has told of everything by which it may use this type, if it has.
+    pub fn hear(&self, kind: ResourceType, state: &mut TypeState, types: &PerType<TypeState>, view: &View) {
+        state.brought.untold = state.brought.untold && self.aggregated && !all_told(kind, types, view);
+    }
+
+    /// The number of the earliest update that brought something which is not there yet.
+    fn earliest(&self, types: &PerType<TypeState>, view: &View) -> u64 {
+        let endpoints = &types[ResourceType::Endpoint];
+        let is_needed = |name: &Arc<str>, of: &str| {
+            let cluster = view.of(ResourceType::Cluster).get(of);
+            cluster.is_some_and(|cluster| needs(cluster, ResourceType::Endpoint).any(|needed| needed == name))
+        };
+        let awaited = self
+            .awaited
+            .iter()
+            .filter(|(name, awaited)| is_needed(name, &awaited.of) && !gate::has(endpoints, view, name));
+        let awaited = awaited.map(|(_, awaited)| awaited.since).filter(|_| !self.without_endpoints);
+        let kinds = [ResourceType::Cluster, ResourceType::Listener, ResourceType::Route];
+        let others = kinds.into_iter().map(|kind| earliest_of(kind, &types[kind], view));
+        others.chain(awaited).min().unwrap_or(u64::MAX)
     }
 }
 
-#[derive(Debug)]
-enum Kept {
-    Nothing,
-    These(BTreeSet<Arc<str>>),
-    Everything,
-}
-
-/// What may be sent and removed of one type now.
-#[derive(Debug)]
-pub struct Gate<'a> {
-    order: &'a Order,
-    types: &'a [TypeState; 4],
-    set: &'a Arc<View>,
-    checks: bool,
-    /// What the client has of this type, where only that waits for clusters.
-    has: Option<BTreeSet<Arc<str>>>,
-    kept: Kept,
-}
-
-impl Gate<'_> {
-    /// Whether the client has all that the resource names.
-    pub fn may_send(&self, resource: &Resource) -> bool {
-        let is_first = self.has.as_ref().is_some_and(|has| !has.contains(resource.name()));
-        let waits = self.checks && !is_first;
-        !waits || needs(resource, ResourceType::Cluster).all(|cluster| self.has_cluster(cluster))
-    }
-
-    /// Whether nothing that the client may use names it.
-    pub fn may_remove(&self, name: &str) -> bool {
-        match &self.kept {
-            Kept::Nothing => true,
-            Kept::These(names) => !names.contains(name),
-            Kept::Everything => false,
-        }
-    }
-
-    fn has_cluster(&self, name: &str) -> bool {
-        let clusters = &self.types[ResourceType::Cluster as usize];
-        let wanted = clusters.visible(self.set.of(ResourceType::Cluster), name);
-        // What does not exist, or what the client asks for only when it is told of it, is not waited for.
-        let Some(cluster) = wanted.filter(|_| clusters.requested) else { return true };
-        // A cluster that is sent anew serves as it was until it is ready.
-        match (clusters.held.get(name), clusters.before(name)) {
-            (Some(held), None) => self.has_endpoints(held, held.version() == cluster.version()),
-            (Some(_), Some(Some(before))) => self.has_endpoints(before, false),
-            (Some(_), Some(None)) | (None, _) => false,
-        }
-    }
-
-    /// `latest`: the cluster is as it is now, so that endpoints that do not exist are not waited for.
-    fn has_endpoints(&self, cluster: &Resource, latest: bool) -> bool {
-        let endpoints = &self.types[ResourceType::Endpoint as usize];
-        let exists = |name: &str| self.set.of(ResourceType::Endpoint).get(name).is_some();
-        self.order.without_endpoints
-            || needs(cluster, ResourceType::Endpoint)
-                .all(|name| endpoints.client_has(name) || (latest && !exists(name)))
-    }
+/// The number of the earliest update that brought something of one type which is not there yet.
+fn earliest_of(kind: ResourceType, state: &TypeState, view: &View) -> u64 {
+    let is_new = |name: &str, copy: &ClientCopy| {
+        copy.has.is_nothing() && state.visible(view.of(kind), name).is_some_and(|it| !copy.refuses(it))
+    };
+    let copies = state.copies.iter().filter(|(name, copy)| is_new(name, copy));
+    let base = match state.base {
+        Base::Nothing if state.requested => Some(0),
+        Base::Sent(since) => Some(since),
+        Base::Nothing | Base::Accepted => None,
+    };
+    copies.map(|(_, copy)| copy.since).chain(base).min().unwrap_or(u64::MAX)
 }
 
 /// The types that name resources of this one.
@@ -214,15 +211,17 @@ fn users(kind: ResourceType) -> &'static [ResourceType] {
 }
 
 /// Whether a client that came back has told of everything by which it may use this type.
-fn all_told(kind: ResourceType, types: &[TypeState; 4]) -> bool {
+fn all_told(kind: ResourceType, types: &PerType<TypeState>, view: &View) -> bool {
     let told = |user: &ResourceType| match user {
         ResourceType::Route => {
-            let (listeners, routes) =
-                (&types[ResourceType::Listener as usize], &types[ResourceType::Route as usize]);
-            let mut named = listeners.in_use().flat_map(|listener| needs(listener, ResourceType::Route));
-            named.all(|name| routes.subscription.is_wildcard() || routes.subscription.has_name(name))
+            let (listeners, routes) = (&types[ResourceType::Listener], &types[ResourceType::Route]);
+            let there = listeners.subscription.resources(view.of(ResourceType::Listener));
+            let there = there.filter(|listener| !listeners.copies.contains_key(listener.name()));
+            let known = there.chain(listeners.in_use().map(|(_, resource)| resource));
+            let mut named = known.flat_map(|listener| needs(listener, ResourceType::Route));
+            named.all(|name| routes.subscription.covers(name))
         }
-        user => types[*user as usize].requested,
+        user => types[*user].requested,
     };
     users(kind).iter().all(told)
 }

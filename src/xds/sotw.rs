@@ -1,7 +1,7 @@
 //! State of the world: a request lists all names that the client wants, a response is the full state
 //! (CDS, LDS) or any part of it (EDS, RDS).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,12 +9,12 @@ use pilot_envoy_api::discovery::DiscoveryResponse;
 use pilot_envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use pilot_envoy_api::envoy::service::discovery::v3::DiscoveryRequest;
 
-use super::composed::Composed;
-use super::machine::{Limits, Refusal, RequestParts, Variant};
-use super::order::Gate;
-use super::subscription::WILDCARD;
-use super::type_state::TypeState;
-use crate::resources::{Origin, Resource, ResourceType, TypeView};
+use super::client_copy::{ClientCopy, Has, Owed};
+use super::composed::{Act, Composed, Scene};
+use super::machine::{Asked, Refusal, RequestParts, Variant};
+use super::subscription::{Subscription, WILDCARD};
+use super::type_state::{Base, TypeState};
+use crate::resources::{Origin, Resource, ResourceType};
 
 /// State of the world.
 #[derive(Debug)]
@@ -39,40 +39,54 @@ impl Variant for Sotw {
         request.resource_names.iter().map(String::len).max().unwrap_or(0)
     }
 
-    fn subscribe(
-        state: &mut TypeState,
-        kind: ResourceType,
-        request: DiscoveryRequest,
-        set: Option<TypeView<'_>>,
-        limits: &Limits,
-    ) -> Result<(), Refusal> {
+    fn subscribe(state: &mut TypeState, asked: &Asked<'_>, request: DiscoveryRequest) -> Result<(), Refusal> {
         let given = request.resource_names;
-        if given.len() > limits.max_names {
-            return Err(Refusal::TooManyNames { kind, names: given.len(), max: limits.max_names });
+        asked.allows(given.len())?;
+        // An empty nonce in mid-stream: the client begins anew (P2a). One that has never answered may only not have
+        // read the first response yet.
+        let anew = request.response_nonce.is_empty() && state.answered;
+        if !state.requested {
+            state.brought.unsaid = !request.version_info.is_empty();
         }
-        let subscription = &mut state.subscription;
+        let kind = asked.kind;
+        let was_named = state.subscription.was_named() && !anew;
         let everything = match given.is_empty() {
-            true => kind.has_wildcard() && !subscription.was_named(),
+            true => kind.has_wildcard() && !was_named,
             false => given.iter().any(|name| name == WILDCARD),
         };
-        if !given.is_empty() {
-            subscription.note_named();
+        if anew {
+            state.subscription = Subscription::default();
+            // What it had, it may have forgotten; what is on its way is told of once more.
+            state.copies.clear();
+            (state.base, state.due, state.trials) = (Base::Nothing, Default::default(), Vec::new());
+            state.in_flight.clear();
+            state.answered = false;
         }
-        let begun = everything && !subscription.is_wildcard();
-        let widened = replace_names(state, given, everything, set);
-        state.pending.everything |= begun;
+        if !given.is_empty() {
+            state.subscription.note_named();
+        }
+        let begun = everything && !state.subscription.is_wildcard();
+        let widened = replace_names(state, asked, given, everything);
         // To be asked for something is to be answered with the full state, even if it is empty.
-        state.pending.answer |= begun || (kind.has_wildcard() && widened);
+        state.due.answer |= begun || (kind.has_wildcard() && widened);
         Ok(())
     }
 
-    fn compose(
-        state: &mut TypeState,
-        kind: ResourceType,
-        set: TypeView<'_>,
-        gate: &Gate<'_>,
-    ) -> Option<Composed> {
-        if kind.has_wildcard() { full_state(state, set, gate) } else { changed_part(state, kind, set, gate) }
+    fn compose(state: &mut TypeState, scene: &Scene<'_>) -> Option<Composed> {
+        let full = scene.kind.has_wildcard();
+        let composed = match (state.base, full) {
+            (Base::Nothing, _) => Some(scene.first(state)?),
+            (_, true) => full_state(state, scene),
+            (_, false) => Some(scene.part(state)?),
+        };
+        let answer = std::mem::take(&mut state.due.answer) && full;
+        let mut composed = composed?;
+        let removed = std::mem::take(&mut composed.removed);
+        if !full {
+            gone(state, scene, removed, &mut composed);
+        }
+        let nothing = composed.resources.is_empty() && composed.items.is_empty();
+        (answer || !nothing).then_some(composed)
     }
 
     fn response(composed: Composed, type_url: &str, version: &str, nonce: &str) -> DiscoveryResponse {
@@ -90,138 +104,142 @@ impl Variant for Sotw {
     }
 }
 
-/// Brings the names to those given. Says whether there are new ones.
-fn replace_names(
-    state: &mut TypeState,
-    given: Vec<String>,
-    wildcard: bool,
-    set: Option<TypeView<'_>>,
-) -> bool {
+/// Brings the names to those given. Says whether there are new ones, or everything is wanted now.
+fn replace_names(state: &mut TypeState, asked: &Asked<'_>, given: Vec<String>, wildcard: bool) -> bool {
     let narrowed = state.subscription.is_wildcard() && !wildcard;
-    state.subscription.set_wildcard(wildcard);
-    if !narrowed && same_names(state, &given) {
+    let begun = wildcard && !state.subscription.is_wildcard();
+    let same = same_names(&state.subscription, &given);
+    if same && !narrowed && !begun {
         return false;
     }
-    let own = |name: String| match set.and_then(|set| set.get(&name)) {
-        Some(resource) => Arc::clone(resource.name()),
-        None => name.into(),
-    };
-    let wanted = given.into_iter().filter(|name| !name.is_empty() && name != WILDCARD);
-    let mut names: Vec<Arc<str>> = wanted.map(own).collect();
-    names.sort();
-    names.dedup();
+    let mut names: Vec<Arc<str>> = Vec::new();
     let mut widened = false;
-    for name in &names {
-        if !state.subscription.has_name(name) {
+    if !same {
+        let own = |name: String| match asked.view.and_then(|view| view.get(&name)) {
+            Some(resource) => Arc::clone(resource.name()),
+            None => name.into(),
+        };
+        let wanted = given.into_iter().filter(|name| !name.is_empty() && name != WILDCARD);
+        names = wanted.map(own).collect();
+        for name in &names {
+            if state.subscription.has_name(name) {
+                continue;
+            }
             widened = true;
-            state.pending.look_at(Arc::clone(name), false);
-            if set.is_some_and(|set| set.get(name).is_none()) {
+            let Some(view) = asked.view else { continue };
+            // What it has by the wildcard it knows already.
+            if view.get(name).is_none() {
                 state.missing.insert(Arc::clone(name));
+            } else if state.has(view, name).is_nothing() {
+                state.look_at(view, name, Owed::Answer, asked.update);
             }
         }
     }
-    state.subscription.replace(names);
+    if let Some(view) = asked.view.filter(|_| begun) {
+        for resource in view.iter().filter(|resource| !resource.is_by_name_only()) {
+            if state.has(view, resource.name()).is_nothing() {
+                state.look_at(view, resource.name(), Owed::Answer, asked.update);
+            }
+        }
+    }
+    state.subscription.set_wildcard(wildcard);
+    if !same {
+        state.subscription.replace(names, &asked.shared.lists);
+    }
     // What is wanted no longer is not kept up to date, so it is sent again when it is wanted again.
     state.narrow();
     widened
 }
 
 /// Whether the list is the same as before, as it is in most requests: they only acknowledge.
-fn same_names(state: &TypeState, given: &[String]) -> bool {
-    let in_order = given.iter().map(String::as_str).eq(state.subscription.names().iter().map(|name| &**name));
-    if in_order {
+fn same_names(subscription: &Subscription, given: &[String]) -> bool {
+    let known = || subscription.names().iter().map(|name| &**name);
+    if given.iter().map(String::as_str).eq(known()) {
         return true;
     }
     let wanted = given.iter().filter(|name| !name.is_empty() && *name != WILDCARD);
     let mut names: Vec<&str> = wanted.map(String::as_str).collect();
     names.sort_unstable();
     names.dedup();
-    let known = state.subscription.names();
-    names.len() == known.len() && names.iter().zip(known).all(|(name, known)| **name == **known)
+    names.len() == subscription.names().len() && names.into_iter().eq(known())
 }
 
 /// All that the client wants, if it is not what the client has. What is gone stays in it until it may be
-/// removed; what may not be sent yet stays as it was.
-fn full_state(state: &mut TypeState, set: TypeView<'_>, gate: &Gate<'_>) -> Option<Composed> {
+/// removed; what may not be sent yet, or is refused, stays as it was.
+fn full_state(state: &mut TypeState, scene: &Scene<'_>) -> Option<Composed> {
+    let acts: BTreeMap<Arc<str>, Act> = scene.acts(state).into_iter().collect();
+    let withheld = acts.values().any(|act| matches!(act, Act::Wait(true)));
+    if withheld && state.due.answer && !scene.trial {
+        // We do not know what the client has: what is not in its answer, it would remove.
+        state.due.withheld = true;
+        return None;
+    }
+    let says = |act: &Act| matches!(act, Act::Send(..) | Act::Remove);
+    let speaks = state.due.answer || acts.values().any(says);
+    for (name, act) in &acts {
+        scene.note(state, name, act);
+    }
+    scene.note_due(state, withheld);
+    if !speaks {
+        return None;
+    }
     let mut composed = Composed::default();
-    let mut withheld = BTreeSet::new();
-    let mut changed = false;
-    for resource in wanted(state, set) {
-        let held = state.held.get(resource.name());
-        let same = state.held.has(resource);
-        if same || gate.may_send(resource) {
-            changed |= !same;
-            if !state.client_agrees(resource) {
-                composed.fresh.push(Arc::clone(resource));
-                composed.before.push((Arc::clone(resource.name()), held.cloned()));
-            }
-            composed.resources.push(Arc::clone(resource));
-        } else {
-            withheld.insert(Arc::clone(resource.name()));
-            composed.resources.extend(held.cloned());
+    let view = scene.view.of(scene.kind);
+    for (name, copy) in &state.copies {
+        let sent = match acts.get(name) {
+            Some(Act::Send(resource, _)) => Some(Arc::clone(resource)),
+            Some(Act::Remove) => None,
+            _ => match state.on_its_way(name).last() {
+                Some(sent) => sent.cloned(),
+                None => stays(state, copy, state.visible(view, name)),
+            },
+        };
+        composed.resources.extend(sent.clone());
+        // Also what is on its way already is in it once more.
+        let known = match &sent {
+            Some(sent) => copy.has.is(sent) && !matches!(acts.get(name), Some(Act::Send(..))),
+            None => copy.has.is_nothing() && copy.doubt.is_none(),
+        };
+        if !known {
+            composed.items.push((Arc::clone(name), sent));
         }
     }
-    state.withheld = !withheld.is_empty();
-    if state.withheld && state.pending.answer {
-        // We do not know what the client has: what is not in its first answer, it would remove.
-        return None;
-    }
-    let kept: Vec<_> = state.pending.removals.iter().filter(|name| !gate.may_remove(name)).cloned().collect();
-    for name in &kept {
-        let held =
-            state.held.get(name).filter(|_| set.get(name).is_none_or(|it| !state.subscription.wants(it)));
-        composed.resources.extend(held.cloned());
-    }
+    let others = state.subscription.resources(view).filter(|it| !state.copies.contains_key(it.name()));
+    composed.resources.extend(others.cloned());
     composed.resources.sort_by(|a, b| a.name().cmp(b.name()));
-    composed.partial = state.withheld || !kept.is_empty();
-    let forced = state.take_names(set).into_iter().any(|(name, forced)| forced && !withheld.contains(&name));
-    state.pending.names = withheld.into_iter().map(|name| (name, false)).collect();
-    state.pending.removals = kept.into_iter().collect();
-    let answer = std::mem::take(&mut state.pending.answer);
-    let fewer = composed.resources.len() < state.held.resources().len();
-    if !answer && !forced && !changed && !fewer {
-        return None;
-    }
-    note_the_rest(state, &mut composed);
-    state.held.replace(composed.resources.clone());
     Some(composed)
 }
 
-/// Also what is not in a full state changes by it, and what was rejected is in it once more.
-fn note_the_rest(state: &TypeState, composed: &mut Composed) {
-    let stays = |name: &str| composed.resources.binary_search_by(|it| it.name().as_ref().cmp(name)).is_ok();
-    let gone = state.held.resources().iter().filter(|held| !stays(held.name()));
-    let gone = gone.map(|held| (Arc::clone(held.name()), Some(Arc::clone(held))));
-    let again = state.rejected.keys().map(|name| (Arc::clone(name), state.held.get(name).cloned()));
-    let rest: Vec<_> = gone.chain(again).collect();
-    composed.before.extend(rest);
-}
-
-fn wanted<'a>(state: &'a TypeState, set: TypeView<'a>) -> Box<dyn Iterator<Item = &'a Arc<Resource>> + 'a> {
-    if state.subscription.is_wildcard() {
-        Box::new(set.iter().filter(|resource| state.subscription.wants(resource)))
-    } else {
-        Box::new(state.subscription.names().iter().filter_map(move |name| set.get(name)))
+/// What a full state says of a name that is not to change.
+fn stays(state: &TypeState, copy: &ClientCopy, there: Option<&Arc<Resource>>) -> Option<Arc<Resource>> {
+    match &copy.has {
+        Has::This(has) => Some(Arc::clone(has)),
+        // From an earlier stream it may have an older version, which is not to be taken from it.
+        _ if state.brought.unsaid => {
+            let is_named = copy.refused.as_ref().is_some_and(|refused| refused.named);
+            there.filter(|there| is_named && copy.refuses(there)).cloned()
+        }
+        _ => None,
     }
 }
 
-/// Those of the client's names that changed. There is no way to say that one is gone.
-fn changed_part(
-    state: &mut TypeState,
-    kind: ResourceType,
-    set: TypeView<'_>,
-    gate: &Gate<'_>,
-) -> Option<Composed> {
-    state.pending.answer = false;
-    let mut composed = Composed::default();
-    composed.take_updates(state, set, gate);
-    let gone: Vec<_> = state.pending.removals.iter().filter(|name| gate.may_remove(name)).cloned().collect();
-    state.drop_names(&gone);
-    if kind == ResourceType::Endpoint {
-        let removed = std::mem::take(&mut composed.removed);
-        composed.resources.extend(removed.into_iter().map(no_endpoints));
+/// Names of EDS and RDS that are gone: there is no word for that. What is gone may be forgotten, but a client that
+/// was sent a cluster waits for its endpoints.
+fn gone(state: &mut TypeState, scene: &Scene<'_>, removed: Vec<Arc<str>>, composed: &mut Composed) {
+    for name in removed {
+        if scene.kind == ResourceType::Endpoint && scene.gate.awaits(&name) {
+            composed.resources.push(no_endpoints(Arc::clone(&name)));
+            let said = composed.items.binary_search_by(|(known, _)| known.cmp(&name));
+            said.map_or_else(|at| composed.items.insert(at, (Arc::clone(&name), None)), |_| ());
+        } else {
+            // What is there is refused, and that is to be remembered.
+            if state.visible(scene.view.of(scene.kind), &name).is_none() {
+                state.copies.remove(&name);
+            }
+            composed.items.retain(|(known, _)| *known != name);
+        }
     }
-    (!composed.resources.is_empty()).then_some(composed)
+    composed.resources.sort_by(|a, b| a.name().cmp(b.name()));
 }
 
 /// What a client is told of endpoints that it has to be answered about, because their cluster was sent, and

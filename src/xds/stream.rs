@@ -32,13 +32,16 @@ use super::machine::{Limits, Machine, Refusal, Response, Variant};
 use crate::metrics::{Metrics, StreamGuard};
 use crate::proxies::{Connection, Proxies};
 use crate::proxy::{Proxy, Scope, Transport, named};
-use crate::resources::{ResourceType, View};
+use crate::resources::{PerType, ResourceType, View};
 use crate::shutdown::{self, Shutdown};
 use crate::world::{TooManyScopes, Views, World};
 
 /// How long what waits for a client's next request waits: a client that is told of a cluster asks for its
 /// endpoints at once, so one that has not after this time never will.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long listeners that a client could not bind wait until they are offered again: their ports may be free then.
+const BIND_AGAIN: Duration = Duration::from_secs(60);
 
 /// Where the resources of a scope come from.
 pub trait ResourceSource: Send + Sync {
@@ -146,6 +149,8 @@ struct Session<V: Variant, S> {
     /// Ends when shutdown begins; `ending` says that it has ended.
     shutdown_begun: BoxFuture<'static, ()>,
     patience_ends: Option<Instant>,
+    /// When listeners that could not be bound are offered again.
+    bind_again: Option<Instant>,
 }
 
 /// What is known once a stream has said who it is.
@@ -164,14 +169,29 @@ struct Client {
     set: Option<Arc<View>>,
     /// The names that it asks for and that do not exist, as they were told last; the first of many.
     missing: [Vec<Arc<str>>; 4],
+    /// Whether it refuses something.
+    refuses: PerType<Refuses>,
     farewell: Farewell,
     _open: StreamGuard,
+}
+
+/// Whether a client refuses something of a type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Refuses {
+    /// It does not.
+    #[default]
+    Nothing,
+    /// It does, and it is known what, or being found out.
+    Known,
+    /// It did, and nothing that it was sent can be the reason. Until its next answer.
+    Unknown,
 }
 
 enum Event<R> {
     Request(Option<Result<R, Status>>),
     Resources,
     PatienceOver,
+    BindAgain,
     ShutdownBegun,
     DrainOver,
     AgeOver,
@@ -186,7 +206,7 @@ where
 {
     fn new(context: Context, inbound: S, only: Option<ResourceType>, peer: Peer) -> Self {
         Self {
-            machine: Machine::new(only, context.limits),
+            machine: Machine::new(only, context.limits, Arc::clone(context.proxies.shared())),
             ends: None,
             shutdown_begun: Box::pin(context.shutdown.begun()),
             context,
@@ -200,6 +220,7 @@ where
             client: None,
             ending: false,
             patience_ends: None,
+            bind_again: None,
         }
     }
 
@@ -243,6 +264,10 @@ where
                     self.take_resources();
                 }
                 Event::PatienceOver => self.machine.end_patience(),
+                Event::BindAgain => {
+                    self.bind_again = None;
+                    self.machine.offer_unbound();
+                }
                 Event::ShutdownBegun => {
                     self.ending = true;
                     self.ends = Some(Instant::now() + shutdown::stream_end(self.context.drain));
@@ -254,10 +279,15 @@ where
             drop(turn);
             self.note_brought();
             self.note_missing();
+            self.note_refusals();
             self.patience_ends = match (self.machine.is_waiting(), self.patience_ends) {
                 (true, None) => Some(Instant::now() + PATIENCE),
                 (true, ends) => ends,
                 (false, _) => None,
+            };
+            self.bind_again = match self.machine.has_unbound() {
+                true => self.bind_again.or_else(|| Some(Instant::now() + BIND_AGAIN)),
+                false => None,
             };
         }
     }
@@ -278,6 +308,7 @@ where
             request = self.inbound.next() => Event::Request(request),
             () = resources => Event::Resources,
             () = at(self.patience_ends) => Event::PatienceOver,
+            () = at(self.bind_again) => Event::BindAgain,
         }
     }
 
@@ -338,6 +369,7 @@ where
         Ok(Client {
             farewell: Farewell::new(&proxy, self.peer, V::NAME, self.only),
             missing: Default::default(),
+            refuses: PerType::default(),
             connection,
             proxy,
             transport,
@@ -390,8 +422,8 @@ where
         if let Some(before) = client.set.replace(Arc::clone(&set)) {
             let changes = set.changes_since(&before);
             for kind in ResourceType::ALL {
-                let pending = &self.machine.state(kind).pending;
-                if changes.of(kind).iter().any(|change| pending.has(&change.name)) {
+                let state = self.machine.state(kind);
+                if changes.of(kind).iter().any(|change| state.owes(&change.name)) {
                     client.news[kind as usize] = client.news[kind as usize].or(set.changed());
                 }
             }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::resources::Resource;
+use super::names::{NameLists, Names};
+use crate::resources::{Resource, TypeView};
 
 /// The name that stands for all resources of a type.
 pub const WILDCARD: &str = "*";
 
 /// Which resources of one type a client wants.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Subscription {
     wildcard: bool,
-    /// Ordered. Names that exist share the resource's own allocation.
-    names: Vec<Arc<str>>,
+    names: Names,
     /// Once names were given, an empty list means "nothing" and no longer "everything".
     ever_named: bool,
 }
@@ -28,19 +28,32 @@ impl Subscription {
         self.ever_named
     }
 
-    /// The names that the client gave, in order.
-    pub fn names(&self) -> &[Arc<str>] {
+    /// The names that the client gave.
+    pub fn names(&self) -> &Names {
         &self.names
     }
 
     /// Whether the client gave that name.
     pub fn has_name(&self, name: &str) -> bool {
-        self.position(name).is_ok()
+        self.names.get(name).is_some()
     }
 
     /// Whether the client wants that resource.
     pub fn wants(&self, resource: &Resource) -> bool {
         (self.wildcard && !resource.is_by_name_only()) || self.has_name(resource.name())
+    }
+
+    /// All that the client wants of what there is, ordered by name.
+    pub fn resources<'a>(&'a self, view: TypeView<'a>) -> Box<dyn Iterator<Item = &'a Arc<Resource>> + 'a> {
+        match self.wildcard {
+            true => Box::new(view.iter().filter(|resource| self.wants(resource))),
+            false => Box::new(self.names.iter().filter_map(move |name| view.get(name))),
+        }
+    }
+
+    /// Whether the client may want a resource of that name.
+    pub fn covers(&self, name: &str) -> bool {
+        self.wildcard || self.has_name(name)
     }
 
     /// Begins or ends the wildcard.
@@ -54,35 +67,21 @@ impl Subscription {
     }
 
     /// Adds names: all at once, because there may be very many.
-    pub fn add(&mut self, names: impl IntoIterator<Item = Arc<str>>) {
-        let known = self.names.len();
-        self.names.extend(names);
-        if self.names.len() > known {
-            self.names.sort();
-            self.names.dedup();
-            self.names.shrink_to_fit();
-        }
+    pub fn add(&mut self, names: Vec<Arc<str>>, lists: &NameLists) {
+        self.names = lists.step(&self.names, names, Vec::new());
     }
 
     /// Takes names away: all at once, because there may be very many. Gives those that were there.
-    pub fn remove(&mut self, names: &[String]) -> Vec<Arc<str>> {
-        let mut at: Vec<usize> = names.iter().filter_map(|name| self.position(name).ok()).collect();
-        at.sort_unstable();
-        at.dedup();
-        let (Some(first), Some(last)) = (at.first().copied(), at.last().copied()) else { return Vec::new() };
-        let (mut place, mut gone) = (first.., at.into_iter().peekable());
-        let is_gone = |_: &mut Arc<str>| gone.next_if_eq(&place.next().unwrap_or(usize::MAX)).is_some();
-        self.names.extract_if(first..=last, is_gone).collect()
+    pub fn remove(&mut self, names: &[String], lists: &NameLists) -> Vec<Arc<str>> {
+        let mut gone: Vec<Arc<str>> = names.iter().filter_map(|name| self.names.get(name).cloned()).collect();
+        gone.sort();
+        gone.dedup();
+        self.names = lists.step(&self.names, Vec::new(), gone.clone());
+        gone
     }
 
-    /// Replaces all names by an ordered list without repetitions.
-    pub fn replace(&mut self, names: Vec<Arc<str>>) {
-        debug_assert!(names.is_sorted(), "names are ordered");
-        self.names = names;
-        self.names.shrink_to_fit();
-    }
-
-    fn position(&self, name: &str) -> Result<usize, usize> {
-        self.names.binary_search_by(|known| known.as_ref().cmp(name))
+    /// Replaces all names.
+    pub fn replace(&mut self, names: Vec<Arc<str>>, lists: &NameLists) {
+        self.names = lists.list(names);
     }
 }

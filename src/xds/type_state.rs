@@ -1,209 +1,260 @@
-//! The state of one resource type on one stream: what the client wants, what it holds, and what it has yet to
-//! be sent.
+//! The state of one resource type on one stream: what the client wants, what it has, what it is owed.
+//!
+//! ```text
+//!  what the client has of a name = copies[name], if there is one
+//!                                  else what the view has of it, if the client wants it
+//! ```
+//!
+//! So a client that has everything costs no memory for it, however much there is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::held::Held;
+use super::client_copy::{ClientCopy, Has, Owed, RouteCopy, Suspicion};
+use super::in_flight::InFlight;
 use super::subscription::Subscription;
 use crate::resources::{Change, Resource, TypeView};
 
 /// One type on one stream.
 #[derive(Debug, Default)]
 pub struct TypeState {
-    /// What the client wants.
-    pub subscription: Subscription,
-    /// What the client was last sent.
-    pub held: Held,
-    /// What the client is owed.
-    pub pending: Pending,
-    /// The response that the client has not answered.
-    pub in_flight: Option<InFlight>,
-    /// The nonce of the last response, answered or not.
-    pub last_nonce: Option<Box<str>>,
-    /// What the client was sent and did not accept, with what it had before, which it still uses. All
-    /// names of a rejected response are here: the client does not say which of them it is about.
-    pub rejected: BTreeMap<Arc<str>, Option<Arc<Resource>>>,
-    /// Names that the client wants and that do not exist, while a set is known.
-    pub missing: BTreeSet<Arc<str>>,
     /// The client has asked for this type.
     pub requested: bool,
-    /// Names and versions that the client brought from an earlier stream, until they are compared.
-    pub claims: BTreeMap<String, String>,
-    /// The client brought something from an earlier stream, and may use more than it has told of yet.
-    pub returned: bool,
-    /// Names from the client's `initial_resource_versions` that are gone or outdated here. Cleared when the
-    /// client accepts the replacement.
-    pub outdated: BTreeSet<Arc<str>>,
-    /// Something waits for what it names.
-    pub withheld: bool,
+    /// What the client wants.
+    pub subscription: Subscription,
+    /// What the client has of names that are not in `copies`.
+    pub base: Base,
+    /// What the client has of a name, where that is not what there is, or not known to be.
+    pub copies: BTreeMap<Arc<str>, ClientCopy>,
+    /// The responses that the client has not answered, oldest first.
+    pub in_flight: VecDeque<InFlight>,
+    /// The nonce of the last response, answered or not.
+    pub last_nonce: Option<Box<str>>,
+    /// The client has answered a response.
+    pub answered: bool,
+    /// What the client is owed.
+    pub due: Due,
+    /// Groups of names of which one may be the reason for a refusal. The last one is tried next.
+    pub trials: Vec<Vec<Arc<str>>>,
+    /// Names that the client wants and that do not exist, while a view is known.
+    pub missing: BTreeSet<Arc<str>>,
+    /// What the client brought from an earlier stream.
+    pub brought: Brought,
 }
 
-/// A response that the client has not answered.
-#[derive(Debug)]
-pub struct InFlight {
-    /// Its nonce.
-    pub nonce: Box<str>,
-    /// Its version.
-    pub version: Box<str>,
-    /// The set that it was made from.
-    pub generation: u64,
-    /// What the client had before of each name in it, ordered by name.
-    pub before: Vec<Before>,
+/// What a client has of names of which nothing else is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing: nothing was sent.
+    #[default]
+    Nothing,
+    /// Nothing, but all that it wants is on its way since that update.
+    Sent(u64),
+    /// What there is.
+    Accepted,
 }
-
-/// A name, and what the client had of it before a response.
-pub type Before = (Arc<str>, Option<Arc<Resource>>);
 
 /// What a client is owed of one type.
-#[derive(Debug, Default)]
-pub struct Pending {
-    /// Every resource that the wildcard matches is to be looked at.
-    pub everything: bool,
-    /// Names to be looked at; `true` = the client is answered even if nothing is new to it.
-    pub names: BTreeMap<Arc<str>, bool>,
-    /// Names that the client holds and that are gone.
-    pub removals: BTreeSet<Arc<str>>,
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Due {
+    /// The most urgent of what is owed of names.
+    pub most: Owed,
     /// The client waits for an answer, even if there is nothing to tell.
     pub answer: bool,
+    /// Something waits for what it names, or for what is to replace it.
+    pub withheld: bool,
+    /// The last response was a trial, so what else there is comes first.
+    pub trial_was_last: bool,
 }
 
-impl InFlight {
-    fn before_of(&self, name: &str) -> Option<&Before> {
-        let at = self.before.binary_search_by(|(known, _)| known.as_ref().cmp(name));
-        at.ok().map(|at| &self.before[at])
-    }
-}
-
-impl Pending {
-    /// Whether there is something to look at besides removals.
-    pub fn has_updates(&self) -> bool {
-        self.everything || self.answer || !self.names.is_empty()
-    }
-
-    /// Whether something is owed for that name.
-    pub fn has(&self, name: &str) -> bool {
-        self.names.contains_key(name) || self.removals.contains(name)
-    }
-
-    /// The name is to be looked at.
-    pub fn look_at(&mut self, name: Arc<str>, answer: bool) {
-        *self.names.entry(name).or_default() |= answer;
-    }
-
-    /// Nothing is owed for that name any more.
-    pub fn forget(&mut self, name: &str) {
-        self.names.remove(name);
-        self.removals.remove(name);
-    }
+/// What a client has from an earlier stream.
+#[derive(Debug, Default)]
+pub struct Brought {
+    /// Names and versions, until they are compared.
+    pub claims: BTreeMap<String, String>,
+    /// It named some of it.
+    pub came_back: bool,
+    /// It may use more than it has told of yet.
+    pub untold: bool,
+    /// It accepted something, and cannot say what (SotW).
+    pub unsaid: bool,
 }
 
 impl TypeState {
-    /// Nothing on its way, nothing to be sent, nothing rejected (removals apart): the client has what it
-    /// wants.
-    pub fn is_settled(&self) -> bool {
-        let idle = self.in_flight.is_none() && !self.pending.has_updates();
-        !self.requested || (idle && self.rejected.is_empty())
-    }
-
     /// The resource of that name, if it exists and the client wants it.
-    pub fn visible<'a>(&self, set: TypeView<'a>, name: &str) -> Option<&'a Arc<Resource>> {
-        set.get(name).filter(|resource| self.subscription.wants(resource))
+    pub fn visible<'a>(&self, view: TypeView<'a>, name: &str) -> Option<&'a Arc<Resource>> {
+        view.get(name).filter(|resource| self.subscription.wants(resource))
     }
 
-    /// Whether the client has exactly that, and has not rejected it.
-    pub fn client_agrees(&self, resource: &Arc<Resource>) -> bool {
-        self.held.has(resource) && !self.rejected.contains_key(resource.name())
-    }
-
-    /// Whether the client can use a resource of that name, in whatever version.
-    pub fn client_has(&self, name: &str) -> bool {
-        let first_time = self.before(name).is_some_and(Option::is_none);
-        self.outdated.contains(name) || (self.held.get(name).is_some() && !first_time)
-    }
-
-    /// What the client had of that name before it was sent what it has not accepted yet; `None` when it has
-    /// accepted everything.
-    pub fn before(&self, name: &str) -> Option<&Option<Arc<Resource>>> {
-        let on_its_way = || self.in_flight.as_ref()?.before_of(name);
-        self.rejected.get(name).or_else(|| on_its_way().map(|(_, before)| before))
-    }
-
-    /// Everything the client may use now: what it was sent, and as long as it has not accepted that, what it
-    /// had before.
-    pub fn in_use(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        let on_its_way = self.in_flight.iter().flat_map(|it| &it.before).filter_map(|(_, it)| it.as_ref());
-        self.held.resources().iter().chain(on_its_way).chain(self.rejected.values().flatten())
-    }
-
-    /// The client uses what it was sent.
-    pub fn accepted(&mut self, before: &[Before]) {
-        for (name, _) in before {
-            self.rejected.remove(name);
-            self.outdated.remove(name);
+    /// What the client accepted last of that name.
+    pub fn has(&self, view: TypeView<'_>, name: &str) -> Has {
+        match self.copies.get(name) {
+            Some(copy) => copy.has.clone(),
+            None if self.base == Base::Accepted => self.visible(view, name).cloned().into(),
+            None => Has::Nothing,
         }
     }
 
-    /// The client does not use what it was sent.
-    pub fn refused(&mut self, before: Vec<Before>) {
-        for (name, before) in before {
-            if self.subscription.is_wildcard() || self.subscription.has_name(&name) {
-                self.rejected.entry(name).or_insert(before);
-            }
+    /// The responses that say something of a name and are not answered, oldest first.
+    pub fn on_its_way(&self, name: &str) -> impl Iterator<Item = Option<&Arc<Resource>>> {
+        self.in_flight.iter().filter_map(move |flight| flight.sent(name))
+    }
+
+    /// Whether something of that name is on its way.
+    pub fn is_on_its_way(&self, name: &str) -> bool {
+        self.on_its_way(name).next().is_some()
+    }
+
+    /// Whether its removal is on its way.
+    pub fn is_going(&self, name: &str) -> bool {
+        self.on_its_way(name).any(|sent| sent.is_none())
+    }
+
+    /// Everything that the client may use now and that is not simply what there is.
+    pub fn in_use(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Resource>)> {
+        let known = self.copies.iter().flat_map(|(name, copy)| {
+            copy.may_use().chain(self.on_its_way(name).flatten()).map(move |resource| (name, resource))
+        });
+        // What it let go of while that was on its way, it may ask for again before it arrives.
+        let said = self.in_flight.iter().flat_map(|flight| &flight.items);
+        let dropped = said.filter(|(name, _)| !self.copies.contains_key(name));
+        known.chain(dropped.filter_map(|(name, sent)| Some((name, sent.as_ref()?))))
+    }
+
+    /// Whether something is to be told of that name.
+    pub fn owes(&self, name: &str) -> bool {
+        match self.copies.get(name) {
+            Some(copy) => copy.owed > Owed::Nothing,
+            None => self.base == Base::Nothing && self.subscription.covers(name),
         }
     }
 
-    /// One of the rejected resources is different now: it may have been the reason for all of them.
-    pub fn retry(&mut self, set: TypeView<'_>) {
-        for name in self.rejected.keys() {
-            if set.get(name).is_some_and(|resource| self.subscription.wants(resource)) {
-                self.pending.removals.remove(name);
-                self.pending.look_at(Arc::clone(name), false);
-            } else {
-                self.pending.removals.insert(Arc::clone(name));
-            }
+    /// The client has all that it wants.
+    pub fn is_all_there(&self) -> bool {
+        self.base == Base::Accepted && self.copies.is_empty()
+    }
+
+    /// Something that is owed waits for what it names, or for what is to replace it.
+    pub fn is_withheld(&self) -> bool {
+        let owes = self.due.most > Owed::Nothing || self.due.answer || self.base == Base::Nothing;
+        self.requested && self.due.withheld && owes
+    }
+
+    /// Nothing is on its way, and nothing is to be sent.
+    pub fn is_quiet(&self) -> bool {
+        let begun = !self.requested || self.base != Base::Nothing;
+        let owes = self.due.answer || self.due.most > Owed::Nothing;
+        begun && self.in_flight.is_empty() && !owes && self.trials.is_empty()
+    }
+
+    /// The copy of that name, made of what the client has if there is none.
+    pub fn copy(&mut self, view: TypeView<'_>, name: &Arc<str>, update: u64) -> &mut ClientCopy {
+        if !self.copies.contains_key(name) {
+            let copy = ClientCopy::new(self.has(view, name), update);
+            self.copies.insert(Arc::clone(name), copy);
         }
+        self.copies.entry(Arc::clone(name)).or_default()
+    }
+
+    /// The client is to be told of that name.
+    pub fn look_at(&mut self, view: TypeView<'_>, name: &Arc<str>, owed: Owed, update: u64) {
+        if self.base == Base::Nothing {
+            return;
+        }
+        let copy = self.copy(view, name, update);
+        copy.owed = copy.owed.max(owed);
+        self.due.most = self.due.most.max(owed);
+    }
+
+    /// The client is to be told of all that it wants.
+    pub fn look_at_everything(&mut self, view: TypeView<'_>, owed: Owed, update: u64) {
+        if self.base == Base::Nothing {
+            return;
+        }
+        let subscription = self.subscription.clone();
+        for resource in subscription.resources(view) {
+            self.look_at(view, resource.name(), owed, update);
+        }
+    }
+
+    /// Takes in what became of a name.
+    pub fn changed(&mut self, change: &Change, update: u64) {
+        let Change { name, before, resource } = change;
+        if resource.is_some() {
+            self.missing.remove(name);
+        }
+        let wanted = |it: &Option<Arc<Resource>>| it.clone().filter(|it| self.subscription.wants(it));
+        let (had, now) = (wanted(before), wanted(resource));
+        let known = self.copies.contains_key(name);
+        if self.base == Base::Nothing || (!known && had.is_none() && now.is_none()) {
+            return;
+        }
+        if !known {
+            let has = had.clone().filter(|_| self.base == Base::Accepted);
+            self.copies.insert(Arc::clone(name), ClientCopy::new(has.into(), update));
+        }
+        let Some(copy) = self.copies.get_mut(name) else { return };
+        copy.changed = update;
+        copy.owed = copy.owed.max(Owed::News);
+        self.due.most = self.due.most.max(Owed::News);
+        if let (Some(had), Some(now)) =
+            (had.as_ref().and_then(|it| it.rope()), now.as_ref().and_then(|it| it.rope()))
+        {
+            let gone = now.changes_since(had).into_iter().filter(|host| host.now.is_none());
+            let gone: Vec<_> = gone.filter_map(|host| host.before).collect();
+            let route = copy.route.get_or_insert_with(Box::<RouteCopy>::default);
+            route.gone.retain(|name, _| now.get(name).is_none());
+            route.refused.retain(|name, _| now.get(name).is_some());
+            route.gone.extend(gone.into_iter().map(|host| (Arc::clone(host.name()), update)));
+        }
+        let there = now;
+        self.settle(name, there.as_ref());
+    }
+
+    /// Whether it is being found out which of many the client refuses.
+    pub fn is_searching(&self) -> bool {
+        let suspect = |copy: &ClientCopy| copy.suspicion != Suspicion::None || copy.doubt.is_some();
+        !self.trials.is_empty() || self.copies.values().any(suspect)
+    }
+
+    /// Forgets the copy of a name if the client has what there is.
+    pub fn settle(&mut self, name: &str, there: Option<&Arc<Resource>>) {
+        let Some(copy) = self.copies.get(name) else { return };
+        let same = match there {
+            Some(there) => copy.has.is(there),
+            None => copy.has.is_nothing(),
+        };
+        let idle = copy.owed <= Owed::News && copy.doubt.is_none() && copy.suspicion == Suspicion::None;
+        if same && idle && self.base == Base::Accepted && !self.is_on_its_way(name) {
+            self.copies.remove(name);
+        }
+    }
+
+    /// Finds what is most urgent, after something was sent.
+    pub fn find_due(&mut self) {
+        let owed = self.copies.values().filter(|copy| copy.suspicion == Suspicion::None);
+        self.due.most = owed.map(|copy| copy.owed).max().unwrap_or_default();
     }
 
     /// Forgets everything about names that the client no longer wants.
     pub fn narrow(&mut self) {
         let subscription = &self.subscription;
-        let wanted = |name: &str| subscription.is_wildcard() || subscription.has_name(name);
-        self.held.retain(|held| subscription.wants(held));
-        self.pending.everything &= subscription.is_wildcard();
-        self.pending.names.retain(|name, _| wanted(name));
-        self.pending.removals.retain(|name| wanted(name));
-        self.rejected.retain(|name, _| wanted(name));
-        self.outdated.retain(|name| wanted(name));
+        self.copies.retain(|name, _| subscription.covers(name));
         self.missing.retain(|name| subscription.has_name(name));
     }
 
-    /// Looks for all names that the client wants: there is a set where there was none.
-    pub fn find_missing(&mut self, set: TypeView<'_>) {
-        let missing = self.subscription.names().iter().filter(|name| set.get(name).is_none());
-        self.missing = missing.cloned().collect();
+    /// The client no longer wants these names.
+    pub fn drop_names(&mut self, names: &[Arc<str>]) {
+        for name in names {
+            self.copies.remove(name);
+            self.missing.remove(name);
+        }
     }
 
-    /// Takes in what became of a name.
-    pub fn changed(&mut self, change: &Change) {
-        if change.resource.is_some() {
-            self.missing.remove(&change.name);
-        }
-        match &change.resource {
-            Some(resource) if self.subscription.wants(resource) => {
-                self.pending.removals.remove(&change.name);
-                self.pending.look_at(Arc::clone(&change.name), false);
-            }
-            // It is gone, or was there for all and is now for those who ask for its name.
-            _ if self.held.get(&change.name).is_some() || self.outdated.contains(&change.name) => {
-                // An answer that is owed for the name stays owed.
-                if self.pending.names.get(&change.name) != Some(&true) {
-                    self.pending.names.remove(&change.name);
-                }
-                self.pending.removals.insert(Arc::clone(&change.name));
-            }
-            _ => {}
-        }
+    /// Looks for all names that the client wants: there is a view where there was none.
+    pub fn find_missing(&mut self, view: TypeView<'_>) {
+        let missing = self.subscription.names().iter().filter(|name| view.get(name).is_none());
+        self.missing = missing.cloned().collect();
     }
 
     /// A name that the client asked for by itself was there and is gone. Not for names that it knows from other
@@ -214,62 +265,44 @@ impl TypeState {
         }
     }
 
-    /// Looks at everything the client wants: there is a set where there was none.
-    pub fn look_at_everything(&mut self) {
-        self.pending.everything = self.subscription.is_wildcard();
-        for name in self.subscription.names() {
-            self.pending.look_at(Arc::clone(name), false);
+    /// Compares what the client says it has with what there is (P10).
+    /// `untold`: what it may have and not tell of.
+    pub fn settle_claims(&mut self, view: TypeView<'_>, untold: &BTreeSet<Arc<str>>, update: u64) {
+        let claims = std::mem::take(&mut self.brought.claims);
+        let may_have = |name: &Arc<str>| self.subscription.is_wildcard() && view.get(name).is_none();
+        let has_some = !claims.is_empty() || untold.iter().any(may_have);
+        if !has_some || self.base != Base::Nothing {
+            return;
         }
-    }
-
-    /// Compares what the client says it holds with what there is (P10).
-    pub fn settle_claims(&mut self, set: TypeView<'_>) {
-        for (name, version) in std::mem::take(&mut self.claims) {
-            match self.visible(set, &name) {
-                Some(resource) if resource.version() == version => {
-                    let resource = Arc::clone(resource);
-                    self.pending.names.remove(resource.name());
-                    self.held.insert(resource);
-                }
-                Some(resource) => {
-                    let name = Arc::clone(resource.name());
-                    self.pending.look_at(Arc::clone(&name), false);
-                    self.outdated.insert(name);
-                }
-                None if self.subscription.is_wildcard() || self.subscription.has_name(&name) => {
-                    let name: Arc<str> = name.into();
-                    self.pending.names.remove(&name);
-                    self.pending.removals.insert(Arc::clone(&name));
-                    self.outdated.insert(name);
-                }
-                None => {}
+        self.base = Base::Accepted;
+        self.due.answer = false;
+        let subscription = self.subscription.clone();
+        let mut owe = |name: &Arc<str>, has: Has, owed: Owed| {
+            let copy = ClientCopy { owed, ..ClientCopy::new(has, update) };
+            self.copies.insert(Arc::clone(name), copy);
+            self.due.most = self.due.most.max(owed);
+        };
+        for resource in subscription.resources(view) {
+            match claims.get(&**resource.name()) {
+                Some(version) if *version == *resource.version() => {}
+                Some(_) => owe(resource.name(), Has::Unknown, Owed::News),
+                None => owe(resource.name(), Has::Nothing, Owed::Answer),
             }
         }
-    }
-
-    /// The client no longer wants these names, which are ordered. There may be very many.
-    pub fn drop_names(&mut self, names: &[Arc<str>]) {
-        for name in names {
-            self.pending.forget(name);
-            self.rejected.remove(name);
-            self.outdated.remove(name);
-            self.missing.remove(name);
+        let there = |name: &str| view.get(name).is_some_and(|it| subscription.wants(it));
+        let untold = untold.iter().filter(|name| subscription.is_wildcard() && !there(name));
+        untold.for_each(|name| owe(name, Has::Unknown, Owed::News));
+        for name in claims.keys().filter(|name| subscription.covers(name) && !there(name)) {
+            owe(&name.as_str().into(), Has::Unknown, Owed::News);
         }
-        match names {
-            [] => {}
-            [name] => _ = self.held.remove(name),
-            names => self.held.retain(|held| names.binary_search(held.name()).is_err()),
+        for name in subscription.names().iter().filter(|name| !there(name) && !claims.contains_key(&***name))
+        {
+            owe(name, Has::Nothing, Owed::Answer);
         }
     }
 
-    /// Names that are to be looked at, with whether the client is answered in any case.
-    pub fn take_names(&mut self, set: TypeView<'_>) -> BTreeMap<Arc<str>, bool> {
-        let mut names = std::mem::take(&mut self.pending.names);
-        if std::mem::take(&mut self.pending.everything) {
-            for resource in set.iter().filter(|resource| !resource.is_by_name_only()) {
-                names.entry(Arc::clone(resource.name())).or_default();
-            }
-        }
-        names
+    /// Everything that the client refuses, by name.
+    pub fn refusals(&self) -> impl Iterator<Item = (&Arc<str>, &super::client_copy::Refused)> {
+        self.copies.iter().flat_map(|(name, copy)| copy.refusals().map(move |refused| (name, refused)))
     }
 }

@@ -141,11 +141,7 @@ async fn a_refusal_is_shown_in_the_proxys_own_words() {
     connection.update(ResourceType::Listener, |status| {
         status.wildcard = true;
         status.on_sent("1", "nonce", 2);
-        status.on_nacked(
-            "1",
-            "error adding listener '0.0.0.0:80': no such filter",
-            vec!["0.0.0.0:80".into()],
-        );
+        status.on_nacked("1", "error adding listener '0.0.0.0:80': no such filter");
     });
     let mut answer: BTreeMap<String, Vec<ProxyStatus>> = pilot.get("/debug/proxies").await.json();
     let status = answer.remove("proxies").unwrap().remove(0);

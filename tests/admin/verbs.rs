@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use pilot::proxies::RefusedStatus;
 use pilot::proxy::{Proxy, Transport};
 use pilot::resources::ResourceType;
 use pilot_envoy_api::envoy::config::core::v3::Node;
@@ -106,20 +107,28 @@ async fn proxies_show_the_worst_of_each_type_and_what_was_refused() {
     for stream in &streams {
         stream.update(ResourceType::Endpoint, |status| {
             status.on_sent("1", "nonce", 1);
-            status.on_acked("1", Vec::new());
+            status.on_acked("1");
         });
     }
     streams[1].update(ResourceType::Endpoint, |status| status.on_sent("2", "nonce", 1));
     streams[0].update(ResourceType::Listener, |status| {
         status.on_sent("1", "nonce", 1);
-        status.on_nacked("1", "can't:\nno such filter\u{1b}[31m", vec!["l".into()]);
+        status.on_nacked("1", "all of it");
+        let refused = RefusedStatus {
+            name: "l".into(),
+            virtual_host: Some("h".into()),
+            version: "1".into(),
+            origin: "service a.local".into(),
+            message: "can't:\nno such filter\u{1b}[31m".into(),
+        };
+        status.on_refusals(vec![refused], false);
     });
     assert_eq!(
         ask(&pilot, &["proxies"]).await.stdout,
         "PROXY    ROLE    CLIENT  PEER  CONNS  CDS  EDS    LDS     RDS  WORKLOAD\n\
          envoy-1  router  -       -     0      -    STALE  NACKED  -    -\n\
          \n\
-         envoy-1 refused lds 1 (l):\n  can't:\n  no such filter\\u{1b}[31m\n"
+         envoy-1 refuses lds l, virtual host h (service a.local):\n  can't:\n  no such filter\\u{1b}[31m\n"
     );
 }
 
@@ -157,7 +166,7 @@ async fn two_proxies_with_one_node_id_have_a_row_each_and_are_named() {
     for (stream, version) in [(&streams[0], "1"), (&other, "2")] {
         stream.update(ResourceType::Cluster, |status| status.on_sent(version, "nonce", 1));
     }
-    streams[0].update(ResourceType::Cluster, |status| status.on_acked("1", Vec::new()));
+    streams[0].update(ResourceType::Cluster, |status| status.on_acked("1"));
     assert_eq!(
         ask(&pilot, &["proxies"]).await.stdout,
         "PROXY  ROLE    CLIENT  PEER      CONNS  CDS    EDS  LDS  RDS  WORKLOAD\n\
@@ -189,7 +198,7 @@ async fn names_that_do_not_exist_are_shown_with_what_may_be_meant() {
     let connection = pilot.proxies.connect(&proxy("shop"), Transport::Ads, true, None);
     connection.update(ResourceType::Listener, |status| {
         status.on_sent("1", "nonce", 0);
-        status.on_acked("1", Vec::new());
+        status.on_acked("1");
         status.missing = vec!["a.locale:80".into(), "a.local".into()];
     });
     assert_eq!(

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilot::resources::{ResourceType, View};
-use pilot::xds::{Delta, Limits, Machine, Outcome, Refusal, Response, Sotw, Variant};
+use pilot::xds::{Delta, Limits, Machine, Outcome, Refusal, Response, Shared, Sotw, Variant};
 use pilot_envoy_api::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DiscoveryRequest, Resource as DeltaResource,
 };
@@ -77,7 +77,8 @@ impl Dialect for Delta {
         let things = message.resources.iter().map(|bytes| {
             let resource = DeltaResource::decode(bytes.clone()).unwrap();
             let thing = Thing::of(resource.resource.as_ref().unwrap());
-            assert_eq!((&thing.name, &thing.content), (&resource.name, &resource.version));
+            let is_rope = thing.content.contains('>');
+            assert!(thing.name == resource.name && (is_rope || thing.content == resource.version));
             (thing.name, thing.content)
         });
         Content {
@@ -119,8 +120,13 @@ impl<V: Dialect> Stream<V> {
 
     /// A stream on which nothing is known yet.
     pub(crate) fn new(only: Option<ResourceType>) -> Self {
+        Self::beside(only, &Arc::default())
+    }
+
+    /// The same, of a server that has other streams.
+    pub(crate) fn beside(only: Option<ResourceType>, shared: &Arc<Shared>) -> Self {
         Self {
-            machine: Machine::new(only, LIMITS),
+            machine: Machine::new(only, LIMITS, Arc::clone(shared)),
             received: Vec::new(),
             last: BTreeMap::new(),
             accepted: BTreeMap::new(),
@@ -150,9 +156,35 @@ impl<V: Dialect> Stream<V> {
     }
 
     pub(crate) fn nack(&mut self, kind: ResourceType) -> Outcome {
+        self.refuse(kind, "no good")
+    }
+
+    pub(crate) fn refuse(&mut self, kind: ResourceType, words: &str) -> Outcome {
         let content = self.last[kind.type_url()].clone();
-        let error = Status { code: 13, message: "no good".to_owned(), ..Default::default() };
+        let error = Status { code: 13, message: words.to_owned(), ..Default::default() };
         self.answer(kind, &content, Some(error))
+    }
+
+    /// Answers until nothing more comes: refuses, without a name, each response that holds something bad. Says all that
+    /// came.
+    pub(crate) fn judge(&mut self, is_bad: impl Fn(&str, &str) -> bool) -> Vec<String> {
+        let mut all = self.received();
+        loop {
+            let waiting = ResourceType::ALL.into_iter().filter(|kind| self.is_unanswered(*kind));
+            for kind in waiting.collect::<Vec<_>>() {
+                let bad = self.last[kind.type_url()].resources.iter().any(|(name, it)| is_bad(name, it));
+                _ = if bad { self.nack(kind) } else { self.ack(kind) };
+            }
+            if self.received.is_empty() {
+                return all;
+            }
+            all.append(&mut self.received);
+        }
+    }
+
+    /// What the client refuses of a type.
+    pub(crate) fn refused(&self, kind: ResourceType) -> Vec<String> {
+        self.machine.state(kind).refusals().map(|(_, refused)| refused.rejection.to_string()).collect()
     }
 
     fn answer(&mut self, kind: ResourceType, content: &Content, error: Option<Status>) -> Outcome {
@@ -176,6 +208,11 @@ impl<V: Dialect> Stream<V> {
         }
     }
 
+    pub(crate) fn offer_unbound(&mut self) {
+        self.machine.offer_unbound();
+        self.collect();
+    }
+
     pub(crate) fn end_patience(&mut self) {
         self.machine.end_patience();
         self.collect();
@@ -191,7 +228,7 @@ impl<V: Dialect> Stream<V> {
     }
 
     fn is_unanswered(&self, kind: ResourceType) -> bool {
-        self.machine.state(kind).in_flight.is_some()
+        !self.machine.state(kind).in_flight.is_empty()
     }
 
     fn collect(&mut self) {
@@ -231,6 +268,13 @@ impl Stream<Sotw> {
         self.names.insert(kind.type_url().to_owned(), owned(names));
         let nonce = self.last.get(kind.type_url()).map(|content| content.nonce.clone());
         let request = self.request_for(kind, names, &nonce.unwrap_or_default());
+        self.request(request)
+    }
+
+    /// Asks for these names, with no nonce.
+    pub(crate) fn ask_anew(&mut self, kind: ResourceType, names: &[&str]) -> Outcome {
+        self.names.insert(kind.type_url().to_owned(), owned(names));
+        let request = self.request_for(kind, names, "");
         self.request(request)
     }
 

@@ -124,7 +124,7 @@ impl<V: Words> Client<V> {
     fn reconnect(&mut self, things: &mut Things) {
         self.requests.clear();
         self.responses.clear();
-        self.machine = Machine::new(None, LIMITS);
+        self.machine = Machine::new(None, LIMITS, std::sync::Arc::default());
         self.machine.update(things.publish());
         for kind in ResourceType::ALL {
             let state = &mut self.kinds[kind as usize];
@@ -140,7 +140,7 @@ impl<V: Words> Client<V> {
 fn run<V: Words>(steps: &[Step]) {
     let mut things = Things::default();
     let mut hidden: BTreeMap<(ResourceType, &str), bool> = BTreeMap::new();
-    let mut machine = Machine::new(None, LIMITS);
+    let mut machine = Machine::new(None, LIMITS, std::sync::Arc::default());
     machine.update(things.publish());
     let mut client = Client::<V> {
         machine,

@@ -8,13 +8,17 @@
 //!
 //! It wants all clusters and listeners, the endpoints that its clusters name and the routes that its
 //! listeners name. References are read from a resource's content: `7 eds:a cds:b rds:r`.
+//!
+//! It refuses content that is `bad`: of clusters and listeners it takes the others and says which it refuses, of
+//! endpoints and routes it takes those before the first bad one, in an order of its own, and names nobody. Of a response
+//! with content that is `worse` it takes nothing and names nobody.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use pilot::resources::ResourceType::{self, Cluster, Endpoint, Listener, Route};
-use pilot::resources::View;
-use pilot::xds::{Delta, Machine, Sotw};
+use pilot::resources::{Resource, View};
+use pilot::xds::{Delta, Machine, Shared, Sotw};
 use pilot_envoy_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use pilot_envoy_api::google::rpc::Status;
 
@@ -30,6 +34,11 @@ pub(crate) fn references(content: &str) -> References {
 
 fn named(content: &str, kind: ResourceType) -> impl Iterator<Item = String> {
     references(content).into_iter().filter(move |(to, _)| *to == kind).map(|(_, name)| name.to_string())
+}
+
+/// Whether the client refuses a resource with that content.
+fn is_bad(content: &str) -> bool {
+    content.ends_with("bad") || content.ends_with("worse")
 }
 
 /// What a client has of one type: content by name.
@@ -99,8 +108,18 @@ struct Kind {
     asked: bool,
     last: Option<Content>,
     accepted: String,
-    /// Names of the responses that it rejected, until it accepts them.
-    rejected: BTreeSet<String>,
+    /// What it refused, with what it had of it then, until it takes another version.
+    refused: BTreeMap<String, Option<String>>,
+    /// What it took from responses that it refused: it does not tell of that when it comes back.
+    untold: BTreeSet<String>,
+    /// The same, where the refusal never arrived.
+    lost: BTreeSet<String>,
+    /// It refused the whole of the first response of this stream: what is gone since the last it was not told.
+    stuck: bool,
+    /// How often it asked for a name on this stream.
+    asks: BTreeMap<String, usize>,
+    /// How often bad content was in a response of its own on this stream.
+    alone: BTreeMap<(String, String), usize>,
     /// How many responses there may be at most, and how many there were, on this stream.
     allowed: usize,
     responses: usize,
@@ -109,28 +128,36 @@ struct Kind {
 /// The client, its stream and what is on its way.
 pub(crate) struct Envoy<V: Words> {
     pub(crate) machine: Machine<V>,
+    shared: Arc<Shared>,
     kinds: [Kind; 4],
     responses: VecDeque<Content>,
     requests: VecDeque<V::Request>,
     connected: bool,
     /// What the server knows that it has is what it has.
     known: bool,
+    came_back: bool,
     /// The clusters that take traffic: those that once had their endpoints. A cluster that changes goes on as
     /// it was until it has the endpoints that it names now.
     active: BTreeSet<String>,
+    /// The clusters that it refused and does not have in another version: what names them need not wait.
+    excused: BTreeSet<String>,
     latest: Arc<View>,
 }
 
 impl<V: Words> Envoy<V> {
     pub(crate) fn new(set: &Arc<View>) -> Self {
+        let shared = Arc::<Shared>::default();
         let mut envoy = Self {
-            machine: Machine::new(None, LIMITS),
+            machine: Machine::new(None, LIMITS, Arc::clone(&shared)),
+            shared,
             kinds: Default::default(),
             responses: VecDeque::new(),
             requests: VecDeque::new(),
             connected: false,
             known: true,
+            came_back: false,
             active: BTreeSet::new(),
+            excused: BTreeSet::new(),
             latest: Arc::clone(set),
         };
         envoy.connect();
@@ -142,9 +169,7 @@ impl<V: Words> Envoy<V> {
         let changes = set.changes_since(&self.latest);
         for kind in ResourceType::ALL {
             let state = &mut self.kinds[kind as usize];
-            // What was rejected together is sent again when one of it changes, each when what it names is there.
-            let again = if changes.of(kind).is_empty() { 0 } else { state.rejected.len() };
-            state.allowed += changes.of(kind).len() + again;
+            state.allowed += changes.of(kind).len();
         }
         self.latest = Arc::clone(set);
         if self.connected {
@@ -156,6 +181,9 @@ impl<V: Words> Envoy<V> {
     /// The stream breaks; nothing that was on its way arrives.
     pub(crate) fn disconnect(&mut self) {
         self.connected = false;
+        if !self.requests.is_empty() {
+            self.kinds.iter_mut().for_each(|kind| kind.lost.extend(kind.untold.iter().cloned()));
+        }
         self.responses.clear();
         self.requests.clear();
     }
@@ -165,16 +193,20 @@ impl<V: Words> Envoy<V> {
         if self.connected {
             return;
         }
-        self.machine = Machine::new(None, LIMITS);
+        self.machine = Machine::new(None, LIMITS, Arc::clone(&self.shared));
         self.machine.update(Arc::clone(&self.latest));
+        self.came_back = self.kinds.iter().any(|kind| kind.asked);
         self.connected = true;
-        self.known = V::TELLS || self.kinds.iter().all(|kind| kind.having.is_empty());
+        let tells = |kind: &Kind| V::TELLS && kind.untold.is_empty();
+        self.known = self.kinds.iter().all(|kind| tells(kind) || kind.having.is_empty());
         for of in ResourceType::ALL {
             let kind = &mut self.kinds[of as usize];
             // Each of what it brings and of what there is may have to be told of.
             kind.allowed = kind.having.len() + self.latest.of(of).len();
             (kind.asked, kind.last, kind.responses) = (false, None, 0);
-            kind.rejected.clear();
+            kind.alone.clear();
+            kind.asks.clear();
+            kind.stuck = V::is_full(of);
         }
         for kind in ResourceType::ALL {
             if kind.has_wildcard() || !self.kinds[kind as usize].names.is_empty() {
@@ -192,22 +224,14 @@ impl<V: Words> Envoy<V> {
         true
     }
 
-    /// The next response arrives at the client, which accepts or rejects it.
-    pub(crate) fn deliver_response(&mut self, accept: bool) -> bool {
+    /// The next response arrives at the client, which takes of it what it can.
+    pub(crate) fn deliver_response(&mut self) -> bool {
         let Some(content) = self.responses.pop_front() else { return false };
         let kind = ResourceType::from_type_url(&content.type_url).unwrap();
-        // No client has a reason to reject a response that brings nothing.
-        let accept = accept || content.resources.is_empty();
         self.kinds[kind as usize].last = Some(content.clone());
-        if accept {
-            self.accept(kind, &content);
-        } else {
-            let names = content.resources.iter().map(|(name, _)| name).chain(&content.removed);
-            self.kinds[kind as usize].rejected.extend(names.cloned());
-        }
+        let error = self.take(kind, &content);
         let Kind { names, accepted, .. } = &self.kinds[kind as usize];
         let names: Vec<String> = names.iter().cloned().collect();
-        let error = (!accept).then(|| Status { code: 13, ..Default::default() });
         self.requests.push_back(V::answer(&content, accepted, &names, error));
         self.follow(Cluster, Endpoint);
         self.follow(Listener, Route);
@@ -215,54 +239,136 @@ impl<V: Words> Envoy<V> {
         true
     }
 
-    /// Everything arrives and is accepted, until nothing is on its way.
+    /// Everything arrives, until nothing is on its way.
     pub(crate) fn quiet(&mut self) {
         self.connect();
         let mut steps = 0;
-        while self.deliver_request() || self.deliver_response(true) {
+        while self.deliver_request() || self.deliver_response() {
             steps += 1;
             assert!(steps < 10_000, "the two never stop talking");
         }
     }
 
-    /// For each type that it rejected something of, one name that is still there.
-    pub(crate) fn rejected(&self, things: &Things) -> Vec<(ResourceType, String)> {
-        let still = ResourceType::ALL.into_iter().filter_map(|kind| {
-            let rejected = &self.kinds[kind as usize].rejected;
-            let name = rejected.iter().find(|name| things.of(kind).contains_key(*name))?;
-            Some((kind, name.clone()))
-        });
-        still.collect()
-    }
-
     /// What it has is what there is, of all that it wants; and nobody had to lose patience for that.
     pub(crate) fn assert_in_sync(&self, things: &Things) {
+        let kept = self.kept();
         for kind in ResourceType::ALL {
-            let Kind { having, names, .. } = &self.kinds[kind as usize];
+            let Kind { having, names, refused, .. } = &self.kinds[kind as usize];
             let wanted = |name: &str| kind.has_wildcard() || names.contains(name);
             let there = things.of(kind).iter().filter(|(name, _)| wanted(name));
-            let there: Having =
-                there.map(|(name, resource)| (name.clone(), resource.version().to_owned())).collect();
-            assert_eq!(*having, there, "{kind}");
+            // Of what it refuses it keeps what it had.
+            let best = |(name, resource): (&String, &Arc<Resource>)| match is_bad(resource.version()) {
+                true => {
+                    Some((name.clone(), refused.get(name).cloned().flatten().filter(|it| !it.is_empty())?))
+                }
+                false => Some((name.clone(), resource.version().to_owned())),
+            };
+            let there: Having = there.filter_map(best).collect();
+            // What that names stays, too.
+            let mut having = having.clone();
+            // Nor is it known what an older version from before it came back names.
+            let users: &[ResourceType] = match kind {
+                Cluster => &[Listener, Route],
+                Endpoint => &[Listener, Route, Cluster],
+                Listener => &[],
+                Route => &[Listener],
+            };
+            let unknown =
+                self.came_back && users.iter().any(|it| !self.kinds[*it as usize].refused.is_empty());
+            let stuck = self.kinds[kind as usize].stuck || unknown;
+            // State of the world has no other word for "none".
+            let lost = &self.kinds[kind as usize].lost;
+            having.retain(|name, it| !it.is_empty() && (there.contains_key(name) || !lost.contains(name)));
+            having
+                .retain(|name, _| there.contains_key(name) || !(stuck || kept[kind as usize].contains(name)));
+            assert_eq!(having, there, "{kind}");
         }
-        assert!(!self.machine.is_waiting(), "patience should not be needed");
+        let states = ResourceType::ALL.map(|kind| self.machine.state(kind));
+        assert!(!self.machine.is_waiting(), "patience should not be needed: {states:?}");
     }
 
-    fn accept(&mut self, kind: ResourceType, content: &Content) {
-        let state = &mut self.kinds[kind as usize];
-        state.accepted.clone_from(&content.version);
-        if V::is_full(kind) {
-            state.having.clear();
-            state.rejected.clear();
-        }
-        for (name, content) in &content.resources {
-            state.rejected.remove(name);
-            if kind.has_wildcard() || state.names.contains(name) {
-                state.having.insert(name.clone(), content.clone());
+    /// What is named by what it keeps because it refuses another version of it.
+    fn kept(&self) -> [BTreeSet<String>; 4] {
+        let mut kept: [BTreeSet<String>; 4] = Default::default();
+        for from in [Listener, Route, Cluster] {
+            let Kind { having, refused, .. } = &self.kinds[from as usize];
+            let old = |name: &String| refused.contains_key(name) || kept[from as usize].contains(name);
+            let contents: Vec<_> =
+                having.iter().filter(|(name, _)| old(name)).map(|(_, it)| it.clone()).collect();
+            for to in ResourceType::ALL {
+                kept[to as usize].extend(contents.iter().flat_map(|content| named(content, to)));
             }
         }
-        for name in &content.removed {
-            state.rejected.remove(name);
+        kept
+    }
+
+    /// Takes of a response what it can, and says what is wrong with the rest.
+    fn take(&mut self, kind: ResourceType, content: &Content) -> Option<Status> {
+        let mut taken: Vec<(String, String)> = content.resources.clone();
+        let bad: Vec<String> =
+            taken.iter().filter(|(_, content)| is_bad(content)).map(|(name, _)| name.clone()).collect();
+        if bad.is_empty() {
+            self.accept(kind, content, taken);
+            self.kinds[kind as usize].accepted.clone_from(&content.version);
+            return None;
+        }
+        let state = &mut self.kinds[kind as usize];
+        state.allowed += 2 * taken.len() + 2;
+        for (name, content) in taken.iter().filter(|(_, content)| is_bad(content)) {
+            let had = state.having.get(name).cloned();
+            state.refused.insert(name.clone(), had);
+            let alone = state.alone.entry((name.clone(), content.clone())).or_default();
+            *alone += usize::from(taken.len() == 1);
+            let asks = state.asks.get(name).copied().unwrap_or_default().max(1);
+            assert!(*alone <= asks || kind == Listener, "{kind} {name}@{content} is tried twice");
+        }
+        let message = if let Some((name, _)) = taken.iter().find(|it| it.1.ends_with("worse")) {
+            // Envoy prints the resource. A client that has forgotten what it has needs the name.
+            let name = if V::is_full(kind) { name.clone() } else { String::new() };
+            taken.clear();
+            format!("name: \"{name}\"\n: Proto constraint validation failed")
+        } else if kind.has_wildcard() {
+            taken.retain(|(name, _)| !bad.contains(name));
+            let what = if kind == Cluster { "cluster" } else { "listener" };
+            let each: Vec<String> = bad.iter().map(|name| format!("{name}: no good")).collect();
+            format!("Error adding/updating {what}(s) {}", each.join(", "))
+        } else {
+            taken.sort_by_key(|(name, _)| name.bytes().map(|byte| byte.wrapping_mul(37)).collect::<Vec<_>>());
+            taken.truncate(taken.iter().position(|(_, content)| is_bad(content)).unwrap());
+            "malformed IP address".to_owned()
+        };
+        if !taken.is_empty() || message.contains("(s)") {
+            let mut whole = content.clone();
+            if !kind.has_wildcard() {
+                whole.removed.clear();
+            }
+            let names: Vec<String> = taken.iter().map(|(name, _)| name.clone()).collect();
+            self.accept(kind, &whole, taken);
+            self.kinds[kind as usize].untold.extend(names);
+        }
+        Some(Status { code: 13, message, ..Default::default() })
+    }
+
+    fn accept(&mut self, kind: ResourceType, response: &Content, taken: Vec<(String, String)>) {
+        let state = &mut self.kinds[kind as usize];
+        state.stuck = false;
+        if V::is_full(kind) {
+            let stays: BTreeSet<&String> = response.resources.iter().map(|(name, _)| name).collect();
+            state.having.retain(|name, _| stays.contains(name));
+            state.refused.retain(|name, _| stays.contains(name));
+        }
+        for (name, content) in taken {
+            if state.having.get(&name) != Some(&content) {
+                state.refused.remove(&name);
+            }
+            state.untold.remove(&name);
+            if kind.has_wildcard() || state.names.contains(&name) {
+                state.having.insert(name, content);
+            }
+        }
+        for name in &response.removed {
+            state.refused.remove(name);
+            state.untold.remove(name);
             state.having.remove(name);
         }
     }
@@ -274,13 +380,16 @@ impl<V: Words> Envoy<V> {
         let state = &mut self.kinds[to as usize];
         if names != state.names {
             state.having.retain(|name, _| names.contains(name));
-            state.rejected.retain(|name| names.contains(name));
+            state.refused.retain(|name, _| names.contains(name));
+            state.untold.retain(|name| names.contains(name));
             self.wish(to, names);
         }
     }
 
     fn wish(&mut self, kind: ResourceType, names: BTreeSet<String>) {
         let state = &mut self.kinds[kind as usize];
+        let mut told = state.having.clone();
+        told.retain(|name, _| !state.untold.contains(name));
         let wish = Wish {
             kind,
             names: &names,
@@ -288,10 +397,11 @@ impl<V: Words> Envoy<V> {
             dropped: state.names.difference(&names).cloned().collect(),
             last: state.last.as_ref(),
             accepted: &state.accepted,
-            has: (!state.asked).then_some(&state.having),
+            has: (!state.asked).then_some(&told),
         };
         // Names of one request may be answered one by one, as what each of them names gets there.
         state.allowed += wish.added.len().max(1);
+        wish.added.iter().for_each(|name| *state.asks.entry(name.clone()).or_default() += 1);
         self.requests.push_back(V::wish(wish));
         state.names = names;
         state.asked = true;
@@ -318,12 +428,15 @@ impl<V: Words> Envoy<V> {
         let [clusters, endpoints, ..] = &self.kinds;
         let ready = |name: &str, content: &str| {
             self.active.contains(name)
-                || named(content, Endpoint).all(|name| endpoints.having.contains_key(&name))
+                || named(content, Endpoint)
+                    .all(|name| endpoints.having.contains_key(&name) || endpoints.refused.contains_key(&name))
         };
         let active = clusters.having.iter().filter(|(name, content)| ready(name, content));
         self.active = active.map(|(name, _)| name.clone()).collect();
+        self.excused.extend(clusters.refused.keys().cloned());
+        self.excused.retain(|name| !self.active.contains(name));
         let idle = self.requests.is_empty() && self.responses.is_empty();
-        self.known |= idle && self.kinds.iter().all(|kind| kind.rejected.is_empty());
+        self.known |= idle;
         if !self.known {
             return;
         }
@@ -332,7 +445,7 @@ impl<V: Words> Envoy<V> {
         for (user, content) in users {
             for cluster in named(content, Cluster) {
                 assert!(
-                    self.active.contains(&cluster),
+                    self.active.contains(&cluster) || self.excused.contains(&cluster),
                     "{user} ({content}) names {cluster}, which is not ready"
                 );
             }

@@ -195,7 +195,7 @@ fn p15_a_rejected_listener_holds_routes_and_clusters_that_the_old_one_names() {
 }
 
 #[test]
-fn p15_a_rejected_cluster_holds_only_what_names_it() {
+fn p15_a_refused_cluster_that_a_client_never_had_holds_nothing() {
     let mut things = two_services();
     things.route("other", "1", &[]);
     let (_, mut delta) = envoys(&mut things);
@@ -207,13 +207,12 @@ fn p15_a_rejected_cluster_holds_only_what_names_it() {
     delta.nack(Cluster);
     things.route("other", "2", &["a"]);
     delta.update(&things.publish());
-    assert_eq!(delta.settle(), ["cds c@bad", "rds other@2"]);
-    assert!(delta.machine.is_waiting());
+    assert_eq!(delta.settle(), ["cds c@bad", "rds r@2", "rds other@2"]);
+    assert!(!delta.machine.is_waiting());
     things.service("c", "good");
     delta.update(&things.publish());
     delta.ask(Endpoint, &["c"]);
-    assert_eq!(delta.settle(), ["cds c@good", "eds c@good", "rds r@2"]);
-    assert!(!delta.machine.is_waiting());
+    assert_eq!(delta.settle(), ["cds c@good", "eds c@good"]);
 }
 
 /// Endpoints and clusters may change faster than a client can answer.
@@ -289,4 +288,42 @@ fn p15_who_names_its_clusters_is_told_of_a_new_listener_at_once() {
     assert!(!sotw.settle().contains(&"lds x@2".to_owned()), "it waits for the endpoints");
     sotw.ask(Endpoint, &["a", "b"]);
     assert!(sotw.settle().contains(&"lds x@2".to_owned()));
+}
+
+/// A TCP service moves to another port, to a cluster of another name.
+#[test]
+fn p15_a_listener_goes_when_what_came_with_that_is_there() {
+    let mut things = two_services();
+    things.put(Listener, "9600", "1", vec![(Cluster, "a".into())]);
+    let (mut sotw, mut delta) = envoys(&mut things);
+    things.remove(Listener, "9600");
+    things.service("c", "1");
+    things.put(Listener, "9601", "1", vec![(Cluster, "c".into())]);
+    let set = things.publish();
+    sotw.update(&set);
+    delta.update(&set);
+    assert_eq!((sotw.received(), delta.received()), (vec!["cds a@1 b@1 c@1".into()], vec!["cds c@1".into()]));
+    sotw.ack(Cluster);
+    delta.ack(Cluster);
+    sotw.ask(Endpoint, &["a", "b", "c"]);
+    delta.ask(Endpoint, &["c"]);
+    let lds = |came: Vec<String>| came.into_iter().filter(|it| it.starts_with("lds")).collect::<Vec<_>>();
+    assert_eq!(lds(sotw.settle()), ["lds 9600@1 9601@1 l@1", "lds 9601@1 l@1"]);
+    assert_eq!(lds(delta.settle()), ["lds 9601@1", "lds -9600"]);
+}
+
+/// Patience is for clients that never ask.
+#[test]
+fn p15_a_slow_client_is_waited_for_as_long_as_a_response_is_unanswered() {
+    let mut things = two_services();
+    let (_, mut delta) = envoys(&mut things);
+    things.service("c", "1");
+    things.route("r", "2", &["c"]);
+    delta.update(&things.publish());
+    assert_eq!(delta.received(), ["cds c@1"]);
+    assert!(!delta.machine.is_waiting(), "it has not answered yet");
+    delta.ack(Cluster);
+    assert!(delta.machine.is_waiting(), "it has not asked for the endpoints");
+    delta.ask(Endpoint, &["c"]);
+    assert!(!delta.machine.is_waiting());
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilot::resources::ResourceType::{self, Cluster, Endpoint, Listener, Route};
-use pilot::resources::{Layer, Origin, PerType, Resource, TypeSet, View};
+use pilot::resources::{Layer, Origin, PerType, Resource, Rope, TypeSet, View, VirtualHost};
+use pilot_envoy_api::envoy::config::route::v3::{self as route, RouteConfiguration};
 use pilot_envoy_api::google::protobuf::Any;
 use prost::Message;
 use tokio::time::Instant;
@@ -19,7 +20,16 @@ pub(crate) struct Thing {
 }
 
 impl Thing {
+    /// The content of a route configuration of virtual hosts is `name>cluster`, one after the other.
     pub(crate) fn of(any: &Any) -> Self {
+        let rope = RouteConfiguration::decode(any.value.clone()).ok();
+        if let Some(rope) = rope.filter(|it| it.virtual_hosts.iter().any(|host| !host.domains.is_empty())) {
+            let text = |host: &route::VirtualHost| {
+                format!("{}>{}", host.name, host.response_headers_to_remove.concat())
+            };
+            let hosts: Vec<String> = rope.virtual_hosts.iter().map(text).collect();
+            return Self { name: rope.name, content: hosts.join("+") };
+        }
         Self::decode(any.value.clone()).unwrap()
     }
 }
@@ -68,6 +78,24 @@ impl Things {
     pub(crate) fn route(&mut self, name: &str, content: &str, clusters: &[&str]) {
         let references = clusters.iter().map(|cluster| (Cluster, Arc::from(*cluster)));
         self.put(Route, name, content, references.collect());
+    }
+
+    /// A route configuration of virtual hosts: `name>cluster`. Each has its name as its domain.
+    pub(crate) fn rope(&mut self, name: &str, hosts: &[&str]) {
+        let mut rope = Rope::new(&RouteConfiguration { name: name.to_owned(), ..Default::default() });
+        for host in hosts {
+            let (host, cluster) = host.split_once('>').unwrap();
+            let message = route::VirtualHost {
+                name: host.to_owned(),
+                domains: vec![host.split('/').next_back().unwrap().to_owned()],
+                response_headers_to_remove: vec![cluster.to_owned()],
+                ..Default::default()
+            };
+            let cluster = cluster.split('!').next().unwrap();
+            rope.insert(Arc::new(VirtualHost::new(&message, vec![cluster.into()], Origin::Shared)));
+        }
+        let resource = Resource::from_rope(name.into(), rope, Origin::Shared);
+        self.types[Route].insert(name.to_owned(), Arc::new(resource));
     }
 
     /// A resource that is not part of the wildcard.

@@ -186,7 +186,7 @@ async fn a_refusal_that_is_over_is_told() {
     let _guard = log.follow();
     let mut client = Client::new(two_services());
     let clusters = client.send(delta_request(Cluster, &[], &[]));
-    client.send(answer(&clusters[0], Some("no good")));
+    client.send(answer(&clusters[0], Some("Error adding/updating cluster(s) a: no good")));
     assert_eq!(log.lines("accepts its configuration again"), [""; 0]);
     client.things.cluster("a", "2");
     let mended = client.publish();

@@ -7,11 +7,12 @@ use prost::Message;
 use tonic::Status;
 use tracing::field::display;
 
-use super::Session;
-use crate::proxies::{NAMES_MAX, cut};
+use super::{Refuses, Session};
+use crate::proxies::{NAMES_MAX, RefusedStatus, cut};
 use crate::proxy::{Proxy, Transport};
 use crate::resources::ResourceType;
 use crate::xds::machine::{Answer, Outcome, Refusal, Response, Variant};
+use crate::xds::rejections::Rejection;
 
 impl<V: Variant, S> Session<V, S> {
     pub(super) fn note_outcome(&mut self, outcome: Outcome) {
@@ -22,31 +23,54 @@ impl<V: Variant, S> Session<V, S> {
             status.wildcard = state.subscription.is_wildcard();
             status.names = state.subscription.names().len();
         });
-        let refused = || state.rejected.keys().take(NAMES_MAX).map(|name| (**name).into()).collect();
         match outcome.answer {
             Some(Answer::Ack { version, .. }) => {
                 let changed = client.changed[kind as usize].take();
                 self.context.metrics.acked(kind, changed.map(|changed| changed.elapsed()));
-                let mut is_mended = false;
-                client.connection.update(kind, |status| {
-                    let was_refused = status.nack.is_some();
-                    status.on_acked(&version, refused());
-                    is_mended = was_refused && status.nack.is_none();
-                });
-                if is_mended {
-                    let id = &*client.proxy.id;
-                    tracing::info!(proxy = id, %kind, %version, "proxy accepts its configuration again");
+                client.connection.update(kind, |status| status.on_acked(&version));
+                if client.refuses[kind] == Refuses::Unknown {
+                    client.refuses[kind] = Refuses::Known;
                 }
             }
-            Some(Answer::Nack { version, message }) => {
+            Some(Answer::Nack { version, message, culprits }) => {
                 self.context.metrics.nacked(kind);
+                let id = &client.proxy.id;
+                let told = &self.context.proxies.told().refused;
+                let is_new = |culprit: &Arc<Rejection>| told.first((Arc::clone(id), Arc::clone(culprit)));
+                let is_news = culprits.iter().filter(|culprit| is_new(culprit)).count() > 0;
+                let names: Vec<String> = culprits.iter().map(|culprit| culprit.to_string()).collect();
                 // A string value is escaped in either format of the log; the client's words are not to look
                 // like pilot's own.
-                let (id, reason) = (&*client.proxy.id, cut(&message));
-                tracing::warn!(proxy = id, %kind, %version, reason, "proxy rejected its configuration");
-                client.connection.update(kind, |status| status.on_nacked(&version, reason, refused()));
+                let (id, reason, refused) = (&**id, cut(&message), names.join(", "));
+                if is_news || culprits.is_empty() {
+                    tracing::warn!(proxy = id, %kind, %version, refused, reason, "proxy rejected its configuration");
+                }
+                client.connection.update(kind, |status| status.on_nacked(&version, reason));
+                client.refuses[kind] = match culprits.is_empty() && !state.is_searching() {
+                    true => Refuses::Unknown,
+                    false => Refuses::Known,
+                };
             }
             None => {}
+        }
+    }
+
+    /// Shows what the client refuses now, of the types of which it refused something.
+    pub(super) fn note_refusals(&mut self) {
+        let Some(client) = &mut self.client else { return };
+        for (kind, refuses) in client.refuses.iter_mut() {
+            if *refuses != Refuses::Known {
+                continue;
+            }
+            let state = self.machine.state(kind);
+            let refused = state.refusals().take(NAMES_MAX).map(|(_, refused)| RefusedStatus::of(refused));
+            let (refused, searching) = (refused.collect::<Vec<_>>(), state.is_searching());
+            let is_mended = refused.is_empty() && !searching;
+            client.connection.update(kind, |status| status.on_refusals(refused, searching));
+            if is_mended {
+                *refuses = Refuses::Nothing;
+                tracing::info!(proxy = &*client.proxy.id, %kind, "proxy accepts its configuration again");
+            }
         }
     }
 
@@ -76,13 +100,12 @@ impl<V: Variant, S> Session<V, S> {
         let Some(client) = &mut self.client else { return };
         for kind in ResourceType::ALL {
             let state = self.machine.state(kind);
-            if state.in_flight.is_some() || state.pending.has_updates() || !state.pending.removals.is_empty()
-            {
+            if !state.is_quiet() {
                 continue;
             }
             client.news[kind as usize] = None;
             if let Some(set) = client.set.as_ref().filter(|_| state.last_nonce.is_none())
-                && !state.held.resources().is_empty()
+                && state.brought.came_back
             {
                 client.connection.update(kind, |status| status.on_brought(set.of(kind).version()));
             }

@@ -1,0 +1,298 @@
+//! What a client's answer to a response means (P4a): who is to blame for a refusal, and what is tried next.
+//!
+//! ```text
+//!  refused ── the client names clusters, listeners ──► these are the culprits, it has the others
+//!          ── others refused one of these versions ──► the same, and the rest is sent again
+//!          ── one resource in it ────────────────────► the culprit; of a route configuration, its virtual hosts
+//!          ── several ───────────────────────────────► each half alone, and so on
+//! ```
+//!
+//! Nothing is tried alone twice in one version, so finding the culprits among n resources takes at most 2n trials.
+
+use std::sync::Arc;
+
+use super::client_copy::{ClientCopy, Has, Owed, Refused, RouteCopy, Suspicion};
+use super::in_flight::{InFlight, Item};
+use super::rejections::Rejection;
+use super::ropes::{self, Unit};
+use super::shared::Shared;
+use super::type_state::{Base, TypeState};
+use super::words;
+use crate::resources::{Resource, ResourceType, TypeView};
+
+/// How much of a client's words is kept of one resource, in bytes.
+const WORDS_MAX: usize = 4096;
+
+/// The client uses what it was sent.
+pub fn accept(state: &mut TypeState, flight: InFlight, view: TypeView<'_>) {
+    if let Some(whole) = &flight.whole {
+        state.base = Base::Accepted;
+        for name in state.copies.keys().cloned().collect::<Vec<_>>() {
+            if let Some(sent) = flight.sent(&name).flatten().filter(|_| whole.has(&name)) {
+                take(state, &name, Some(Arc::clone(sent)), view);
+            }
+        }
+    }
+    for (name, sent) in flight.items {
+        take(state, &name, sent, view);
+    }
+}
+
+fn take(state: &mut TypeState, name: &Arc<str>, sent: Option<Arc<Resource>>, view: TypeView<'_>) {
+    let there = state.visible(view, name).cloned();
+    let Some(copy) = state.copies.get_mut(name) else { return };
+    copy.accept(sent);
+    if copy.next_group() {
+        state.trials.push(vec![Arc::clone(name)]);
+    } else if there.is_none_or(|there| !copy.has.is(&there)) && copy.suspicion == Suspicion::None {
+        // What is refused of it is not sent again.
+        copy.owed = copy.owed.max(Owed::News);
+        state.due.most = state.due.most.max(Owed::News);
+    }
+    let there = state.visible(view, name).cloned();
+    state.settle(name, there.as_ref());
+}
+
+/// A refusal to be made sense of.
+#[derive(Debug)]
+pub struct Refusing<'a> {
+    /// The type.
+    pub kind: ResourceType,
+    /// What there is.
+    pub view: TypeView<'a>,
+    /// What the client says.
+    pub words: &'a str,
+    /// What is known of other clients.
+    pub shared: &'a Shared,
+    /// Responses hold all that the client is to have: what is left out, it removes.
+    pub full: bool,
+    /// The number of the last update.
+    pub update: u64,
+}
+
+impl Refusing<'_> {
+    /// The client does not use what it was sent, or not all of it. Gives the culprits that are found.
+    pub fn take(&self, state: &mut TypeState, flight: InFlight) -> Vec<Arc<Rejection>> {
+        let items = self.items(state, flight);
+        let is_suspect = |(name, sent): &Item| {
+            let (copy, sent) = (state.copies.get(name)?, sent.clone()?);
+            (!copy.has.is(&sent)).then(|| (Arc::clone(name), sent))
+        };
+        let suspects: Vec<(Arc<str>, Arc<Resource>)> = items.iter().filter_map(is_suspect).collect();
+        if suspects.is_empty() {
+            // It refuses what it has, or what goes: there is nothing else to offer.
+            items.into_iter().for_each(|(name, sent)| take(state, &name, sent, self.view));
+            return Vec::new();
+        }
+        let names: Vec<&str> = suspects.iter().map(|(name, _)| &**name).collect();
+        let named = words::named(self.words, &names);
+        if !named.culprits.is_empty() {
+            return self.blame_named(state, items, &suspects, &named);
+        }
+        let knows = |suspect: &&(_, Arc<Resource>)| self.shared.rejections.knows(self.kind, &suspect.1);
+        let known: Vec<_> = suspects.iter().filter(knows).collect();
+        let is_dropped = items.iter().any(|(name, it)| it.is_some() && !state.copies.contains_key(name));
+        let to_blame = |name: &Arc<str>| match suspects.as_slice() {
+            [(only, _)] => only == name && !is_dropped,
+            _ => known.iter().any(|(known, _)| known == name),
+        };
+        let others = items.iter().filter(|(name, _)| !to_blame(name));
+        self.send_again(state, others);
+        match (known.as_slice(), suspects.as_slice()) {
+            // What the client does not want any more may be what it refuses.
+            ([], [_]) if is_dropped => self.isolate(state, &suspects),
+            ([], [(name, sent)]) => self.blame_alone(state, name, sent),
+            ([], _) => self.isolate(state, &suspects),
+            _ => known
+                .into_iter()
+                .filter_map(|(name, it)| self.blame(state, name, it, self.words, false))
+                .collect(),
+        }
+    }
+
+    /// What the response said, name by name.
+    fn items(&self, state: &mut TypeState, flight: InFlight) -> Vec<Item> {
+        let Some(whole) = flight.whole else { return flight.items };
+        if state.base != Base::Accepted {
+            state.base = Base::Accepted;
+        }
+        let items: Vec<Item> =
+            whole.resources().map(|it| (Arc::clone(it.name()), Some(Arc::clone(it)))).collect();
+        for (name, _) in items.iter().filter(|(name, _)| state.subscription.covers(name)) {
+            let nothing = || ClientCopy::new(Has::Nothing, self.update);
+            state.copies.entry(Arc::clone(name)).or_insert_with(nothing);
+        }
+        items
+    }
+
+    fn blame_named(
+        &self,
+        state: &mut TypeState,
+        items: Vec<Item>,
+        suspects: &[(Arc<str>, Arc<Resource>)],
+        named: &words::Named<'_>,
+    ) -> Vec<Arc<Rejection>> {
+        let mut found = Vec::new();
+        for (at, words) in &named.culprits {
+            let (name, sent) = &suspects[*at];
+            found.extend(self.blame(state, name, sent, words, true));
+        }
+        let is_culprit = |name: &Arc<str>| found.iter().any(|culprit| culprit.name == *name);
+        let others: Vec<Item> = items.into_iter().filter(|(name, _)| !is_culprit(name)).collect();
+        let taken = others.iter().filter(|(_, sent)| sent.is_some());
+        self.shared.untold.note(self.kind, taken.map(|(name, _)| Arc::clone(name)));
+        match named.complete {
+            true => others.into_iter().for_each(|(name, sent)| take(state, &name, sent, self.view)),
+            false => self.send_again(state, others.iter()),
+        }
+        found
+    }
+
+    /// The client may not have looked at these.
+    fn send_again<'a>(&self, state: &mut TypeState, items: impl Iterator<Item = &'a Item>) {
+        for (name, sent) in items {
+            let Some(copy) = state.copies.get_mut(name) else { continue };
+            copy.owed = copy.owed.max(if sent.is_some() { Owed::Again } else { Owed::News });
+            copy.doubt.clone_from(sent);
+        }
+        state.find_due();
+    }
+
+    fn isolate(&self, state: &mut TypeState, suspects: &[(Arc<str>, Arc<Resource>)]) -> Vec<Arc<Rejection>> {
+        let names: Vec<&str> = suspects.iter().map(|(name, _)| &**name).collect();
+        let hinted = words::hinted(self.words, &names);
+        let hints = !hinted.is_empty() && hinted.len() < suspects.len();
+        if self.full && state.brought.unsaid && !hints {
+            // It may have an older version of each, which a trial of the others would take from it.
+            let blame = |(name, sent): &(_, _)| self.blame(state, name, sent, self.words, false);
+            return suspects.iter().filter_map(blame).collect();
+        }
+        let (mut first, mut then) = (Vec::new(), Vec::new());
+        for (at, (name, _)) in suspects.iter().enumerate() {
+            let is_first = if hints { hinted.binary_search(&at).is_err() } else { at < suspects.len() / 2 };
+            if is_first {
+                first.push(Arc::clone(name))
+            } else {
+                then.push(Arc::clone(name))
+            }
+            if let Some(copy) = state.copies.get_mut(name) {
+                copy.suspicion = Suspicion::Waits;
+            }
+        }
+        state.trials.extend([then, first]);
+        state.find_due();
+        Vec::new()
+    }
+
+    /// It was alone in the response.
+    fn blame_alone(
+        &self,
+        state: &mut TypeState,
+        name: &Arc<str>,
+        sent: &Arc<Resource>,
+    ) -> Vec<Arc<Rejection>> {
+        let has = state.copies.get(name).map(|copy| copy.has.clone()).unwrap_or_default();
+        let parts = match (&has, sent.rope()) {
+            // What it has is not known, so what it would lose by a trial is not, either.
+            (Has::Unknown, _) | (_, None) => Vec::new(),
+            (has, Some(rope)) => ropes::units(has.resource().and_then(|has| has.rope()), rope),
+        };
+        let is_known = |unit: &&Unit| {
+            let mut hosts = unit.0.iter().filter_map(|host| host.now.as_ref());
+            hosts.any(|host| self.shared.rejections.knows_host(sent, host))
+        };
+        let known: Vec<&Unit> = parts.iter().filter(is_known).collect();
+        let culprits = match (known.as_slice(), parts.as_slice()) {
+            ([], []) => return self.blame(state, name, sent, self.words, false).into_iter().collect(),
+            ([], [only]) if only.is_removal() => {
+                return self.blame(state, name, sent, self.words, false).into_iter().collect();
+            }
+            ([], [only]) => vec![only],
+            ([], _) => {
+                self.isolate_parts(state, name, &parts);
+                return Vec::new();
+            }
+            _ => known,
+        };
+        self.blame_parts(state, name, sent, &culprits)
+    }
+
+    fn isolate_parts(&self, state: &mut TypeState, name: &Arc<str>, parts: &[Unit]) {
+        let Some(copy) = state.copies.get_mut(name) else { return };
+        let route = copy.route.get_or_insert_with(Box::<RouteCopy>::default);
+        // Of the group that was tried, halves are tried; the others after them.
+        let tried = route.groups.pop();
+        let group = |units: &[Unit]| units.iter().flat_map(Unit::names).cloned().collect::<Vec<_>>();
+        let (first, then) = parts.split_at(parts.len() / 2);
+        debug_assert!(
+            tried.is_none_or(|tried| tried.len() >= parts.len()),
+            "only what was tried is to blame"
+        );
+        route.groups.extend([group(then), group(first)]);
+        copy.suspicion = Suspicion::Waits;
+        copy.owed = Owed::Again;
+        state.trials.push(vec![Arc::clone(name)]);
+        state.find_due();
+    }
+
+    fn blame_parts(
+        &self,
+        state: &mut TypeState,
+        name: &Arc<str>,
+        sent: &Arc<Resource>,
+        culprits: &[&Unit],
+    ) -> Vec<Arc<Rejection>> {
+        let Some(copy) = state.copies.get_mut(name) else { return Vec::new() };
+        let route = copy.route.get_or_insert_with(Box::<RouteCopy>::default);
+        let mut found = Vec::new();
+        for host in culprits.iter().flat_map(|unit| &unit.0).filter_map(|change| change.now.as_ref()) {
+            let words: Arc<str> = cut(self.words).into();
+            let rejection = self.shared.rejections.note_host(sent, host, &words);
+            let refused = Refused { rejection: Arc::clone(&rejection), words, named: false, again: false };
+            route.refused.insert(Arc::clone(host.name()), (host.hash(), refused));
+            found.push(rejection);
+        }
+        (copy.doubt, copy.suspicion) = (None, Suspicion::None);
+        // The rest of it, or the next group.
+        copy.owed = Owed::News;
+        if copy.next_group() {
+            state.trials.push(vec![Arc::clone(name)]);
+        }
+        state.find_due();
+        found
+    }
+
+    fn blame(
+        &self,
+        state: &mut TypeState,
+        name: &Arc<str>,
+        sent: &Arc<Resource>,
+        words: &str,
+        named: bool,
+    ) -> Option<Arc<Rejection>> {
+        let there = state.visible(self.view, name).cloned();
+        let copy = state.copies.get_mut(name)?;
+        let words: Arc<str> = cut(words).into();
+        let rejection = self.shared.rejections.note(self.kind, sent, &words, copy.has.resource());
+        if self.full && copy.has.is_nothing() && state.brought.unsaid {
+            // What it has from an earlier stream is to stay.
+            copy.has = self.shared.rejections.kept(&rejection).map_or(Has::Unknown, Has::This);
+        }
+        copy.refused = Some(Refused { rejection: Arc::clone(&rejection), words, named, again: false });
+        (copy.doubt, copy.suspicion) = (None, Suspicion::None);
+        let changed = there.is_none_or(|there| there.version() != sent.version());
+        // What was asked for meanwhile stays owed.
+        if copy.owed < Owed::Again {
+            copy.owed = if changed { Owed::News } else { Owed::Nothing };
+        }
+        if let Some(route) = &mut copy.route {
+            route.groups.clear();
+        }
+        state.find_due();
+        Some(rejection)
+    }
+}
+
+fn cut(words: &str) -> &str {
+    &words[..words.floor_char_boundary(WORDS_MAX)]
+}

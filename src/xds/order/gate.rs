@@ -1,0 +1,257 @@
+//! What may be sent and removed of one type now.
+
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Order, earliest_of, needs, users};
+use crate::resources::{PerType, Resource, ResourceType, Rope, View};
+use crate::xds::client_copy::{ClientCopy, Has, Suspicion};
+use crate::xds::ropes::{self, Unit};
+use crate::xds::type_state::{Base, TypeState};
+
+/// What may be sent and removed of one type now.
+#[derive(Debug)]
+pub struct Gate<'a> {
+    order: &'a Order,
+    kind: ResourceType,
+    types: &'a PerType<TypeState>,
+    view: &'a View,
+    /// Clusters that are not there are waited for.
+    checks: bool,
+    /// The client asks for clusters because of what names them. What it does not have yet, nothing breaks when it
+    /// comes first.
+    by_name: bool,
+    /// The update of the earliest of this type that is not there yet.
+    own: u64,
+    earliest: OnceCell<u64>,
+    used: OnceCell<BTreeSet<Arc<str>>>,
+}
+
+/// What a client is to be sent of a resource.
+#[derive(Debug)]
+pub struct Target {
+    /// What it may have now; `None` = nothing yet.
+    pub resource: Option<Arc<Resource>>,
+    /// Whether some of it waits.
+    pub waits: bool,
+}
+
+/// Whether a resource that is gone may be taken from a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayRemove {
+    /// It may.
+    Yes,
+    /// Not before the client has, or asked for, something else.
+    Waits,
+    /// Not while the client uses something that names it.
+    IsUsed,
+}
+
+impl<'a> Gate<'a> {
+    pub(super) fn new(
+        order: &'a Order,
+        kind: ResourceType,
+        own: &TypeState,
+        types: &'a PerType<TypeState>,
+        view: &'a View,
+    ) -> Self {
+        let (clusters, endpoints) = (&types[ResourceType::Cluster], &types[ResourceType::Endpoint]);
+        let names_clusters = matches!(kind, ResourceType::Listener | ResourceType::Route);
+        let checks = order.aggregated && names_clusters && clusters.requested && !order.patience_over;
+        let untold = clusters.brought.came_back && !endpoints.requested;
+        let endpoints_there = !endpoints.requested || endpoints.is_all_there();
+        let all_there = clusters.is_all_there() && endpoints_there && !untold;
+        let by_name = !clusters.subscription.is_wildcard();
+        Self {
+            order,
+            kind,
+            types,
+            view,
+            checks: checks && !(all_there && order.awaited.is_empty()),
+            by_name,
+            own: earliest_of(kind, own, view),
+            earliest: OnceCell::new(),
+            used: OnceCell::new(),
+        }
+    }
+
+    /// What the client may be sent of a resource of which it has `copy`.
+    pub fn target(&self, copy: &ClientCopy, now: &Arc<Resource>) -> Target {
+        let whole = || Target { resource: Some(Arc::clone(now)), waits: false };
+        match (copy.has.resource().map(|has| has.rope()), now.rope()) {
+            (Some(Some(has)), Some(rope)) => self.parts(copy, Some(has), now, rope),
+            (Some(_), _) if self.gains_missing(copy, now) => Target { resource: None, waits: true },
+            (Some(_), _) => whole(),
+            (None, _) if self.first_waits(copy, now) => Target { resource: None, waits: true },
+            (None, Some(rope)) if copy.route.is_some() && copy.has.is_nothing() => {
+                self.parts(copy, None, now, rope)
+            }
+            (None, _) => whole(),
+        }
+    }
+
+    /// Whether a resource that is gone may be taken from a client that has `copy` of it.
+    pub fn may_remove(&self, name: &str, copy: &ClientCopy, state: &TypeState) -> MayRemove {
+        if !self.order.aggregated {
+            return MayRemove::Yes;
+        }
+        if state.brought.untold {
+            return MayRemove::Waits;
+        }
+        let unknown = |user: &ResourceType| {
+            self.types[*user].copies.values().any(|copy| matches!(copy.has, Has::Unknown))
+        };
+        if users(self.kind).iter().any(unknown) || self.used().contains(name) {
+            return MayRemove::IsUsed;
+        }
+        let is_last = matches!(self.kind, ResourceType::Listener | ResourceType::Route);
+        if is_last && self.is_ahead(copy.changed) { MayRemove::Waits } else { MayRemove::Yes }
+    }
+
+    /// Whether a client that asks for these endpoints is to be answered, even if there are none.
+    pub fn awaits(&self, endpoints: &str) -> bool {
+        self.order.awaits(endpoints)
+    }
+
+    /// Whether something that came with that update, or before it, is not there yet.
+    fn is_ahead(&self, update: u64) -> bool {
+        let patient = self.order.aggregated && !self.order.patience_over;
+        let others = || self.order.earliest(self.types, self.view);
+        patient && (self.own <= update || *self.earliest.get_or_init(others) <= update)
+    }
+
+    /// What of this type is named by what the client uses and is not there any more.
+    fn used(&self) -> &BTreeSet<Arc<str>> {
+        self.used.get_or_init(|| {
+            let mut used = BTreeSet::new();
+            for user in users(self.kind) {
+                for (name, resource) in self.types[*user].in_use() {
+                    let now = self.view.of(*user).get(name).and_then(|now| now.rope());
+                    match (resource.rope(), now) {
+                        (Some(has), Some(now)) => {
+                            let hosts = now.changes_since(has).into_iter().filter_map(|host| host.before);
+                            hosts.for_each(|host| used.extend(host.clusters().cloned()));
+                        }
+                        _ => used.extend(needs(resource, self.kind).cloned()),
+                    }
+                }
+            }
+            used
+        })
+    }
+
+    fn gains_missing(&self, copy: &ClientCopy, now: &Resource) -> bool {
+        let has: BTreeSet<_> = match copy.has.resource() {
+            Some(has) if self.checks => needs(has, ResourceType::Cluster).collect(),
+            _ => return false,
+        };
+        needs(now, ResourceType::Cluster).any(|name| !has.contains(name) && self.missing(name).is_some())
+    }
+
+    /// Clusters that came later do not hold back a route configuration of many: there may always be one more.
+    fn first_waits(&self, copy: &ClientCopy, now: &Resource) -> bool {
+        let waits = self.checks && !(self.by_name && copy.has.is_nothing());
+        let latest = if now.rope().is_some() { copy.since } else { u64::MAX };
+        let holds = |name: &Arc<str>| self.missing(name).is_some_and(|since| since <= latest);
+        waits && needs(now, ResourceType::Cluster).any(holds)
+    }
+
+    fn parts(&self, copy: &ClientCopy, has: Option<&Rope>, now: &Arc<Resource>, rope: &Rope) -> Target {
+        let group = match (&copy.route, copy.suspicion) {
+            (Some(route), Suspicion::OnTrial) => route.groups.last(),
+            _ => None,
+        };
+        if copy.route.is_none() && !self.checks {
+            return Target { resource: Some(Arc::clone(now)), waits: false };
+        }
+        let units = ropes::units(has, rope);
+        let off_trial =
+            |unit: &Unit| group.is_some_and(|group| !unit.names().any(|name| group.contains(name)));
+        let waiting: Vec<bool> =
+            units.iter().map(|unit| has.is_some() && self.unit_waits(copy, unit)).collect();
+        let held = units.iter().zip(&waiting);
+        let held = held.filter(|(unit, waits)| **waits || off_trial(unit) || is_refused(copy, unit));
+        let resource = ropes::without(now, held.map(|(unit, _)| unit));
+        Target { resource: Some(resource), waits: waiting.contains(&true) }
+    }
+
+    /// What takes a domain from a cluster that the client has to one that it does not have waits for that one. What
+    /// only goes waits for all that came with it.
+    fn unit_waits(&self, copy: &ClientCopy, unit: &Unit) -> bool {
+        if unit.is_removal() {
+            let gone = |name| copy.route.as_ref().and_then(|route| route.gone.get(name)).copied();
+            return unit.names().any(|name| self.is_ahead(gone(name).unwrap_or(copy.changed)));
+        }
+        let before =
+            || unit.0.iter().filter_map(|host| host.before.as_ref()).flat_map(|host| host.clusters());
+        let now = unit.0.iter().filter_map(|host| host.now.as_ref()).flat_map(|host| host.clusters());
+        let mut gained = now.filter(|name| !before().any(|had| had == *name));
+        let serves = before().any(|name| self.missing(name).is_none());
+        self.checks && serves && gained.any(|name| self.missing(name).is_some())
+    }
+
+    /// The update with which a cluster came that the client does not have yet, or not its endpoints.
+    fn missing(&self, name: &str) -> Option<u64> {
+        let clusters = &self.types[ResourceType::Cluster];
+        let view = self.view.of(ResourceType::Cluster);
+        // What does not exist, or what the client asks for only when it is told of it, is not waited for.
+        let cluster = clusters.visible(view, name)?;
+        let copy = clusters.copies.get(name);
+        let since = match (copy, clusters.base) {
+            (Some(copy), _) => copy.since,
+            (None, Base::Sent(since)) => since,
+            (None, _) => 0,
+        };
+        match clusters.has(view, name) {
+            // Nothing is gained by waiting for what the client will not take.
+            Has::Nothing | Has::Unknown if copy.is_some_and(|copy| copy.refuses(cluster)) => None,
+            Has::Nothing | Has::Unknown => Some(since),
+            // It came back while its removal is on its way.
+            Has::This(_) if clusters.is_going(name) => copy.map(|copy| copy.changed),
+            // A cluster that is sent anew serves as it was until it is ready.
+            Has::This(has) => {
+                let latest = has.version() == cluster.version() || copy.is_some_and(|it| it.refuses(cluster));
+                let mut needed = needs(&has, ResourceType::Endpoint);
+                needed.find_map(|name| self.missing_endpoints(name, (!latest).then_some(since)))
+            }
+        }
+    }
+
+    /// `outdated`: the cluster has changed since then, and may need others now.
+    fn missing_endpoints(&self, name: &str, outdated: Option<u64>) -> Option<u64> {
+        let endpoints = &self.types[ResourceType::Endpoint];
+        if self.order.without_endpoints || has(endpoints, self.view, name) {
+            return None;
+        }
+        let there = self.view.of(ResourceType::Endpoint).get(name);
+        let copy = endpoints.copies.get(name);
+        let refused = there.is_some_and(|there| copy.is_some_and(|copy| copy.refuses(there)));
+        let awaited = self.order.awaited.get(name).map(|awaited| awaited.since);
+        // Of a client that came back it is not known what it has before it says so.
+        let untold =
+            || (!endpoints.requested && self.types[ResourceType::Cluster].brought.came_back).then_some(0);
+        if refused || (there.is_none() && copy.is_none()) {
+            return outdated.filter(|_| !refused);
+        }
+        let on_its_way = match endpoints.base {
+            Base::Sent(since) => Some(since),
+            Base::Nothing if endpoints.requested => Some(0),
+            Base::Nothing | Base::Accepted => None,
+        };
+        awaited.or(copy.map(|copy| copy.since)).or(on_its_way).or_else(untold)
+    }
+}
+
+/// Whether the client can use endpoints of that name, in whatever version.
+pub(super) fn has(endpoints: &TypeState, view: &View, name: &str) -> bool {
+    !endpoints.has(view.of(ResourceType::Endpoint), name).is_nothing() && !endpoints.is_going(name)
+}
+
+fn is_refused(copy: &ClientCopy, unit: &Unit) -> bool {
+    let Some(route) = &copy.route else { return false };
+    let refused = |host: &Arc<crate::resources::VirtualHost>| {
+        route.refused.get(host.name()).is_some_and(|(hash, _)| *hash == host.hash())
+    };
+    unit.0.iter().filter_map(|host| host.now.as_ref()).any(refused)
+}

@@ -1,0 +1,134 @@
+//! What proxies refuse: written by streams, read by whoever shows it. In memory only.
+//!
+//! A refusal is of one version of one resource, or of one virtual host in it. What one proxy was found to refuse, the
+//! next that complains of the same version is known to mean.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::resources::{Origin, Resource, ResourceType, VirtualHost};
+
+/// How many refusals are remembered that no connected proxy stands by.
+const FORMER_MAX: usize = 1024;
+
+/// A version that a proxy refused.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Rejection {
+    /// The type.
+    pub kind: ResourceType,
+    /// The resource.
+    pub name: Arc<str>,
+    /// The virtual host in it that is the reason, where that is known.
+    pub host: Option<Arc<str>>,
+    /// The refused version: of the virtual host, where there is one.
+    pub version: Box<str>,
+    /// What it is there for.
+    pub origin: Origin,
+    /// The words of the proxy that refused it first.
+    pub words: Box<str>,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Some(host) => write!(f, "{} (virtual host {host})", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// What is refused, by type, resource, virtual host and version.
+type Key = (ResourceType, Arc<str>, Option<Arc<str>>, Box<str>);
+
+/// All refusals that are known.
+#[derive(Debug, Default)]
+pub struct Rejections(Mutex<BTreeMap<Key, Known>>);
+
+#[derive(Debug)]
+struct Known {
+    rejection: Arc<Rejection>,
+    /// What a proxy that refused it had of it, and kept.
+    kept: Option<Arc<Resource>>,
+}
+
+impl Rejections {
+    /// Notes that a proxy refuses a resource, and keeps what it had of it.
+    pub fn note(
+        &self,
+        kind: ResourceType,
+        resource: &Resource,
+        words: &str,
+        kept: Option<&Arc<Resource>>,
+    ) -> Arc<Rejection> {
+        let rejection = Rejection {
+            kind,
+            name: Arc::clone(resource.name()),
+            host: None,
+            version: resource.version().into(),
+            origin: resource.origin().clone(),
+            words: words.into(),
+        };
+        self.insert(rejection, kept)
+    }
+
+    /// Notes that a proxy refuses a virtual host of a route configuration.
+    pub fn note_host(&self, resource: &Resource, host: &VirtualHost, words: &str) -> Arc<Rejection> {
+        let rejection = Rejection {
+            kind: ResourceType::Route,
+            name: Arc::clone(resource.name()),
+            host: Some(Arc::clone(host.name())),
+            version: host_version(host),
+            origin: host.origin().clone(),
+            words: words.into(),
+        };
+        self.insert(rejection, None)
+    }
+
+    fn insert(&self, rejection: Rejection, kept: Option<&Arc<Resource>>) -> Arc<Rejection> {
+        let Rejection { kind, name, host, version, .. } = &rejection;
+        let key = (*kind, Arc::clone(name), host.clone(), version.clone());
+        let mut all = self.0.lock();
+        if all.len() > FORMER_MAX && !all.contains_key(&key) {
+            all.retain(|_, known| Arc::strong_count(&known.rejection) > 1);
+        }
+        let new = || Known { rejection: Arc::new(rejection), kept: None };
+        let known = all.entry(key).or_insert_with(new);
+        if let Some(kept) = kept {
+            known.kept = Some(Arc::clone(kept));
+        }
+        Arc::clone(&known.rejection)
+    }
+
+    /// What a proxy that refused that version kept instead, if one had something.
+    pub fn kept(&self, rejection: &Rejection) -> Option<Arc<Resource>> {
+        let Rejection { kind, name, host, version, .. } = rejection;
+        let key = (*kind, Arc::clone(name), host.clone(), version.clone());
+        self.0.lock().get(&key)?.kept.clone()
+    }
+
+    /// Whether a proxy refused that version of the resource.
+    pub fn knows(&self, kind: ResourceType, resource: &Resource) -> bool {
+        let key = (kind, Arc::clone(resource.name()), None, resource.version().into());
+        self.0.lock().contains_key(&key)
+    }
+
+    /// Whether a proxy refused that version of the virtual host.
+    pub fn knows_host(&self, resource: &Resource, host: &VirtualHost) -> bool {
+        let (name, host_name) = (Arc::clone(resource.name()), Arc::clone(host.name()));
+        self.0.lock().contains_key(&(ResourceType::Route, name, Some(host_name), host_version(host)))
+    }
+
+    /// What connected proxies refuse now, in order.
+    pub fn list(&self) -> Vec<Arc<Rejection>> {
+        let all = self.0.lock();
+        let rejections = all.values().map(|known| &known.rejection);
+        rejections.filter(|rejection| Arc::strong_count(rejection) > 1).cloned().collect()
+    }
+}
+
+fn host_version(host: &VirtualHost) -> Box<str> {
+    format!("{:016x}", host.hash()).into()
+}

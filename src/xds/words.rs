@@ -1,0 +1,118 @@
+//! What a client's words of a refusal say of single resources.
+//!
+//! Envoy names the clusters and listeners that it refuses, each with its reason, and has accepted the others of the
+//! response: `Error adding/updating cluster(s) a: no such filter, b: …`, listeners one a line. It cuts the text at 4,096
+//! characters.
+
+/// Where the text may have been cut.
+const CUT: usize = 4096;
+
+/// What follows the announcement of refused clusters or listeners.
+const HEADS: [&str; 2] = ["Error adding/updating cluster(s) ", "Error adding/updating listener(s) "];
+
+/// The resources that a client names as the reason.
+#[derive(Debug, Default, PartialEq)]
+pub struct Named<'a> {
+    /// For each, its place in the list of names, and the client's words of it.
+    pub culprits: Vec<(usize, &'a str)>,
+    /// Whether it names all that it refuses.
+    pub complete: bool,
+}
+
+/// Which of the names, which are ordered, the client says that it refuses.
+pub fn named<'a>(words: &'a str, names: &[&str]) -> Named<'a> {
+    let Some(mut at) = HEADS.iter().find_map(|head| Some(words.find(head)? + head.len())) else {
+        return Named::default();
+    };
+    let mut begins = Vec::new();
+    while at < words.len() {
+        if let Some((name, end)) = longest(words, at, names) {
+            begins.push((at, name));
+            at = end;
+        }
+        match words[at..].find([',', '\n']) {
+            Some(next) => {
+                at += next + 1;
+                at += words[at..].len() - words[at..].trim_start_matches(' ').len();
+            }
+            None => break,
+        }
+    }
+    let ends = begins.iter().skip(1).map(|(at, _)| *at).chain([words.len()]);
+    let entry = |((at, name), end): (&(usize, usize), usize)| {
+        (*name, words[*at..end].trim_end_matches([',', ' ', '\n']))
+    };
+    let culprits = begins.iter().zip(ends).map(entry).collect();
+    Named { culprits, complete: words.len() < CUT && !words.contains("(truncated)") }
+}
+
+/// The longest of the names that stands at that place, followed by a colon, and where it ends.
+fn longest(words: &str, at: usize, names: &[&str]) -> Option<(usize, usize)> {
+    let rest = &words[at..];
+    let mut found = None;
+    for (end, _) in rest.match_indices(": ") {
+        // Those that begin with more than the longest common part are not there.
+        if let Ok(name) = names.binary_search(&&rest[..end]) {
+            found = Some((name, at + end));
+        }
+        let next = names.partition_point(|name| *name < &rest[..end]);
+        if !names.get(next).is_some_and(|name| name.starts_with(&rest[..end])) {
+            break;
+        }
+    }
+    found
+}
+
+/// Which of the names, which are ordered, stand in quotes somewhere: a hint, no more.
+pub fn hinted(words: &str, names: &[&str]) -> Vec<usize> {
+    let parts = words.split(['"', '\'', ' ', '\n']);
+    let mut found: Vec<usize> = parts.filter_map(|part| names.binary_search(&part).ok()).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 5] = ["127.0.0.1_80", "a", "ab", "ab: c", "b"];
+
+    fn names<'a>(words: &'a str) -> Vec<(&'static str, &'a str)> {
+        named(words, &NAMES).culprits.into_iter().map(|(at, words)| (NAMES[at], words)).collect()
+    }
+
+    #[test]
+    fn each_name_comes_with_its_own_reason() {
+        let words = "Error adding/updating cluster(s) a: no such type, b: Invalid path: /a, not there";
+        let expected = [("a", "a: no such type"), ("b", "b: Invalid path: /a, not there")];
+        assert_eq!(names(words), expected);
+        let words = "Error adding/updating listener(s) 127.0.0.1_80: cannot bind '127.0.0.1:80': Permission \
+                     denied\nb: no address\n";
+        let bind = "127.0.0.1_80: cannot bind '127.0.0.1:80': Permission denied";
+        assert_eq!(names(words), [("127.0.0.1_80", bind), ("b", "b: no address")]);
+    }
+
+    #[test]
+    fn the_longest_name_counts() {
+        assert_eq!(names("Error adding/updating cluster(s) ab: x")[0].0, "ab");
+        assert_eq!(names("Error adding/updating cluster(s) ab: c: x")[0].0, "ab: c");
+        assert_eq!(names("Error adding/updating cluster(s) other: a, b: x"), [("b", "b: x")]);
+    }
+
+    #[test]
+    fn other_words_name_nobody_and_may_hint() {
+        for words in ["", "a", "malformed IP address: a", "cluster_name: \"ab\"", "é: "] {
+            assert_eq!(named(words, &NAMES), Named::default());
+        }
+        assert_eq!(hinted("cluster_name: \"ab\"\nendpoints", &NAMES), [2]);
+        assert_eq!(hinted("Duplicate entry of domain x in route b", &NAMES), [4]);
+    }
+
+    #[test]
+    fn a_text_that_was_cut_does_not_name_all() {
+        let cut = format!("Error adding/updating cluster(s) a: {}...(truncated)", "é".repeat(2048));
+        assert!(!named(&cut, &NAMES).complete);
+        assert!(named("Error adding/updating cluster(s) a: x", &NAMES).complete);
+    }
+}

@@ -1,0 +1,252 @@
+//! What a refusal means (P4a): who is to blame, what is sent again, and what is not.
+
+use std::sync::Arc;
+
+use pilot::resources::ResourceType::{Cluster, Endpoint, Listener, Route};
+use pilot::xds::{Delta, Shared, Sotw};
+
+use crate::driver::Stream;
+use crate::order::{NOTHING, envoys};
+use crate::things::{Things, two_services};
+
+fn clusters(names: &[&str]) -> Things {
+    let mut things = Things::default();
+    names.iter().for_each(|name| things.dns_cluster(name, "1"));
+    things
+}
+
+fn endpoints(names: &[&str]) -> Things {
+    let mut things = Things::default();
+    names.iter().for_each(|name| things.endpoints(name, "1"));
+    things
+}
+
+const SIX: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+#[test]
+fn p04_the_clusters_that_envoy_names_are_to_blame_and_the_others_are_there() {
+    let words = "Error adding/updating cluster(s) b: no such type, d: Invalid path: /ca.pem";
+    let mut things = clusters(&["a", "b", "c", "d"]);
+    let (mut sotw, mut delta) =
+        (Stream::<Sotw>::ads(&things.publish()), Stream::<Delta>::ads(&things.publish()));
+    sotw.ask(Cluster, &[]);
+    delta.ask(Cluster, &[]);
+    sotw.refuse(Cluster, words);
+    delta.refuse(Cluster, words);
+    assert_eq!((sotw.settle().len(), delta.settle().len()), (1, 1), "nothing is sent again");
+    assert_eq!(
+        (sotw.refused(Cluster), delta.refused(Cluster)),
+        (vec!["b".into(), "d".into()], vec!["b".into(), "d".into()])
+    );
+    let told: Vec<_> =
+        delta.machine.state(Cluster).refusals().map(|(_, refused)| refused.words.to_string()).collect();
+    assert_eq!(told, ["b: no such type", "d: Invalid path: /ca.pem"]);
+    // What else changes comes without them.
+    things.dns_cluster("a", "2");
+    let set = things.publish();
+    sotw.update(&set);
+    delta.update(&set);
+    assert_eq!(sotw.settle(), ["cds a@2 c@1"]);
+    assert_eq!(delta.settle(), ["cds a@2"]);
+    things.dns_cluster("b", "2");
+    let set = things.publish();
+    sotw.update(&set);
+    delta.update(&set);
+    assert_eq!(sotw.settle(), ["cds a@2 b@2 c@1"]);
+    assert_eq!(delta.settle(), ["cds b@2"]);
+    assert_eq!((sotw.refused(Cluster), delta.refused(Cluster)), (vec!["d".to_owned()], vec!["d".to_owned()]));
+}
+
+#[test]
+fn p04_a_port_that_is_taken_is_the_fault_of_one_listener_which_is_offered_again() {
+    let bind = "Error adding/updating listener(s) b: cannot bind '127.0.0.1:80': Permission denied\n";
+    let mut things = Things::default();
+    ["a", "b", "c"].iter().for_each(|name| things.listener(name, "1", &[]));
+    let mut delta = Stream::<Delta>::ads(&things.publish());
+    delta.ask(Listener, &[]);
+    delta.refuse(Listener, bind);
+    assert_eq!(delta.refused(Listener), ["b"]);
+    assert!(delta.machine.has_unbound());
+    delta.received();
+    // On a slow timer.
+    delta.offer_unbound();
+    assert_eq!(delta.received(), ["lds b@1"]);
+    assert_eq!(delta.refused(Listener), ["b"], "until it is known better");
+    delta.refuse(Listener, bind);
+    assert_eq!(delta.received(), NOTHING, "not in a loop");
+    // When another goes, it may have had the port.
+    things.remove(Listener, "a");
+    delta.update(&things.publish());
+    assert_eq!(delta.settle(), ["lds -a", "lds b@1"]);
+    assert_eq!(delta.refused(Listener), NOTHING);
+    assert!(!delta.machine.has_unbound());
+}
+
+#[test]
+fn p04_of_endpoints_the_bad_ones_are_found_by_halves_and_the_good_ones_come_at_once() {
+    let is_bad = |name: &str, _: &str| name == "b";
+    let mut things = endpoints(&SIX);
+    let set = things.publish();
+    let (mut sotw, mut delta) = (Stream::<Sotw>::ads(&set), Stream::<Delta>::ads(&set));
+    let expected = [
+        "eds a@1 b@1 c@1 d@1 e@1 f@1",
+        "eds a@1 b@1 c@1",
+        "eds a@1",
+        "eds b@1 c@1",
+        "eds b@1",
+        "eds c@1",
+        "eds d@1 e@1 f@1",
+    ];
+    sotw.ask(Endpoint, &SIX);
+    assert_eq!(sotw.judge(is_bad), expected);
+    delta.ask(Endpoint, &SIX);
+    assert_eq!(delta.judge(is_bad), expected);
+    assert_eq!(
+        (sotw.refused(Endpoint), delta.refused(Endpoint)),
+        (vec!["b".to_owned()], vec!["b".to_owned()])
+    );
+    // Nothing of that is sent again when another changes, nor b by the way.
+    for round in 2..5 {
+        things.endpoints("f", &round.to_string());
+        let set = things.publish();
+        sotw.update(&set);
+        delta.update(&set);
+        assert_eq!(sotw.judge(is_bad), [format!("eds f@{round}")]);
+        assert_eq!(delta.judge(is_bad), [format!("eds f@{round}")]);
+    }
+}
+
+#[test]
+fn p04_other_changes_take_turns_with_the_search() {
+    let mut things = endpoints(&SIX);
+    let mut delta = Stream::<Delta>::ads(&things.publish());
+    delta.ask(Endpoint, &["a", "b", "c", "d", "e", "f", "x"]);
+    things.endpoints("x", "1");
+    delta.update(&things.publish());
+    let is_bad = |name: &str, _: &str| name == "a";
+    let received = delta.judge(is_bad);
+    let of =
+        |text: &str| received.iter().position(|it| it == text).unwrap_or_else(|| panic!("{received:#?}"));
+    assert!(of("eds x@1") < of("eds b@1 c@1"), "{received:?}");
+}
+
+#[test]
+fn p04_what_one_client_was_found_to_refuse_the_next_one_means_too() {
+    let shared = Arc::<Shared>::default();
+    let set = endpoints(&SIX).publish();
+    let is_bad = |name: &str, _: &str| name == "b";
+    for expected in [7, 2] {
+        let mut delta = Stream::<Delta>::beside(None, &shared);
+        delta.update(&set);
+        delta.ask(Endpoint, &SIX);
+        let received = delta.judge(is_bad);
+        assert_eq!(
+            (received.len(), delta.refused(Endpoint)),
+            (expected, vec!["b".to_owned()]),
+            "{received:?}"
+        );
+        assert_eq!(shared.rejections.list().len(), 1);
+    }
+    assert_eq!(shared.rejections.list().len(), 0, "no client is left that refuses it");
+}
+
+/// A full state without the others would take them from the client.
+#[test]
+fn p04_a_search_in_state_of_the_world_keeps_what_was_accepted() {
+    let mut things = clusters(&SIX);
+    let mut sotw = Stream::<Sotw>::ads(&things.publish());
+    sotw.ask(Cluster, &[]);
+    sotw.settle();
+    SIX.iter().for_each(|name| things.dns_cluster(name, "2"));
+    sotw.update(&things.publish());
+    let received = sotw.judge(|name, content| name == "b" && content == "2");
+    let first = "cds a@2 b@2 c@2 d@2 e@2 f@2";
+    let last = "cds a@2 b@1 c@2 d@2 e@2 f@2";
+    assert_eq!((received[0].as_str(), received.last().unwrap().as_str()), (first, last));
+    assert!(
+        received.iter().all(|it| SIX.iter().all(|name| it.contains(&format!(" {name}@")))),
+        "{received:?}"
+    );
+}
+
+#[test]
+fn p04_equal_versions_mean_equal_content() {
+    let mut things = clusters(&["a", "b"]);
+    let mut sotw = Stream::<Sotw>::ads(&things.publish());
+    sotw.ask(Cluster, &[]);
+    sotw.settle();
+    let all = sotw.last(Cluster).version.clone();
+    things.dns_cluster("b", "bad");
+    let set = things.publish();
+    sotw.update(&set);
+    sotw.refuse(Cluster, "Error adding/updating cluster(s) b: no such type");
+    things.dns_cluster("a", "2");
+    sotw.update(&things.publish());
+    assert_eq!(sotw.settle().last().unwrap(), "cds a@2 b@1");
+    let part = sotw.last(Cluster).version.clone();
+    let seen = [all, set.of(Cluster).version().to_owned(), things.publish().of(Cluster).version().to_owned()];
+    assert!(!seen.contains(&part), "{seen:?} {part}");
+}
+
+/// Envoy warms a cluster that changes until its endpoints come: what it has of them does.
+#[test]
+fn p04_a_cluster_whose_endpoints_are_refused_is_not_left_waiting() {
+    let mut things = two_services();
+    let (_, mut delta) = envoys(&mut things);
+    things.endpoints("a", "bad");
+    delta.update(&things.publish());
+    delta.nack(Endpoint);
+    things.cluster("a", "2");
+    delta.update(&things.publish());
+    assert_eq!(delta.settle(), ["eds a@bad", "cds a@2", "eds a@1"]);
+    assert_eq!(delta.refused(Endpoint), ["a"]);
+}
+
+/// It is not among what the client says that it has.
+#[test]
+fn p04_p10_what_was_taken_from_a_refused_response_is_taken_away_by_name() {
+    let shared = Arc::<Shared>::default();
+    let mut things = clusters(&["a", "b"]);
+    let mut first = Stream::<Delta>::beside(None, &shared);
+    first.update(&things.publish());
+    first.ask(Cluster, &[]);
+    first.refuse(Cluster, "Error adding/updating cluster(s) b: no such type");
+    things.remove(Cluster, "a");
+    let mut again = Stream::<Delta>::beside(None, &shared);
+    again.update(&things.publish());
+    again.come_back(Cluster, &[], &["c@1"]);
+    again.ask(Listener, &[]);
+    assert_eq!(again.settle(), ["cds b@1", "lds", "cds -a -c"]);
+}
+
+/// A client that comes back may have an older version of what it refuses.
+#[test]
+fn p04_in_state_of_the_world_nothing_is_taken_from_a_client_that_came_back_because_it_refuses_a_change() {
+    let mut things = clusters(&["a", "b"]);
+    let mut sotw = Stream::<Sotw>::ads(&things.publish());
+    let request = pilot_envoy_api::envoy::service::discovery::v3::DiscoveryRequest {
+        version_info: "what it had".to_owned(),
+        ..sotw.request_for(Cluster, &[], "")
+    };
+    sotw.request(request);
+    sotw.refuse(Cluster, "Error adding/updating cluster(s) b: no such type");
+    things.dns_cluster("a", "2");
+    sotw.update(&things.publish());
+    assert_eq!(sotw.received(), ["cds a@1 b@1", "cds a@2 b@1"]);
+    sotw.refuse(Cluster, "Error adding/updating cluster(s) b: no such type");
+    assert_eq!(sotw.received(), NOTHING);
+}
+
+#[test]
+fn p04_a_refusal_of_what_the_client_has_is_no_reason_to_send_anything() {
+    let mut things = two_services();
+    let (_, mut delta) = envoys(&mut things);
+    delta.ask(Endpoint, &["a"]);
+    delta.nack(Endpoint);
+    things.remove(Route, "r");
+    things.listener("l", "2", &[]);
+    delta.update(&things.publish());
+    delta.nack(Listener);
+    assert_eq!(delta.refused(Endpoint), NOTHING);
+    assert_eq!(delta.received(), ["eds a@1", "lds l@2"]);
+}

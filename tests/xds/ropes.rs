@@ -1,0 +1,157 @@
+//! Route configurations of virtual hosts: which of them may be ahead of their clusters (P15a), and which of them a client
+//! refuses (P4a).
+
+use pilot::resources::ResourceType::{Cluster, Endpoint, Listener, Route};
+use pilot::xds::Delta;
+
+use crate::driver::Stream;
+use crate::order::NOTHING;
+use crate::things::Things;
+
+/// An Envoy that has two services, each with a virtual host.
+fn envoy(hosts: &[&str]) -> (Things, Stream<Delta>) {
+    let mut things = Things::default();
+    things.service("a", "1");
+    things.service("b", "1");
+    things.listener("l", "1", &["r"]);
+    things.rope("r", hosts);
+    let mut delta = Stream::<Delta>::ads(&things.publish());
+    for (kind, names) in [(Cluster, &[][..]), (Endpoint, &["a", "b"]), (Listener, &[]), (Route, &["r"])] {
+        delta.ask(kind, names);
+    }
+    let came = delta.settle();
+    assert_eq!(came.last().unwrap(), &format!("rds r@{}", hosts.join("+")), "{came:?}");
+    (things, delta)
+}
+
+#[test]
+fn p15_a_new_virtual_host_may_be_ahead_of_its_cluster() {
+    let (mut things, mut delta) = envoy(&["x>a"]);
+    things.service("c", "1");
+    things.rope("r", &["w>c", "x>a"]);
+    delta.update(&things.publish());
+    assert_eq!(delta.received(), ["cds c@1", "rds r@w>c+x>a"]);
+}
+
+#[test]
+fn p15_what_takes_a_domain_from_a_cluster_that_is_there_waits_and_holds_up_nothing_else() {
+    let (mut things, mut delta) = envoy(&["x>a", "y>b"]);
+    things.service("c", "1");
+    things.rope("r", &["w>c", "x>c", "y>a"]);
+    delta.update(&things.publish());
+    assert_eq!(delta.received(), ["cds c@1", "rds r@w>c+x>a+y>a"]);
+    delta.ack(Route);
+    delta.ack(Cluster);
+    assert_eq!(delta.received(), NOTHING);
+    delta.ask(Endpoint, &["c"]);
+    assert_eq!(delta.received(), ["eds c@1"]);
+    delta.ack(Endpoint);
+    assert_eq!(delta.settle(), ["rds r@w>c+x>c+y>a"]);
+}
+
+/// `1/x` and `2/x` are two virtual hosts of one domain.
+#[test]
+fn p15_a_domain_that_moves_to_another_virtual_host_moves_in_one_piece() {
+    let (mut things, mut delta) = envoy(&["1/x>a", "y>b"]);
+    things.service("c", "1");
+    things.rope("r", &["2/x>c", "y>a"]);
+    delta.update(&things.publish());
+    assert_eq!(delta.received(), ["cds c@1", "rds r@1/x>a+y>a"]);
+    delta.ask(Endpoint, &["c"]);
+    assert_eq!(delta.settle(), ["eds c@1", "rds r@2/x>c+y>a"]);
+}
+
+/// However late the client answers, and however fast they come.
+#[test]
+fn p15_a_stream_of_new_services_delays_no_routes() {
+    let (mut things, mut delta) = envoy(&["x>a"]);
+    let mut hosts = vec!["x>a".to_owned()];
+    for round in 0..50 {
+        let name = format!("new-{round:02}");
+        things.service(&name, "1");
+        hosts.push(format!("z{round:02}>{name}"));
+        let all: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        things.rope("r", &all);
+        delta.update(&things.publish());
+        delta.ask(Endpoint, &[&name]);
+        let routes = delta.received().into_iter().filter(|it| it.starts_with("rds")).next_back();
+        assert_eq!(routes, Some(format!("rds r@{}", hosts.join("+"))), "round {round}");
+        // Only routes are answered in time.
+        delta.ack(Route);
+    }
+    assert!(!delta.machine.is_waiting());
+}
+
+#[test]
+fn p15_a_new_port_waits_for_what_there_was_when_it_came_and_no_longer() {
+    let (mut things, mut delta) = envoy(&["x>a"]);
+    things.service("c", "1");
+    things.rope("s", &["x>c"]);
+    things.listener("m", "1", &["s"]);
+    delta.update(&things.publish());
+    delta.ack(Listener);
+    delta.ask(Route, &["s"]);
+    assert_eq!(delta.received(), ["cds c@1", "lds m@1"], "nobody is to come to nothing there");
+    delta.ask(Endpoint, &["c"]);
+    things.service("d", "1");
+    things.rope("s", &["x>c", "y>d"]);
+    delta.update(&things.publish());
+    delta.ack(Cluster);
+    delta.ack(Endpoint);
+    assert_eq!(delta.received(), ["eds c@1", "cds d@1", "rds s@x>c+y>d"]);
+}
+
+#[test]
+fn p15_a_virtual_host_that_goes_stays_until_what_came_with_that_is_there() {
+    let (mut things, mut delta) = envoy(&["x>a", "y>b"]);
+    things.service("c", "1");
+    things.rope("r", &["y>b"]);
+    things.rope("s", &["x>c"]);
+    things.listener("m", "1", &["s"]);
+    delta.update(&things.publish());
+    delta.ask(Endpoint, &["c"]);
+    delta.ask(Route, &["s"]);
+    let came = delta.settle();
+    let of = |text: &str| came.iter().position(|it| it == text).unwrap_or_else(|| panic!("{text}: {came:?}"));
+    assert!(of("rds s@x>c") < of("rds r@y>b"), "{came:?}");
+    assert!(of("eds c@1") < of("rds r@y>b"), "{came:?}");
+}
+
+#[test]
+fn p04_the_virtual_host_that_is_refused_is_found_and_the_others_change() {
+    let (mut things, mut delta) = envoy(&["u>a", "v>a", "w>a", "x>a"]);
+    things.rope("r", &["u>b", "v>a!bad", "w>b", "x>b", "y>b"]);
+    delta.update(&things.publish());
+    let is_bad = |_: &str, content: &str| content.contains("bad");
+    let came = delta.judge(is_bad);
+    assert_eq!(came.last().unwrap(), "rds r@u>b+v>a+w>b+x>b+y>b", "{came:?}");
+    assert!(came.len() <= 7, "{came:?}");
+    assert_eq!(delta.refused(Route), ["r (virtual host v)"]);
+    // It stays as it was, whatever else changes.
+    things.rope("r", &["u>a", "v>a!bad", "w>b", "x>b"]);
+    delta.update(&things.publish());
+    assert_eq!(delta.judge(is_bad), ["rds r@u>a+v>a+w>b+x>b"]);
+    things.rope("r", &["u>a", "v>b", "w>b", "x>b"]);
+    delta.update(&things.publish());
+    assert_eq!(delta.judge(is_bad), ["rds r@u>a+v>b+w>b+x>b"]);
+    assert_eq!(delta.refused(Route), NOTHING);
+}
+
+#[test]
+fn p04_the_next_client_that_refuses_the_routes_means_the_same_virtual_host() {
+    let shared = std::sync::Arc::<pilot::xds::Shared>::default();
+    let mut things = Things::default();
+    things.rope("r", &["u>a", "v>a!bad", "w>a", "x>a"]);
+    let set = things.publish();
+    let mut counts = Vec::new();
+    for _ in 0..2 {
+        let mut delta = Stream::<Delta>::beside(None, &shared);
+        delta.update(&set);
+        delta.ask(Route, &["r"]);
+        let came = delta.judge(|_, content| content.contains("bad"));
+        assert_eq!(came.last().unwrap(), "rds r@u>a+w>a+x>a", "{came:?}");
+        assert_eq!(delta.refused(Route), ["r (virtual host v)"]);
+        counts.push(came.len());
+    }
+    assert!(counts[0] > 2 && counts[1] == 2, "{counts:?}");
+}
