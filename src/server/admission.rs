@@ -84,3 +84,34 @@ where
         Either::Right(self.inner.call(request).map_ok(holding).boxed())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use http_body_util::Full;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Else the connection of a quiet client would be closed.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_not_idle_while_something_is_being_answered() {
+        let time = Duration::from_secs(60);
+        let inner =
+            async |_: Request<()>| Ok::<_, Infallible>(Response::new(Body::new(Full::from("answer"))));
+        let mut service = AdmissionLayer::new(1, Metrics::new()).layer(tower::service_fn(inner));
+        for path in
+            ["/envoy.service.discovery.v3.AggregatedDiscoveryService/X", "/grpc.health.v1.Health/Watch"]
+        {
+            let caller = Caller::default();
+            let mut request = Request::builder().uri(path).body(()).unwrap();
+            request.extensions_mut().insert(caller.clone());
+            let response = service.call(request).await.unwrap();
+            assert!(timeout(time * 10, caller.idle(time)).await.is_err(), "{path}");
+            drop(response);
+            assert!(timeout(time * 2, caller.idle(time)).await.is_ok(), "{path}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::xds::stream::Peer;
 
 /// Who is at the other end of a connection. Each of its requests has it as an extension.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Caller {
     peer: Peer,
     /// How many of its requests are being answered.
@@ -81,7 +81,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_once_nothing_was_open_for_long_enough() {
-        let caller = Caller { peer: Peer::default(), open: Arc::default() };
+        let caller = Caller::default();
         let (begun, time) = (Instant::now(), Duration::from_secs(60));
         let requests = async {
             tokio::time::sleep(Duration::from_secs(50)).await;
