@@ -171,11 +171,17 @@ pub struct Mesh {
     /// Whether a proxy uses the endpoints that are nearest to it first. It runs where its node.locality says, or else
     /// where its workload is: the endpoints at the address in its node id.
     pub locality: LocalityPreference,
+    /// What becomes of requests to a service of which every endpoint is unhealthy.
+    pub panic: Panic,
 }
 
 impl Default for Mesh {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(5), locality: LocalityPreference::Ignore }
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            locality: LocalityPreference::Ignore,
+            panic: Panic::Refuse,
+        }
     }
 }
 
@@ -188,6 +194,17 @@ pub enum LocalityPreference {
     /// Endpoints in its sub-zone go before those in its zone, then its region, then all others; those that
     /// are farther away take over when nearer ones are unhealthy.
     Prefer,
+}
+
+/// What becomes of requests to a service of which every endpoint is unhealthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Panic {
+    /// They get 503, as with Istio and Consul.
+    Refuse,
+    /// All unhealthy endpoints are tried, as Envoy does when it panics: they are sent as of unknown health.
+    /// Draining ones are not.
+    Serve,
 }
 
 /// `[router]`
@@ -249,6 +266,7 @@ impl From<&Config> for crate::mesh::MeshOptions {
             http_listen: config.router.http_listen,
             http_port_listeners: config.router.http_port_listeners,
             prefer_near: config.mesh.locality == LocalityPreference::Prefer,
+            serves_unhealthy: config.mesh.panic == Panic::Serve,
         }
     }
 }

@@ -67,6 +67,8 @@ pub struct MeshOptions {
     pub http_port_listeners: bool,
     /// Whether a proxy is told to use the endpoints near to it first. `[mesh] locality`.
     pub prefer_near: bool,
+    /// Whether a service without healthy endpoints is served by its unhealthy ones. `[mesh] panic`.
+    pub serves_unhealthy: bool,
 }
 
 impl Default for MeshOptions {
@@ -77,6 +79,7 @@ impl Default for MeshOptions {
             http_listen: None,
             http_port_listeners: true,
             prefer_near: false,
+            serves_unhealthy: false,
         }
     }
 }

@@ -253,7 +253,7 @@ impl World {
                     self.note_unserved(&seen);
                     self.tell(&mut news);
                     if let Some(mesh) = self.mesh() {
-                        outages.tell(&mesh.catalog);
+                        outages.tell(&mesh);
                     }
                 }
                 () = reached(news.due().unwrap_or_else(Instant::now)), if news.due().is_some() => {

@@ -55,7 +55,7 @@ pub struct RegistryReport {
     pub services: usize,
     /// How many endpoints they have.
     pub endpoints: usize,
-    /// What of them it no longer says, and is held back from disappearing.
+    /// What of them it no longer says, or calls unhealthy, and is held back from that.
     pub held: Option<HeldReport>,
     /// How its last known good is kept on disk; `None` = it is not.
     pub disk: Option<DiskReport>,
@@ -77,6 +77,9 @@ pub struct HeldReport {
     pub endpoints: usize,
     /// How many of which service.
     pub services: BTreeMap<String, usize>,
+    /// How many of them are there, and keep the health that they had.
+    #[serde(default)]
+    pub unhealthy: usize,
 }
 
 /// How the last known good of a registry is kept on disk.
@@ -147,6 +150,7 @@ impl HeldReport {
             until: wall_clock(held.until),
             endpoints: held.endpoints(),
             services: by_name(held),
+            unhealthy: held.unhealthy.values().sum(),
         }
     }
 }
@@ -178,7 +182,7 @@ fn named<'a>(registries: &'a [Registered], name: &str) -> Result<&'a Registered,
 }
 
 fn by_name(held: &Held) -> BTreeMap<String, usize> {
-    held.services.iter().map(|(host, endpoints)| (host.to_string(), endpoints.len())).collect()
+    held.counts().into_iter().map(|(host, endpoints)| (host.to_string(), endpoints)).collect()
 }
 
 fn origin_word(origin: Origin) -> &'static str {

@@ -271,7 +271,8 @@ impl Doubts {
     fn held(&self, service: &CatalogService) -> BTreeMap<String, usize> {
         let held = |part: &Part| {
             let held = self.known.get(&part.registry)?.held.as_ref()?;
-            Some((part.registry.to_string(), held.services.get(&part.service.host)?.len()))
+            let count = held.of(&part.service.host);
+            (count > 0).then(|| (part.registry.to_string(), count))
         };
         service.parts().iter().filter_map(held).collect()
     }

@@ -1,4 +1,4 @@
-//! Holds back a mass disappearance until it is confirmed.
+//! Holds back mass disappearance and mass unhealthiness until they are confirmed.
 //!
 //! ```text
 //!  what the registry says ──► Guard ──► what counts
@@ -6,31 +6,39 @@
 //!      second read, time, people ┘   let go
 //! ```
 //!
-//! Platforms answer with too little now and then: while they have no leader, after a restore, when a store is
-//! empty because it was started anew. So when a snapshot lacks more than a share of the endpoints of a service
-//! that is still there, or of several services together, or when it is empty, the endpoints that are missing
-//! are kept beside what there is now, and so are the ports by which they were called. All else that the
-//! snapshot says counts at once. What is kept is let go
+//! Platforms answer with too little now and then: while they have no leader, after a restore, when a store was started
+//! anew. And they call much unhealthy that is not: when their servers do not reach their agents, or all checks ask the
+//! same thing. A mass is more than `share_percent` and at least `min_endpoints`.
 //!
-//! - when a second complete read, a while later, lacks the same;
-//! - when it is back, or the service has others in its place;
-//! - when it has been held for the configured time, in which the registry was live throughout;
-//! - when a person says so.
+//! | the registry says | what counts |
+//! |---|---|
+//! | a mass of one service's endpoints is missing | they are kept, and the ports by which they were called |
+//! | a mass of several services together is missing | the same, services that went among them |
+//! | there is nothing at all | everything is kept, however little it was |
+//! | one service was removed | it goes, also if others lose a few endpoints meanwhile |
+//! | others came instead of what is missing | what is said: a deployment may replace everything |
+//! | what was unhealthy or draining is missing | what is said |
+//! | a mass of the registry's endpoints turned unhealthy | they keep their former health |
+//! | anything that somebody meant ([`Snapshot::deliberate`]) | what is said, also of what was held |
+//! | all else | what is said, at once |
 //!
-//! A snapshot that somebody meant ([`Snapshot::deliberate`]) is a person's word, too: all of it counts at once.
+//! Pieces that are missing add up for a tenth of `hold`, those that turn unhealthy for `hold`: checks fail one after the
+//! other. What is held is let go
 //!
-//! A disappearance that comes in pieces is one: a snapshot is compared with what was there a short while
-//! before, in which the endpoints that are still there are as they were said to be last. What counts as
-//! lacking is in `diff.rs`: a deployment that replaces all endpoints lacks nothing. Removing one whole
-//! service is never treated as a mass disappearance, even if other services lose a few endpoints at the same
-//! time.
+//! | when | what |
+//! |---|---|
+//! | it is back or well, or the service has others in its place | that |
+//! | a second complete read says the same, a third of `hold` later | what was held when it began |
+//! | `hold` is over, in which the registry was live throughout | what has been held for so long |
+//! | a person says so | everything |
 //!
-//! A service that went with others is replaced by nothing else. Once one of them is back, the trouble is over,
-//! and those that are still gone are no part of what goes from then on.
+//! A service that went with others is replaced by nothing else. Once one of them is back, the trouble is over, and
+//! those that are still gone are no part of what goes from then on. What counts as missing is in `diff.rs`.
 //!
 //! Time is a parameter. Nothing here has a clock or does IO.
 
 mod diff;
+mod health;
 mod held;
 
 use std::collections::BTreeMap;
@@ -41,6 +49,7 @@ use pilot_registry::{Content, Endpoint, Hostname, Service, Snapshot};
 use tokio::time::Instant;
 
 use diff::{Findings, ServiceDiff, SnapshotDiff};
+use health::Turned;
 use held::HeldService;
 
 /// What disappears within this part of the hold time disappears at once.
@@ -91,12 +100,30 @@ pub struct Held {
     pub until: Instant,
     /// The endpoints that are kept, by service, ordered by address.
     pub services: BTreeMap<Hostname, Arc<[Endpoint]>>,
+    /// How many endpoints keep the health that they had, by service.
+    pub unhealthy: BTreeMap<Hostname, usize>,
 }
 
 impl Held {
-    /// How many endpoints are kept.
+    /// How many endpoints are kept, or keep their former health.
     pub fn endpoints(&self) -> usize {
-        self.services.values().map(|endpoints| endpoints.len()).sum()
+        self.counts().into_values().sum()
+    }
+
+    /// The same, of one service.
+    pub fn of(&self, host: &Hostname) -> usize {
+        let kept = self.services.get(host).map_or(0, |endpoints| endpoints.len());
+        kept + self.unhealthy.get(host).copied().unwrap_or_default()
+    }
+
+    /// The same, by service.
+    pub fn counts(&self) -> BTreeMap<&Hostname, usize> {
+        let mut counts: BTreeMap<_, usize> =
+            self.unhealthy.iter().map(|(host, count)| (host, *count)).collect();
+        for (host, endpoints) in &self.services {
+            *counts.entry(host).or_default() += endpoints.len();
+        }
+        counts
     }
 }
 
@@ -109,6 +136,7 @@ pub struct Guard {
     baseline: Option<Baseline>,
     said: Said,
     held: BTreeMap<Hostname, HeldService>,
+    turned: Turned,
     /// Of the services that went together, one is back.
     returning: bool,
     counts: Arc<Snapshot>,
@@ -138,6 +166,7 @@ impl Guard {
             baseline: None,
             said: Said::default(),
             held: BTreeMap::new(),
+            turned: Turned::default(),
             returning: false,
             counts: Arc::default(),
         }
@@ -150,11 +179,12 @@ impl Guard {
 
     /// What is held, if anything is.
     pub fn held(&self) -> Option<Held> {
-        let since = self.held.values().map(|kept| kept.since).min()?;
-        let until = self.held.values().map(|kept| kept.until).min()?;
+        let hold = self.turned.hold();
+        let since = self.held.values().map(|held| held.since).chain(hold.map(|hold| hold.since)).min()?;
+        let until = self.deadline()?;
         let services =
             self.held.iter().map(|(host, kept)| (host.clone(), Arc::clone(&kept.missing))).collect();
-        Some(Held { since, until, services })
+        Some(Held { since, until, services, unhealthy: self.turned.held() })
     }
 
     /// The registry says this. `read` counts its complete reads: it is the same for all that follows from one
@@ -173,14 +203,21 @@ impl Guard {
         };
         let old = baseline.said.clone();
         let difference = SnapshotDiff::between(&old.snapshot, snapshot, &mut baseline.findings);
+        let before = Arc::clone(&self.said.snapshot);
         self.said = Said { snapshot: Arc::clone(snapshot), usable: difference.usable(old.usable) };
         if snapshot.is_deliberate() {
             self.returning = false;
             self.held.clear();
+            self.turned.let_go();
             self.baseline = Some(Baseline::new(&self.said, now));
             self.count();
             return;
         }
+        if self.turned.hold().is_some_and(|hold| hold.read < read && hold.seen + settings.hold / PAUSE <= now)
+        {
+            self.turned.let_go();
+        }
+        self.turned.follow(settings, (now, read), &before, snapshot, self.said.usable);
         let confirmed = self.judge(settings, now, read, &difference, &old);
         if let Some(baseline) = self.baseline.as_mut() {
             baseline.said.update(difference.updated());
@@ -196,41 +233,48 @@ impl Guard {
     /// A second complete read, which began then, says this: lets go of what it lacks, too.
     pub fn confirm(&mut self, now: Instant, began: Instant, read: &Snapshot) -> Option<Held> {
         let pause = self.settings?.hold / PAUSE;
-        self.let_go(now, |held| held.seen + pause <= began && !held.is_partly_in(read))
+        let is_ready = |seen: Instant| seen + pause <= began;
+        let well = self.turned.is_partly_well_in(read);
+        let turned = self.turned.hold().is_some_and(|hold| is_ready(hold.seen)) && !well;
+        self.let_go(now, turned, |held| is_ready(held.seen) && !held.is_partly_in(read))
     }
 
     /// Whether something is held that is in this read: the registry is about to say that it is back, or has been
     /// followed wrongly.
     pub fn lacks_some_of(&self, read: &Snapshot) -> bool {
-        self.held.values().any(|held| held.is_partly_in(read))
+        self.turned.is_partly_well_in(read) || self.held.values().any(|held| held.is_partly_in(read))
     }
 
     /// Lets go of what has been held for long enough. Only for when the registry is live: what does not
     /// answer confirms nothing.
     pub fn lapse(&mut self, now: Instant) -> Option<Held> {
-        self.let_go(now, |kept| kept.until <= now)
+        let turned = self.turned.hold().is_some_and(|hold| hold.until <= now);
+        self.let_go(now, turned, |held| held.until <= now)
     }
 
     /// The registry is live again after trouble: the time that things are held begins anew.
     pub fn recover(&mut self, now: Instant) {
         let Some(settings) = self.settings else { return };
-        self.held.values_mut().for_each(|kept| kept.until = now + settings.hold);
+        self.held.values_mut().for_each(|held| held.until = now + settings.hold);
+        self.turned.recover(now + settings.hold);
     }
 
     /// Lets go of everything.
     pub fn release(&mut self, now: Instant) -> Option<Held> {
-        self.let_go(now, |_| true)
+        self.let_go(now, true, |_| true)
     }
 
     /// When the next of what is held may [lapse](Self::lapse).
     pub fn deadline(&self) -> Option<Instant> {
-        self.held.values().map(|kept| kept.until).min()
+        self.held.values().map(|held| held.until).chain(self.turned.hold().map(|hold| hold.until)).min()
     }
 
     /// When a complete read newer than `read` would confirm something.
     pub fn second_read_at(&self, read: u64) -> Option<Instant> {
         let pause = self.settings?.hold / PAUSE;
-        self.held.values().filter(|kept| kept.read >= read).map(|kept| kept.seen + pause).min()
+        let services = self.held.values().map(|held| (held.read, held.seen));
+        let all = services.chain(self.turned.hold().map(|hold| (hold.read, hold.seen)));
+        all.filter(|(said, _)| *said >= read).map(|(_, seen)| seen + pause).min()
     }
 
     /// The baseline, after it has been moved on when it is old. Of the services that are held it stays: what
@@ -308,18 +352,23 @@ impl Guard {
         self.held.iter().any(|(host, kept)| kept.is_gone() && is_there(host))
     }
 
-    fn let_go(&mut self, now: Instant, which: impl Fn(&HeldService) -> bool) -> Option<Held> {
+    /// Lets go of these services, and of former health if `turned`.
+    fn let_go(&mut self, now: Instant, turned: bool, which: impl Fn(&HeldService) -> bool) -> Option<Held> {
         let held = self.held()?;
+        let unhealthy = if turned { self.turned.held() } else { BTreeMap::new() };
+        if turned {
+            self.turned.let_go();
+        }
         let (gone, stay) = std::mem::take(&mut self.held).into_iter().partition(|(_, kept)| which(kept));
         self.held = stay;
         let gone: BTreeMap<Hostname, HeldService> = gone;
-        if gone.is_empty() {
+        if gone.is_empty() && unhealthy.is_empty() {
             return None;
         }
         let services = gone.iter().map(|(host, kept)| (host.clone(), Arc::clone(&kept.missing))).collect();
         self.accept(now, &gone.into_keys().collect::<Vec<_>>());
         self.count();
-        Some(Held { services, ..held })
+        Some(Held { services, unhealthy, ..held })
     }
 
     /// From now on, what the registry says of these services is what it is compared with.
@@ -343,6 +392,7 @@ impl Guard {
             let kept = self.held.values().map(|kept| &kept.whole);
             Said::of(free.chain(kept).cloned().collect()).snapshot
         };
+        let next = self.turned.applied(next);
         if !next.same(&self.counts) {
             self.counts = next;
         }

@@ -227,12 +227,19 @@ impl Intake {
         match (before, now) {
             (None, Some(held)) => {
                 self.0.holds.fetch_add(1, Ordering::Relaxed);
-                let (endpoints, services) = (held.endpoints(), held.services.len());
+                let (endpoints, services) = (held.endpoints(), held.counts().len());
                 let hint = format!("pilot registries release {registry}");
-                tracing::warn!(registry, endpoints, services, hint, "mass disappearance is held back");
+                match held.unhealthy.is_empty() {
+                    true => {
+                        tracing::warn!(registry, endpoints, services, hint, "mass disappearance is held back")
+                    }
+                    false => {
+                        tracing::warn!(registry, endpoints, services, hint, "mass unhealthiness is held back")
+                    }
+                }
             }
             (Some(before), Some(held)) if held.endpoints() > before.endpoints() => {
-                let (endpoints, services) = (held.endpoints(), held.services.len());
+                let (endpoints, services) = (held.endpoints(), held.counts().len());
                 tracing::info!(registry, endpoints, services, "more of it is held back");
             }
             (Some(_), None) => tracing::info!(registry, "nothing is held back any more"),

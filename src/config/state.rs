@@ -48,7 +48,8 @@ impl Default for State {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Guard {
-    /// Whether endpoints are kept when most of them disappear at once, until the registry confirms it.
+    /// Whether endpoints are kept when most of them disappear at once, and keep their health when most of them turn
+    /// unhealthy at once, until the registry confirms it.
     pub enabled: bool,
     /// Endpoints are kept when more than this share of a service's or a registry's endpoints is gone, in percent,
     /// and at least `min_endpoints`.

@@ -52,7 +52,7 @@ pub(super) fn registry(world: &World, proxies: &Proxies) -> Registry {
     let unserved = mesh
         .as_ref()
         .map_or(0, |mesh| mesh.catalog.services().iter().filter(|service| !service.is_served()).count());
-    let help = "Services without a usable endpoint: clients get 503";
+    let help = "Services without a usable endpoint: clients get 503, or see [mesh] panic";
     single(&mut registry, "services_without_usable_endpoints", help, unserved);
 
     let conflicts = mesh.as_ref().map_or(0, |mesh| mesh.catalog.conflicts().count());

@@ -56,7 +56,7 @@ impl Served {
         );
         registry.register(
             "registry_held_endpoints",
-            "Endpoints that the registry no longer has and that are held back from disappearing",
+            "Endpoints that are held back from disappearing, or from turning unhealthy",
             self.held,
         );
         registry.register("registry_holds", "How often a mass disappearance has been held back", self.holds);

@@ -31,7 +31,8 @@ impl Assignments {
         place: &Locality,
         step: &Step,
     ) -> Self {
-        let lens = Lens { http_listen, locality: place };
+        let lens =
+            Lens { http_listen, locality: place, serves_unhealthy: step.mesh.options.serves_unhealthy };
         Self::next_with(before, step, |service| resources(service, &lens, &step.mesh.options))
     }
 
@@ -161,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_service_whose_translation_fails_stays_as_it_was_and_stops_nobody() {
-        let lens = Lens { http_listen: None, locality: NOWHERE };
+        let lens = Lens { http_listen: None, locality: NOWHERE, serves_unhealthy: false };
         let options = MeshOptions::default();
         let (fair, broken) = (
             |service: &CatalogService| resources(service, &lens, &options),

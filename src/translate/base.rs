@@ -162,7 +162,11 @@ impl Base {
 
     /// What services are translated with.
     pub(super) fn context(&self) -> Context<'_> {
-        let lens = Lens { http_listen: self.http_listen, locality: NOWHERE };
+        let lens = Lens {
+            http_listen: self.http_listen,
+            locality: NOWHERE,
+            serves_unhealthy: self.options.serves_unhealthy,
+        };
         Context { options: &self.options, config_source: &self.config_source, lens }
     }
 

@@ -18,6 +18,8 @@ pub(super) struct Lens<'a> {
     pub(super) http_listen: Option<SocketAddr>,
     /// Where the viewer runs.
     pub(super) locality: &'a Locality,
+    /// Whether a port without healthy endpoints is served by its unhealthy ones.
+    pub(super) serves_unhealthy: bool,
 }
 
 /// What clusters, listeners and virtual hosts are translated with.

@@ -9,6 +9,7 @@
 //!   (gRPC) send each endpoint its share. gRPC ignores localities without weight.
 //! - `warning` becomes DEGRADED: Envoy uses such endpoints when too few others are left; gRPC does not use
 //!   them.
+//! - Where no endpoint can serve, `[mesh] panic` decides whether those that are unhealthy are tried.
 //! - Labels are metadata under `envoy.lb`, where subsets look for them; the identity is under `pilot`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,10 +48,27 @@ pub(super) fn load_assignment(
         let scale = scales.get(priority).copied().unwrap_or(1);
         locality_endpoints(*priority, locality, members, scale)
     });
+    let mut localities: Vec<_> = localities.collect();
+    if lens.serves_unhealthy {
+        try_unhealthy(&mut localities);
+    }
     endpoint::ClusterLoadAssignment {
         cluster_name: cluster.to_owned(),
-        endpoints: localities.collect(),
+        endpoints: localities,
         ..Default::default()
+    }
+}
+
+/// Where no endpoint can serve, those that are unhealthy become of unknown health, and so are tried. Draining ones
+/// are not: somebody wants them to end.
+fn try_unhealthy(localities: &mut [endpoint::LocalityLbEndpoints]) {
+    let (unhealthy, draining) = (core::HealthStatus::Unhealthy as i32, core::HealthStatus::Draining as i32);
+    let mut all = localities.iter().flat_map(|locality| &locality.lb_endpoints);
+    if all.all(|one| one.health_status == unhealthy || one.health_status == draining) {
+        let all = localities.iter_mut().flat_map(|locality| &mut locality.lb_endpoints);
+        for one in all.filter(|one| one.health_status == unhealthy) {
+            one.health_status = core::HealthStatus::Unknown.into();
+        }
     }
 }
 

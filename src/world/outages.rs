@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use pilot_registry::Hostname;
 
-use crate::catalog::{Catalog, CatalogService, changes};
+use crate::catalog::{CatalogService, changes};
+use crate::mesh::Mesh;
 
 /// How many services a line names.
 const NAMED: usize = 10;
@@ -20,7 +21,7 @@ pub(super) struct Outages {
 
 impl Outages {
     /// Takes in the catalog as it is now. Costs a look at the services that changed.
-    pub(super) fn tell(&mut self, catalog: &Catalog) {
+    pub(super) fn tell(&mut self, Mesh { catalog, options }: &Mesh) {
         let now = Arc::clone(catalog.shared_services());
         let (mut lost, mut back) = (Vec::new(), Vec::new());
         for change in changes(&self.seen, &now) {
@@ -39,7 +40,14 @@ impl Outages {
         self.seen = now;
         if !lost.is_empty() {
             let (services, names) = (lost.len(), named(&lost));
-            tracing::warn!(services, names, "services have no usable endpoint: clients get 503");
+            match options.serves_unhealthy {
+                false => tracing::warn!(services, names, "services have no usable endpoint: clients get 503"),
+                true => tracing::warn!(
+                    services,
+                    names,
+                    "services have no usable endpoint: unhealthy ones are tried"
+                ),
+            }
         }
         if !back.is_empty() {
             let (services, names) = (back.len(), named(&back));

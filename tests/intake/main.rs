@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod disk;
+#[cfg(feature = "file")]
+mod file;
 mod follow;
 mod guard;
+mod health;
 mod release;
 mod restart;
 mod returning;
