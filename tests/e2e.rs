@@ -39,6 +39,7 @@ mod e2e {
     mod outages;
     mod platform;
     mod ports;
+    mod refusals;
     mod registries;
     mod restart;
     mod routing;

@@ -413,7 +413,7 @@ impl<V: Variant> Machine<V> {
         // The gate looks at the other types only.
         let mut state = std::mem::take(&mut self.types[kind]);
         self.order.hear(kind, &mut state, &self.types, view);
-        let gate = self.order.gate(kind, &state, &self.types, view);
+        let gate = self.order.gate(kind, &state, &self.types, view, &self.shared.composed);
         let mut scene = Scene { kind, view, gate, update: self.updates, trial: false, busy };
         let composed = compose::<V>(&mut state, &mut scene);
         drop(scene);

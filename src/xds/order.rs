@@ -1,8 +1,8 @@
 //! Make before break, across the types of one aggregated stream (P15).
 //!
 //! ```text
-//!  may be sent     listener, route    every cluster that it comes to name is there, with its endpoints. A virtual
-//!                                     host that is new may be ahead of its cluster: nobody called it before
+//!  may be sent     listener, route    every cluster that it comes to name is there, with its endpoints. Of a route
+//!                                     configuration, each virtual host waits for its own clusters
 //!  may be removed  listener, route,   all that came with that change, or before it, is there
 //!                  virtual host
 //!                  route              and no listener that the client may use names it
@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::client_copy::{ClientCopy, Owed, Suspicion};
+use super::shared::Composed;
 use super::type_state::{Base, TypeState};
 use crate::resources::{PerType, Resource, ResourceType, View};
 
@@ -64,8 +65,9 @@ impl Order {
         state: &TypeState,
         types: &'a PerType<TypeState>,
         view: &'a View,
+        composed: &'a Composed,
     ) -> Gate<'a> {
-        Gate::new(self, kind, state, types, view)
+        Gate::new(self, kind, state, types, view, composed)
     }
 
     /// The client was sent these, which it did not have. A cluster that is sent anew warms until its endpoints

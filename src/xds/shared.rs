@@ -1,13 +1,13 @@
 //! What the machines of all streams share.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use super::names::NameLists;
 use super::rejections::Rejections;
-use crate::resources::{PerType, ResourceType};
+use crate::resources::{PerType, Resource, ResourceType};
 
 /// Of how many names of a type it is remembered that they were taken from a response that was refused.
 const UNTOLD_MAX: usize = 4096;
@@ -22,6 +22,28 @@ pub struct Shared {
     /// What clients took from responses that they refused for another reason. They do not tell of it when they come
     /// back, so what is gone by then is taken away by name.
     pub untold: Untold,
+    /// What was composed of parts.
+    pub composed: Composed,
+}
+
+/// Route configurations without some of their virtual hosts: streams that hold back the same send the same bytes.
+#[derive(Debug, Default)]
+pub struct Composed(Mutex<BTreeMap<Key, Weak<Resource>>>);
+
+type Key = (Arc<str>, Box<str>);
+
+impl Composed {
+    /// The same resource, as another stream made it, if one still sends or holds it.
+    pub fn share(&self, made: Arc<Resource>) -> Arc<Resource> {
+        let key = (Arc::clone(made.name()), made.version().into());
+        let mut known = self.0.lock();
+        if let Some(same) = known.get(&key).and_then(Weak::upgrade) {
+            return same;
+        }
+        known.retain(|_, resource| resource.strong_count() > 0);
+        known.insert(key, Arc::downgrade(&made));
+        made
+    }
 }
 
 /// Names that clients may have and not tell of.

@@ -189,6 +189,13 @@ async fn l19_what_envoy_rejects_is_shown_in_its_words_and_not_sent_again() {
     pilot.write_services(&(good(&backends[0]) + &taken));
     let words = until("the refusal is shown", async || refusal(&pilot, "lds").await).await;
     assert!(words.contains("15000"), "{words}");
+    // It is the fault of that listener, and of no other.
+    let proxies = pilot.debug("/debug/proxies").await.unwrap();
+    let refused =
+        find(&proxies, "lds").unwrap().pointer("/nack/refused").unwrap().as_array().unwrap().clone();
+    let [one] = refused.as_slice() else { panic!("{refused:?}") };
+    assert!(one["name"].as_str().unwrap().contains("15000"), "{one}");
+    assert_eq!(one["origin"], "service taken.local");
     throughout("it is not sent again", Duration::from_secs(2), async || {
         let rejected = envoy.stat("listener_manager.lds.update_rejected").await?;
         holds(rejected == 1, format!("{rejected} refusals"))

@@ -8,6 +8,7 @@ use super::{Order, earliest_of, needs, users};
 use crate::resources::{PerType, Resource, ResourceType, Rope, View};
 use crate::xds::client_copy::{ClientCopy, Has, Suspicion};
 use crate::xds::ropes::{self, Unit};
+use crate::xds::shared::Composed;
 use crate::xds::type_state::{Base, TypeState};
 
 /// What may be sent and removed of one type now.
@@ -17,6 +18,7 @@ pub struct Gate<'a> {
     kind: ResourceType,
     types: &'a PerType<TypeState>,
     view: &'a View,
+    composed: &'a Composed,
     /// Clusters that are not there are waited for.
     checks: bool,
     /// The client asks for clusters because of what names them. What it does not have yet, nothing breaks when it
@@ -55,6 +57,7 @@ impl<'a> Gate<'a> {
         own: &TypeState,
         types: &'a PerType<TypeState>,
         view: &'a View,
+        composed: &'a Composed,
     ) -> Self {
         let (clusters, endpoints) = (&types[ResourceType::Cluster], &types[ResourceType::Endpoint]);
         let names_clusters = matches!(kind, ResourceType::Listener | ResourceType::Route);
@@ -68,6 +71,7 @@ impl<'a> Gate<'a> {
             kind,
             types,
             view,
+            composed,
             checks: checks && !(all_there && order.awaited.is_empty()),
             by_name,
             own: earliest_of(kind, own, view),
@@ -173,11 +177,12 @@ impl<'a> Gate<'a> {
         let held = units.iter().zip(&waiting);
         let held = held.filter(|(unit, waits)| **waits || off_trial(unit) || is_refused(copy, unit));
         let resource = ropes::without(now, held.map(|(unit, _)| unit));
+        let resource = if Arc::ptr_eq(&resource, now) { resource } else { self.composed.share(resource) };
         Target { resource: Some(resource), waits: waiting.contains(&true) }
     }
 
-    /// What takes a domain from a cluster that the client has to one that it does not have waits for that one. What
-    /// only goes waits for all that came with it.
+    /// What leads a domain to a cluster that the client does not have waits for that one, unless it has nothing for
+    /// that domain either way. What only goes waits for all that came with it.
     fn unit_waits(&self, copy: &ClientCopy, unit: &Unit) -> bool {
         if unit.is_removal() {
             let gone = |name| copy.route.as_ref().and_then(|route| route.gone.get(name)).copied();
@@ -187,7 +192,9 @@ impl<'a> Gate<'a> {
             || unit.0.iter().filter_map(|host| host.before.as_ref()).flat_map(|host| host.clusters());
         let now = unit.0.iter().filter_map(|host| host.now.as_ref()).flat_map(|host| host.clusters());
         let mut gained = now.filter(|name| !before().any(|had| had == *name));
-        let serves = before().any(|name| self.missing(name).is_none());
+        // Nobody has called a new one before: 404 until its cluster is there is better than 503. It holds up no other.
+        let is_new = unit.0.iter().all(|host| host.before.is_none());
+        let serves = is_new || before().any(|name| self.missing(name).is_none());
         self.checks && serves && gained.any(|name| self.missing(name).is_some())
     }
 
