@@ -13,7 +13,7 @@ use crate::services::{healthy_or, of};
 use crate::story::Story;
 
 /// How many endpoints of each service can serve: `a.local=20 b.local=1`.
-fn usable(snapshot: &Snapshot) -> String {
+pub(crate) fn usable(snapshot: &Snapshot) -> String {
     let count =
         |service: &Arc<Service>| service.endpoints.iter().filter(|it| Endpoint::is_usable(it)).count();
     let all = snapshot.services().iter().map(|service| format!("{}={}", service.host, count(service)));

@@ -2,6 +2,8 @@
 //! what happens, on the virtual clock.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[cfg(feature = "consul")]
+mod consul;
 mod disk;
 #[cfg(feature = "file")]
 mod file;
