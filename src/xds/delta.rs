@@ -52,8 +52,12 @@ impl Variant for Delta {
         if first && given.is_empty() && asked.kind.has_wildcard() {
             state.subscription.set_wildcard(true);
         }
+        let adds = !given.is_empty();
         subscribe(state, asked, given);
         asked.allows(state.subscription.names().len())?;
+        if adds {
+            asked.allows_bytes(state.subscription.names().iter().map(|name| name.len()))?;
+        }
         unsubscribe(state, asked, &dropped);
         if first {
             state.due.answer = state.subscription.is_wildcard() && claims.is_empty();

@@ -23,6 +23,9 @@ const MAX_UNKNOWN_TYPES: usize = 32;
 /// How long a name, or the version that a client has of it, may be, in bytes: streams keep them.
 const MAX_NAME: usize = 4096;
 
+/// How long the names of a stream and type may be on average, in bytes. Those of services take about 60.
+const NAME_BYTES: usize = 150;
+
 /// How long a type URL may be, in bytes.
 const MAX_TYPE_URL: usize = 512;
 
@@ -97,6 +100,16 @@ impl Asked<'_> {
         let (kind, max) = (self.kind, self.limits.max_names);
         if names > max { Err(Refusal::TooManyNames { kind, names, max }) } else { Ok(()) }
     }
+
+    /// Whether it may give names of these lengths: those that do not exist are kept for it alone.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn allows_bytes(&self, lengths: impl Iterator<Item = usize>) -> Result<(), Refusal> {
+        let (kind, bytes) = (self.kind, lengths.sum());
+        let max = self.limits.max_names.saturating_mul(NAME_BYTES).max(MAX_NAME);
+        if bytes > max { Err(Refusal::TooManyBytes { kind, bytes, max }) } else { Ok(()) }
+    }
 }
 
 /// Limits on what one client may ask for.
@@ -128,6 +141,18 @@ pub enum Refusal {
         /// How many names.
         names: usize,
         /// How many are allowed.
+        max: usize,
+    },
+    /// Too long names, of too many.
+    #[error(
+        "{kind} names of {bytes} bytes together on one stream: at most {max} are allowed ([xds] max_names, 150 each)"
+    )]
+    TooManyBytes {
+        /// The type.
+        kind: ResourceType,
+        /// How long all names are together.
+        bytes: usize,
+        /// How long they may be.
         max: usize,
     },
     /// Something is too long to be kept.

@@ -42,6 +42,7 @@ impl Variant for Sotw {
     fn subscribe(state: &mut TypeState, asked: &Asked<'_>, request: DiscoveryRequest) -> Result<(), Refusal> {
         let given = request.resource_names;
         asked.allows(given.len())?;
+        asked.allows_bytes(given.iter().map(String::len))?;
         // An empty nonce in mid-stream: the client begins anew (P2a). One that has never answered may only not have
         // read the first response yet.
         let anew = request.response_nonce.is_empty() && state.answered;

@@ -147,6 +147,25 @@ async fn p10_p19_a_client_with_as_many_names_as_are_allowed_can_come_back() {
     assert_eq!(stream.next().await.unwrap().removed_resources.len(), names.len());
 }
 
+/// Names that do not exist are kept for the one stream that asks for them.
+#[tokio::test]
+async fn p19a_names_are_bounded_in_bytes_too_and_over_all_requests_of_a_stream() {
+    let server = Server::start(USUAL).await;
+    let mut stream = server.working("long names").await;
+    for thousand in 0..2 {
+        let names: Vec<String> = (0..1000).map(|n| format!("{thousand}-{n:04000}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        stream.send(delta_request(Endpoint, &names, &[]));
+    }
+    let status = stream.end().await;
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert!(
+        status.message().contains("bytes together") && status.message().contains("7500000"),
+        "{status:?}"
+    );
+    server.working("other").await;
+}
+
 #[tokio::test]
 async fn first_answers_are_composed_in_turn_and_nobody_else_waits() {
     let server = Server::start(Options { turns: 1, ..USUAL }).await;

@@ -185,7 +185,9 @@ pub(super) fn refusal_status(refusal: &Refusal) -> Status {
         Refusal::NoType | Refusal::WrongType { .. } | Refusal::TooLong { .. } => {
             Status::invalid_argument(reason)
         }
-        Refusal::TooManyNames { .. } | Refusal::TooManyTypes => Status::resource_exhausted(reason),
+        Refusal::TooManyNames { .. } | Refusal::TooManyBytes { .. } | Refusal::TooManyTypes => {
+            Status::resource_exhausted(reason)
+        }
     }
 }
 
@@ -194,7 +196,7 @@ pub(super) fn refusal_name(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::NoType => "no_type",
         Refusal::WrongType { .. } => "wrong_type",
-        Refusal::TooManyNames { .. } => "names",
+        Refusal::TooManyNames { .. } | Refusal::TooManyBytes { .. } => "names",
         Refusal::TooLong { .. } => "length",
         Refusal::TooManyTypes => "types",
     }
