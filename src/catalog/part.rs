@@ -71,6 +71,11 @@ impl Part {
         &self.moved
     }
 
+    /// Whether the registry no longer says some endpoint of the service.
+    pub fn holds_some(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| !held.is_empty())
+    }
+
     /// Whether the registry no longer says that endpoint of the service, which is held back from disappearing.
     pub fn is_held(&self, endpoint: &Endpoint) -> bool {
         let Some(held) = &self.held else { return false };

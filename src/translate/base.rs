@@ -414,8 +414,9 @@ fn origin(key: RouteKey) -> Origin {
 
 /// Whether two states of a service claim the same, and are entered in the same way.
 fn same_claims(a: &CatalogService, b: &CatalogService) -> bool {
-    let priorities =
-        |service: &CatalogService| -> Vec<u32> { service.parts().iter().map(|part| part.priority).collect() };
+    let priorities = |service: &CatalogService| -> Vec<(u32, bool)> {
+        service.parts().iter().map(|part| (part.priority, part.holds_some())).collect()
+    };
     priorities(a) == priorities(b)
         && a.lead().resolution == b.lead().resolution
         && a.ports() == b.ports()

@@ -264,7 +264,8 @@ fn default_port(service: &CatalogService, kind: fn(Protocol) -> bool) -> Option<
 /// Whether endpoints of the service can have several priorities, for whom ever.
 fn has_priorities(service: &CatalogService, context: &Context<'_>) -> bool {
     let first = service.parts()[0].priority;
-    context.options.prefer_near || service.parts().iter().any(|part| part.priority != first)
+    context.options.prefer_near
+        || service.parts().iter().any(|part| part.priority != first || part.holds_some())
 }
 
 fn listener_to(service: &CatalogService, cluster: &Arc<str>, listener: &Listener) -> Resource {

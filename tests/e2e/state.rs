@@ -117,6 +117,31 @@ async fn l22_a_mass_disappearance_costs_no_request_and_is_let_go_when_it_is_conf
     envoy.assert_no_rejections().await;
 }
 
+/// What is held may be dead: it gets requests only where what is said to be there does not answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_the_last_resort() {
+    let (Some(binary), Some(etcd)) = (envoy(), Etcd::start().await) else { return };
+    let host = Etcd::host("many");
+    let mut backends = Vec::new();
+    for n in 0..12 {
+        backends.push(Backend::http_at_port(&format!("b{n}"), PORT).await);
+        etcd.put("many", &format!("b{n}"), backends[n].socket()).await;
+    }
+    let mut pilot = Pilot::prepare_with(&(etcd.tables("east") + "[guard]\nhold = \"1h\"\n"));
+    pilot.spawn();
+    pilot.ready().await;
+    let envoy = Envoy::start(&binary, &pilot, Kind::Delta).await;
+    envoy.answers(&host, "b7").await;
+    for n in 0..11 {
+        etcd.remove("many", &format!("b{n}")).await;
+    }
+    held(&pilot, 11).await;
+    envoy.answers_only(&host, "b11").await;
+    drop(backends.pop());
+    envoy.answers(&host, "b7").await;
+    envoy.assert_no_rejections().await;
+}
+
 /// A services file is a person's word: what it says counts at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_file_no_longer_has_is_gone_at_once() {
