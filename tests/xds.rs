@@ -18,6 +18,7 @@
 //!  memory                  what a stream keeps
 //!  scenarios               those of the public conformance harness, on the same machines
 //!  properties · free       random interleavings, with an Envoy (model) and with clients that ask for anything
+//!  hosts                   the same, of virtual hosts
 //!  reports · moves         one stream without a socket: status, metrics, log; clients whose scope changes
 //!  told                    what the log says of streams, once
 //!  server                  real sockets: limits, garbage, shutdown
@@ -36,6 +37,8 @@ mod delta;
 mod driver;
 #[path = "xds/free.rs"]
 mod free;
+#[path = "xds/hosts.rs"]
+mod hosts;
 #[path = "xds/memory.rs"]
 mod memory;
 #[path = "xds/model.rs"]

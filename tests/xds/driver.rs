@@ -77,7 +77,7 @@ impl Dialect for Delta {
         let things = message.resources.iter().map(|bytes| {
             let resource = DeltaResource::decode(bytes.clone()).unwrap();
             let thing = Thing::of(resource.resource.as_ref().unwrap());
-            let is_rope = thing.content.contains('>');
+            let is_rope = thing.content.contains('>') || thing.content.is_empty();
             assert!(thing.name == resource.name && (is_rope || thing.content == resource.version));
             (thing.name, thing.content)
         });
