@@ -245,6 +245,7 @@ async fn beyond_loopback_services_are_told_where_clients_are() {
         answered(edge, "127.0.0.1", 404, &words).await;
 
         // On loopback whoever calls is of this machine, and is believed.
+        answered(envoy.port(9080), "a.local", 200, "web").await;
         let answer = raw(envoy.port(9080), &request("").replace("web.local", "a.local")).await;
         assert_eq!(forwarded_for(&answer), "");
         let forwarded = request("X-Forwarded-For: 10.9.9.9\r\n").replace("web.local", "a.local");
