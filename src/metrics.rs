@@ -21,7 +21,7 @@ use prometheus_client::registry::Registry;
 
 use crate::proxies::Proxies;
 use crate::proxy::Transport;
-use crate::resources::ResourceType;
+use crate::resources::{PerType, ResourceType};
 use crate::world::{Translated, World};
 
 pub(crate) use scrape::health_word;
@@ -43,7 +43,7 @@ struct Inner {
     places: Gauge,
     silent: Gauge,
     first_syncs: Gauge,
-    types: [PerType; 4],
+    types: PerType<TypeCounters>,
     unknown_types: Counter,
     refused: Family<Label<1>, Counter>,
     translation: Histogram,
@@ -51,7 +51,7 @@ struct Inner {
 }
 
 /// Counters of one resource type, looked up once.
-struct PerType {
+struct TypeCounters {
     pushes: Counter,
     pushed_resources: Counter,
     push_bytes: Counter,
@@ -124,7 +124,7 @@ impl Metrics {
             "Time to translate a change, or what a proxy of a new kind asks for",
             translation.clone(),
         );
-        let types = PerType::register(&mut registry);
+        let types = TypeCounters::register(&mut registry);
         let translation_failures = Counter::default();
         registry.register(
             "translation_failures",
@@ -225,8 +225,8 @@ impl Metrics {
         }
     }
 
-    fn of(&self, kind: ResourceType) -> &PerType {
-        &self.0.types[kind as usize]
+    fn of(&self, kind: ResourceType) -> &TypeCounters {
+        &self.0.types[kind]
     }
 }
 
@@ -236,8 +236,8 @@ impl Default for Metrics {
     }
 }
 
-impl PerType {
-    fn register(registry: &mut Registry) -> [Self; 4] {
+impl TypeCounters {
+    fn register(registry: &mut Registry) -> PerType<Self> {
         type Histograms = Family<Label<1>, Histogram, fn() -> Histogram>;
         let mut counters = |name: &str, help: &str| {
             let family = Family::<Label<1>, Counter>::default();
@@ -255,7 +255,7 @@ impl PerType {
             "Time from a registry's change to a proxy's acknowledgement, by type",
             change_to_ack.clone(),
         );
-        ResourceType::ALL.map(|kind| {
+        PerType::of(|kind| {
             let label = [("type", kind.as_str())];
             Self {
                 pushes: pushes.get_or_create_owned(&label),

@@ -20,11 +20,11 @@ use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::ResourceType;
 use crate::xds::Shared;
 
+pub(crate) use status::NAMES_MAX;
 pub use status::{
     Acked, Nack, NackReport, NotFound, ProxyStatus, RefusedStatus, Sent, StreamStatus, SyncState, TypeReport,
     TypeStatus,
 };
-pub(crate) use status::{NAMES_MAX, cut};
 pub(crate) use told::Told;
 
 /// All connected proxies.

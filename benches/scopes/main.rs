@@ -17,6 +17,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use pilot::catalog::Policy;
 use pilot::mesh::MeshOptions;
 use pilot::proxy::{ConfigSource, Role, Scope};
+use pilot::resources::{ResourceType, View};
 use pilot::supervisor::Registered;
 use pilot::world::{Debounce, Views, World};
 use pilot_registry::{Locality, Service, SnapshotSink, channel};
@@ -166,9 +167,11 @@ impl Follow<'_> {
                 None => self.services.push(service),
             }
             let (next, _) = timed(|| snapshot(self.services.iter().cloned()));
+            let seen: Vec<_> = self.views.iter_mut().map(Views::latest).collect();
             let started = Instant::now();
             self.sink.publish(next);
-            let mut waiting: FuturesUnordered<_> = self.views.iter_mut().map(next_view).collect();
+            let waiting = self.views.iter_mut().zip(seen).map(|(views, before)| next_view(views, before));
+            let mut waiting: FuturesUnordered<_> = waiting.collect();
             while waiting.next().await.is_some() {}
             woken.push(started.elapsed());
             ready.extend(self.translated.recv().await);
@@ -178,15 +181,14 @@ impl Follow<'_> {
     }
 }
 
-/// Waits for the stream's next view, and for what is new in it.
-async fn next_view(views: &mut Views) -> usize {
-    let before = views.peek();
+/// Waits for a view that is another one than before, and for what is new in it.
+async fn next_view(views: &mut Views, before: Option<Arc<View>>) -> usize {
     loop {
         views.changed().await;
         match (views.peek(), &before) {
             (Some(now), Some(before)) if !Arc::ptr_eq(&now, before) => {
                 let changes = now.changes_since(before);
-                return pilot::resources::ResourceType::ALL.map(|kind| changes.of(kind).len()).iter().sum();
+                return ResourceType::ALL.map(|kind| changes.of(kind).len()).iter().sum();
             }
             _ => {}
         }

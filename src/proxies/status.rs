@@ -11,9 +11,8 @@ use crate::proxy::Proxy;
 use crate::rfc3339;
 use crate::xds::Rejection;
 use crate::xds::client_copy::Refused;
+use crate::xds::words::cut;
 
-/// The most that is kept of a proxy's words, in bytes.
-const MESSAGE_MAX: usize = 4096;
 /// How many names of refused resources are kept, and of those that do not exist.
 pub(crate) const NAMES_MAX: usize = 16;
 
@@ -162,15 +161,6 @@ fn answered(sent: &Option<Sent>, acked: &Option<Acked>) -> bool {
         (Some(sent), Some(acked)) => sent.version == acked.version,
         (Some(_), None) => false,
     }
-}
-
-/// As much of a proxy's words as is kept.
-pub(crate) fn cut(message: &str) -> &str {
-    let mut end = message.len().min(MESSAGE_MAX);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    &message[..end]
 }
 
 /// Where a proxy stands with a type. The greater is the worse.
@@ -392,7 +382,7 @@ mod tests {
         let mut status = TypeStatus::default();
         status.on_nacked("1", &"€".repeat(5000));
         let message = status.nack.unwrap().message;
-        assert!(message.len() <= MESSAGE_MAX && message.len() > MESSAGE_MAX - 4);
+        assert!(message.len() <= 4096 && message.len() > 4096 - 4);
         assert!(message.chars().all(|c| c == '€'));
     }
 }

@@ -17,11 +17,8 @@ use super::rejections::Rejection;
 use super::ropes::{self, Unit};
 use super::shared::Shared;
 use super::type_state::{Base, TypeState};
-use super::words;
+use super::words::{self, cut};
 use crate::resources::{Resource, ResourceType, TypeView};
-
-/// How much of a client's words is kept of one resource, in bytes.
-const WORDS_MAX: usize = 4096;
 
 /// The client uses what it was sent.
 pub fn accept(state: &mut TypeState, flight: InFlight, view: TypeView<'_>) {
@@ -291,8 +288,4 @@ impl Refusing<'_> {
         state.find_due();
         Some(rejection)
     }
-}
-
-fn cut(words: &str) -> &str {
-    &words[..words.floor_char_boundary(WORDS_MAX)]
 }

@@ -7,6 +7,15 @@
 /// Where the text may have been cut.
 const CUT: usize = 4096;
 
+/// As much of a client's words as is kept: what an Envoy sends.
+pub(crate) fn cut(words: &str) -> &str {
+    let mut end = words.len().min(CUT);
+    while !words.is_char_boundary(end) {
+        end -= 1;
+    }
+    &words[..end]
+}
+
 /// What follows the announcement of refused clusters or listeners.
 const HEADS: [&str; 2] = ["Error adding/updating cluster(s) ", "Error adding/updating listener(s) "];
 
@@ -78,7 +87,7 @@ mod tests {
 
     const NAMES: [&str; 5] = ["127.0.0.1_80", "a", "ab", "ab: c", "b"];
 
-    fn names<'a>(words: &'a str) -> Vec<(&'static str, &'a str)> {
+    fn names(words: &str) -> Vec<(&'static str, &str)> {
         named(words, &NAMES).culprits.into_iter().map(|(at, words)| (NAMES[at], words)).collect()
     }
 

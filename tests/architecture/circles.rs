@@ -247,7 +247,7 @@ fn absolute(module: &[String], children: &BTreeSet<String>, path: &[String]) -> 
         "crate" => Vec::new(),
         "self" => module.to_vec(),
         "super" => module.split_last()?.1.to_vec(),
-        child if children.contains(child) => [module, &[first.clone()]].concat(),
+        child if children.contains(child) => [module, std::slice::from_ref(first)].concat(),
         _ => return None,
     };
     while let Some((_, deeper)) = rest.split_first().filter(|(next, _)| *next == "super") {

@@ -90,7 +90,7 @@ fn p15_a_burst_of_services_delays_no_routes() {
         }
         let came = delta.received();
         if round > 0 {
-            let routes = came.iter().filter(|it| it.starts_with("rds")).next_back();
+            let routes = came.iter().rfind(|it| it.starts_with("rds"));
             let expected = format!("rds r@{}", hosts[..round + 1].join("+"));
             assert_eq!(routes, Some(&expected), "round {round}: {came:?}");
             delta.ack(Route);
