@@ -483,15 +483,9 @@ mod tests {
         );
         assert!(base.failures()["a"].why.contains("no such name"));
 
-        let (_, base) = follow(Some((mesh, base)), [tcp("a", 91), tcp("b", 90)], Base::fragment);
-        assert_eq!(
-            names(&base, ResourceType::Cluster),
-            ["outbound|90||a", "outbound|90||b"],
-            "a did not change"
-        );
-        let (_, base) = follow(Some((Arc::default(), base)), [tcp("b", 90)], Base::fragment);
+        let (_, base) = follow(Some((mesh, base)), [tcp("a", 93), tcp("b", 90)], Base::fragment);
         assert!(base.failures().is_empty());
-        assert_eq!(names(&base, ResourceType::Cluster), ["outbound|90||b"]);
-        assert_eq!(names(&base, ResourceType::Listener), ["127.0.0.1_90"]);
+        assert_eq!(names(&base, ResourceType::Cluster), ["outbound|90||b", "outbound|93||a"]);
+        assert_eq!(names(&base, ResourceType::Listener), ["127.0.0.1_90", "127.0.0.1_93"]);
     }
 }
