@@ -30,11 +30,13 @@ pub mod sotw;
 pub mod stream;
 pub mod subscription;
 pub mod type_state;
+pub mod variant;
 pub mod words;
 
 pub use composed::{Composed, Scene};
 pub use delta::Delta;
-pub use machine::{Answer, Asked, Limits, Machine, Outcome, Refusal, Response, Variant};
+pub use machine::Machine;
 pub use rejections::{Rejection, Rejections};
 pub use shared::Shared;
 pub use sotw::Sotw;
+pub use variant::{Answer, Asked, Limits, Outcome, Refusal, Response, Variant};

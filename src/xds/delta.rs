@@ -8,9 +8,9 @@ use pilot_envoy_api::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use super::client_copy::{ClientCopy, Has, Owed};
 use super::composed::{Composed, Scene};
 use super::in_flight::InFlight;
-use super::machine::{Asked, Refusal, RequestParts, Variant};
 use super::subscription::WILDCARD;
 use super::type_state::{Base, TypeState};
+use super::variant::{Asked, Refusal, RequestParts, Variant};
 use crate::resources::Resource;
 
 /// Delta.

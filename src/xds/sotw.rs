@@ -11,9 +11,9 @@ use pilot_envoy_api::envoy::service::discovery::v3::DiscoveryRequest;
 
 use super::client_copy::{ClientCopy, Has, Owed};
 use super::composed::{Act, Composed, Scene};
-use super::machine::{Asked, Refusal, RequestParts, Variant};
 use super::subscription::{Subscription, WILDCARD};
 use super::type_state::{Base, TypeState};
+use super::variant::{Asked, Refusal, RequestParts, Variant};
 use crate::resources::{Origin, Resource, ResourceType};
 
 /// State of the world.

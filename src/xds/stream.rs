@@ -28,7 +28,8 @@ pub use in_hand::InHand;
 pub use peer::Peer;
 pub use turns::{FirstSyncs, Turn};
 
-use super::machine::{Limits, Machine, Refusal, Response, Variant};
+use super::machine::Machine;
+use super::variant::{Limits, Refusal, Response, Variant};
 use crate::metrics::{Metrics, StreamGuard};
 use crate::proxies::{Connection, Proxies};
 use crate::proxy::{Proxy, Scope, Transport, named};

@@ -11,8 +11,8 @@ use super::{Refuses, Session};
 use crate::proxies::{NAMES_MAX, RefusedStatus};
 use crate::proxy::{Proxy, Transport};
 use crate::resources::ResourceType;
-use crate::xds::machine::{Answer, Outcome, Refusal, Response, Variant};
 use crate::xds::rejections::Rejection;
+use crate::xds::variant::{Answer, Outcome, Refusal, Response, Variant};
 use crate::xds::words::cut;
 
 impl<V: Variant, S> Session<V, S> {
