@@ -210,11 +210,6 @@ impl World {
         self.0.store.lock().layers.failures()
     }
 
-    /// How many scopes streams follow.
-    pub fn scopes(&self) -> usize {
-        self.0.store.lock().seen.values().filter(|seen| seen.strong_count() > 0).count()
-    }
-
     /// Takes in what the registries say and keeps the world up to date, for ever. `translated` is told what
     /// each translation cost.
     pub async fn follow(&self, debounce: Debounce, translated: impl Fn(Translated) + Send + Sync) {
