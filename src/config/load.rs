@@ -95,14 +95,15 @@ pub fn parse(
     let schema = schema::inlined();
     let (mut table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let origins = Origins::new(file, text, &[]);
+        let origins = Origins::new(file, text);
         let problem = |error: &toml::de::Error| syntax(&origins, error);
         return Err(Problems(errors.iter().map(problem).collect()));
     }
     let keys = settings::scalar_keys(&schema, table.get_ref());
     let (mut given, mut warnings) = settings::from_environment(environment, &keys);
     given.extend_from_slice(flags);
-    let mut origins = Origins::new(file, text, &given);
+    let mut origins = Origins::new(file, text);
+    origins.add(given.iter().map(|setting| setting.name.as_str()));
     settings::apply(&given, &schema, table.get_mut(), &origins);
     let usual = usual::find(environment, table.get_ref());
     origins.add(usual.iter().map(usual::Usual::variable));

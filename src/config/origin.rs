@@ -11,7 +11,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Problem, Setting};
+use super::Problem;
 
 /// The places of all keys of a configuration that was read.
 #[derive(Clone, Debug, Default)]
@@ -23,16 +23,11 @@ pub struct Origins {
 }
 
 impl Origins {
-    pub(super) fn new(file: &str, text: &str, settings: &[Setting]) -> Self {
-        Self {
-            file: file.into(),
-            text: text.into(),
-            settings: settings.iter().map(|setting| setting.name.clone()).collect(),
-            values: BTreeMap::new(),
-        }
+    pub(super) fn new(file: &str, text: &str) -> Self {
+        Self { file: file.into(), text: text.into(), ..Self::default() }
     }
 
-    /// Further settings, after those that there are.
+    /// Values from these variables and flags follow those that are known already.
     pub(super) fn add<'s>(&mut self, settings: impl Iterator<Item = &'s str>) {
         self.settings.extend(settings.map(str::to_owned));
     }

@@ -16,16 +16,9 @@ use crate::convert::{Mapping, Outcome};
 use crate::objects::Key;
 use crate::source::{Resource, Scope};
 
-pub(crate) use entry::{Entry, Node, Pod, Service};
-pub(crate) use interner::Interner;
-pub(crate) use slice::{Family, Member, Slice, SlicePort, Zones};
-
-/// The objects that endpoints refer to.
-#[derive(Debug, Default)]
-pub(crate) struct Facts {
-    pub(crate) pods: HashMap<Key, Pod>,
-    pub(crate) nodes: HashMap<Arc<str>, Node>,
-}
+pub(crate) use entry::{Entry, Facts, Node, Pod, Service};
+pub(crate) use interner::{Interner, Zones};
+pub(crate) use slice::{Family, Member, Slice, SlicePort};
 
 #[derive(Debug)]
 pub(crate) struct Cluster {

@@ -145,7 +145,7 @@ impl TryFrom<u32> for Weight {
 
     fn try_from(number: u32) -> Result<Self, ModelError> {
         let weight = NonZeroU32::new(number).filter(|weight| weight.get() <= Self::MAX);
-        weight.map(Self).ok_or(ModelError::Weight { number })
+        weight.map(Self).ok_or(ModelError::Weight { number, most: Self::MAX })
     }
 }
 

@@ -83,9 +83,7 @@ pub use registry::ServiceRegistry;
 pub use reload::Reload;
 pub use secret::Secret;
 pub use service::{Namespace, Resolution, Service, ServiceSpec};
-pub use sink::{
-    Content, Fault, Feed, Published, RegistryHealth, Sink, SnapshotSink, State, Trouble, channel,
-};
-pub use snapshot::Snapshot;
+pub use sink::{Content, Fault, Feed, Published, RegistryHealth, Sink, State, Trouble, channel};
+pub use snapshot::{Snapshot, SnapshotSink};
 pub use status::{Following, LastError, Status, WatchState, WatchStatus};
 pub use usual::missing_scheme;

@@ -109,7 +109,7 @@ impl FromStr for Protocol {
     fn from_str(text: &str) -> Result<Self, ModelError> {
         let named = |protocol: &Self| protocol.as_str().eq_ignore_ascii_case(text);
         let found = Self::ALL.into_iter().find(named);
-        found.ok_or_else(|| ModelError::Protocol { name: text.to_owned() })
+        found.ok_or_else(|| ModelError::Protocol { name: text.to_owned(), instead: instead(text) })
     }
 }
 
@@ -144,6 +144,22 @@ pub struct ServicePort {
     pub protocol: Protocol,
 }
 
+/// What to write in the place of an unknown protocol.
+fn instead(name: &str) -> String {
+    let all = Protocol::ALL.map(Protocol::as_str).join(", ");
+    let known = match name.to_ascii_lowercase().as_str() {
+        "https" | "ssl" | "grpcs" | "wss" | "ldaps" | "amqps" | "rediss" => "tls",
+        "postgres" | "postgresql" | "mysql" | "mariadb" | "mssql" | "amqp" | "kafka" | "mqtt" | "nats"
+        | "memcached" | "ldap" | "smtp" | "ssh" | "cassandra" | "zookeeper" | "thrift" => "tcp",
+        "mongodb" => "mongo",
+        "h2" | "h2c" => "http2",
+        "http1" | "http/1.1" | "ws" | "websocket" => "http",
+        "dns" | "quic" | "http3" | "h3" => "udp",
+        _ => return format!("expected one of {all}"),
+    };
+    format!("write {known:?} (one of {all})")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,5 +182,16 @@ mod tests {
             assert!(text.parse::<Port>().is_err(), "{text:?}");
         }
         assert_eq!("65535".parse::<Port>().unwrap().get(), 65_535);
+    }
+
+    #[test]
+    fn an_unknown_protocol_that_others_know_is_told_what_to_write() {
+        let said = |name: &str| name.parse::<Protocol>().unwrap_err().to_string();
+        assert!(
+            said("postgres")
+                .starts_with("unknown protocol \"postgres\": write \"tcp\" (one of http, http2, ")
+        );
+        assert!(said("HTTPS").contains("write \"tls\""));
+        assert!(said("htp").starts_with("unknown protocol \"htp\": expected one of http, http2, "));
     }
 }

@@ -175,7 +175,7 @@ fn sort_unique<T: Ord>(values: &mut Vec<T>) {
 }
 
 fn check_ports(spec: &ServiceSpec) -> Result<(), ModelError> {
-    let host = || spec.host.clone();
+    let host = || spec.host.to_string();
     if spec.ports.is_empty() {
         return Err(ModelError::NoPort { host: host() });
     }
@@ -194,7 +194,7 @@ fn check_ports(spec: &ServiceSpec) -> Result<(), ModelError> {
 
 fn check_endpoint(spec: &ServiceSpec, endpoint: &Endpoint) -> Result<(), ModelError> {
     let refused = |why: String| {
-        let (host, address) = (spec.host.clone(), endpoint.address.clone());
+        let (host, address) = (spec.host.to_string(), endpoint.address.to_string());
         Err(ModelError::Endpoint { host, address, why })
     };
     match (spec.resolution, &endpoint.address) {

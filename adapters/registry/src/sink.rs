@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::status::Board;
-use crate::{Following, RegistryError, Snapshot, Status};
+use crate::{Following, RegistryError, Status};
 
-/// What crosses a sink as one whole value: a [`Snapshot`] of services, or of rule documents.
+/// What crosses a sink as one whole value: a [`Snapshot`](crate::Snapshot) of services, or of rule documents.
 pub trait Content: Send + Sync + 'static {
     /// The same value, with the parts that equal the previous value's taken from there.
     #[must_use]
@@ -25,9 +25,6 @@ pub trait Content: Send + Sync + 'static {
     /// Whether two values, the newer of which has been through [`Content::reusing`], are equal.
     fn same(&self, other: &Self) -> bool;
 }
-
-/// Where a registry publishes what it knows.
-pub type SnapshotSink = Sink<Snapshot>;
 
 /// All that is known of one registry: its last value, and how it is doing.
 #[derive(Debug)]

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::sink::{Content, Sink};
 use crate::{ModelError, Service};
+
+/// Where a registry publishes what it knows.
+pub type SnapshotSink = Sink<Snapshot>;
 
 /// All services of a registry at one moment, ordered by host.
 ///
-/// A service that did not change keeps its `Arc` from snapshot to snapshot ([`crate::SnapshotSink`] sees
+/// A service that did not change keeps its `Arc` from snapshot to snapshot ([`SnapshotSink`] sees
 /// to it), so two snapshots are compared by pointers.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -32,7 +36,7 @@ impl Snapshot {
         let mut services: Vec<_> = services.into_iter().collect();
         services.sort_by(|a, b| a.host.cmp(&b.host));
         match services.windows(2).find(|pair| pair[0].host == pair[1].host) {
-            Some(pair) => Err(ModelError::DuplicateHost { host: pair[0].host.clone() }),
+            Some(pair) => Err(ModelError::DuplicateHost { host: pair[0].host.to_string() }),
             None => Ok(Self { services, deliberate: false }),
         }
     }
@@ -67,7 +71,7 @@ impl Snapshot {
     }
 }
 
-impl crate::Content for Snapshot {
+impl Content for Snapshot {
     fn reusing(mut self, previous: &Self) -> Self {
         let mut old = previous.services.iter().peekable();
         for service in &mut self.services {

@@ -155,6 +155,32 @@ pub trait Backend: Send + Sync + 'static {
     }
 }
 
+/// What a test's function makes: a [`Backend`], or an option of one, which is `None` where the platform
+/// cannot be had. Whoever makes it has said why ([`tool`](crate::server::tool)).
+pub trait Made {
+    /// The platform.
+    type Backend: Backend;
+
+    /// The platform, if there is one.
+    fn made(self) -> Option<Self::Backend>;
+}
+
+impl<B: Backend> Made for B {
+    type Backend = B;
+
+    fn made(self) -> Option<B> {
+        Some(self)
+    }
+}
+
+impl<B: Backend> Made for Option<B> {
+    type Backend = B;
+
+    fn made(self) -> Self {
+        self
+    }
+}
+
 /// What the default of a method takes; a backend that has none of it writes the method itself.
 fn some<'a, T>(ways: &'a [T], method: &str) -> Result<&'a [T]> {
     ensure!(!ways.is_empty(), "{method} is not written for this backend");

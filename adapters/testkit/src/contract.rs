@@ -80,35 +80,9 @@ pub fn report(rule: &str, backend: &dyn Backend, outcome: Result<Verdict>) {
     }
 }
 
-/// What a test's function makes: a [`Backend`], or an option of one, which is `None` where the platform
-/// cannot be had. Whoever makes it has said why ([`tool`](crate::server::tool)).
-pub trait Made {
-    /// The platform.
-    type Backend: Backend;
-
-    /// The platform, if there is one.
-    fn made(self) -> Option<Self::Backend>;
-}
-
-impl<B: Backend> Made for B {
-    type Backend = B;
-
-    fn made(self) -> Option<B> {
-        Some(self)
-    }
-}
-
-impl<B: Backend> Made for Option<B> {
-    type Backend = B;
-
-    fn made(self) -> Self {
-        self
-    }
-}
-
 /// Makes one test of each rule of the contract, and one that draws operations at random. Takes an
 /// `async fn() -> anyhow::Result<impl Backend>` (or of an option of one, see
-/// [`Made`](crate::contract::Made)) that makes a new, empty platform:
+/// [`Made`](crate::Made)) that makes a new, empty platform:
 ///
 /// ```
 /// use pilot_registry_testkit::memory::MemoryBackend;
@@ -157,7 +131,7 @@ macro_rules! contract {
             #[tokio::test]
             async fn $rule() {
                 let made = $make().await.expect("the test can make its platform");
-                let Some(mut backend) = $crate::contract::Made::made(made) else { return };
+                let Some(mut backend) = $crate::Made::made(made) else { return };
                 let outcome = $crate::contract::$rule(&mut backend).await;
                 $crate::contract::report(stringify!($rule), &backend, outcome);
             }

@@ -34,7 +34,7 @@ mod scripted;
 pub mod server;
 pub mod strategies;
 
-pub use backend::{Backend, BadConfig, Operation};
+pub use backend::{Backend, BadConfig, Made, Operation};
 pub use builder::{ServiceBuilder, service, snapshot};
 pub use effort::{LONG, effort};
 pub use property::operations_converge;

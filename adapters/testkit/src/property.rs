@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::contract::{Bench, Made};
-use crate::{Operation, Runner, effort, service, strategies};
+use crate::contract::Bench;
+use crate::{Made, Operation, Runner, effort, service, strategies};
 
 /// How many lists of operations are drawn in the short and in the long form, unless `PROPTEST_CASES` says
 /// otherwise.

@@ -9,17 +9,10 @@ pub(crate) use defaults::Defaults;
 use pilot_registry::{Port, Protocol, ServicePort};
 
 use super::instance::{Instance, InstancePort};
-use super::settled::{Said, Settled, most, protocol, settle};
+use super::settled::{Group, Said, Settled, most, protocol, settle};
 
 /// Numbers of groups that are gone are kept up to so many groups: instances may make up names without end.
 const MAX_KEPT: usize = 64;
-
-/// What holds ports of several instances together: the service's port that they name, or their own name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Group {
-    Declared(Port),
-    Named(Option<String>),
-}
 
 /// The ports of instances, by what holds them together.
 type Groups<'a> = BTreeMap<Group, Vec<&'a InstancePort>>;
@@ -34,16 +27,6 @@ pub(super) struct Ports {
     pub(super) guessed: BTreeSet<Port>,
     /// What a reader should know of how they were found.
     pub(super) notes: Vec<String>,
-}
-
-impl Group {
-    fn of(port: &InstancePort) -> Self {
-        port.service.map_or_else(|| Self::Named(port.name.clone()), Self::Declared)
-    }
-
-    fn is_named(&self) -> bool {
-        matches!(self, Self::Named(_))
-    }
 }
 
 impl Ports {

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use pilot_registry::{Namespace, Port, Protocol, Resolution};
 
 use super::instance::InstancePort;
-use super::ports::Group;
 
 /// What was settled of one host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,11 +21,28 @@ pub(crate) struct Settled {
     pub(super) namespace: Option<Namespace>,
 }
 
+/// What holds ports of several instances together: the service's port that they name, or their own name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Group {
+    Declared(Port),
+    Named(Option<String>),
+}
+
 /// What instances say of a port of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Said {
     pub(super) protocol: Protocol,
     pub(super) name: Option<String>,
+}
+
+impl Group {
+    pub(super) fn of(port: &InstancePort) -> Self {
+        port.service.map_or_else(|| Self::Named(port.name.clone()), Self::Declared)
+    }
+
+    pub(super) fn is_named(&self) -> bool {
+        matches!(self, Self::Named(_))
+    }
 }
 
 /// What is said. What was settled stays as long as somebody says it, or nobody says anything else. Otherwise it

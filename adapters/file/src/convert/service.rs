@@ -82,7 +82,7 @@ fn body(
     spec.identities = fields::parsed_list(table.get("identities"), "identities", mistakes);
     let known = ports.as_deref().map_or(Ports::Unknown, Ports::Known);
     let endpoints = endpoint::endpoints(table.get("endpoints"), known, mistakes, doubles);
-    let places: Vec<_> = endpoints.iter().map(|(at, endpoint)| (*at, endpoint.address.clone())).collect();
+    let places: Vec<_> = endpoints.iter().map(|(at, endpoint)| (*at, endpoint.address.to_string())).collect();
     spec.endpoints = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
     spec.ports = ports?;
     if !mistakes.is_empty() {
@@ -92,15 +92,11 @@ fn body(
 }
 
 /// Where the part of the service stands that the model refused.
-fn place(
-    error: &ModelError,
-    table: &Table<'_>,
-    endpoints: &[(Position, pilot_registry::Address)],
-) -> Position {
+fn place(error: &ModelError, table: &Table<'_>, endpoints: &[(Position, String)]) -> Position {
     let ports = || table.get("ports").map(|node| node.at);
     let place = match error {
         ModelError::Endpoint { address, .. } => {
-            endpoints.iter().find(|(_, own)| own == address).map(|(at, _)| *at)
+            endpoints.iter().find(|(_, own)| *own == *address).map(|(at, _)| *at)
         }
         ModelError::DuplicatePort { .. } | ModelError::NoPort { .. } => ports(),
         _ => None,

@@ -1,12 +1,12 @@
 //! Objects as they are stored: only the used fields.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use pilot_registry::{Labels, Locality};
 
 use super::{Interner, Slice};
-use crate::objects::{Meta, PodSpec, ServiceSpec};
+use crate::objects::{Key, Meta, PodSpec, ServiceSpec};
 
 /// How the annotations begin that are pilot's.
 const ANNOTATIONS: &str = "pilot/";
@@ -22,6 +22,13 @@ pub(crate) enum Entry {
     Pod(Pod),
     Node(Node),
     Namespace,
+}
+
+/// The objects that endpoints refer to.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) pods: HashMap<Key, Pod>,
+    pub(crate) nodes: HashMap<Arc<str>, Node>,
 }
 
 /// A service.

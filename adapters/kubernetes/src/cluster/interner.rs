@@ -7,7 +7,14 @@ use std::sync::Arc;
 
 use pilot_registry::Labels;
 
-use super::Zones;
+/// Where an endpoint is. There are few, and many endpoints: they are shared.
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Zones {
+    /// The zone that it runs in.
+    pub(crate) own: Option<Arc<str>>,
+    /// The zone whose clients are to use it, if the slice says so: its own, where that is one of several.
+    pub(crate) hinted: Option<Arc<str>>,
+}
 
 /// Shares equal values.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pilot_registry::{Health, Port, ip_address};
 
-use super::Interner;
+use super::{Interner, Zones};
 use crate::objects::{Conditions, Endpoint, EndpointSlice, Hints, Key, Meta};
 
 /// The label that says whose endpoints these are.
@@ -59,15 +59,6 @@ pub(crate) struct Member {
     pub(crate) node: Option<Arc<str>>,
     pub(crate) zones: Arc<Zones>,
     pub(crate) pod: Option<Key>,
-}
-
-/// Where an endpoint is. There are few, and many endpoints: they are shared.
-#[derive(Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Zones {
-    /// The zone that it runs in.
-    pub(crate) own: Option<Arc<str>>,
-    /// The zone whose clients are to use it, if the slice says so: its own, where that is one of several.
-    pub(crate) hinted: Option<Arc<str>>,
 }
 
 impl Slice {

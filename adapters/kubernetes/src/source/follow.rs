@@ -136,15 +136,34 @@ impl Follower {
     /// Opens the next watch. If the last one broke, the pooled connection may be dead too, so the request is
     /// tried twice.
     async fn resume(&self, version: &str, end: End) -> Result<Watch, Refusal> {
-        match Watch::open(self, version).await {
+        match self.watch_from(version).await {
             Err(Refusal::OutOfReach(error))
                 if end == End::Broken && error.kind() == ErrorKind::Unavailable =>
             {
                 self.following.failed(&error);
-                Watch::open(self, version).await
+                self.watch_from(version).await
             }
             opened => opened,
         }
+    }
+
+    async fn watch_from(&self, version: &str) -> Result<Watch, Refusal> {
+        self.watch(self.config.watch_renewal, &[("resourceVersion", version)]).await
+    }
+
+    /// Asks for a watch that lasts that long.
+    pub(super) async fn watch(
+        &self,
+        lasting: Duration,
+        parameters: &[(&str, &str)],
+    ) -> Result<Watch, Refusal> {
+        let what: Arc<str> = format!("watch {}", self.scope).into();
+        let timeout = lasting.as_secs().to_string();
+        let always =
+            [("watch", "true"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", timeout.as_str())];
+        let path = self.scope.path(&[&always, parameters].concat());
+        let content = self.client.get(&what, &path, self.scope.accept_watch()).await?;
+        Ok(Watch::new(what, content, lasting, self.config.max_object_bytes))
     }
 
     /// Takes what a watch says until it ends. A connection may break for itself, as when one of several servers

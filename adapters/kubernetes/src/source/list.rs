@@ -1,5 +1,7 @@
 //! Lists all objects of one resource: as a stream where the server supports it, in pages otherwise.
 
+use std::time::Duration;
+
 use pilot_registry::RegistryError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -8,6 +10,9 @@ use super::decode::{Change, Listed};
 use super::follow::Follower;
 use super::watch::{Event, Watch};
 use crate::client::Refusal;
+
+/// How long the server is asked to keep a watch that begins with a list.
+const LIST_MAX: Duration = Duration::from_secs(600);
 
 /// `List` of meta/v1, its items apart: one that makes no sense is no reason to lose the others.
 #[derive(Deserialize)]
@@ -43,7 +48,8 @@ impl Follower {
     }
 
     async fn streamed(&mut self) -> Result<(Vec<Listed>, String, Option<Watch>), Refusal> {
-        let mut watch = Watch::open_with_list(self).await?;
+        let parameters = [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")];
+        let mut watch = self.watch(LIST_MAX, &parameters).await?;
         let mut listed = Vec::new();
         loop {
             match watch.next_listed(&mut self.decoder).await? {

@@ -9,13 +9,10 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
 use super::decode::{Change, Decoder, Versioned};
-use super::follow::Follower;
 use crate::client::{Content, Refusal, Status};
 
 /// How long the server may take to end a watch after its time. Then it is renewed all the same.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long the server is asked to keep a watch that begins with a list.
-const LIST_MAX: Duration = Duration::from_secs(600);
 
 /// What happened.
 #[derive(Debug)]
@@ -60,31 +57,9 @@ struct Bookmark {
 }
 
 impl Watch {
-    /// What happens after that version.
-    pub(super) async fn open(follower: &Follower, version: &str) -> Result<Self, Refusal> {
-        let parameters = [("resourceVersion", version)];
-        Self::request(follower, follower.config.watch_renewal, &parameters).await
-    }
-
-    /// Everything, then what happens.
-    pub(super) async fn open_with_list(follower: &Follower) -> Result<Self, Refusal> {
-        let parameters = [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")];
-        Self::request(follower, LIST_MAX, &parameters).await
-    }
-
-    async fn request(
-        follower: &Follower,
-        lasting: Duration,
-        parameters: &[(&str, &str)],
-    ) -> Result<Self, Refusal> {
-        let what: Arc<str> = format!("watch {}", follower.scope).into();
-        let timeout = lasting.as_secs().to_string();
-        let always =
-            [("watch", "true"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", timeout.as_str())];
-        let path = follower.scope.path(&[&always, parameters].concat());
-        let content = follower.client.get(&what, &path, follower.scope.accept_watch()).await?;
-        let until = Instant::now() + lasting + GRACE;
-        Ok(Self { what, content, most: follower.config.max_object_bytes, until })
+    /// A watch whose answer has begun. The server ends it after `lasting`, and a line is at most `most` bytes.
+    pub(super) fn new(what: Arc<str>, content: Content, lasting: Duration, most: usize) -> Self {
+        Self { what, content, most, until: Instant::now() + lasting + GRACE }
     }
 
     /// Makes it last that long from now on.

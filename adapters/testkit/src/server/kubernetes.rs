@@ -10,6 +10,7 @@
 //! be asked for metadata only, and be selected by labels and fields (`=`, `!=`).
 
 mod answer;
+mod body;
 mod query;
 mod real;
 mod stall;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use pilot_registry::{Port, Protocol};
 
 use super::super::settled::{Settled, protocol};
-use super::{Group, Groups};
+use super::Groups;
+use crate::convert::settled::Group;
 use crate::{Config, DefaultPort};
 
 /// What the configuration says of ports of which instances do not.

@@ -7,7 +7,8 @@ use pilot_registry::Port;
 
 use super::super::instance::InstancePort;
 use super::super::settled::Said;
-use super::{Group, Groups};
+use super::Groups;
+use crate::convert::settled::Group;
 
 /// The notes on guesses that might have been others, then on what instances disagree about.
 pub(super) fn of(

@@ -1,22 +1,17 @@
 //! From a request to its answer.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
-use http::{Request, Response, StatusCode, header};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use futures_util::{StreamExt, stream};
+use http::{Request, StatusCode, header};
+use hyper::body::Incoming;
 use serde_json::json;
 
+use super::body::{Answer, TOO_OLD, json_answer, status, streamed};
 use super::query::Query;
 use super::store::{Place, Stored};
 use super::{Shared, World, watch};
-
-pub(super) type Body = BoxBody<Bytes, Infallible>;
-pub(super) type Answer = Response<Body>;
 
 pub(super) fn answer(shared: &Arc<Shared>, request: &Request<Incoming>) -> Answer {
     let mut world = shared.lock();
@@ -102,37 +97,6 @@ fn in_halves(shared: &Arc<Shared>, text: String) -> Answer {
     streamed(stream::iter([first]).chain(second))
 }
 
-pub(super) fn streamed(bytes: impl Stream<Item = Bytes> + Send + Sync + 'static) -> Answer {
-    let frames = bytes.map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
-    with_body(StatusCode::OK, BodyExt::boxed(StreamBody::new(frames)))
-}
-
-/// What is said of a version that is forgotten.
-pub(super) const TOO_OLD: &str = "too old resource version";
-
 fn expired() -> Answer {
     status(StatusCode::GONE, "Expired", TOO_OLD)
-}
-
-pub(super) fn status(code: StatusCode, reason: &str, message: &str) -> Answer {
-    json_answer(code, status_text(code, reason, message))
-}
-
-pub(super) fn status_text(code: StatusCode, reason: &str, message: &str) -> String {
-    json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": message, "reason": reason, "code": code.as_u16(),
-    })
-    .to_string()
-}
-
-fn json_answer(code: StatusCode, text: String) -> Answer {
-    with_body(code, Full::new(Bytes::from(text)).boxed())
-}
-
-fn with_body(code: StatusCode, body: Body) -> Answer {
-    let mut answer = Response::new(body);
-    *answer.status_mut() = code;
-    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
-    answer
 }

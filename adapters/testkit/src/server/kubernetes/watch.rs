@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Answer, TOO_OLD, status, status_text, streamed};
+use super::body::{Answer, TOO_OLD, status, status_text, streamed};
 use super::query::Query;
 use super::store::Change;
 use super::{Shared, World};
