@@ -2,8 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+#[path = "cli/bootstrap.rs"]
+mod bootstrap;
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli/help.rs"]
+mod help;
+#[path = "cli/registering.rs"]
+mod registering;
+#[path = "cli/reload.rs"]
+mod reload;
+#[path = "cli/serve.rs"]
+mod serve;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -14,9 +24,6 @@ mod support {
     pub(crate) mod process;
     pub(crate) mod wait;
 }
-
-#[path = "cli/reload.rs"]
-mod reload;
 
 use serde_json::{Value, json};
 
@@ -194,183 +201,6 @@ fn adapters_refuse_with_line_and_column() {
 }
 
 #[test]
-fn schemas_are_printed() {
-    let folder = tempfile::tempdir().unwrap();
-    for (arguments, title) in [(vec!["schema"], "pilot.toml"), (vec!["schema", "config"], "pilot.toml")] {
-        let output = pilot(folder.path(), &[], &arguments);
-        let schema: Value = serde_json::from_str(stdout(&output)).unwrap();
-        assert_eq!(schema["title"], title);
-    }
-    let output = pilot(folder.path(), &[], &["schema", "services"]);
-    let schema: Value = serde_json::from_str(stdout(&output)).unwrap();
-    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
-    assert!(schema["$id"].is_string() && schema["title"].is_string(), "{schema}");
-    assert!(schema.to_string().contains("\"endpoints\""));
-    for (value, field) in [("etcd-service", "virtual_addresses"), ("etcd-instance", "locality")] {
-        let output = pilot(folder.path(), &[], &["schema", value]);
-        let schema: Value = serde_json::from_str(stdout(&output)).unwrap();
-        assert_eq!(schema["additionalProperties"], false);
-        assert!(schema["properties"][field].is_object() && schema["title"].is_string(), "{schema}");
-    }
-}
-
-#[test]
-fn completions_are_printed() {
-    let folder = tempfile::tempdir().unwrap();
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let output = pilot(folder.path(), &[], &["completions", shell]);
-        assert!(stdout(&output).contains("pilot") && stdout(&output).contains("schema"), "{shell}");
-        assert_eq!(output.status.code(), Some(0), "{shell}");
-    }
-}
-
-#[test]
-fn unknown_input_gets_a_suggestion() {
-    let folder = folder(CONFIG, SERVICES);
-    for (arguments, suggestion) in [
-        (vec!["chek"], "'check'"),
-        (vec!["check", "--confg", "x"], "'--config'"),
-        (vec!["check", "-o", "jsn"], "'json'"),
-        (vec!["schema", "service"], "'services'"),
-        (vec!["check", "--set", "push.quiet"], "KEY=VALUE"),
-    ] {
-        let output = pilot(folder.path(), &[], &arguments);
-        assert!(stderr(&output).contains(suggestion), "{arguments:?}: {}", stderr(&output));
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-    }
-}
-
-#[test]
-fn every_verb_explains_itself_with_an_example() {
-    let folder = tempfile::tempdir().unwrap();
-    let help = pilot(folder.path(), &[], &["--help"]);
-    let verbs = stdout(&help).split("Commands:").nth(1).unwrap().split("Options:").next().unwrap().to_owned();
-    // What is said of a verb may go on in further lines, which begin with more spaces.
-    let verbs =
-        verbs.lines().filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
-    let verbs = verbs.filter_map(|line| line.split_whitespace().next());
-    for verb in verbs.filter(|verb| *verb != "help") {
-        let output = pilot(folder.path(), &[], &[verb, "--help"]);
-        assert!(stdout(&output).contains("Example"), "{verb}: {}", stdout(&output));
-    }
-}
-
-#[test]
-fn registering_says_what_can_be_registered_in() {
-    let folder = folder(CONFIG, SERVICES);
-    let instance = ["--service", "payments.mesh", "--port", "8080"];
-    for (arguments, said) in [
-        (
-            vec!["register"],
-            "no registry of pilot.toml can be written to: expected one of kind consul or etcd",
-        ),
-        (vec!["register", "--registry", "local"], "local is of kind file, which cannot be written to"),
-        (vec!["register", "--registry", "east"], "there is no [registry.east]"),
-    ] {
-        let output = pilot(folder.path(), &[], &[arguments.as_slice(), &instance].concat());
-        assert!(stderr(&output).contains(said), "{arguments:?}: {}", stderr(&output));
-        assert_eq!((stdout(&output), output.status.code()), ("", Some(2)), "{arguments:?}");
-    }
-    let output = pilot(folder.path(), &[], &["deregister", "--service", "payments.mesh", "--id", "one"]);
-    assert!(stderr(&output).contains("expected one of kind consul or etcd"), "{output:?}");
-    assert_eq!(output.status.code(), Some(2));
-}
-
-#[test]
-fn what_cannot_be_registered_is_refused_with_what_can() {
-    let folder = folder(CONFIG, SERVICES);
-    for (arguments, said) in [
-        ("--port 8080", "--service"),
-        ("--service a", "--port"),
-        ("--service a --port 80/htp", "unknown protocol"),
-        ("--service a --port 0", "expected 1 to 65535"),
-        ("--service a --port 80 --address 0.0.0.0", "nothing can be sent to it"),
-        ("--service a --port 80 --address box", "expected an IPv4 or IPv6 address"),
-        ("--service a --port 80 --weight 0", "expected 1 to 1000000"),
-        ("--service a --port 80 --label v2", "expected KEY=VALUE"),
-        (
-            "--service a --port 80 --check https://a/",
-            "expected http://host:port/path, tcp, tcp:PORT or exec:",
-        ),
-        ("--service a --port 80 --check-interval 1s", "--check"),
-        ("--service a --port 80 --ttl 10ms", "expected 1s to 1h"),
-        ("--service a --port 80 --once --ttl 5s", "cannot be used with"),
-        ("--service a --port 80 --once -- true", "cannot be used with"),
-    ] {
-        let arguments: Vec<&str> = ["register"].into_iter().chain(arguments.split(' ')).collect();
-        let output = pilot(folder.path(), &[], &arguments);
-        assert!(stderr(&output).contains(said), "{arguments:?}: {}", stderr(&output));
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-    }
-}
-
-/// What cannot be kept is said before anything is served.
-#[test]
-fn a_state_folder_that_cannot_be_written_in_is_refused_with_its_key() {
-    let config = format!("[state]\ndir = \"services.toml\"\n{CONFIG}");
-    let folder = folder(&config, SERVICES);
-    let output = pilot(folder.path(), &[], &["serve"]);
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let said = stderr(&output);
-    assert!(said.contains("pilot.toml:2:7: state.dir: services.toml cannot be written in ("), "{said}");
-    assert!(said.contains("expected a folder of pilot's own"), "{said}");
-}
-
-#[test]
-fn verbs_have_the_names_that_hands_expect() {
-    let folder = folder(CONFIG, SERVICES);
-    for (alias, verb) in
-        [("validate", "check"), ("proxy-status", "proxies"), ("ps", "proxies"), ("proxy-config", "config")]
-    {
-        let helps = [alias, verb].map(|name| pilot(folder.path(), &[], &[name, "--help"]));
-        assert_eq!(stdout(&helps[0]), stdout(&helps[1]), "{alias}");
-        assert!(stdout(&pilot(folder.path(), &[], &["--help"])).contains(alias), "{alias}");
-    }
-    std::fs::rename(folder.path().join("pilot.toml"), folder.path().join("other.toml")).unwrap();
-    let output = pilot(folder.path(), &[], &["validate", "-c", "other.toml"]);
-    assert!(stdout(&output).contains("other.toml is in order"), "{output:?}");
-}
-
-#[test]
-fn help_helps_with_itself_and_with_every_verb() {
-    let folder = tempfile::tempdir().unwrap();
-    for (arguments, said) in [
-        (vec!["help"], "Usage: pilot"),
-        (vec!["help", "--help"], "Print this message, or the help of a command"),
-        (vec!["help", "ps"], "Usage: pilot proxies"),
-        (vec!["help", "registries", "release"], "Let go at once"),
-        (vec!["help", "help"], "Print this message, or the help of a command"),
-    ] {
-        let output = pilot(folder.path(), &[], &arguments);
-        assert!(stdout(&output).contains(said), "{arguments:?}: {output:?}");
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
-    }
-    let output = pilot(folder.path(), &[], &["help", "chek"]);
-    assert!(stderr(&output).contains("\"chek\" is no command: expected one of serve, "), "{output:?}");
-    assert_eq!(output.status.code(), Some(1));
-}
-
-#[test]
-fn the_version_is_told_though_no_server_answers() {
-    let folder = folder(CONFIG, SERVICES);
-    let own = env!("CARGO_PKG_VERSION");
-    // Nothing listens at port 1.
-    let admin = [("PILOT_ADMIN", "127.0.0.1:1")];
-    let output = pilot(folder.path(), &admin, &["version"]);
-    let table = format!(
-        "COMPONENT  VERSION\nclient     {own}\nserver     unknown\n\nserver: pilot does not answer at 127.0.0.1:1"
-    );
-    assert!(stdout(&output).starts_with(&table), "{output:?}");
-    assert_eq!(output.status.code(), Some(0));
-    let output = pilot(folder.path(), &admin, &["version", "-o", "json"]);
-    let report: Value = serde_json::from_str(stdout(&output)).unwrap();
-    assert_eq!(report["client"], json!({ "version": own }));
-    assert!(report["server"]["error"].as_str().unwrap().contains("does not answer"), "{report}");
-    let output = pilot(folder.path(), &admin, &["version", "--client", "-o", "yaml"]);
-    assert!(stdout(&output).contains(own) && !stdout(&output).contains("server"), "{output:?}");
-}
-
-#[test]
 fn the_log_has_a_short_variable() {
     let folder = folder(CONFIG, SERVICES);
     let output = pilot(folder.path(), &[("PILOT_LOG", "inof")], &["check"]);
@@ -400,62 +230,4 @@ fn check_names_the_variables_of_other_tools_that_it_used_and_shows_no_token() {
         stdout(&wrong).contains("CONSUL_HTTP_ADDR") && stdout(&wrong).contains("it has a path"),
         "{wrong:?}"
     );
-}
-
-#[test]
-fn a_port_that_cannot_be_listened_on_is_told_its_own_cure() {
-    let folder = folder(CONFIG, SERVICES);
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap().to_string();
-    for (listen, said, not_said) in [
-        (taken.as_str(), "is another pilot running?", "CAP_NET_BIND_SERVICE"),
-        ("192.0.2.1:18000", "192.0.2.1 is no address of this machine", "another pilot"),
-    ] {
-        let output = pilot(folder.path(), &[], &["serve", "--set", &format!("xds.listen={listen}")]);
-        let words = stderr(&output);
-        assert!(words.contains(said) && !words.contains(not_said) && words.contains("xds.listen"), "{words}");
-        assert_eq!(output.status.code(), Some(1), "{words}");
-    }
-}
-
-#[test]
-fn a_bootstrap_says_what_is_not_right_everywhere() {
-    let folder = folder(CONFIG, SERVICES);
-    let listen = [("PILOT_XDS_LISTEN", "0.0.0.0:18000")];
-    let output = pilot(folder.path(), &listen, &["bootstrap"]);
-    assert!(
-        stdout(&output).contains("address: 127.0.0.1") || stdout(&output).contains("address: \"127.0.0.1\"")
-    );
-    assert!(stderr(&output).starts_with("warning: pilot listens on all addresses"), "{output:?}");
-    assert!(stderr(&output).contains("--xds-address"), "{output:?}");
-    let output = pilot(folder.path(), &listen, &["bootstrap", "--xds-address", "10.0.0.9:18000"]);
-    assert_eq!(stderr(&output), "");
-    let id = ["bootstrap", "--node-id", "ingress~10.0.0.9~edge~mesh"];
-    let output = pilot(folder.path(), &[], &id);
-    assert_eq!(
-        stderr(&output),
-        "warning: the role ingress is not served yet: it is told the same as a sidecar\n"
-    );
-    assert!(output.status.success() && !stdout(&output).is_empty());
-}
-
-#[test]
-fn a_bootstrap_names_all_replicas() {
-    let folder = folder(CONFIG, SERVICES);
-    for flags in
-        [vec!["--xds-address", "a:1,[::1]:2"], vec!["--xds-address", "a:1", "--xds-address", "[::1]:2"]]
-    {
-        let output = pilot(folder.path(), &[], &[&["bootstrap", "-o", "json"][..], &flags].concat());
-        let bootstrap: Value = serde_json::from_str(stdout(&output)).unwrap();
-        let cluster = &bootstrap["static_resources"]["clusters"][0];
-        let endpoints = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"].as_array().unwrap();
-        let address = |at: usize| &endpoints[at]["endpoint"]["address"]["socket_address"];
-        assert_eq!(address(0), &json!({ "address": "a", "port_value": 1 }));
-        assert_eq!(address(1), &json!({ "address": "::1", "port_value": 2 }));
-        assert_eq!(endpoints.len(), 2);
-    }
-    let output = pilot(folder.path(), &[], &["bootstrap", "--xds-address", "a:1,::1:2"]);
-    assert!(stderr(&output).contains("\"::1:2\"") && stderr(&output).contains("in brackets"), "{output:?}");
-    let output = pilot(folder.path(), &[], &["bootstrap", "--xds-address", "http://a:1"]);
-    assert!(stderr(&output).contains("it has a scheme: leave out http://"), "{output:?}");
 }
