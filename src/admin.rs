@@ -53,7 +53,7 @@ pub use registries::{
 };
 pub use reply::{Failure, Reply};
 pub use resources::{ResourceReport, ResourcesReport};
-pub use services::{ConflictReport, EndpointReport, ServiceReport, ServiceSummary, ServicesReport};
+pub use services::{DisagreementReport, EndpointReport, ServiceReport, ServiceSummary, ServicesReport};
 pub(crate) use thread::AdminThread;
 pub use version::VersionReport;
 

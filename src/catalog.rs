@@ -8,8 +8,8 @@
 
 mod addresses;
 mod changes;
-mod conflict;
 mod counts;
+mod disagreement;
 mod guard;
 mod guesses;
 mod index;
@@ -25,9 +25,9 @@ mod service;
 mod workload;
 
 pub(crate) use changes::{ServiceChange, changes};
-pub use conflict::{Conflict, Field, Opinion};
+pub use disagreement::{Disagreement, Field, Opinion};
 pub use guard::{Guard, GuardSettings, Held};
-pub use intake::{DiskStatus, Intake, Known, Origin, Policy, RegistryState, SavePolicy};
+pub use intake::{DiskStatus, Freshness, Intake, Known, Policy, RegistryState, SavePolicy};
 pub use lookup::Catalog;
 pub use part::{Part, Source};
 pub use service::CatalogService;

@@ -4,9 +4,9 @@
 
 mod label;
 mod process;
+mod proxies;
 mod scrape;
 mod served;
-mod standing;
 mod text;
 
 use std::sync::Arc;

@@ -7,24 +7,26 @@
 //!
 //! A proxy is its node id. It may have many streams: one per type, and some clients one per cluster.
 
+mod report;
 mod status;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+
+use parking_lot::Mutex;
 
 use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::ResourceType;
 use crate::xds::Shared;
 
+pub use report::{NackReport, NotFound, ProxyStatus, StreamStatus, TypeReport};
 pub(crate) use status::NAMES_MAX;
-pub use status::{
-    Acked, Nack, NackReport, NotFound, ProxyStatus, RefusedStatus, Sent, StreamStatus, SyncState, TypeReport,
-    TypeStatus,
-};
+pub use status::{Acked, Nack, RefusedStatus, Sent, SyncState, TypeStatus};
 pub(crate) use told::Told;
 
 /// All connected proxies.
@@ -34,11 +36,13 @@ pub struct Proxies(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     next_id: AtomicU64,
-    /// By the order in which the streams came.
-    streams: Mutex<BTreeMap<u64, Arc<Stream>>>,
+    streams: Mutex<BTreeMap<StreamKey, Arc<Stream>>>,
     told: Told,
     shared: Arc<Shared>,
 }
+
+/// What a stream is listed by: the node id, and how many streams of all proxies came before.
+type StreamKey = (Arc<str>, u64);
 
 struct Stream {
     proxy: Proxy,
@@ -57,7 +61,7 @@ struct Stream {
 #[must_use = "the stream is listed for as long as this lives"]
 pub struct Connection {
     proxies: Proxies,
-    id: u64,
+    key: StreamKey,
     stream: Arc<Stream>,
 }
 
@@ -89,9 +93,9 @@ impl Proxies {
             types: Mutex::default(),
             unknown_types: Mutex::default(),
         });
-        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
-        lock(&self.0.streams).insert(id, Arc::clone(&stream));
-        Connection { proxies: self.clone(), id, stream }
+        let key = (Arc::clone(&proxy.id), self.0.next_id.fetch_add(1, Ordering::Relaxed));
+        self.0.streams.lock().insert(key.clone(), Arc::clone(&stream));
+        Connection { proxies: self.clone(), key, stream }
     }
 
     /// Every proxy with its streams, ordered by node id; streams in the order in which they came. Where
@@ -118,9 +122,8 @@ impl Proxies {
     pub(crate) fn twin(&self, id: &str, peer: Option<SocketAddr>) -> Option<IpAddr> {
         let own = peer?.ip().to_canonical();
         let is_other = |ip: &IpAddr| *ip != own && !(ip.is_loopback() && own.is_loopback());
-        let streams = lock(&self.0.streams);
-        let same = streams.values().filter(|stream| &*stream.proxy.id == id);
-        same.filter_map(|stream| stream.peer_ip()).find(is_other)
+        let streams = self.0.streams.lock();
+        streams.range(keys_of(id)).filter_map(|(_, stream)| stream.peer_ip()).find(is_other)
     }
 
     /// What the machines of all streams share, and what proxies refuse.
@@ -135,26 +138,21 @@ impl Proxies {
 
     /// What the proxy of that node id is told; `None` when it is not connected.
     pub fn subscriber(&self, id: &str) -> Option<Subscriber> {
-        let mut streams = self.streams();
-        streams.retain(|stream| &*stream.proxy.id == id);
+        let streams: Vec<_> =
+            self.0.streams.lock().range(keys_of(id)).map(|(_, it)| Arc::clone(it)).collect();
         let newest = streams.last()?;
         let mut wildcard = [false; 4];
         for stream in &streams {
-            for (wildcard, status) in wildcard.iter_mut().zip(lock(&stream.types).iter()) {
+            for (wildcard, status) in wildcard.iter_mut().zip(stream.types.lock().iter()) {
                 *wildcard |= status.as_ref().is_some_and(|status| status.wildcard);
             }
         }
-        Some(Subscriber { scope: lock(&newest.scope).clone(), wildcard })
-    }
-
-    /// The scopes of all streams.
-    pub fn scopes(&self) -> BTreeSet<Scope> {
-        self.streams().iter().map(|stream| lock(&stream.scope).clone()).collect()
+        Some(Subscriber { scope: newest.scope.lock().clone(), wildcard })
     }
 
     /// How many proxies there are.
     pub fn len(&self) -> usize {
-        let streams = lock(&self.0.streams);
+        let streams = self.0.streams.lock();
         let clients: HashSet<_> = streams.values().map(|it| (&*it.proxy.id, it.peer_ip())).collect();
         clients.len()
     }
@@ -172,7 +170,7 @@ impl Proxies {
     pub(crate) fn states(&self) -> BTreeMap<SyncState, usize> {
         let mut proxies: BTreeMap<Client, SyncState> = BTreeMap::new();
         for stream in self.streams() {
-            let worst = lock(&stream.types).iter().flatten().map(|status| status.state()).max();
+            let worst = stream.types.lock().iter().flatten().map(|status| status.state()).max();
             let state = proxies.entry(stream.client()).or_insert(SyncState::Acked);
             *state = worst.map_or(*state, |worst| worst.max(*state));
         }
@@ -183,34 +181,34 @@ impl Proxies {
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        lock(&self.0.streams).is_empty()
+        self.0.streams.lock().is_empty()
     }
 
     fn streams(&self) -> Vec<Arc<Stream>> {
-        lock(&self.0.streams).values().cloned().collect()
+        self.0.streams.lock().values().cloned().collect()
     }
 }
 
 impl Connection {
     /// Records what the proxy's configuration depends on now.
     pub fn follows(&self, scope: Scope) {
-        *lock(&self.stream.scope) = scope;
+        *self.stream.scope.lock() = scope;
     }
 
     /// Records that the proxy asks for a type that does not exist here.
     pub fn asks_for_unknown(&self, type_url: &str) {
-        lock(&self.stream.unknown_types).insert(type_url.to_owned());
+        self.stream.unknown_types.lock().insert(type_url.to_owned());
     }
 
     /// Records what became of a type on this stream.
     pub fn update(&self, kind: ResourceType, change: impl FnOnce(&mut TypeStatus)) {
-        change(lock(&self.stream.types)[kind as usize].get_or_insert_default());
+        change(self.stream.types.lock()[kind as usize].get_or_insert_default());
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        lock(&self.proxies.0.streams).remove(&self.id);
+        self.proxies.0.streams.lock().remove(&self.key);
     }
 }
 
@@ -227,7 +225,7 @@ impl Stream {
     }
 
     fn status(&self) -> StreamStatus {
-        let types = lock(&self.types);
+        let types = self.types.lock();
         let reports = ResourceType::ALL.into_iter().filter_map(|kind| {
             let status = types[kind as usize].as_ref()?;
             Some((kind.as_str().to_owned(), TypeReport::of(status)))
@@ -240,17 +238,18 @@ impl Stream {
             .to_owned(),
             delta: self.delta,
             peer: self.peer.map(|peer| peer.to_string()),
-            scope: lock(&self.scope).to_string(),
+            scope: self.scope.lock().to_string(),
             connected_at: crate::rfc3339::format(self.connected_at),
             types: reports.collect(),
-            unknown_types: lock(&self.unknown_types).clone(),
+            unknown_types: self.unknown_types.lock().clone(),
         }
     }
 }
 
-/// A poisoned lock's value is whole here: a change that panics leaves the fields it has set.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// The keys of all streams of one node id.
+fn keys_of(id: &str) -> RangeInclusive<StreamKey> {
+    let id = Arc::<str>::from(id);
+    (Arc::clone(&id), 0)..=(id, u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Registering: an instance of a service is kept in a registry for as long as it lives.
 //!
 //! ```text
-//!  check ── verdicts ──► standing ──► condition ──► keep ──► Registrar::keep    back-off between attempts
+//!  check ── verdicts ──► threshold ──► condition ──► keep ──► Registrar::keep    back-off between attempts
 //!  stages (serving, draining, gone) ─────┘            └────► written ──► journal
 //!                                                                └─────► drained? ──► Registrar::leave
 //! ```

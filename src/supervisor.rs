@@ -19,7 +19,7 @@ use futures_util::FutureExt;
 use pilot_registry::{ErrorKind, Feed, RegistryError, ServiceRegistry, Snapshot, SnapshotSink};
 use tokio::time::Instant;
 
-use crate::catalog::{Intake, Origin, Policy};
+use crate::catalog::{Freshness, Intake, Policy};
 
 /// The longest wait after a first failure.
 const BACK_OFF_MIN: Duration = Duration::from_millis(250);
@@ -61,8 +61,8 @@ impl Registered {
 
     /// Time since the platform last said that this is its value, also when it said so to an earlier pilot.
     pub fn data_age(&self) -> Option<Duration> {
-        match self.intake.state().known.map(|known| known.origin) {
-            Some(Origin::Disk { saved_at }) => Some(saved_at.elapsed().unwrap_or_default()),
+        match self.intake.state().known.map(|known| known.freshness) {
+            Some(Freshness::Disk { saved_at }) => Some(saved_at.elapsed().unwrap_or_default()),
             _ => self.feed.published().map(|published| published.checked.elapsed()),
         }
     }

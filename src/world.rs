@@ -18,35 +18,36 @@ mod debounce;
 pub(crate) mod hint;
 mod news;
 mod outages;
+mod store;
 mod views;
 mod whereabouts;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use pilot_registry::RegistryHealth;
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::catalog::{Catalog, Known, RegistryState, Source};
 use crate::mesh::{Mesh, MeshOptions};
 use crate::proxy::{Proxy, Scope, Transport};
-use crate::resources::{Layer, View};
+use crate::resources::View;
 use crate::supervisor::Registered;
-use crate::translate::{Conflict, Job, LayerKey, Layers, Made, Results, Step, Wave};
-use conflicts::{Told, tell_disagreements};
+use crate::translate::{Conflict, Step};
+use conflicts::tell_disagreements;
 use news::News;
 use outages::Outages;
-use views::{Epoch, Seen, Slot};
+use store::Store;
 use whereabouts::Whereabouts;
 
 pub use debounce::Debounce;
+pub use store::TooManyScopes;
 pub use views::Views;
 
 /// What every proxy may be told, kept up to date by [`World::follow`].
@@ -56,26 +57,11 @@ pub struct World(Arc<Inner>);
 struct Inner {
     registries: Vec<Registered>,
     options: MeshOptions,
-    max_scopes: usize,
     mesh: watch::Sender<Option<Arc<Mesh>>>,
-    store: Mutex<Store>,
-    epoch: Arc<Epoch>,
-    /// A layer is wanted that is not made yet.
-    wanted: Notify,
+    store: Store,
     whereabouts: Whereabouts,
     /// When the oldest change was published that is not in the mesh yet.
     unserved_since: Mutex<Option<Instant>>,
-}
-
-/// What is in use. Locked to look something up, never while translating.
-#[derive(Default)]
-struct Store {
-    layers: Layers,
-    slots: BTreeMap<LayerKey, Weak<Slot>>,
-    seen: HashMap<Scope, Weak<Seen>>,
-    /// How many entries of `seen` are looked through when some may be dead.
-    seen_max: usize,
-    told: BTreeMap<LayerKey, Told>,
 }
 
 /// What one translation cost.
@@ -96,11 +82,6 @@ pub struct Waiting {
     pub reason: String,
 }
 
-/// A scope that is not followed, because clients have chosen the names of too many others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("proxies name {0} clusters as node.metadata.XDS_CLUSTER, and no more are allowed ([xds] max_scopes)")]
-pub struct TooManyScopes(pub usize);
-
 impl World {
     /// A world of these registries, of which nothing is known yet. `max_scopes`: how many scopes it follows
     /// whose names clients have chosen.
@@ -108,11 +89,8 @@ impl World {
         Self(Arc::new(Inner {
             registries,
             options,
-            max_scopes,
             mesh: watch::Sender::new(None),
-            store: Mutex::default(),
-            epoch: Arc::default(),
-            wanted: Notify::new(),
+            store: Store::new(max_scopes),
             whereabouts: Whereabouts::default(),
             unserved_since: Mutex::default(),
         }))
@@ -174,21 +152,7 @@ impl World {
     /// # Errors
     /// As above.
     pub fn subscribe_at(&self, scope: &Scope, address: Option<IpAddr>) -> Result<Views, TooManyScopes> {
-        let mut store = self.0.store.lock();
-        let seen = match store.seen.get(scope).and_then(Weak::upgrade) {
-            Some(seen) => seen,
-            None => {
-                let max = self.0.max_scopes;
-                if scope.has_chosen_name() && store.is_one_too_many(scope, max) {
-                    return Err(TooManyScopes(max));
-                }
-                let (seen, is_wanted) = store.see(scope, &self.0.epoch);
-                if is_wanted {
-                    self.0.wanted.notify_one();
-                }
-                seen
-            }
-        };
+        let seen = self.0.store.subscribe(scope)?;
         Ok(Views::new(seen, self.0.whereabouts.of(address)))
     }
 
@@ -200,14 +164,20 @@ impl World {
         Some(views.wait_for(|_| true).await)
     }
 
-    /// What services of the scope claim against each other.
-    pub fn conflicts(&self, scope: &Scope) -> Arc<[Conflict]> {
-        self.0.store.lock().layers.conflicts(scope)
+    /// How many scopes are followed.
+    pub fn scopes(&self) -> usize {
+        self.0.store.scopes()
+    }
+
+    /// What services claim against each other, by what is common to the scopes that share it ([`Scope::common`]).
+    /// Costs as much as there are roles and config sources that somebody follows, however many scopes there are.
+    pub fn conflicts(&self) -> Vec<(Scope, Arc<[Conflict]>)> {
+        self.0.store.conflicts()
     }
 
     /// The services that could not be translated, with the reason, which is a bug. Each is served as it was before.
     pub fn failures(&self) -> BTreeMap<String, Arc<str>> {
-        self.0.store.lock().layers.failures()
+        self.0.store.failures()
     }
 
     /// Takes in what the registries say and keeps the world up to date, for ever. `translated` is told what
@@ -239,7 +209,7 @@ impl World {
                         self.note_unserved(&seen);
                     }
                 }
-                () = self.0.wanted.notified() => self.translate_wanted(&translated).await,
+                () = self.0.store.wanted() => self.translate_wanted(&translated).await,
                 () = reached(debounce.deadline()), if debounce.is_pending() => {
                     debounce.pushed(Instant::now());
                     let oldest = self.oldest_change(&seen);
@@ -312,13 +282,9 @@ impl World {
             Ok(Some(mesh)) => {
                 let before = before.as_ref().map(|before| &before.catalog);
                 tell_disagreements(&mesh.catalog, before);
-                let step = {
-                    let mut store = self.0.store.lock();
-                    store.forget_unused();
-                    store.layers.step(Arc::clone(&mesh), changed)
-                };
+                let step = self.0.store.step(Arc::clone(&mesh), changed);
                 self.0.mesh.send_replace(Some(Arc::clone(&mesh)));
-                self.translate(step, translated).await;
+                self.translate(&step, translated).await;
                 self.0.whereabouts.tell(before.unwrap_or(&Catalog::default()), &mesh.catalog);
             }
             Ok(None) => {}
@@ -328,133 +294,15 @@ impl World {
 
     /// Makes the layers that are wanted, of the mesh as it is.
     async fn translate_wanted(&self, translated: &(impl Fn(Translated) + Send + Sync)) {
-        let step = {
-            let mut store = self.0.store.lock();
-            store.forget_unused();
-            store.layers.standstill(Instant::now())
-        };
-        if let Some(step) = step {
-            self.translate(step, translated).await;
+        if let Some(step) = self.0.store.standstill() {
+            self.translate(&step, translated).await;
         }
     }
 
-    /// Makes the layers that a step touches, on all cores, and publishes them together.
-    async fn translate(&self, step: Arc<Step>, translated: &(impl Fn(Translated) + Send + Sync)) {
+    async fn translate(&self, step: &Arc<Step>, translated: &(impl Fn(Translated) + Send + Sync)) {
         let started = Instant::now();
-        let mut done = Results::new();
-        for wave in Wave::ALL {
-            let jobs = self.0.store.lock().layers.jobs(&step, wave, &done);
-            run(jobs, &mut done).await;
-        }
-        let failures = self.publish(&step, done);
+        let failures = self.0.store.take(step).await;
         translated(Translated { took: started.elapsed(), failures });
-    }
-
-    /// Publishes layers. Gives how many services failed that did not fail before.
-    fn publish(&self, step: &Step, done: Results) -> usize {
-        let mut store = self.0.store.lock();
-        let before = store.layers.failures();
-        let bases: Vec<(LayerKey, Arc<[Conflict]>)> = done.iter().filter_map(conflicts_of).collect();
-        let changed = store.layers.commit(step, done);
-        let layers: Vec<(Arc<Slot>, Arc<Layer>)> = changed.iter().filter_map(|key| store.slot(key)).collect();
-        let failures = store.layers.failures();
-        let tell: Vec<_> = bases
-            .into_iter()
-            .map(|(key, conflicts)| (store.told.entry(key.clone()).or_default().clone(), key, conflicts))
-            .collect();
-        // A newcomer may not see some layers of this step and some of the one before.
-        self.0.epoch.publish(&layers);
-        drop(store);
-        for (told, key, conflicts) in tell {
-            told.tell(&key, conflicts);
-        }
-        let new = failures.iter().filter(|(host, _)| !before.contains_key(*host));
-        new.map(|(service, why)| {
-            tracing::error!(
-                service,
-                why = &**why,
-                "translating a service failed, which is a bug: it stays as it was"
-            );
-        })
-        .count()
-    }
-}
-
-impl Store {
-    /// Whether clients have chosen as many other names as are allowed. One name at several localities, or in several
-    /// namespaces, counts once.
-    fn is_one_too_many(&mut self, scope: &Scope, max: usize) -> bool {
-        self.forget_unused();
-        let scopes = self.seen.iter().filter(|(_, seen)| seen.strong_count() > 0).map(|(scope, _)| scope);
-        let chosen: BTreeSet<Scope> = scopes.filter(|it| it.has_chosen_name()).map(Scope::common).collect();
-        chosen.len() >= max && !chosen.contains(&scope.common())
-    }
-
-    /// What a scope sees, and whether a layer of it is to be made.
-    fn see(&mut self, scope: &Scope, epoch: &Arc<Epoch>) -> (Arc<Seen>, bool) {
-        let mut is_wanted = false;
-        let slots = LayerKey::of(scope).into_iter().map(|key| {
-            let known = self.slots.get(&key).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                is_wanted |= self.layers.want(&key);
-                let made = self.layers.get(&key).map(|made| Arc::clone(made.layer()));
-                let slot = Arc::new(Slot::new(key.clone(), made));
-                self.slots.insert(key, Arc::downgrade(&slot));
-                slot
-            })
-        });
-        let seen = Arc::new(Seen::new(epoch, slots.collect()));
-        if self.seen.len() >= self.seen_max {
-            self.seen.retain(|_, seen| seen.strong_count() > 0);
-            self.seen_max = 16.max(self.seen.len() * 2);
-        }
-        self.seen.insert(scope.clone(), Arc::downgrade(&seen));
-        (seen, is_wanted)
-    }
-
-    /// The slot of a layer that is in use, and the layer.
-    fn slot(&self, key: &LayerKey) -> Option<(Arc<Slot>, Arc<Layer>)> {
-        let slot = self.slots.get(key).and_then(Weak::upgrade)?;
-        let made = self.layers.get(&slot.key)?;
-        Some((slot, Arc::clone(made.layer())))
-    }
-
-    /// Layers that nobody sees are not kept up to date.
-    fn forget_unused(&mut self) {
-        self.slots.retain(|_, slot| slot.strong_count() > 0);
-        self.layers.retain(|key| self.slots.contains_key(key));
-        self.told.retain(|key, _| self.slots.contains_key(key));
-    }
-}
-
-/// Runs jobs on as many threads as there are cores.
-async fn run(jobs: Vec<Job>, done: &mut Results) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = cores.min(jobs.len());
-    let queue = Arc::new(Mutex::new(jobs.into_iter()));
-    let mut workers = JoinSet::new();
-    for _ in 0..threads {
-        let queue = Arc::clone(&queue);
-        workers.spawn_blocking(move || {
-            let next = || queue.lock().next();
-            let made = std::iter::from_fn(next).filter_map(Job::run);
-            made.collect::<Vec<_>>()
-        });
-    }
-    while let Some(made) = workers.join_next().await {
-        match made {
-            Ok(made) => done.extend(made),
-            Err(error) => {
-                tracing::error!(%error, "translating failed, which is a bug: layers stay as they were")
-            }
-        }
-    }
-}
-
-fn conflicts_of((key, made): (&LayerKey, &Made)) -> Option<(LayerKey, Arc<[Conflict]>)> {
-    match made {
-        Made::Base(base) => Some((key.clone(), Arc::clone(base.conflicts()))),
-        Made::Assignments(_) | Made::Audience(_) => None,
     }
 }
 

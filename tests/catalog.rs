@@ -49,8 +49,8 @@ fn the_preferred_registry_decides_and_then_the_name() {
     assert_eq!(merge(&by_priority).get("a.local").unwrap().ports().len(), 2, "ports are united");
 }
 
-fn conflicts(catalog: &Catalog) -> Vec<String> {
-    catalog.conflicts().map(|(host, conflict)| format!("{host}: {conflict}")).collect()
+fn disagreements(catalog: &Catalog) -> Vec<String> {
+    catalog.disagreements().map(|(host, disagreement)| format!("{host}: {disagreement}")).collect()
 }
 
 #[test]
@@ -73,24 +73,24 @@ fn what_registries_disagree_about_is_said_with_what_each_says_and_whose_word_is_
         "a.local: number of port \"admin\": registry east says 90, registry west says 91, \
          east decides: of equal priority, its name comes first; the service has all of these ports",
     ];
-    assert_eq!(conflicts(&merge(&sources)), expected);
+    assert_eq!(disagreements(&merge(&sources)), expected);
 
     let catalog =
         merge(&[source("east", 1, [east]), source("west", 0, [service("a.local").tcp(80).build()])]);
-    let conflict = &catalog.get("a.local").unwrap().conflicts()[0];
+    let disagreement = &catalog.get("a.local").unwrap().disagreements()[0];
     let said: Vec<_> =
-        conflict.said.iter().map(|it| (it.registry.as_str(), it.priority, it.value.as_str())).collect();
+        disagreement.said.iter().map(|it| (it.registry.as_str(), it.priority, it.value.as_str())).collect();
     assert_eq!(said, [("west", 0, "tcp"), ("east", 1, "http")]);
-    assert_eq!((conflict.taken().registry.as_str(), conflict.reason()), ("west", "it is preferred"));
+    assert_eq!((disagreement.taken().registry.as_str(), disagreement.reason()), ("west", "it is preferred"));
 }
 
-/// Unions are no conflicts: that is what several registries are for.
+/// Unions are no disagreements: that is what several registries are for.
 #[test]
 fn registries_that_complete_each_other_do_not_disagree() {
     let one = service("a.local").http(80).endpoint("10.0.0.1", 80).alias("a").build();
     let other = service("a.local").http(80).http(81).endpoint("10.0.0.1", 80).zone("b").weight(7).alias("b");
     let catalog = merge(&[source("east", 0, [one]), source("west", 1, [other.build()])]);
-    assert_eq!(conflicts(&catalog), Vec::<String>::new());
+    assert_eq!(disagreements(&catalog), Vec::<String>::new());
 }
 
 /// A service that a file and a cluster know is called by short names where the cluster says so, though the file
@@ -122,7 +122,7 @@ fn only_what_is_new_is_told() {
     let tcp = |host| service(host).tcp(80).build();
     let sources = |east, west| [source("east", 0, east), source("west", 0, west)];
     let new = |now: &Catalog, before: &Catalog| -> Vec<String> {
-        now.conflicts_since(before).map(|(host, _)| host.to_string()).collect()
+        now.disagreements_since(before).map(|(host, _)| host.to_string()).collect()
     };
     let first = merge(&sources(vec![http("a.local"), http("b.local")], vec![tcp("a.local")]));
     assert_eq!(new(&first, &Catalog::default()), ["a.local"]);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Admin;
 use super::reply::Reply;
-use crate::catalog::Origin;
+use crate::catalog::Freshness;
 use crate::rfc3339;
 use crate::supervisor::Registered;
 
@@ -77,7 +77,7 @@ impl Readiness {
 
 /// What is served of a registry that has not answered, and why it has not.
 fn stale(registered: &Registered) -> Option<String> {
-    let Origin::Disk { saved_at } = registered.intake.state().known?.origin else { return None };
+    let Freshness::Disk { saved_at } = registered.intake.state().known?.freshness else { return None };
     let (age, at) = (saved_at.elapsed().unwrap_or_default().as_secs(), rfc3339::format(saved_at));
     let why = match registered.feed.health() {
         RegistryHealth::Degraded(trouble) => trouble.error.chain(),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::reply::Failure;
-use crate::catalog::{DiskStatus, Held, Origin};
+use crate::catalog::{DiskStatus, Freshness, Held};
 use crate::metrics::health_word;
 use crate::rfc3339;
 use crate::supervisor::Registered;
@@ -129,7 +129,7 @@ impl RegistryReport {
             last_error: status.last_error.as_ref().map(|error| LastErrorReport::of(error, now)),
             watches: WatchReport::all(&status, now),
             facts: status.facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            origin: known.as_ref().map(|known| origin_word(known.origin).to_owned()),
+            origin: known.as_ref().map(|known| origin_word(known.freshness).to_owned()),
             revision: published.as_ref().map(|published| published.revision),
             changed_at: published.as_ref().map(|published| wall_clock(published.changed)),
             age_seconds: age,
@@ -185,10 +185,10 @@ fn by_name(held: &Held) -> BTreeMap<String, usize> {
     held.counts().into_iter().map(|(host, endpoints)| (host.to_string(), endpoints)).collect()
 }
 
-fn origin_word(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Live => "registry",
-        Origin::Disk { .. } => "disk",
+fn origin_word(freshness: Freshness) -> &'static str {
+    match freshness {
+        Freshness::Live => "registry",
+        Freshness::Disk { .. } => "disk",
     }
 }
 

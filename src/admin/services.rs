@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Admin;
 use super::reply::Failure;
-use crate::catalog::{CatalogService, Conflict, Known, Opinion, Origin, Part};
+use crate::catalog::{CatalogService, Disagreement, Freshness, Known, Opinion, Part};
 use crate::mesh::Mesh;
-use crate::resources;
+use crate::resources::Origin;
 
 /// How many names are offered for one that is not known.
 const SUGGESTIONS_MAX: usize = 5;
@@ -25,7 +25,7 @@ const BEGUN_MAX: usize = 20;
 pub struct ServicesReport {
     /// The services, ordered by host.
     pub services: Vec<ServiceSummary>,
-    /// What services claim against each other, by scope of the connected proxies.
+    /// What services claim against each other, by role and config source of the connected proxies.
     pub conflicts: BTreeMap<String, Vec<String>>,
     /// Services that could not be translated, with the reason, which is a bug of pilot. Each is served as it was.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -54,7 +54,7 @@ pub struct ServiceSummary {
     pub stale_seconds: BTreeMap<String, u64>,
     /// What they say differently of it.
     #[serde(default)]
-    pub conflicts: Vec<ConflictReport>,
+    pub conflicts: Vec<DisagreementReport>,
     /// What connected proxies refuse of what it becomes, in their words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
@@ -66,7 +66,7 @@ pub struct ServiceSummary {
 
 /// Something that registries say differently of one service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConflictReport {
+pub struct DisagreementReport {
     /// What they disagree about: `protocol of port 80`.
     pub field: String,
     /// The registry whose word is taken.
@@ -123,8 +123,7 @@ pub struct EndpointReport {
 
 impl ServicesReport {
     pub(super) fn of(admin: &Admin, mesh: &Mesh) -> Self {
-        let conflicts = admin.proxies.scopes().into_iter().filter_map(|scope| {
-            let conflicts = admin.world.conflicts(&scope);
+        let conflicts = admin.world.conflicts().into_iter().filter_map(|(scope, conflicts)| {
             let words: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
             (!words.is_empty()).then(|| (scope.to_string(), words))
         });
@@ -157,7 +156,7 @@ impl ServiceSummary {
             registries: service.parts().iter().map(|part| part.registry.to_string()).collect(),
             held: doubts.held(service),
             stale_seconds: doubts.stale(service),
-            conflicts: service.conflicts().iter().map(ConflictReport::of).collect(),
+            conflicts: service.disagreements().iter().map(DisagreementReport::of).collect(),
             refused: doubts.refused(service),
             endpoints: health.values().sum(),
             health,
@@ -228,14 +227,14 @@ impl EndpointReport {
     }
 }
 
-impl ConflictReport {
-    fn of(conflict: &Conflict) -> Self {
+impl DisagreementReport {
+    fn of(disagreement: &Disagreement) -> Self {
         Self {
-            field: conflict.field.to_string(),
-            taken: conflict.taken().registry.clone(),
-            reason: conflict.reason().into(),
-            said: conflict.said.clone(),
-            message: conflict.to_string(),
+            field: disagreement.field.to_string(),
+            taken: disagreement.taken().registry.clone(),
+            reason: disagreement.reason().into(),
+            said: disagreement.said.clone(),
+            message: disagreement.to_string(),
         }
     }
 }
@@ -249,14 +248,14 @@ struct Doubts {
 
 impl Doubts {
     fn of(admin: &Admin) -> Self {
-        let doubtful = |known: &Known| known.held.is_some() || known.origin != Origin::Live;
+        let doubtful = |known: &Known| known.held.is_some() || known.freshness != Freshness::Live;
         let known = admin.world.registries().iter().filter_map(|registered| {
             let known = registered.intake.state().known.filter(doubtful)?;
             Some((Arc::clone(&registered.name), known))
         });
         let mut refused: BTreeMap<Hostname, Vec<String>> = BTreeMap::new();
         for rejection in admin.proxies.shared().rejections.list() {
-            if let resources::Origin::Service(host) = &rejection.origin {
+            if let Origin::Service(host) = &rejection.origin {
                 let words = format!("{} {rejection}: {}", rejection.kind, rejection.words.trim_end());
                 refused.entry(host.clone()).or_default().push(words);
             }
@@ -278,11 +277,11 @@ impl Doubts {
     }
 
     fn stale(&self, service: &CatalogService) -> BTreeMap<String, u64> {
-        let stale = |part: &Part| match self.known.get(&part.registry)?.origin {
-            Origin::Disk { saved_at } => {
+        let stale = |part: &Part| match self.known.get(&part.registry)?.freshness {
+            Freshness::Disk { saved_at } => {
                 Some((part.registry.to_string(), saved_at.elapsed().unwrap_or_default().as_secs()))
             }
-            Origin::Live => None,
+            Freshness::Live => None,
         };
         service.parts().iter().filter_map(stale).collect()
     }

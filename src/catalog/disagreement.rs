@@ -1,6 +1,6 @@
 //! Where registries disagree about one service, and which of them is believed.
 //!
-//! Ports, aliases, addresses and endpoints are united and never conflict. For what has only one value, the
+//! Ports, aliases, addresses and endpoints are united: nobody disagrees about them. For what has only one value, the
 //! preferred registry decides.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::part::Part;
 
 /// Something that registries say differently of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conflict {
+pub struct Disagreement {
     /// What they disagree about.
     pub field: Field,
     /// What each says that says anything, preferred first: the first one's word is taken.
@@ -44,8 +44,8 @@ pub struct Opinion {
     pub value: String,
 }
 
-/// All conflicts between what registries say, preferred first.
-pub(super) fn between(parts: &[Part]) -> Vec<Conflict> {
+/// All that registries say differently, each with the preferred one first.
+pub(super) fn between(parts: &[Part]) -> Vec<Disagreement> {
     if parts.len() < 2 {
         return Vec::new();
     }
@@ -57,7 +57,7 @@ pub(super) fn between(parts: &[Part]) -> Vec<Conflict> {
         }
     }
     let disputed = said.into_iter().filter(|(_, said)| said.iter().any(|it| it.value != said[0].value));
-    disputed.map(|(field, said)| Conflict { field, said }).collect()
+    disputed.map(|(field, said)| Disagreement { field, said }).collect()
 }
 
 /// What a registry says of which another one might say something else.
@@ -76,7 +76,7 @@ fn statements(service: &Service) -> impl Iterator<Item = (Field, String)> {
     whole.into_iter().chain(ports)
 }
 
-impl Conflict {
+impl Disagreement {
     /// Whose word is taken.
     pub fn taken(&self) -> &Opinion {
         &self.said[0]
@@ -93,7 +93,7 @@ impl Conflict {
     }
 }
 
-impl fmt::Display for Conflict {
+impl fmt::Display for Disagreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.field)?;
         for Opinion { registry, value, .. } in &self.said {

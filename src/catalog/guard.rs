@@ -37,95 +37,31 @@
 //!
 //! Time is a parameter. Nothing here has a clock or does IO.
 
+mod baseline;
 mod diff;
 mod health;
 mod held;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use pilot_registry::{Content, Endpoint, Hostname, Service, Snapshot};
+use pilot_registry::{Content, Hostname, Snapshot};
 use tokio::time::Instant;
 
-use diff::{Findings, ServiceDiff, SnapshotDiff};
+use baseline::{Baseline, Said};
+use diff::{ServiceDiff, SnapshotDiff};
 use health::Turned;
 use held::HeldService;
+
+pub use held::Held;
+pub use settings::GuardSettings;
 
 /// What disappears within this part of the hold time disappears at once.
 const WINDOW: u32 = 10;
 /// A second read confirms when it comes after this part of the hold time: what is wrong for a moment is over
 /// by then.
 const PAUSE: u32 = 3;
-
-/// When the guard holds, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GuardSettings {
-    /// It holds what lacks more than this share of the endpoints.
-    pub share_percent: usize,
-    /// ... and at least so many.
-    pub min_endpoints: usize,
-    /// For how long at most, on live data.
-    pub hold: Duration,
-}
-
-impl Default for GuardSettings {
-    fn default() -> Self {
-        Self { share_percent: 50, min_endpoints: 10, hold: Duration::from_secs(30) }
-    }
-}
-
-impl GuardSettings {
-    /// Whether that many of that many are a mass.
-    fn is_mass(&self, lack: usize, of: usize) -> bool {
-        lack >= self.min_endpoints && self.is_over_share(lack, of)
-    }
-
-    /// Whether that many of that many are neither as many as a mass has at least, nor as large a share.
-    fn are_few(&self, lack: usize, of: usize) -> bool {
-        lack < self.min_endpoints && !self.is_over_share(lack, of)
-    }
-
-    fn is_over_share(&self, lack: usize, of: usize) -> bool {
-        lack.saturating_mul(100) > of.saturating_mul(self.share_percent)
-    }
-}
-
-/// What is held of a registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// Since when.
-    pub since: Instant,
-    /// When the first of it is let go at the latest, if the registry is live then.
-    pub until: Instant,
-    /// The endpoints that are kept, by service, ordered by address.
-    pub services: BTreeMap<Hostname, Arc<[Endpoint]>>,
-    /// How many endpoints keep the health that they had, by service.
-    pub unhealthy: BTreeMap<Hostname, usize>,
-}
-
-impl Held {
-    /// How many endpoints are kept, or keep their former health.
-    pub fn endpoints(&self) -> usize {
-        self.counts().into_values().sum()
-    }
-
-    /// The same, of one service.
-    pub fn of(&self, host: &Hostname) -> usize {
-        let kept = self.services.get(host).map_or(0, |endpoints| endpoints.len());
-        kept + self.unhealthy.get(host).copied().unwrap_or_default()
-    }
-
-    /// The same, by service.
-    pub fn counts(&self) -> BTreeMap<&Hostname, usize> {
-        let mut counts: BTreeMap<_, usize> =
-            self.unhealthy.iter().map(|(host, count)| (host, *count)).collect();
-        for (host, endpoints) in &self.services {
-            *counts.entry(host).or_default() += endpoints.len();
-        }
-        counts
-    }
-}
 
 /// One registry's guard.
 #[derive(Debug)]
@@ -140,22 +76,6 @@ pub struct Guard {
     /// Of the services that went together, one is back.
     returning: bool,
     counts: Arc<Snapshot>,
-}
-
-/// What was there a short while ago, or before what is held began.
-#[derive(Debug)]
-struct Baseline {
-    said: Said,
-    since: Instant,
-    /// What comparing with it has shown.
-    findings: Findings,
-}
-
-/// A snapshot, and how many endpoints of it can serve.
-#[derive(Clone, Debug, Default)]
-struct Said {
-    snapshot: Arc<Snapshot>,
-    usable: usize,
 }
 
 impl Guard {
@@ -396,42 +316,5 @@ impl Guard {
         if !next.same(&self.counts) {
             self.counts = next;
         }
-    }
-}
-
-impl Baseline {
-    fn new(said: &Said, since: Instant) -> Self {
-        Self { said: said.clone(), since, findings: Findings::default() }
-    }
-
-    /// With what is said now of these services, and as it is in all others.
-    fn moved_on(&self, said: &Said, since: Instant, which: impl Fn(&Hostname) -> bool) -> Self {
-        let old = self.said.snapshot.services().iter().filter(|service| !which(&service.host));
-        let new = said.snapshot.services().iter().filter(|service| which(&service.host));
-        Self::new(&Said::of(old.chain(new).cloned().collect()), since)
-    }
-}
-
-impl Said {
-    /// These services have become those, with the same hosts.
-    fn update(&mut self, mut updated: BTreeMap<&Hostname, Arc<Service>>) {
-        if updated.is_empty() {
-            return;
-        }
-        let mut services = self.snapshot.services().to_vec();
-        for service in &mut services {
-            if let Some(updated) = updated.remove(&service.host) {
-                self.usable = (self.usable + diff::usable(&updated)).saturating_sub(diff::usable(service));
-                *service = updated;
-            }
-        }
-        let snapshot = Snapshot::new(services).expect("hosts do not change");
-        self.snapshot = Arc::new(snapshot);
-    }
-
-    fn of(services: Vec<Arc<Service>>) -> Self {
-        let usable = services.iter().map(|service| diff::usable(service)).sum();
-        let snapshot = Snapshot::new(services).expect("of each host one service was taken");
-        Self { snapshot: Arc::new(snapshot), usable }
     }
 }

@@ -65,15 +65,15 @@ pub struct Known {
     pub snapshot: Arc<Snapshot>,
     /// When they last changed.
     pub changed: Instant,
-    /// Where they are from.
-    pub origin: Origin,
+    /// Whether the registry says it now.
+    pub freshness: Freshness,
     /// What of them the registry no longer says, and is held back from disappearing.
     pub held: Option<Arc<Held>>,
 }
 
-/// Where services are from.
+/// Whether services are what the registry says now, or what it said before pilot started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum Freshness {
     /// The registry has said it since pilot started.
     Live,
     /// Its last known good.
@@ -208,7 +208,8 @@ impl Intake {
         self.0.state.send_if_modified(|state| {
             let before = state.known.as_ref();
             let same = before.filter(|known| Arc::ptr_eq(&known.snapshot, guard.counts()));
-            let unchanged = same.is_some_and(|known| known.held == held && known.origin == Origin::Live);
+            let unchanged =
+                same.is_some_and(|known| known.held == held && known.freshness == Freshness::Live);
             if unchanged {
                 return false;
             }
@@ -216,7 +217,7 @@ impl Intake {
             self.tell(held_before, held.as_deref());
             let changed = same.map_or(changed, |known| known.changed);
             let snapshot = Arc::clone(guard.counts());
-            state.known = Some(Known { snapshot, changed, origin: Origin::Live, held });
+            state.known = Some(Known { snapshot, changed, freshness: Freshness::Live, held });
             state.generation += 1;
             true
         });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pilot_registry::{Hostname, Locality, Namespace};
 
-use super::conflict::Conflict;
+use super::disagreement::Disagreement;
 use super::index::Indexes;
 use super::service::CatalogService;
 use super::workload::Workload;
@@ -68,17 +68,17 @@ impl Catalog {
     }
 
     /// Everything that registries disagree about, with the host that it is about.
-    pub fn conflicts(&self) -> impl Iterator<Item = (&Hostname, &Conflict)> {
-        self.services.iter().flat_map(|service| service.conflicts().iter().map(|it| (service.host(), it)))
+    pub fn disagreements(&self) -> impl Iterator<Item = (&Hostname, &Disagreement)> {
+        self.services.iter().flat_map(|service| service.disagreements().iter().map(|it| (service.host(), it)))
     }
 
     /// What registries disagree about now and did not before, with the host that it is about.
-    pub fn conflicts_since<'a>(
+    pub fn disagreements_since<'a>(
         &'a self,
         earlier: &'a Self,
-    ) -> impl Iterator<Item = (&'a Hostname, &'a Conflict)> {
-        self.conflicts().filter(|(host, conflict)| {
-            earlier.get(host.as_str()).is_none_or(|before| !before.conflicts().contains(conflict))
+    ) -> impl Iterator<Item = (&'a Hostname, &'a Disagreement)> {
+        self.disagreements().filter(|(host, disagreement)| {
+            earlier.get(host.as_str()).is_none_or(|before| !before.disagreements().contains(disagreement))
         })
     }
 

@@ -3,7 +3,7 @@
 //! A host that several registries know is one service: the union of its endpoints, ports, aliases and
 //! virtual addresses. What the registries disagree about (a port's protocol, resolution, namespace) is
 //! decided by the preferred registry: lowest priority number first, then the registry's name in
-//! alphabetical order. That they disagree is a [`Conflict`](super::Conflict) of the service. A port whose number a registry
+//! alphabetical order. That they disagree is a [`Disagreement`](super::Disagreement) of the service. A port whose number a registry
 //! has guessed is brought together with the port that it is in other registries first (`guesses.rs`).
 
 use std::sync::Arc;

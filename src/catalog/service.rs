@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use pilot_registry::{Endpoint, Hostname, Namespace, Resolution, Service, ServicePort};
 
-use super::conflict::{self, Conflict};
+use super::disagreement::{self, Disagreement};
 use super::guesses;
 use super::part::Part;
 
@@ -19,7 +19,7 @@ pub struct CatalogService {
     aliases: Vec<Hostname>,
     local_names: Vec<(Namespace, Hostname)>,
     virtual_addresses: Vec<IpAddr>,
-    conflicts: Vec<Conflict>,
+    disagreements: Vec<Disagreement>,
 }
 
 impl CatalogService {
@@ -37,8 +37,8 @@ impl CatalogService {
         let aliases = union(parts.iter().flat_map(|part| &part.service.aliases));
         let virtual_addresses = union(parts.iter().flat_map(|part| &part.service.virtual_addresses));
         let local_names = local_names(&parts, &aliases);
-        let conflicts = conflict::between(&parts);
-        Self { parts, ports, aliases, local_names, virtual_addresses, conflicts }
+        let disagreements = disagreement::between(&parts);
+        Self { parts, ports, aliases, local_names, virtual_addresses, disagreements }
     }
 
     /// What the preferred registry says; it decides where registries disagree.
@@ -78,8 +78,8 @@ impl CatalogService {
     }
 
     /// What the registries say differently of it, and whose word is taken.
-    pub fn conflicts(&self) -> &[Conflict] {
-        &self.conflicts
+    pub fn disagreements(&self) -> &[Disagreement] {
+        &self.disagreements
     }
 
     /// All endpoints with the part that they come from, preferred registries first.

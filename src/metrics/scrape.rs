@@ -1,5 +1,6 @@
 //! What is known at the moment of a scrape: registries, the mesh, proxies.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 
 use pilot_registry::RegistryHealth;
@@ -9,10 +10,11 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::label::{OfRegistry, to_i64};
+use super::proxies;
 use super::served::Served;
-use super::standing;
 use crate::proxies::Proxies;
 use crate::supervisor::Registered;
+use crate::translate::{Claim, Conflict};
 use crate::world::World;
 
 type OfState = [(&'static str, String); 2];
@@ -29,12 +31,14 @@ struct Gauges {
     notes: Family<OfRegistry, Gauge>,
 }
 
-pub(super) fn registry(world: &World, proxies: &Proxies) -> Registry {
+pub(super) fn registry(world: &World, connected: &Proxies) -> Registry {
     let mut registry = Registry::with_prefix("pilot");
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     registry.register("build", "The version of pilot", Info::new(version));
-    standing::register_proxies(&mut registry, proxies);
-    standing::register_held(&mut registry, world.registries());
+    proxies::register(&mut registry, connected);
+    let help = "Different configurations that connected proxies are sent";
+    single(&mut registry, "scopes", help, world.scopes());
+    register_held(&mut registry, world.registries());
     single(
         &mut registry,
         "ready",
@@ -55,15 +59,15 @@ pub(super) fn registry(world: &World, proxies: &Proxies) -> Registry {
     let help = "Services without a usable endpoint: clients get 503, or see [mesh] panic";
     single(&mut registry, "services_without_usable_endpoints", help, unserved);
 
-    let conflicts = mesh.as_ref().map_or(0, |mesh| mesh.catalog.conflicts().count());
+    let disagreements = mesh.as_ref().map_or(0, |mesh| mesh.catalog.disagreements().count());
     single(
         &mut registry,
         "service_conflicts",
         "Things that registries say differently of one service",
-        conflicts,
+        disagreements,
     );
 
-    standing::register_claims(&mut registry, world, proxies);
+    register_claims(&mut registry, world);
 
     let (gauges, served) = (Gauges::default(), Served::default());
     for registered in world.registries() {
@@ -79,6 +83,46 @@ fn single(registry: &mut Registry, name: &str, help: &str, value: usize) {
     let gauge = Gauge::<i64>::default();
     gauge.set(to_i64(value));
     registry.register(name, help, gauge);
+}
+
+/// What is claimed, in words.
+const CLAIMS: [&str; 4] = ["endpoint", "listener", "name", "virtual_address"];
+
+fn word(claim: &Claim) -> &'static str {
+    match claim {
+        Claim::Endpoint(..) => CLAIMS[0],
+        Claim::Listener(_) | Claim::UdpListener(_) => CLAIMS[1],
+        Claim::Name(..) => CLAIMS[2],
+        Claim::VirtualAddress(..) => CLAIMS[3],
+    }
+}
+
+/// Adds what services claim and do not get, for whichever of the connected proxies.
+fn register_claims(registry: &mut Registry, world: &World) {
+    let sets = world.conflicts();
+    let conflicts: BTreeSet<&Conflict> = sets.iter().flat_map(|(_, set)| set.iter()).collect();
+    let counts = Family::<[(&str, &str); 1], Gauge>::default();
+    for claim in CLAIMS {
+        counts.get_or_create(&[("claim", claim)]).set(0);
+    }
+    for conflict in conflicts {
+        counts.get_or_create(&[("claim", word(&conflict.claim))]).inc();
+    }
+    let help =
+        "Things that a service claims and does not get, as another has them: `pilot services` names them";
+    registry.register("claim_conflicts", help, counts);
+}
+
+/// Adds how long the oldest of what is held of each registry has been held.
+fn register_held(registry: &mut Registry, registries: &[Registered]) {
+    let held = Family::<OfRegistry, Gauge<f64, AtomicU64>>::default();
+    for registered in registries {
+        let known = registered.intake.state().known;
+        let since = known.and_then(|known| known.held.as_deref().map(|held| held.since));
+        let seconds = since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+        held.get_or_create(&[("registry", registered.name.to_string())]).set(seconds);
+    }
+    registry.register("registry_held_seconds", "Time since the oldest hold of the registry began", held);
 }
 
 impl Gauges {

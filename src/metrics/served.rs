@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::label::{OfRegistry, to_i64};
-use crate::catalog::{Held, Origin};
+use crate::catalog::{Freshness, Held};
 use crate::supervisor::Registered;
 
 #[derive(Default)]
@@ -40,7 +40,7 @@ impl Served {
         let Some(known) = known else { return };
         let held = known.held.as_deref().map_or(0, Held::endpoints);
         self.held.get_or_create(label).set(to_i64(held));
-        self.stale.get_or_create(label).set(i64::from(known.origin != Origin::Live));
+        self.stale.get_or_create(label).set(i64::from(known.freshness != Freshness::Live));
         self.services.get_or_create(label).set(to_i64(known.snapshot.services().len()));
         self.endpoints.get_or_create(label).set(to_i64(known.snapshot.endpoint_count()));
     }

@@ -1,12 +1,12 @@
 //! Whether an instance serves: asks it again and again.
 //!
 //! ```text
-//!  probe (http, tcp, exec), each with a deadline ──► Verdict ──► Standing ──► Health
+//!  probe (http, tcp, exec), each with a deadline ──► Verdict ──► Threshold ──► Health
 //! ```
 
 mod exec;
 mod http;
-mod standing;
+mod threshold;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::journal::word;
 pub use http::HttpTarget;
-use standing::Standing;
+use threshold::Threshold;
 
 /// Until the check has passed once, it is made at least this often: a program is up long before the
 /// interval of a healthy one is over.
@@ -132,15 +132,15 @@ async fn connect(instance: SocketAddr, port: Option<Port>) -> Verdict {
 impl CheckPlan {
     /// Checks for ever, and says in `condition` and in the log what that changes.
     pub(super) async fn follow(&self, instance: SocketAddr, condition: &watch::Sender<Health>) -> Infallible {
-        let mut standing = Standing::new(self.failures);
+        let mut threshold = Threshold::new(self.failures);
         loop {
             let started = Instant::now();
             let verdict = self.check.probe(instance, self.timeout, &self.withheld).await;
-            let before = standing.health();
-            let health = standing.hear(&verdict);
-            self.tell(&verdict, before, health, standing.failures());
+            let before = threshold.health();
+            let health = threshold.hear(&verdict);
+            self.tell(&verdict, before, health, threshold.failures());
             condition.send_if_modified(|now| std::mem::replace(now, health) != health);
-            let interval = if standing.has_passed() { self.interval } else { self.interval.min(EAGER) };
+            let interval = if threshold.has_passed() { self.interval } else { self.interval.min(EAGER) };
             sleep_until(started + interval).await;
         }
     }

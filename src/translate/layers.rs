@@ -11,6 +11,7 @@
 //! these jobs on as many cores as there are, and [`Layers::commit`] takes the results in, all at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::assignments::Assignments;
@@ -54,8 +55,13 @@ impl LayerKey {
         let audience = scope.namespace.as_ref().map(|it| Self::Audience(role, source.clone(), it.clone()));
         let place = Some(&scope.locality).filter(|locality| *locality != NOWHERE);
         let place = place.map(|locality| Self::Place { is_router, locality: locality.clone() });
-        let below = [Self::Base(role, source.clone()), Self::Endpoints { is_router }];
+        let below = [Self::base_of(scope), Self::Endpoints { is_router }];
         audience.into_iter().chain(place).chain(below).collect()
+    }
+
+    /// The base of a scope.
+    pub fn base_of(scope: &Scope) -> Self {
+        Self::Base(scope.role, scope.config_source.clone())
     }
 
     /// The base that the layer is made from; none if it is made from the mesh alone.
@@ -277,10 +283,24 @@ impl Layers {
 
     /// What services claim against each other, as far as a scope's base has it.
     pub fn conflicts(&self, scope: &Scope) -> Arc<[Conflict]> {
-        match self.made.get(&LayerKey::Base(scope.role, scope.config_source.clone())) {
+        match self.made.get(&LayerKey::base_of(scope)) {
             Some(Made::Base(base)) => Arc::clone(base.conflicts()),
             _ => Arc::default(),
         }
+    }
+
+    /// The bases that are made, each with what is common to the scopes that share it ([`Scope::common`]). Costs as
+    /// much as there are bases, however many layers there are.
+    pub fn bases(&self) -> impl Iterator<Item = (Scope, &Base)> {
+        // In the order of keys, bases come after endpoints and before all others.
+        let endpoints = LayerKey::Endpoints { is_router: true };
+        let above = self.made.range((Bound::Excluded(endpoints), Bound::Unbounded));
+        above.map_while(|(key, made)| match (key, made) {
+            (LayerKey::Base(role, source), Made::Base(base)) => {
+                Some((Scope::new(*role, source.clone()), &**base))
+            }
+            _ => None,
+        })
     }
 
     /// The services whose translation failed in some layer, with the reason. Each keeps what it had before.

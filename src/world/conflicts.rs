@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::catalog::Catalog;
 use crate::proxy::Scope;
-use crate::translate::{Conflict, LayerKey};
+use crate::translate::Conflict;
 
 /// How many new conflicts are told one by one.
 const ONE_BY_ONE: usize = 20;
@@ -17,13 +17,11 @@ pub(super) struct Told(Arc<Mutex<Arc<[Conflict]>>>);
 
 impl Told {
     /// Says in the log which conflicts are new, and which are over. They are in order.
-    pub(super) fn tell(&self, key: &LayerKey, conflicts: Arc<[Conflict]>) {
-        let LayerKey::Base(role, source) = key else { return };
+    pub(super) fn tell(&self, scope: &Scope, conflicts: Arc<[Conflict]>) {
         let before = std::mem::replace(&mut *self.0.lock(), Arc::clone(&conflicts));
         if Arc::ptr_eq(&before, &conflicts) {
             return;
         }
-        let scope = Scope::new(*role, source.clone());
         let new: Vec<_> = fresh(&before, &conflicts).collect();
         for conflict in new.iter().take(ONE_BY_ONE) {
             tracing::warn!(%scope, %conflict, "services conflict");
@@ -49,16 +47,16 @@ fn fresh<'a>(before: &[Conflict], now: &'a [Conflict]) -> impl Iterator<Item = &
 /// Says in the log what registries disagree about now and did not before, and what they agree about again.
 pub(super) fn tell_disagreements(catalog: &Catalog, before: Option<&Catalog>) {
     let nothing = Catalog::default();
-    let new: Vec<_> = catalog.conflicts_since(before.unwrap_or(&nothing)).collect();
-    for (host, conflict) in new.iter().take(ONE_BY_ONE) {
-        tracing::warn!(%host, %conflict, "registries disagree");
+    let new: Vec<_> = catalog.disagreements_since(before.unwrap_or(&nothing)).collect();
+    for (host, disagreement) in new.iter().take(ONE_BY_ONE) {
+        tracing::warn!(%host, conflict = %disagreement, "registries disagree");
     }
     if let Some(more) = more(new.len()) {
         tracing::warn!(more, "registries disagree about more: `pilot services` shows all");
     }
-    let over: Vec<_> = before.into_iter().flat_map(|before| before.conflicts_since(catalog)).collect();
-    for (host, conflict) in over.iter().take(ONE_BY_ONE) {
-        tracing::info!(%host, %conflict, "registries no longer disagree");
+    let over: Vec<_> = before.into_iter().flat_map(|before| before.disagreements_since(catalog)).collect();
+    for (host, disagreement) in over.iter().take(ONE_BY_ONE) {
+        tracing::info!(%host, conflict = %disagreement, "registries no longer disagree");
     }
     if let Some(more) = more(over.len()) {
         tracing::info!(more, "registries no longer disagree about more");

@@ -184,7 +184,7 @@ async fn two_proxies_with_one_node_id_have_a_row_each_and_are_named() {
         r#"pilot_proxies{state="acked"} 1"#,
         r#"pilot_proxies{state="stale"} 1"#,
         r#"pilot_proxies{state="nacked"} 0"#,
-        "pilot_scopes 1",
+        "pilot_scopes 0",
         r#"pilot_registry_held_seconds{registry="east"} 0.0"#,
         r#"pilot_xds_refused_total{reason="streams"} 0"#,
     ] {

@@ -6,7 +6,7 @@ use pilot::catalog::Catalog;
 use pilot_registry::{Protocol, Service};
 use pilot_registry_testkit::service;
 
-use super::{conflicts, merge, source};
+use super::{disagreements, merge, source};
 
 /// The service's ports, and of each endpoint which of them it serves at which own.
 fn shown(catalog: &Catalog) -> String {
@@ -30,7 +30,7 @@ fn registries_that_guess_have_one_port_and_the_preferred_one_decides() {
     assert_eq!(shown(&catalog), "26203/http-26203/http 10.0.0.1:26203=26203 10.0.1.1:26203=26201");
     let moved: Vec<_> =
         catalog.get("web.mesh").unwrap().parts().iter().map(|part| part.moved().len()).collect();
-    assert_eq!((moved, conflicts(&catalog)), (vec![0, 1], vec![]));
+    assert_eq!((moved, disagreements(&catalog)), (vec![0, 1], vec![]));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn the_only_port_is_the_same_whatever_is_spoken_and_that_is_a_conflict() {
     let tcp = service("web.mesh").tcp(26_203).guessed().endpoint("10.0.1.1", 26_203).build();
     let catalog = merge(&[source("east", 0, [guess(26_201, "10.0.0.1")]), source("west", 1, [tcp])]);
     assert_eq!(shown(&catalog), "26201/http-26201/http 10.0.0.1:26201=26201 10.0.1.1:26201=26203");
-    assert!(conflicts(&catalog)[0].contains("protocol of port 26201"), "{:?}", conflicts(&catalog));
+    assert!(disagreements(&catalog)[0].contains("protocol of port 26201"), "{:?}", disagreements(&catalog));
     let udp = service("web.mesh").port(53, Protocol::Udp).guessed().build();
     let catalog = merge(&[source("east", 0, [guess(26_201, "10.0.0.1")]), source("west", 1, [udp])]);
     assert_eq!(catalog.get("web.mesh").unwrap().ports().len(), 2, "datagrams are another transport");

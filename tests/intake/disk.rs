@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use pilot::catalog::saved::Store;
-use pilot::catalog::{Known, Origin, Policy, SavePolicy};
+use pilot::catalog::{Freshness, Known, Policy, SavePolicy};
 use pilot_registry::{RegistryError, Snapshot};
 use pilot_registry_testkit::snapshot;
 use tempfile::TempDir;
@@ -35,7 +35,7 @@ pub(crate) fn with(known: &Snapshot) -> TempDir {
 }
 
 pub(crate) fn is_from_disk(known: &Known) -> bool {
-    matches!(known.origin, Origin::Disk { .. })
+    matches!(known.freshness, Freshness::Disk { .. })
 }
 
 /// Asks until it is so. The virtual clock goes on meanwhile, but while something is written.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pilot::catalog::{Intake, Origin, Policy, RegistryState};
+use pilot::catalog::{Freshness, Intake, Policy, RegistryState};
 use pilot::supervisor::{Registered, supervise};
 use pilot_registry::{RegistryError, ServiceRegistry, channel};
 use pilot_registry_testkit::{Script, Scripted, snapshot};
@@ -149,7 +149,7 @@ async fn an_optional_registry_is_passed_over_and_joins_later() {
     assert!(east.intake().state().known.is_none());
     east.script.publish(snapshot([of("a.local", 0..1)])).await;
     east.counts("a.local=1").await;
-    assert_eq!(east.intake().state().known.unwrap().origin, Origin::Live);
+    assert_eq!(east.intake().state().known.unwrap().freshness, Freshness::Live);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use pilot::metrics::{Format, Metrics};
 use pilot::proxies::Proxies;
-use pilot::proxy::{Proxy, Scope, Transport};
+use pilot::proxy::Scope;
 use pilot::resources::View;
-use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_registry::{Service, Snapshot};
 use pilot_registry_testkit::{service, snapshot};
 use tracing::subscriber::DefaultGuard;
@@ -59,9 +58,11 @@ fn clashing(count: u32, address: &str) -> Snapshot {
     snapshot((0..count).map(tcp).chain([web("bank"), web("shop")]))
 }
 
+fn within(namespace: &str) -> Scope {
+    Scope { namespace: Some(namespace.to_owned().try_into().unwrap()), ..router() }
+}
+
 fn scopes() -> [Scope; 3] {
-    let within =
-        |namespace: &str| Scope { namespace: Some(namespace.to_owned().try_into().unwrap()), ..router() };
     [router(), within("bank"), within("shop")]
 }
 
@@ -85,9 +86,8 @@ async fn conflicts_are_said_once_for_all_namespaces_and_not_one_by_one_without_e
     let lines = log.fresh();
     assert_eq!(lines.len(), 21, "{lines:#?}");
     assert!(lines[20].contains("more=9"), "{lines:#?}");
-    let [all, bank, _] = scopes.each_ref().map(|scope| world.conflicts(scope));
-    assert_eq!(all.len(), 29);
-    assert!(Arc::ptr_eq(&all, &bank), "they are there once");
+    let [(common, all)] = world.conflicts().try_into().expect("they are there once");
+    assert_eq!((common, all.len()), (router(), 29));
 
     // One namespace's last proxy goes, and another comes: nothing of it is news.
     let [mut sets, _bank, shop] = sets;
@@ -96,7 +96,7 @@ async fn conflicts_are_said_once_for_all_namespaces_and_not_one_by_one_without_e
     last = after(&mut sets, &last).await;
     let mut shop = world.subscribe(&scopes[2]).unwrap();
     until(&mut shop, |_| true).await;
-    assert!(Arc::ptr_eq(&all, &world.conflicts(&scopes[2])), "nothing of them has changed");
+    assert!(Arc::ptr_eq(&all, &world.conflicts()[0].1), "nothing of them has changed");
     assert_eq!(log.fresh(), [""; 0]);
 
     scripts[0].publish(clashing(31, "10.0.0.3")).await;
@@ -105,25 +105,27 @@ async fn conflicts_are_said_once_for_all_namespaces_and_not_one_by_one_without_e
     assert!(lines.len() == 1 && lines[0].contains("s030.local"), "{lines:#?}");
 }
 
+/// One base is looked at, whoever shares it.
 #[tokio::test(start_paused = true)]
-async fn what_services_do_not_get_is_counted_once_for_all_namespaces() {
+async fn what_services_do_not_get_is_counted_once_for_five_thousand_scopes() {
     let Fixture { world, scripts, _tasks } = start(&["east"]);
     scripts[0].publish(clashing(30, "10.0.0.2")).await;
-    let (proxies, proxy) = (Proxies::default(), Proxy::from_node(Some(&node())).unwrap());
-    let mut connections = Vec::new();
-    for scope in scopes() {
-        let mut sets = world.subscribe(&scope).unwrap();
-        until(&mut sets, |_| true).await;
-        let connection = proxies.connect(&proxy, Transport::Ads, true, None);
-        connection.follows(scope);
-        connections.push((connection, sets));
-    }
-    let text = Metrics::new().encode(Format::Prometheus, &world, &proxies);
-    for line in ["pilot_claim_conflicts{claim=\"listener\"} 29", "pilot_claim_conflicts{claim=\"name\"} 0"] {
-        assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
-    }
-}
-
-fn node() -> Node {
-    Node { id: "router~127.0.0.1~a~b".to_owned(), ..Node::default() }
+    let scopes = (0..5000).map(|n| within(&format!("n{n}"))).chain([router()]);
+    let mut sets: Vec<Sets> = scopes.map(|scope| world.subscribe(&scope).unwrap()).collect();
+    until(sets.last_mut().unwrap(), |_| true).await;
+    assert_eq!(world.conflicts().len(), 1);
+    let scrape = || Metrics::new().encode(Format::Prometheus, &world, &Proxies::default());
+    let says = |text: &str, lines: &[&str]| {
+        for line in lines {
+            assert!(text.lines().any(|known| known == *line), "{line} is not in\n{text}");
+        }
+    };
+    let conflicts = "pilot_claim_conflicts{claim=\"listener\"}";
+    says(
+        &scrape(),
+        &["pilot_scopes 5001", &format!("{conflicts} 29"), "pilot_claim_conflicts{claim=\"name\"} 0"],
+    );
+    // What nobody is sent any more is no conflict of anybody's.
+    drop(sets);
+    says(&scrape(), &["pilot_scopes 0", &format!("{conflicts} 0")]);
 }

@@ -1,12 +1,49 @@
-//! The missing endpoints of one service that the guard holds.
+//! What the guard holds: of a registry as a whole, and of one service.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{Endpoint, Service, Snapshot};
+use pilot_registry::{Endpoint, Hostname, Service, Snapshot};
 use tokio::time::Instant;
 
 use super::diff::{Instances, ServiceDiff};
+
+/// What is held of a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Since when.
+    pub since: Instant,
+    /// When the first of it is let go at the latest, if the registry is live then.
+    pub until: Instant,
+    /// The endpoints that are kept, by service, ordered by address.
+    pub services: BTreeMap<Hostname, Arc<[Endpoint]>>,
+    /// How many endpoints keep the health that they had, by service.
+    pub unhealthy: BTreeMap<Hostname, usize>,
+}
+
+impl Held {
+    /// How many endpoints are kept, or keep their former health.
+    pub fn endpoints(&self) -> usize {
+        self.counts().into_values().sum()
+    }
+
+    /// The same, of one service.
+    pub fn of(&self, host: &Hostname) -> usize {
+        let kept = self.services.get(host).map_or(0, |endpoints| endpoints.len());
+        kept + self.unhealthy.get(host).copied().unwrap_or_default()
+    }
+
+    /// The same, by service.
+    pub fn counts(&self) -> BTreeMap<&Hostname, usize> {
+        let mut counts: BTreeMap<_, usize> =
+            self.unhealthy.iter().map(|(host, count)| (host, *count)).collect();
+        for (host, endpoints) in &self.services {
+            *counts.entry(host).or_default() += endpoints.len();
+        }
+        counts
+    }
+}
 
 /// A service of which something is held.
 #[derive(Debug)]

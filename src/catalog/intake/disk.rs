@@ -10,7 +10,7 @@ use pilot_registry::{Feed, RegistryHealth, Snapshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{Intake, Known, Origin, Policy, SavePolicy};
+use super::{Freshness, Intake, Known, Policy, SavePolicy};
 use crate::catalog::saved::{LoadError, Saved};
 
 /// A disk has so long to give the file before pilot goes on without it. Far more than a healthy one needs.
@@ -141,8 +141,8 @@ impl Intake {
         tracing::warn!(registry, age_seconds, "registry does not answer: its last known good is served");
         self.0.followed.lock().guard.publish(now, &snapshot, 0);
         self.0.state.send_modify(|state| {
-            let origin = Origin::Disk { saved_at };
-            state.known = Some(Known { snapshot, changed: now, origin, held: None });
+            let freshness = Freshness::Disk { saved_at };
+            state.known = Some(Known { snapshot, changed: now, freshness, held: None });
             state.generation += 1;
         });
     }
@@ -181,12 +181,12 @@ mod tests {
             tokio::task::yield_now().await;
             assert!(intake.knows_nothing(), "the disk was not waited for");
             tokio::time::advance(READ_MAX).await;
-            spoken.await.map(|state| state.known.as_ref().map(|known| known.origin))
+            spoken.await.map(|state| state.known.as_ref().map(|known| known.freshness))
         };
-        let origin = tokio::select! {
+        let freshness = tokio::select! {
             never = intake.decide(&feed, on_disk) => match never {},
-            origin = on_time => origin.unwrap(),
+            freshness = on_time => freshness.unwrap(),
         };
-        assert_eq!((origin, started.elapsed()), (Some(Origin::Live), READ_MAX));
+        assert_eq!((freshness, started.elapsed()), (Some(Freshness::Live), READ_MAX));
     }
 }

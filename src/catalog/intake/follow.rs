@@ -8,7 +8,7 @@ use pilot_registry::{Feed, Published, RegistryHealth, Snapshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::disk::OnDisk;
-use super::{DiskStatus, Intake, Known, Origin, SavePolicy};
+use super::{DiskStatus, Freshness, Intake, Known, SavePolicy};
 use crate::catalog::guard::Guard;
 
 /// What has not changed is written again after this time, so that its age on disk is about that of the data.
@@ -191,7 +191,7 @@ fn is_current(health: &RegistryHealth, checked: Instant) -> bool {
 }
 
 fn savable(known: &Known) -> bool {
-    known.origin == Origin::Live && known.held.is_none()
+    known.freshness == Freshness::Live && known.held.is_none()
 }
 
 fn earlier(next: Option<Instant>, at: Instant) -> Option<Instant> {

@@ -116,9 +116,8 @@ fn listed(hosts: &[&Hostname]) -> String {
 fn conflicts(catalog: Catalog, config: &Config, places: &Places) -> Vec<Problem> {
     let mesh = Mesh { catalog, options: config.into() };
     let scope = Scope::new(Role::Router, ConfigSource::Ads);
-    let disputed = mesh.catalog.conflicts();
-    let disputed =
-        disputed.map(|(host, conflict)| warning(Some(host), places, format!("{host}: {conflict}")));
+    let disputed = mesh.catalog.disagreements();
+    let disputed = disputed.map(|(host, said)| warning(Some(host), places, format!("{host}: {said}")));
     let claims = translate(&mesh, &scope, tokio::time::Instant::now()).conflicts;
     let claims = claims.iter().map(|conflict| warning(loser(conflict), places, conflict.to_string()));
     disputed.chain(claims).collect()

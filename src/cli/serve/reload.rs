@@ -32,7 +32,7 @@ pub(super) struct Reloading {
 
 /// pilot.toml, compared with the one that pilot was started with.
 #[derive(Clone, Debug, PartialEq)]
-enum Standing {
+enum Comparison {
     Same,
     /// The keys that differ.
     Changed(Vec<String>),
@@ -66,7 +66,7 @@ impl Reloading {
     }
 
     async fn answer(&mut self, edited: &Notify) -> Infallible {
-        let mut said = Standing::Same;
+        let mut said = Comparison::Same;
         loop {
             let asked = tokio::select! {
                 () = self.hang_ups.next() => true,
@@ -75,11 +75,11 @@ impl Reloading {
             if asked {
                 self.reload();
             }
-            let Some(standing) = self.standing().await else { continue };
-            if asked || standing != said {
-                self.tell(&standing, asked);
+            let Some(comparison) = self.comparison().await else { continue };
+            if asked || comparison != said {
+                self.tell(&comparison, asked);
             }
-            said = standing;
+            said = comparison;
         }
     }
 
@@ -96,7 +96,7 @@ impl Reloading {
     }
 
     /// Reads pilot.toml as the start did, on a thread of its own: a disk may be slow. `None`: it cannot be read again.
-    async fn standing(&self) -> Option<Standing> {
+    async fn comparison(&self) -> Option<Comparison> {
         let (global, started_with) = (self.global.clone(), self.started_with.clone());
         let read = tokio::task::spawn_blocking(move || {
             // A pipe has been read, and says no more. A folder is an error, like all else that cannot be read.
@@ -104,10 +104,10 @@ impl Reloading {
                 return None;
             }
             Some(match global.load_quietly() {
-                Err(problems) => Standing::Broken(problems),
+                Err(problems) => Comparison::Broken(problems),
                 Ok(loaded) => match changed_keys(&started_with, &loaded) {
-                    keys if keys.is_empty() => Standing::Same,
-                    keys => Standing::Changed(keys),
+                    keys if keys.is_empty() => Comparison::Same,
+                    keys => Comparison::Changed(keys),
                 },
             })
         });
@@ -115,17 +115,17 @@ impl Reloading {
         read.await.unwrap_or(None)
     }
 
-    fn tell(&self, standing: &Standing, asked: bool) {
+    fn tell(&self, comparison: &Comparison, asked: bool) {
         let file = self.global.config.display().to_string();
-        match standing {
+        match comparison {
             // Whoever asked has heard what was reloaded.
-            Standing::Same if asked => {}
-            Standing::Same => tracing::info!(file, "the configuration is again the one of the start"),
-            Standing::Changed(keys) => {
+            Comparison::Same if asked => {}
+            Comparison::Same => tracing::info!(file, "the configuration is again the one of the start"),
+            Comparison::Changed(keys) => {
                 let keys = keys.join(", ");
                 tracing::warn!(file, keys, "the configuration has changed: that needs a restart of pilot");
             }
-            Standing::Broken(Problems(problems)) => {
+            Comparison::Broken(Problems(problems)) => {
                 for problem in problems.iter().take(PROBLEMS_MAX) {
                     let problem = problem.to_string();
                     tracing::warn!(

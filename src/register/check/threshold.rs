@@ -9,14 +9,14 @@ use super::Verdict;
 /// One pass makes healthy; only several failures in a row make unhealthy. Before the first pass it is
 /// unhealthy, as with a check of Consul's.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct Threshold {
     health: Health,
     failures: u32,
     limit: NonZeroU32,
     passed: bool,
 }
 
-impl Standing {
+impl Threshold {
     /// After `limit` failures in a row it is unhealthy.
     pub(super) fn new(limit: NonZeroU32) -> Self {
         Self { health: Health::Unhealthy, failures: 0, limit, passed: false }
@@ -64,13 +64,13 @@ mod tests {
     use super::*;
 
     fn heard(verdicts: &str) -> Health {
-        let mut standing = Standing::new(NonZeroU32::new(3).unwrap());
+        let mut threshold = Threshold::new(NonZeroU32::new(3).unwrap());
         let verdict = |letter| match letter {
             'p' => Verdict::Pass,
             'w' => Verdict::Warn(String::new()),
             _ => Verdict::Fail(String::new()),
         };
-        verdicts.chars().fold(standing.health(), |_, letter| standing.hear(&verdict(letter)))
+        verdicts.chars().fold(threshold.health(), |_, letter| threshold.hear(&verdict(letter)))
     }
 
     #[test]
