@@ -93,7 +93,8 @@ async fn registry_of_ones_own_is_followed() {
 
     let interrupted = Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().await;
     assert!(interrupted.unwrap().success());
-    assert!(timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap().success());
+    let ended = timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
+    assert!(ended.success(), "{ended}");
 }
 
 /// Follows the page of an example, in its folder, with these tools on PATH. What the page shows of an output
