@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use clap::Parser;
 use pilot::cli::{Cli, explain};
 
 fn main() -> ExitCode {
-    match Cli::read().run() {
+    match Cli::parse().run() {
         Ok(code) => code,
         Err(error) => explain(&error),
     }

@@ -26,7 +26,7 @@ use crate::xds::Shared;
 
 pub use report::{NackReport, NotFound, ProxyStatus, StreamStatus, TypeReport};
 pub(crate) use status::NAMES_MAX;
-pub use status::{Acked, Nack, RefusedStatus, Sent, SyncState, TypeStatus};
+pub use status::{Acked, Nack, RefusedStatus, Sent, SyncState, TypeStatus, WithheldStatus};
 pub(crate) use told::Told;
 
 /// All connected proxies.

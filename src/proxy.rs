@@ -1,4 +1,4 @@
-//! Who a proxy is, as its node says, and the scope that follows from it.
+//! Who a proxy is, which its node says, and so its scope.
 
 mod node;
 mod scope;

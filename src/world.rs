@@ -212,9 +212,11 @@ impl World {
                 () = self.0.store.wanted() => self.translate_wanted(&translated).await,
                 () = reached(debounce.deadline()), if debounce.is_pending() => {
                     debounce.pushed(Instant::now());
-                    let oldest = self.oldest_change(&seen);
-                    seen = self.generations();
-                    self.advance(oldest, &translated).await;
+                    let (oldest, now) = (self.oldest_change(&seen), self.generations());
+                    if self.advance(oldest, &translated).await {
+                        seen = now;
+                        *self.0.unserved_since.lock() = None;
+                    }
                     self.note_unserved(&seen);
                     self.tell(&mut news);
                     if let Some(mesh) = self.mesh() {
@@ -244,7 +246,9 @@ impl World {
 
     fn note_unserved(&self, seen: &[u64]) {
         let unserved = self.generations() != seen;
-        *self.0.unserved_since.lock() = unserved.then(|| self.oldest_change(seen));
+        let mut since = self.0.unserved_since.lock();
+        // A registry that says something else meanwhile makes the oldest change no younger.
+        *since = unserved.then(|| since.unwrap_or_else(|| self.oldest_change(seen)));
     }
 
     /// When the first of the changes since the generations `seen` was published, as far as it is known.
@@ -267,9 +271,10 @@ impl World {
         Some(known.collect()).filter(|known: &Vec<_>| !known.is_empty() || self.0.registries.is_empty())
     }
 
-    /// Merges what the registries know into a new mesh and translates it, if that is enough to serve.
-    async fn advance(&self, changed: Instant, translated: &(impl Fn(Translated) + Send + Sync)) {
-        let Some(sources) = self.sources() else { return };
+    /// Merges what the registries know into a new mesh and translates it, if that is enough to serve. Says whether it
+    /// is.
+    async fn advance(&self, changed: Instant, translated: &(impl Fn(Translated) + Send + Sync)) -> bool {
+        let Some(sources) = self.sources() else { return false };
         let before = self.mesh();
         let (old, options) = (before.clone(), self.0.options.clone());
         let merged = tokio::task::spawn_blocking(move || {
@@ -290,6 +295,7 @@ impl World {
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "merging registries failed: this is a bug"),
         }
+        true
     }
 
     /// Makes the layers that are wanted, of the mesh as it is.

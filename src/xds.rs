@@ -16,12 +16,14 @@
 //! [`stream`] is the thin loop that gives a machine its requests, its views and its time.
 
 pub mod answers;
+pub mod builds;
 pub mod client_copy;
 mod composed;
 pub mod delta;
 pub mod in_flight;
 pub mod machine;
 pub mod names;
+pub mod older;
 pub mod order;
 pub mod rejections;
 pub mod ropes;

@@ -30,6 +30,7 @@ mod e2e {
     mod changes;
     mod disk;
     mod grpc;
+    mod handmade;
     mod hosts;
     mod isolation;
     mod lifecycle;
@@ -45,6 +46,7 @@ mod e2e {
     mod routing;
     mod servers;
     mod several;
+    mod spared;
     mod state;
     mod strangers;
     mod verbs;

@@ -1,6 +1,8 @@
 //! From registries to resources: supervisor, catalog and world together, on the virtual clock.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "world/age.rs"]
+mod age;
 #[path = "world/conflicts.rs"]
 mod conflicts;
 #[path = "world/news.rs"]

@@ -15,6 +15,7 @@
 //!  sotw · delta            one machine, one client, step by step
 //!  order · warming         the same, of several types; visitors: clients that come back, or ask by name
 //!  refusals · ropes        who is to blame for a refusal; the same, and the order, of virtual hosts
+//!  spared                  which new clients of a fleet are not sent what others refused
 //!  memory                  what a stream keeps
 //!  scenarios               those of the public conformance harness, on the same machines
 //!  properties · free       random interleavings, with an Envoy (model) and with clients that ask for anything
@@ -35,6 +36,8 @@ mod admission;
 mod delta;
 #[path = "xds/driver.rs"]
 mod driver;
+#[path = "xds/fleet.rs"]
+mod fleet;
 #[path = "xds/free.rs"]
 mod free;
 #[path = "xds/hosts.rs"]
@@ -63,6 +66,8 @@ mod served;
 mod server;
 #[path = "xds/sotw.rs"]
 mod sotw;
+#[path = "xds/spared.rs"]
+mod spared;
 #[path = "xds/strangers.rs"]
 mod strangers;
 #[path = "xds/things.rs"]

@@ -13,6 +13,7 @@ use super::reply::Failure;
 use crate::catalog::{CatalogService, Disagreement, Freshness, Known, Opinion, Part};
 use crate::mesh::Mesh;
 use crate::resources::Origin;
+use crate::xds::builds::Withheld;
 
 /// How many names are offered for one that is not known.
 const SUGGESTIONS_MAX: usize = 5;
@@ -55,7 +56,7 @@ pub struct ServiceSummary {
     /// What they say differently of it.
     #[serde(default)]
     pub conflicts: Vec<DisagreementReport>,
-    /// What connected proxies refuse of what it becomes, in their words.
+    /// What connected proxies refuse of what it becomes, in their words, and which new proxies are spared it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
     /// How many endpoints it has. One that several registries know counts once.
@@ -253,14 +254,7 @@ impl Doubts {
             let known = registered.intake.state().known.filter(doubtful)?;
             Some((Arc::clone(&registered.name), known))
         });
-        let mut refused: BTreeMap<Hostname, Vec<String>> = BTreeMap::new();
-        for rejection in admin.proxies.shared().rejections.list() {
-            if let Origin::Service(host) = &rejection.origin {
-                let words = format!("{} {rejection}: {}", rejection.kind, rejection.words.trim_end());
-                refused.entry(host.clone()).or_default().push(words);
-            }
-        }
-        Self { known: known.collect(), refused }
+        Self { known: known.collect(), refused: refused(admin) }
     }
 
     fn refused(&self, service: &CatalogService) -> Vec<String> {
@@ -289,6 +283,25 @@ impl Doubts {
 
 /// An endpoint, the part that it comes from, and the preferred part that has all of it, too.
 type Instance<'a> = (&'a Part, &'a Endpoint, Option<&'a Part>);
+
+/// What proxies refuse, and new ones are spared, in words, by the service that it is there for.
+fn refused(admin: &Admin) -> BTreeMap<Hostname, Vec<String>> {
+    let shared = admin.proxies.shared();
+    let mut all: BTreeMap<_, _> =
+        shared.rejections.list().into_iter().map(|it| (it.key(), ((*it).clone(), String::new()))).collect();
+    for Withheld { rejection, build, refused_by } in shared.builds.withheld() {
+        let (_, words) = all.entry(rejection.key()).or_insert((rejection, String::new()));
+        words.push_str(&format!("; withheld from new proxies of {build}, refused by {refused_by}"));
+    }
+    let mut refused: BTreeMap<Hostname, Vec<String>> = BTreeMap::new();
+    for (rejection, withheld) in all.into_values() {
+        if let Origin::Service(host) = &rejection.origin {
+            let words = format!("{} {rejection}: {}{withheld}", rejection.kind, rejection.words.trim_end());
+            refused.entry(host.clone()).or_default().push(words);
+        }
+    }
+    refused
+}
 
 /// All endpoints, preferred registries first.
 fn instances(service: &CatalogService) -> impl Iterator<Item = Instance<'_>> {

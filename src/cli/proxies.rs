@@ -9,7 +9,7 @@ use super::output::plain;
 use super::place::locality;
 use super::{Global, Table};
 use crate::admin::ProxyReport;
-use crate::proxies::{NackReport, NotFound, RefusedStatus, SyncState, TypeReport};
+use crate::proxies::{NackReport, NotFound, RefusedStatus, SyncState, TypeReport, WithheldStatus};
 use crate::resources::ResourceType;
 
 /// Show the proxies that are connected to a running pilot
@@ -73,6 +73,7 @@ fn table(proxies: &[ProxyReport], style: Style) -> View {
             if let Some(nack) = &report.nack {
                 refusals.push_str(&refusal(&id, kind, nack));
             }
+            refusals.extend(report.withheld.iter().map(|it| withheld(&id, kind, it)));
         }
     }
     View { notes: refusals, ..View::from(table) }
@@ -132,6 +133,14 @@ fn refusal(id: &str, kind: &str, nack: &NackReport) -> String {
         in_words(&format!("{id} refuses {kind} {name}{host} ({origin})"), message)
     };
     nack.refused.iter().map(one).collect()
+}
+
+/// What a proxy does not get, because others like it refused it.
+fn withheld(id: &str, kind: &str, withheld: &WithheldStatus) -> String {
+    let WithheldStatus { name, virtual_host, origin, refused_by, message, .. } = withheld;
+    let host = virtual_host.as_ref().map(|host| format!(", virtual host {host}")).unwrap_or_default();
+    let why = format!("because {refused_by} proxies of its client and version refused the newest");
+    in_words(&format!("{id} has an older version of {kind} {name}{host} ({origin}), {why}"), message)
 }
 
 fn in_words(head: &str, message: &str) -> String {

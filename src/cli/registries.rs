@@ -30,7 +30,7 @@ use crate::admin::{RegistryReport, Released};
 ///
 /// For programs: pilot registries -o json
 #[derive(Debug, clap::Args)]
-#[command(disable_help_subcommand = true)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Args {
     #[command(subcommand)]
     order: Option<Order>,
@@ -57,6 +57,8 @@ struct Release {
     /// The registry's name in pilot.toml.
     name: String,
     #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -68,12 +70,7 @@ impl Args {
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self { order, name, target, listing } = self;
         if let Some(Order::Release(release)) = order {
-            if name.is_some() || listing.is_said() {
-                anyhow::bail!(
-                    "what belongs to release stands after it: pilot registries release NAME -o json"
-                );
-            }
-            return release.run(global, &target);
+            return release.run(global);
         }
         let question = Question::new("/debug/registries");
         match name {
@@ -88,8 +85,8 @@ impl Args {
 type Report = BTreeMap<String, Vec<RegistryReport>>;
 
 impl Release {
-    fn run(self, global: &Global, target: &Target) -> anyhow::Result<ExitCode> {
-        let Self { name, output } = self;
+    fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let Self { name, target, output } = self;
         let path = format!("/registries/{}/release", crate::admin::encode(&name));
         let released: Released = target.tell(global, &Question::new(&path))?;
         super::print(&output.format.render(&released, words)?)

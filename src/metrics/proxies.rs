@@ -35,6 +35,16 @@ pub(super) fn register(registry: &mut Registry, proxies: &Proxies) {
     }
     let help = "Resources that a connected proxy refuses, by type: `pilot proxies` names them";
     registry.register("xds_refused_resources", help, refused);
+    let withheld = Family::<[(&str, &str); 1], Gauge>::default();
+    for kind in ResourceType::ALL {
+        withheld.get_or_create(&[("type", kind.as_str())]).set(0);
+    }
+    for known in proxies.shared().builds.withheld() {
+        withheld.get_or_create(&[("type", known.rejection.kind.as_str())]).inc();
+    }
+    let help =
+        "Versions that new proxies are not sent, because others of their name and version refused them";
+    registry.register("xds_withheld_resources", help, withheld);
     let shared = Gauge::<i64>::default();
     shared.set(to_i64(proxies.shared_ids()));
     registry.register("proxies_shared_node_ids", "Node ids that proxies at several addresses have", shared);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use pilot_registry::{Locality, Namespace};
 use serde::{Deserialize, Serialize};
 
-use super::status::{RefusedStatus, SyncState, TypeStatus};
+use super::status::{RefusedStatus, SyncState, TypeStatus, WithheldStatus};
 use crate::proxy::Proxy;
 use crate::rfc3339;
 
@@ -92,6 +92,9 @@ pub struct TypeReport {
     pub acked_at: Option<String>,
     /// What was refused.
     pub nack: Option<NackReport>,
+    /// What it is spared, because proxies of the same name and version refused it; the first of many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<WithheldStatus>,
 }
 
 /// A name that does not exist, to be shown.
@@ -168,6 +171,7 @@ impl TypeReport {
                 searching: nack.searching,
                 at: rfc3339::format(nack.at),
             }),
+            withheld: status.withheld.clone(),
         }
     }
 }

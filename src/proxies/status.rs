@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::xds::Rejection;
+use crate::xds::builds::Withheld;
 use crate::xds::client_copy::Refused;
 use crate::xds::words::cut;
 
@@ -26,6 +27,8 @@ pub struct TypeStatus {
     pub acked: Option<Acked>,
     /// The last response that the proxy refused, for as long as it refuses something.
     pub nack: Option<Box<Nack>>,
+    /// What it is spared, because proxies like it refused it; the first of many.
+    pub withheld: Vec<WithheldStatus>,
 }
 
 /// A response that was sent.
@@ -79,6 +82,38 @@ pub struct RefusedStatus {
     pub origin: String,
     /// The proxy's own words of it.
     pub message: String,
+}
+
+/// A version that a proxy is spared: it has the last one that proxies like it accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithheldStatus {
+    /// The resource's name.
+    pub name: String,
+    /// The virtual host, in a route configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_host: Option<String>,
+    /// The refused version of it.
+    pub version: String,
+    /// What it is there for.
+    pub origin: String,
+    /// How many proxies of the same name and version refused it when this one came.
+    pub refused_by: usize,
+    /// The words of the first of them.
+    pub message: String,
+}
+
+impl WithheldStatus {
+    pub(crate) fn of(withheld: &Withheld) -> Self {
+        let Rejection { name, host, version, origin, words, .. } = &withheld.rejection;
+        Self {
+            name: name.to_string(),
+            virtual_host: host.as_ref().map(ToString::to_string),
+            version: version.to_string(),
+            origin: origin.to_string(),
+            refused_by: withheld.refused_by,
+            message: words.to_string(),
+        }
+    }
 }
 
 impl RefusedStatus {

@@ -72,6 +72,15 @@ impl View {
         Self::new([], Arc::new(Layer::of(1, Instant::now(), sets)))
     }
 
+    /// The same with these resources above it.
+    #[must_use]
+    pub fn under(self: &Arc<Self>, sets: PerType<TypeSet>) -> Arc<Self> {
+        let changed = self.changed().unwrap_or_else(Instant::now);
+        let above = Arc::new(Layer::of(self.generation(), changed, sets));
+        let layers = [above].into_iter().chain(self.layers.iter().cloned()).collect();
+        Arc::new(Self { layers, totals: PerType::default(), since: Mutex::default() })
+    }
+
     /// Its layers, the topmost first.
     pub fn layers(&self) -> &[Arc<Layer>] {
         &self.layers

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::answers::{self, Refusing};
+use super::builds::Stand;
 use super::client_copy::{Owed, Refused, Suspicion};
 use super::composed::{Composed, Scene};
 use super::in_flight::InFlight;
+use super::older::Older;
 use super::order::Order;
+use super::rejections::Rejection;
 use super::shared::Shared;
 use super::type_state::{Base, TypeState};
 use super::variant::{
@@ -153,6 +156,35 @@ impl<V: Variant> Machine<V> {
     /// One type's state, for status.
     pub fn state(&self, kind: ResourceType) -> &TypeState {
         &self.types[kind]
+    }
+
+    /// The view that it was given last; `None` = none yet.
+    pub fn view(&self) -> Option<&Arc<View>> {
+        self.view.as_ref()
+    }
+
+    /// What the client has of a version that others refused.
+    pub fn stand(&self, rejection: &Rejection) -> Stand {
+        let (state, key) = (&self.types[rejection.kind], rejection.key());
+        let Some(view) = self.view.as_ref().filter(|_| state.requested) else { return Stand::Elsewhere };
+        let view = view.of(rejection.kind);
+        let is = |resource: &Arc<Resource>| key.is_version_of(resource);
+        if state.has(view, &rejection.name).resource().is_some_and(is) {
+            Stand::Accepted
+        } else if state.visible(view, &rejection.name).is_some_and(is) {
+            Stand::Told
+        } else {
+            Stand::Elsewhere
+        }
+    }
+
+    /// What the client has instead of a version that it refuses, with what that leads to.
+    pub fn older(&self, rejection: &Rejection) -> Option<Older> {
+        let view = self.view.as_ref()?;
+        let has = |kind: ResourceType, name: &str| {
+            self.types[kind].has(view.of(kind), name).resource().map(Arc::clone)
+        };
+        Older::of(rejection, has)
     }
 
     fn offer_listeners(&mut self, which: impl Fn(&Refused) -> bool) {

@@ -15,7 +15,7 @@ use crate::resources::{Origin, Resource, ResourceType, VirtualHost};
 const FORMER_MAX: usize = 1024;
 
 /// A version that a proxy refused.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rejection {
     /// The type.
     pub kind: ResourceType,
@@ -40,8 +40,48 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// What is refused, by type, resource, virtual host and version.
-type Key = (ResourceType, Arc<str>, Option<Arc<str>>, Box<str>);
+/// What is refused: a version of a resource, or of a virtual host in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// The type.
+    pub kind: ResourceType,
+    /// The resource.
+    pub name: Arc<str>,
+    /// The virtual host in it, if it is one.
+    pub host: Option<Arc<str>>,
+    /// The version, of the virtual host where there is one.
+    pub version: Box<str>,
+}
+
+impl Key {
+    fn of(kind: ResourceType, resource: &Resource) -> Self {
+        Self { kind, name: Arc::clone(resource.name()), host: None, version: resource.version().into() }
+    }
+
+    fn of_host(resource: &Resource, host: &VirtualHost) -> Self {
+        let (name, own) = (Arc::clone(resource.name()), Arc::clone(host.name()));
+        Self { kind: ResourceType::Route, name, host: Some(own), version: host_version(host) }
+    }
+
+    /// Whether a resource of that name has the version.
+    pub fn is_version_of(&self, resource: &Resource) -> bool {
+        match &self.host {
+            None => *self.version == *resource.version(),
+            Some(host) => {
+                let host = resource.rope().and_then(|rope| rope.get(host));
+                host.is_some_and(|host| host_version(host) == self.version)
+            }
+        }
+    }
+}
+
+impl Rejection {
+    /// What is refused.
+    pub fn key(&self) -> Key {
+        let Self { kind, name, host, version, .. } = self;
+        Key { kind: *kind, name: Arc::clone(name), host: host.clone(), version: version.clone() }
+    }
+}
 
 /// All refusals that are known.
 #[derive(Debug, Default)]
@@ -88,8 +128,7 @@ impl Rejections {
     }
 
     fn insert(&self, rejection: Rejection, kept: Option<&Arc<Resource>>) -> Arc<Rejection> {
-        let Rejection { kind, name, host, version, .. } = &rejection;
-        let key = (*kind, Arc::clone(name), host.clone(), version.clone());
+        let key = rejection.key();
         let mut all = self.0.lock();
         if all.len() > FORMER_MAX && !all.contains_key(&key) {
             all.retain(|_, known| Arc::strong_count(&known.rejection) > 1);
@@ -104,21 +143,17 @@ impl Rejections {
 
     /// What a proxy that refused that version kept instead, if one had something.
     pub fn kept(&self, rejection: &Rejection) -> Option<Arc<Resource>> {
-        let Rejection { kind, name, host, version, .. } = rejection;
-        let key = (*kind, Arc::clone(name), host.clone(), version.clone());
-        self.0.lock().get(&key)?.kept.clone()
+        self.0.lock().get(&rejection.key())?.kept.clone()
     }
 
     /// Whether a proxy refused that version of the resource.
     pub fn knows(&self, kind: ResourceType, resource: &Resource) -> bool {
-        let key = (kind, Arc::clone(resource.name()), None, resource.version().into());
-        self.0.lock().contains_key(&key)
+        self.0.lock().contains_key(&Key::of(kind, resource))
     }
 
     /// Whether a proxy refused that version of the virtual host.
     pub fn knows_host(&self, resource: &Resource, host: &VirtualHost) -> bool {
-        let (name, host_name) = (Arc::clone(resource.name()), Arc::clone(host.name()));
-        self.0.lock().contains_key(&(ResourceType::Route, name, Some(host_name), host_version(host)))
+        self.0.lock().contains_key(&Key::of_host(resource, host))
     }
 
     /// What connected proxies refuse now, in order.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use super::builds::Builds;
 use super::names::NameLists;
 use super::rejections::Rejections;
 use crate::resources::{PerType, Resource, ResourceType};
@@ -17,6 +18,8 @@ const UNTOLD_MAX: usize = 4096;
 pub struct Shared {
     /// What proxies refuse.
     pub rejections: Rejections,
+    /// What new proxies are spared of it.
+    pub builds: Builds,
     /// The names that clients ask for.
     pub lists: NameLists,
     /// What clients took from responses that they refused for another reason. They do not tell of it when they come

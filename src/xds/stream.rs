@@ -7,6 +7,7 @@ mod farewell;
 mod in_hand;
 mod notes;
 mod peer;
+mod spared;
 mod turns;
 
 use std::collections::VecDeque;
@@ -23,6 +24,7 @@ use tracing::field::display;
 
 use farewell::Farewell;
 use notes::{refusal_name, refusal_status};
+use spared::Spared;
 
 pub use in_hand::InHand;
 pub use peer::Peer;
@@ -172,6 +174,8 @@ struct Client {
     missing: [Vec<Arc<str>>; 4],
     /// Whether it refuses something.
     refuses: PerType<Refuses>,
+    /// What it is not sent, because others like it refused it.
+    spared: Spared,
     farewell: Farewell,
     _open: StreamGuard,
 }
@@ -191,6 +195,7 @@ enum Refuses {
 enum Event<R> {
     Request(Option<Result<R, Status>>),
     Resources,
+    Refusals,
     PatienceOver,
     BindAgain,
     ShutdownBegun,
@@ -264,6 +269,11 @@ where
                     }
                     self.take_resources();
                 }
+                Event::Refusals => {
+                    if self.hear_of_refusals() {
+                        self.give(true);
+                    }
+                }
                 Event::PatienceOver => self.machine.end_patience(),
                 Event::BindAgain => {
                     self.bind_again = None;
@@ -296,7 +306,11 @@ where
     async fn event(&mut self) -> Event<V::Request> {
         let resources = async {
             match &mut self.client {
-                Some(client) => client.resources.changed().await,
+                Some(client) => tokio::select! {
+                    biased;
+                    () = client.resources.changed() => Event::Resources,
+                    () = client.spared.changed() => Event::Refusals,
+                },
                 None => std::future::pending().await,
             }
         };
@@ -307,7 +321,7 @@ where
             () = self.leave.cancelled() => Event::AgeOver,
             () = &mut self.shutdown_begun, if !self.ending => Event::ShutdownBegun,
             request = self.inbound.next() => Event::Request(request),
-            () = resources => Event::Resources,
+            event = resources => event,
             () = at(self.patience_ends) => Event::PatienceOver,
             () = at(self.bind_again) => Event::BindAgain,
         }
@@ -368,6 +382,7 @@ where
         let connection = self.context.proxies.connect(&proxy, transport, delta, self.peer);
         connection.follows(scope.clone());
         Ok(Client {
+            spared: Spared::new(self.context.proxies.shared(), &proxy.user_agent),
             farewell: Farewell::new(&proxy, self.peer, V::NAME, self.only),
             missing: Default::default(),
             refuses: PerType::default(),
@@ -419,9 +434,19 @@ where
         if client.set.as_ref().is_some_and(|known| Arc::ptr_eq(known, &set)) {
             return;
         }
-        self.machine.update(Arc::clone(&set));
-        if let Some(before) = client.set.replace(Arc::clone(&set)) {
-            let changes = set.changes_since(&before);
+        let is_same_scope = client.set.replace(set).is_some();
+        self.give(is_same_scope);
+    }
+
+    /// Gives the machine what there is, but for what the client is spared.
+    fn give(&mut self, is_same_scope: bool) {
+        let Some(set) = self.client.as_ref().and_then(|client| client.set.clone()) else { return };
+        let (before, given) = (self.machine.view().cloned(), self.spare(&set, is_same_scope));
+        self.machine.update(Arc::clone(&given));
+        self.testify_told();
+        let (Some(client), Some(before)) = (&mut self.client, before) else { return };
+        if is_same_scope {
+            let changes = given.changes_since(&before);
             for kind in ResourceType::ALL {
                 let state = self.machine.state(kind);
                 if changes.of(kind).iter().any(|change| state.owes(&change.name)) {

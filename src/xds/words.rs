@@ -19,6 +19,29 @@ pub(crate) fn cut(words: &str) -> &str {
 /// What follows the announcement of refused clusters or listeners.
 const HEADS: [&str; 2] = ["Error adding/updating cluster(s) ", "Error adding/updating listener(s) "];
 
+/// What an Envoy says when the reason may be its machine, or what it was built or started with, so that another one of
+/// the same version may take the same resource: a port that is taken or not allowed, an address or a socket option that
+/// the kernel does not have, a file that is not there or cannot be read, an extension that is left out of its build.
+const OF_MACHINE: [&str; 12] = [
+    "cannot bind",
+    "duplicate address",
+    "socket option",
+    "unable to read file",
+    "Invalid path",
+    "does not exist",
+    "No such file",
+    "Permission denied",
+    "Failed to load",
+    "Didn't find a registered implementation",
+    "Unable to unpack",
+    "could not find @type",
+];
+
+/// Whether a client refuses something for a reason that may be its machine's alone.
+pub fn is_of_machine(words: &str) -> bool {
+    OF_MACHINE.iter().any(|known| words.contains(known))
+}
+
 /// The resources that a client names as the reason.
 #[derive(Debug, Default, PartialEq)]
 pub struct Named<'a> {

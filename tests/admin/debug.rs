@@ -1,6 +1,7 @@
 //! Health and the debug pages.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, ALLOW, HOST};
@@ -11,13 +12,15 @@ use pilot::mesh::MeshOptions;
 use pilot::metrics::Metrics;
 use pilot::proxies::{Proxies, ProxyStatus, SyncState};
 use pilot::proxy::{Proxy, Transport};
-use pilot::resources::ResourceType;
+use pilot::resources::{Origin, Resource, ResourceType};
 use pilot::shutdown::shutdown;
 use pilot::world::World;
+use pilot::xds::older::Older;
 use pilot_envoy_api::envoy::config::core::v3::Node;
+use pilot_envoy_api::google::protobuf::Any;
 use pilot_registry::{Protocol, RegistryError, Snapshot};
 use pilot_registry_testkit::service;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -131,6 +134,29 @@ async fn what_registries_say_differently_is_shown_with_the_service() {
     assert_eq!(shadowed, [&Value::Null, &"east".into()]);
     let metrics = pilot.get("/metrics").await.body;
     assert!(metrics.lines().any(|line| line == "pilot_service_conflicts 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_service_says_what_of_it_new_proxies_are_spared() {
+    let pilot = pilot(&["east"]).await;
+    pilot.sinks[0].publish(snapshot(&["a.local"]));
+    pilot.ready().await;
+    let shared = pilot.proxies.shared();
+    let version = |text: &str| {
+        let any = Any { value: text.to_owned().into(), ..Any::default() };
+        let origin = Origin::Service("a.local".parse().unwrap());
+        Arc::new(Resource::from_any("c".into(), text.to_owned(), any, Vec::new(), origin))
+    };
+    let rejection = shared.rejections.note(ResourceType::Cluster, &version("2"), "no such type", None);
+    let build = shared.builds.of(&"envoy 1.40.0".into()).unwrap();
+    for last in 1..4 {
+        let older = Older::of(&rejection, |_, _| Some(version("1")));
+        assert!(build.refused(&rejection, "no such type", [192, 0, 2, last].into(), older));
+    }
+    drop(rejection);
+    let report: Value = pilot.get("/debug/services").await.json();
+    let expected = "cds c: no such type; withheld from new proxies of envoy 1.40.0, refused by 3";
+    assert_eq!(report["services"][0]["refused"], json!([expected]));
 }
 
 /// L14: elsewhere, what a proxy refused was seen by nobody.

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use pilot::proxies::RefusedStatus;
+use pilot::proxies::{RefusedStatus, WithheldStatus};
 use pilot::proxy::{Proxy, Transport};
 use pilot::resources::ResourceType;
 use pilot_envoy_api::envoy::config::core::v3::Node;
@@ -41,24 +41,6 @@ async fn with_services() -> Pilot {
     pilot.sinks[0].publish(snapshot(&["a.local", "b.local"]));
     pilot.ready().await;
     pilot
-}
-
-#[tokio::test]
-async fn a_release_takes_the_admin_server_before_and_after_it_and_ignores_nothing() {
-    let pilot = with_services().await;
-    let url = format!("http://{}", pilot.addr);
-    for arguments in [
-        ["registries", "--admin", &url, "release", "nope"],
-        ["registries", "release", "nope", "--admin", &url],
-    ] {
-        assert_eq!(
-            run(&arguments).await.stderr,
-            "error: no registry \"nope\" (known: east)\n",
-            "{arguments:?}"
-        );
-    }
-    let misplaced = ask(&pilot, &["registries", "-o", "json", "release", "east"]).await;
-    assert!(misplaced.stderr.contains("pilot registries release NAME -o json"), "{}", misplaced.stderr);
 }
 
 #[tokio::test]
@@ -147,6 +129,31 @@ async fn proxies_show_the_worst_of_each_type_and_what_was_refused() {
          envoy-1  router  -       -     0      -    STALE  NACKED  -    -\n\
          \n\
          envoy-1 refuses lds l, virtual host h (service a.local):\n  can't:\n  no such filter\\u{1b}[31m\n"
+    );
+}
+
+#[tokio::test]
+async fn proxies_show_what_they_are_spared_because_others_refused_it() {
+    let pilot = with_services().await;
+    let stream = pilot.proxies.connect(&proxy("envoy-1"), Transport::Ads, true, None);
+    stream.update(ResourceType::Cluster, |status| {
+        status.on_sent("1", "nonce", 1);
+        status.on_acked("1");
+        status.withheld.push(WithheldStatus {
+            name: "c".into(),
+            virtual_host: None,
+            version: "2".into(),
+            origin: "service a.local".into(),
+            refused_by: 3,
+            message: "no such type".into(),
+        });
+    });
+    let ended = ask(&pilot, &["proxies"]).await;
+    let (_, notes) = ended.stdout.split_once("\n\n").unwrap();
+    assert_eq!(
+        notes,
+        "envoy-1 has an older version of cds c (service a.local), because 3 proxies of its client and version refused \
+         the newest:\n  no such type\n"
     );
 }
 

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::bootstrap;
@@ -56,11 +57,25 @@ impl Envoy {
         Self::spawn_with(binary, pilot, kind, &[])
     }
 
-    /// The same, with further arguments for `pilot bootstrap`.
+    /// The same, as one of several: it is at an address of its own, and connects from there.
+    pub(crate) fn spawn_at(binary: &Path, pilot: &Pilot, kind: Kind, address: Ipv4Addr) -> Self {
+        let id = format!("envoy-{address}");
+        let mut document = bootstrap::envoy(pilot, kind, &["--node-id", &id]);
+        document["admin"]["address"]["socket_address"]["address"] = json!(address);
+        let from = json!({ "source_address": { "address": address, "port_value": 0 } });
+        document["static_resources"]["clusters"][0]["upstream_bind_config"] = from;
+        Self::spawn_from(binary, &document, address)
+    }
+
+    /// The same as [`Self::spawn`], with further arguments for `pilot bootstrap`.
     pub(crate) fn spawn_with(binary: &Path, pilot: &Pilot, kind: Kind, more: &[&str]) -> Self {
+        Self::spawn_from(binary, &bootstrap::envoy(pilot, kind, more), pilot.address())
+    }
+
+    fn spawn_from(binary: &Path, document: &Value, address: Ipv4Addr) -> Self {
         let folder = TempDir::new().unwrap();
         let config = folder.path().join("envoy.json");
-        fs::write(&config, bootstrap::envoy(pilot, kind, more).to_string()).unwrap();
+        fs::write(&config, document.to_string()).unwrap();
         let mut command = Command::new(binary);
         command.arg("--config-path").arg(config).current_dir(folder.path());
         // Without its shared memory, which a killed Envoy would leave behind.
@@ -68,7 +83,7 @@ impl Envoy {
         // Connections of a listener that changes are cut soon, so that a test sees it.
         command.args(["--drain-time-s", "1"]);
         let process = Process::spawn("envoy", folder.path(), &mut command);
-        Self { process, address: pilot.address(), _folder: folder }
+        Self { process, address, _folder: folder }
     }
 
     /// Waits until it has clusters and listeners, and serves.

@@ -17,12 +17,18 @@ use crate::xds::words::cut;
 
 impl<V: Variant, S> Session<V, S> {
     pub(super) fn note_outcome(&mut self, outcome: Outcome) {
+        match &outcome.answer {
+            Some(Answer::Ack { .. }) => self.testify(),
+            Some(Answer::Nack { culprits, .. }) => self.note_culprits(culprits),
+            None => {}
+        }
         let Some(client) = &mut self.client else { return };
         let Some(kind) = outcome.kind else { return };
         let state = self.machine.state(kind);
         client.connection.update(kind, |status| {
             status.wildcard = state.subscription.is_wildcard();
             status.names = state.subscription.names().len();
+            status.withheld = client.spared.shown(kind);
         });
         match outcome.answer {
             Some(Answer::Ack { version, .. }) => {
@@ -105,7 +111,7 @@ impl<V: Variant, S> Session<V, S> {
                 continue;
             }
             client.news[kind as usize] = None;
-            if let Some(set) = client.set.as_ref().filter(|_| state.last_nonce.is_none())
+            if let Some(set) = self.machine.view().filter(|_| state.last_nonce.is_none())
                 && state.brought.came_back
             {
                 client.connection.update(kind, |status| status.on_brought(set.of(kind).version()));
