@@ -30,7 +30,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Loaded, Problems, Setting};
 
@@ -104,6 +105,21 @@ enum Verb {
 }
 
 impl Cli {
+    /// Reads the arguments of this process. Ends it with a message where they make no sense; where the verb is unknown and
+    /// like no other, the message names all verbs.
+    pub fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|mut error| {
+            let verb = std::env::args().nth(1);
+            let is_verb = matches!(error.get(ContextKind::InvalidSubcommand), Some(ContextValue::String(name)) if Some(name) == verb.as_ref());
+            if is_verb && error.get(ContextKind::SuggestedSubcommand).is_none() {
+                let verbs: Vec<_> = Self::command().get_subcommands().map(|it| it.get_name().to_owned()).collect();
+                let known = format!("expected one of {}", verbs.join(", "));
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![known.into()]));
+            }
+            error.exit()
+        })
+    }
+
     /// Does what was asked for.
     ///
     /// # Errors

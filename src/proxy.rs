@@ -1,4 +1,4 @@
-//! Who a proxy is, which its node says, and so its scope.
+//! Who a proxy is, as its node says, and the scope that follows from it.
 
 mod node;
 mod scope;

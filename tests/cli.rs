@@ -77,6 +77,16 @@ fn check_says_what_it_found() {
     assert_eq!((stderr(&output), output.status.code()), ("", Some(0)));
 }
 
+#[test]
+fn check_takes_the_folder_of_a_pilot_toml() {
+    let folder = folder(CONFIG, SERVICES);
+    let output = pilot(folder.path(), &[], &["check", "."]);
+    assert!(
+        stdout(&output).ends_with("pilot.toml is in order: 1 registry, 1 service, 2 endpoints\n"),
+        "{output:?}"
+    );
+}
+
 /// What `serve` would refuse is refused.
 #[test]
 fn check_says_that_nothing_can_be_kept_on_disk() {

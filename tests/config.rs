@@ -131,7 +131,10 @@ fn bad_registries_are_refused_with_place_and_hint() {
             "[registry.local.fil]\n",
             &["pilot.toml:1:17: registry.local.fil: unknown key: did you mean \"file\"?"],
         ),
-        ("[registry.local.file]\n", &["pilot.toml:1:1: registry.local.file: missing field `path`"]),
+        (
+            "[registry.local.file]\n",
+            &["pilot.toml:1:1: registry.local.file: path is missing: expected a string"],
+        ),
         (
             "[registry.local.file]\npath = 3\n[registry.b]\npriority = -1\nfile.pth = \"x\"\n",
             &[

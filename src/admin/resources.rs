@@ -140,7 +140,10 @@ fn connected(admin: &Admin, id: &str, query: &Query<'_>) -> Result<Subscriber, F
     admin.proxies.subscriber(id).ok_or_else(|| {
         let proxies = admin.proxies.list();
         let ids: BTreeSet<&str> = proxies.iter().map(|proxy| proxy.id.as_str()).collect();
-        let error = format!("no proxy {id:?} is connected, of {} that are", ids.len());
+        let error = match ids.len() {
+            0 => format!("no proxy {id:?} is connected, and no other"),
+            count => format!("no proxy {id:?} is connected, of {count} that are"),
+        };
         Failure::not_found(error).knowing(nearest(id, ids.into_iter()))
     })
 }

@@ -1,7 +1,7 @@
 //! Where registries disagree about one service, and which of them is believed.
 //!
-//! Ports, aliases, addresses and endpoints are united: nobody disagrees about them. For what has only one value, the
-//! preferred registry decides.
+//! Ports, aliases, addresses and endpoints are united: registries cannot disagree about these. The preferred
+//! registry decides what has only one value.
 
 use std::collections::BTreeMap;
 use std::fmt;

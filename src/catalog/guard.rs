@@ -32,8 +32,9 @@
 //! | `hold` is over, in which the registry was live throughout | what has been held for so long |
 //! | a person says so | everything |
 //!
-//! A service that went with others is replaced by nothing else. Once one of them is back, the trouble is over, and
-//! those that are still gone are no part of what goes from then on. What counts as missing is in `diff.rs`.
+//! Endpoints elsewhere do not replace a service that went with others. Once one of these services is back, the
+//! trouble is over: those that are still gone no longer add to what goes later. What counts as missing is in
+//! `diff.rs`.
 //!
 //! Time is a parameter. Nothing here has a clock or does IO.
 

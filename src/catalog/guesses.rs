@@ -1,9 +1,9 @@
 //! Ports whose numbers registries have guessed, brought together with the same ports of other registries.
 //!
-//! Each registry guesses by itself, from the instances that it knows. So one port of a service has as many numbers
-//! as there are registries that guess; clients call one of them, and the endpoints of all registries have to be
-//! behind that. A guess yields to what a registry says; among guesses the number stays that the service had
-//! before, and else it is the preferred registry's.
+//! Each registry guesses by itself, from the instances that it knows. So registries may guess different numbers for
+//! one port. Clients call one number, and it has to lead to the endpoints of all registries. A guess yields to what
+//! a registry says. Among guesses, the number that the service had before stays; without one, the preferred
+//! registry's is taken.
 //!
 //! Which port of another registry is the same one:
 //! 1. the one of the same name;

@@ -1,10 +1,10 @@
 //! Many registries -> one catalog.
 //!
-//! A host that several registries know is one service: the union of its endpoints, ports, aliases and
-//! virtual addresses. What the registries disagree about (a port's protocol, resolution, namespace) is
-//! decided by the preferred registry: lowest priority number first, then the registry's name in
-//! alphabetical order. That they disagree is a [`Disagreement`](super::Disagreement) of the service. A port whose number a registry
-//! has guessed is brought together with the port that it is in other registries first (`guesses.rs`).
+//! A host that several registries know is one service: the union of its endpoints, ports, aliases and virtual
+//! addresses. What the registries disagree about (a port's protocol, resolution, namespace) is decided by the
+//! preferred registry: lowest priority number first, then the registry's name in alphabetical order. Each such
+//! decision is a [`Disagreement`](super::Disagreement). A port whose number a registry has guessed is brought
+//! together with the port that it is in other registries first (`guesses.rs`).
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
-//! The addresses at which a change of the catalog changed what is known of the workload there.
+//! Finds the addresses at which registries describe the workload otherwise than before.
 //!
 //! ```text
 //!  services that differ by pointer ──► endpoints that differ ──► addresses ──► facts before != facts now
 //! ```
 //!
-//! A proxy at any other address is told by the registries what it was told before, so it need not be looked at.
+//! Of proxies at all other addresses, registries say what they said before. So nobody looks at these.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;

@@ -35,7 +35,8 @@ use connect::{Answer, Asked};
 /// For programs: pilot check -o json
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A services file, or a folder of them, to check alone; or another pilot.toml, as by --config.
+    /// A services file, or a folder of them, to check alone; or another pilot.toml, or its folder, as by
+    /// --config.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Ask each registry once what it has.

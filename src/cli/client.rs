@@ -28,7 +28,7 @@ const ANSWER_MAX_BYTES: usize = 1 << 30;
 pub(super) struct Target {
     /// The admin server of the pilot to ask, for example http://127.0.0.1:18080. Unless given, it is
     /// where the configuration says.
-    #[arg(long, value_name = "URL", env = "PILOT_ADMIN", value_parser = authority)]
+    #[arg(long, value_name = "URL", env = "PILOT_ADMIN", value_parser = authority, global = true)]
     admin: Option<String>,
 }
 
@@ -186,14 +186,33 @@ async fn exchange(
 }
 
 fn parse<'a, T: Deserialize<'a>>(authority: &str, body: &'a [u8]) -> anyhow::Result<T> {
-    serde_json::from_slice(body).with_context(|| {
-        format!("what answers at {authority} is no admin server of pilot, or one of another version")
+    serde_json::from_slice(body).map_err(|error| {
+        let text = String::from_utf8_lossy(body);
+        let said = match text.trim_start().chars().next() {
+            // JSON that is not as expected.
+            None | Some('{' | '[') => error.to_string(),
+            Some(_) => format!(
+                "it says {:?}",
+                text.lines().next().unwrap_or_default().chars().take(200).collect::<String>()
+            ),
+        };
+        anyhow!("what answers at {authority} is no admin server of pilot, or one of another version: {said}")
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_another_server_says_is_shown() {
+        let said = |body: &str| parse::<serde_json::Value>("a:1", body.as_bytes()).unwrap_err().to_string();
+        let port = "this is pilot's xDS port: the admin server is at http://127.0.0.1:18080\nmore";
+        assert!(said(port).ends_with(
+            "it says \"this is pilot's xDS port: the admin server is at http://127.0.0.1:18080\""
+        ));
+        assert!(said("{").contains("EOF"), "{}", said("{"));
+    }
 
     #[test]
     fn an_admin_server_is_named_by_url_or_by_host_and_port() {

@@ -40,9 +40,10 @@ path = "services.toml"
 /// Example: pilot demo --services examples/services.toml
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The services: a TOML, YAML or JSON file.
-    #[arg(long, value_name = "FILE", default_value = "examples/services.toml")]
-    services: PathBuf,
+    /// The services: a TOML, YAML or JSON file. Unless given, it is examples/services.toml, or where there is no such
+    /// file, the same in a temporary folder.
+    #[arg(long, value_name = "FILE")]
+    services: Option<PathBuf>,
     /// The binary of an Envoy.
     #[arg(long, value_name = "PATH")]
     envoy: Option<PathBuf>,
@@ -63,12 +64,12 @@ impl Args {
                 "the demo has a configuration of its own: leave out --config (PILOT_CONFIG); --set changes its keys"
             );
         }
-        if !services.exists() {
-            bail!(
-                "{}: there is no such file: --services names one; the demo's own is in pilot's source, examples/services.toml",
-                services.display()
-            );
-        }
+        // The folder goes with the demo.
+        let (services, _folder) = match services {
+            Some(services) if !services.exists() => bail!("{}: there is no such file", services.display()),
+            Some(services) => (services, None),
+            None => own_services()?,
+        };
         let loaded = configuration(global, &services)?;
         init_logging(&loaded.config.log)?;
         let registry = registries::build(&loaded)?.pop().context("the demo has a registry")?;
@@ -87,6 +88,20 @@ impl Args {
         })?;
         Ok(verdict(outcome, duration))
     }
+}
+
+/// The example's services, in a temporary folder where pilot's source is elsewhere.
+fn own_services() -> anyhow::Result<(PathBuf, Option<tempfile::TempDir>)> {
+    let example = PathBuf::from("examples/services.toml");
+    if example.exists() {
+        return Ok((example, None));
+    }
+    let folder =
+        tempfile::Builder::new().prefix("pilot-demo-").tempdir().context("making a temporary folder")?;
+    let file = folder.path().join("services.toml");
+    std::fs::write(&file, include_str!("../../examples/services.toml"))
+        .with_context(|| format!("writing {}", file.display()))?;
+    Ok((file, Some(folder)))
 }
 
 /// Whoever gave it a time asks whether all went well; whoever ended it has seen it.

@@ -71,6 +71,11 @@ impl From<Table> for View {
 }
 
 impl Listing {
+    /// Whether something else is asked for than what comes unless it is.
+    pub(super) fn is_said(&self) -> bool {
+        self.watch || self.no_headers || self.format != ListingFormat::Table
+    }
+
     /// Asks, and shows the answer; with --watch again and again.
     ///
     /// # Errors

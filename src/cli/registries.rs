@@ -30,7 +30,7 @@ use crate::admin::{RegistryReport, Released};
 ///
 /// For programs: pilot registries -o json
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(disable_help_subcommand = true)]
 pub struct Args {
     #[command(subcommand)]
     order: Option<Order>,
@@ -57,8 +57,6 @@ struct Release {
     /// The registry's name in pilot.toml.
     name: String,
     #[command(flatten)]
-    target: Target,
-    #[command(flatten)]
     output: Output,
 }
 
@@ -70,7 +68,12 @@ impl Args {
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self { order, name, target, listing } = self;
         if let Some(Order::Release(release)) = order {
-            return release.run(global);
+            if name.is_some() || listing.is_said() {
+                anyhow::bail!(
+                    "what belongs to release stands after it: pilot registries release NAME -o json"
+                );
+            }
+            return release.run(global, &target);
         }
         let question = Question::new("/debug/registries");
         match name {
@@ -85,8 +88,8 @@ impl Args {
 type Report = BTreeMap<String, Vec<RegistryReport>>;
 
 impl Release {
-    fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self { name, target, output } = self;
+    fn run(self, global: &Global, target: &Target) -> anyhow::Result<ExitCode> {
+        let Self { name, output } = self;
         let path = format!("/registries/{}/release", crate::admin::encode(&name));
         let released: Released = target.tell(global, &Question::new(&path))?;
         super::print(&output.format.render(&released, words)?)

@@ -5,10 +5,12 @@ use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::DeTable;
 
 use super::origin::{position, take};
+use super::schema::Shape;
 use super::walk::Findings;
 use super::{
     Config, Origins, Problem, Problems, Setting, UsedVariable, check, schema, settings, usual, walk,
@@ -111,7 +113,7 @@ pub fn parse(
 
     let mut findings = walk::walk(&schema, table.get_mut(), &origins);
     origins.note("", table.get_ref());
-    let config = deserialize(table, &origins, &mut findings);
+    let config = deserialize(table, &schema, &origins, &mut findings);
     report_checks(&config, &origins, &mut findings);
     if findings.problems.is_empty() {
         let used = usual.iter().map(usual::Usual::used).collect();
@@ -130,7 +132,12 @@ fn syntax(origins: &Origins, error: &toml::de::Error) -> Problem {
 }
 
 /// Takes out what cannot be read, and reads again, until the rest can.
-fn deserialize(mut table: Spanned<DeTable<'_>>, origins: &Origins, findings: &mut Findings) -> Config {
+fn deserialize(
+    mut table: Spanned<DeTable<'_>>,
+    schema: &Value,
+    origins: &Origins,
+    findings: &mut Findings,
+) -> Config {
     loop {
         let error = match Config::deserialize(toml::Deserializer::from(table.clone())) {
             Ok(config) => return config,
@@ -142,7 +149,9 @@ fn deserialize(mut table: Spanned<DeTable<'_>>, origins: &Origins, findings: &mu
         // A part of a registry that was taken out before is missing now because of that.
         let known = unit.is_some_and(|unit| findings.broken.iter().any(|key| unit_of(key) == unit));
         if !known {
-            findings.problems.push(origins.problem_at(span.start, key.as_deref(), error.message()));
+            let message = missing(schema, key.as_deref().unwrap_or_default(), error.message());
+            let message = message.unwrap_or_else(|| error.message().to_owned());
+            findings.problems.push(origins.problem_at(span.start, key.as_deref(), message));
         }
         let taken = unit.is_some_and(|unit| take(table.get_mut(), unit));
         findings.broken.extend(key);
@@ -150,6 +159,15 @@ fn deserialize(mut table: Spanned<DeTable<'_>>, origins: &Origins, findings: &mu
             return Config::default();
         }
     }
+}
+
+/// What to say of a key that is missing in that table; `None` = the error is about something else.
+fn missing(schema: &Value, table: &str, error: &str) -> Option<String> {
+    let key = error.strip_prefix("missing field `")?.strip_suffix('`')?;
+    let path = table.split('.').filter(|key| !key.is_empty()).chain([key]);
+    let shape = path.fold(Some(Shape::new(schema)), |shape, key| shape?.get(key));
+    let expected = shape.map(|shape| format!(": {}", shape.expected())).unwrap_or_default();
+    Some(format!("{key} is missing{expected}"))
 }
 
 /// What has to go when that key is broken: a registry as a whole, for its keys have no defaults.

@@ -1,8 +1,8 @@
 //! The two texts of metrics, and which one a scraper gets.
 //!
 //! Prometheus asks for OpenMetrics. What asks for nothing of the kind (`curl`, `promtool check metrics`, older
-//! agents) gets Prometheus' own format, version 0.0.4. It is made of the first: both have the same samples, and
-//! differ in how they call what the samples are of.
+//! agents) gets Prometheus' own format, version 0.0.4. It is made from OpenMetrics' text: both have the same samples
+//! under other names of families.
 
 /// What a scraper understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

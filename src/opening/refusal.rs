@@ -1,8 +1,8 @@
 //! The answer to a client that speaks another protocol than the port does.
 //!
-//! It is HTTP/1 for all of them. A TLS client that reads it says "wrong version number" or "packet length too
-//! long", which is known to mean that the port has no TLS. To a gRPC client that speaks HTTP/1, as an Envoy does
-//! whose cluster lacks `http2_protocol_options`, the text goes in `grpc-message`: it writes that to its own log.
+//! It is HTTP/1 for all of them. A TLS client that reads it says "wrong version number" or "packet length too long":
+//! people know that the port has no TLS then. A gRPC client that speaks HTTP/1 (an Envoy whose cluster lacks
+//! `http2_protocol_options`) gets the text in `grpc-message`, and writes it to its own log.
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@
 //!  changes soon after a line ───────► one line of all of them, after a while
 //! ```
 //!
-//! A line is what differs from the catalog that the last line was about: what came and went meanwhile is in none.
+//! Each line compares with the catalog that the last line was about. What came and went in between is in no line.
 
 use std::fmt::Write;
 use std::time::Duration;

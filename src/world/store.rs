@@ -1,4 +1,4 @@
-//! The layers in use: who sees them, and those that are others after a step.
+//! The layers in use: who sees them, and which ones each step makes anew.
 //!
 //! ```text
 //!  subscribe ─► Seen of a scope ─► Slots of its layers    in use for as long as somebody holds them

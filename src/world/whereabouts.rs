@@ -1,5 +1,5 @@
-//! Who has to be told that a proxy may belong to another scope now: the streams of proxies at addresses of which
-//! registries say something else, or all streams where places or namespaces came or went.
+//! Wakes the streams of proxies that may belong to another scope now: of proxies at addresses of which registries
+//! say something else, or of all proxies when places or namespaces came or went.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;

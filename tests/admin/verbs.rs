@@ -44,6 +44,24 @@ async fn with_services() -> Pilot {
 }
 
 #[tokio::test]
+async fn a_release_takes_the_admin_server_before_and_after_it_and_ignores_nothing() {
+    let pilot = with_services().await;
+    let url = format!("http://{}", pilot.addr);
+    for arguments in [
+        ["registries", "--admin", &url, "release", "nope"],
+        ["registries", "release", "nope", "--admin", &url],
+    ] {
+        assert_eq!(
+            run(&arguments).await.stderr,
+            "error: no registry \"nope\" (known: east)\n",
+            "{arguments:?}"
+        );
+    }
+    let misplaced = ask(&pilot, &["registries", "-o", "json", "release", "east"]).await;
+    assert!(misplaced.stderr.contains("pilot registries release NAME -o json"), "{}", misplaced.stderr);
+}
+
+#[tokio::test]
 async fn services_are_shown_as_a_table_and_as_json() {
     let pilot = with_services().await;
     let table = ask(&pilot, &["services"]).await;

@@ -52,6 +52,25 @@ fn unknown_input_gets_a_suggestion() {
 }
 
 #[test]
+fn a_verb_that_is_like_no_other_is_refused_with_all_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, verbs) in [(vec!["status"], true), (vec!["registries", "a", "b"], false)] {
+        let output = pilot(folder.path(), &[], &arguments);
+        let listed = stderr(&output).contains("expected one of serve, demo, check, ");
+        assert_eq!((listed, output.status.code()), (verbs, Some(2)), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn the_demo_has_services_of_its_own_in_any_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = pilot(folder.path(), &[], &["demo", "--envoy", "no-envoy-here"]);
+    assert!(stderr(&output).contains("no-envoy-here"), "{output:?}");
+    let output = pilot(folder.path(), &[], &["demo", "--services", "gone.toml"]);
+    assert_eq!(stderr(&output), "error: gone.toml: there is no such file\n");
+}
+
+#[test]
 fn every_verb_explains_itself_with_an_example() {
     let folder = tempfile::tempdir().unwrap();
     let help = pilot(folder.path(), &[], &["--help"]);

@@ -26,8 +26,8 @@
 //!   that changed last are probed first: who changes is likely to change again.
 //! - Each `limits.wait_seconds` all are probed in any case, so no service waits for ever.
 //!
-//! Between two rounds of probes is a rest as long as the round took: Consul has half of the time for others. Only
-//! a round that began because it was time is followed at once by one that has a reason.
+//! After a round of probes, pilot rests for as long as the round took, so that Consul has half of the time for
+//! others. A round that began only because it was time may be followed at once by one that has a reason.
 //!
 //! # Indexes
 //! As Consul's documentation of blocking queries wants them: an index that goes backwards begins from the
@@ -37,25 +37,25 @@
 //! been started may answer before it has read its own log.
 //!
 //! # Views
-//! An agent of today answers the long polls of single services from views of its own, filled by a stream from
-//! any server, and knows of no leader there. What such an answer adds or changes is believed at once. Where it
+//! An agent of today answers the long polls of single services from views of its own, filled by a stream
+//! from any server, and knows of no leader there. What such an answer adds or changes is believed at once. Where it
 //! takes instances away, or its index goes backwards or is 1, the service is read once plainly (`consistent`), and
-//! what that says counts: the view may be cold, lag, or hide what the token may no longer read. So it is where
-//! servers have said that they left something out, of which views say nothing. And as no view tells that it is
-//! stuck, each service is read plainly within ten waits, and within five minutes at the latest. Whether there
-//! is a leader, only the pulse and the list of services tell. A view that lacks for long what the servers have may
-//! have an index above theirs: pilot waits at the view's, so the servers are asked once for each wait.
+//! what that says counts: the view may be cold, lag, or hide what the token may no longer read. The same holds where
+//! servers have said that they left something out: views say nothing of that. And as no view tells that it is stuck,
+//! each service is read plainly within ten waits, and within five minutes at the latest. Whether there is a leader,
+//! only the pulse and the list of services tell. A view that lacks for long what the servers have may have an index
+//! above theirs: pilot waits at the view's, so the servers are asked once for each wait.
 //!
 //! A stream that fails (any 5xx) says nothing of the servers: the service is read plainly, and only if that fails too does
 //! the attempt end. After three failures in a minute, long polls go past the views for ten minutes; those of one
 //! moment count once.
 //!
 //! # Failure
-//! What makes no sense of one service is reported, and what was known of that service stays. So it is where
-//! consul lists a service and shows none of its instances: the token may not read their nodes. The registry
-//! then is degraded; and if it is so of every service, the attempt ends. Where consul shows some instances and
-//! says that it left out others, those that could be read before are kept beside them, and the registry is
-//! degraded, too.
+//! An answer about one service that makes no sense is reported, and what was known of that service stays.
+//! The same holds where Consul lists a service and shows none of its instances, because the token may not read their
+//! nodes. Then the registry is degraded; if that is so of every service, the attempt ends. Where consul shows some
+//! instances and says that it left out others, those that could be read before are kept beside them, and the
+//! registry is degraded, too.
 //!
 //! A question about one service that a limit refuses (429, 503) is asked again for half a minute.
 //!

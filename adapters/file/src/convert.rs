@@ -46,7 +46,7 @@ pub(crate) fn entries(text: &str, format: Format) -> Result<Vec<Entry>, Mistake>
         return Err(Mistake::new(root.at, format!("the file is a list: write it below the key `{key}`")));
     }
     let mut mistakes = Mistakes::default();
-    let table = Table::open(&root, "the file", DOCUMENT_KEYS, &mut mistakes);
+    let table = Table::open(&root, ("the file", "service = []"), DOCUMENT_KEYS, &mut mistakes);
     if let Some(mistake) = mistakes.into_inner().into_iter().next() {
         return Err(mistake);
     }
@@ -56,10 +56,16 @@ pub(crate) fn entries(text: &str, format: Format) -> Result<Vec<Entry>, Mistake>
     };
     match &list.value {
         Value::List(_) => Ok(entries),
-        other => Err(Mistake::new(
-            list.at,
-            format!("service: expected a list of services, found {}", other.kind()),
-        )),
+        other => {
+            let hint = match (other, format) {
+                (Value::Table(_), Format::Toml) => ": write [[service]]",
+                (Value::Table(_), Format::Yaml) => ": write \"- \" before each service",
+                _ => "",
+            };
+            let found = other.kind();
+            let message = format!("service: expected a list of services, found {found}{hint}");
+            Err(Mistake::new(list.at, message))
+        }
     }
 }
 

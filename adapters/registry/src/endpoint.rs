@@ -48,6 +48,9 @@ impl FromStr for Address {
             Some(ip) => Ok(Self::Ip(ip)),
             None if text.contains("://") => Err(refused("it is a URL")),
             None if is_host_and_port(text) => Err(refused("it has a port, which is said apart from it")),
+            None if is_ipv6_and_port(text) => {
+                Err(refused("an IPv6 address with a port stands in brackets, like [::1]:8080"))
+            }
             None if text.contains(':') => Err(refused("it is not an IPv6 address")),
             None if looks_like_ipv4(text) => Err(refused("it is not an IPv4 address")),
             None => text.parse().map(Self::Dns),
@@ -72,6 +75,12 @@ fn is_host_and_port(text: &str) -> bool {
         let bracketed = host.starts_with('[') && host.ends_with(']');
         port.parse::<u16>().is_ok() && !host.is_empty() && (bracketed || !host.contains(':'))
     })
+}
+
+/// `::1:18080`. What ends in up to four digits may be an address as a whole.
+fn is_ipv6_and_port(text: &str) -> bool {
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| host.parse::<std::net::Ipv6Addr>().is_ok() && port.parse::<u16>().is_ok())
 }
 
 impl Address {
@@ -314,6 +323,7 @@ mod tests {
             ("127.0.0.1:80", "it has a port"),
             ("[::1]:80", "it has a port"),
             ("db.local:80", "it has a port"),
+            ("::1:18080", "stands in brackets"),
             ("fe80::g", "it is not an IPv6 address"),
             ("1.2.3.256", "it is not an IPv4 address"),
         ] {

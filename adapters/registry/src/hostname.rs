@@ -45,6 +45,15 @@ fn fault(name: &str) -> Option<&'static str> {
     if name.parse::<std::net::IpAddr>().is_ok() {
         return Some("it is an IP address");
     }
+    if name.contains("://") {
+        return Some("it is a URL, and a host is the name in it");
+    }
+    if name.contains(':') {
+        return Some("it has a port, which is said apart from it");
+    }
+    if name.contains('*') {
+        return Some("it has a '*', and a host is one name");
+    }
     name.split('.').find_map(label_fault)
 }
 

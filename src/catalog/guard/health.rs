@@ -1,8 +1,8 @@
 //! The endpoints that turned unhealthy, and the health that they had before.
 //!
-//! An endpoint that the registry says is unhealthy and that could serve before has turned. When a mass has turned within
-//! the hold time, it keeps its former health until that is let go. Those that turn later join it, those that are well
-//! again or gone leave it.
+//! An endpoint has *turned* when it could serve before and the registry now calls it unhealthy. When a mass has
+//! turned within the hold time, all of them keep their former health until it is let go. Endpoints that turn later
+//! join them; those that are well again or gone leave them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

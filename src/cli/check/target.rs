@@ -1,4 +1,4 @@
-//! What is to be checked: pilot.toml, or services files alone.
+//! What is to be checked: pilot.toml, the folder that it is in, or services files alone.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,9 @@ use crate::config::{self, Loaded, Problems};
 
 /// Its name, and the configuration.
 pub(super) fn load(global: &Global, file: Option<PathBuf>) -> (String, Result<Loaded, Problems>) {
-    match file {
+    let inside =
+        |folder: PathBuf| Some(folder.join("pilot.toml")).filter(|file| file.is_file()).unwrap_or(folder);
+    match file.map(inside) {
         Some(file) if has_services(&file) => (file.display().to_string(), alone(global, &file)),
         Some(config) => {
             let name = config.display().to_string();

@@ -83,7 +83,7 @@ fn taken(at: SocketAddr, config: &Config, cure: &str) -> Option<String> {
     let own = [("xds.listen", config.xds.listen), ("admin.listen", config.admin.listen)];
     if let Some((key, at)) = own.into_iter().find(|(_, at)| at.port() == port && overlap(bind, *at)) {
         return Some(format!(
-            "pilot itself listens at {at} ({key}), so that Envoy cannot on this machine: {cure}, or pilot \
+            "pilot itself listens at {at} ({key}), so Envoy cannot listen there: {cure}, or pilot \
              another {key}"
         ));
     }

@@ -1,8 +1,8 @@
-//! What is settled of a host, whichever of its instances come and go.
+//! What stays the same of a host while its instances come and go.
 //!
-//! Clients call a number, and are configured for a protocol. So what was found first stays as long as some instance
-//! says it (a number: always), and a fresh look at the instances of the moment decides only what has not been
-//! settled.
+//! Clients call a port number and are configured for a protocol. So a number that was found once stays for good, and
+//! a protocol stays as long as some instance says it. Only what is not settled yet is found from the instances of
+//! the moment.
 
 use std::collections::BTreeMap;
 

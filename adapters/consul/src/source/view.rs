@@ -1,4 +1,4 @@
-//! What an agent's view of one service is believed.
+//! Which answers of an agent's view of one service are believed.
 //!
 //! An agent that streams answers long polls from a view of its own. The view may not have been filled yet, be
 //! emptied for a moment, lag behind, or have been cut down with the token's rights, and its answer looks the same in

@@ -61,7 +61,7 @@ pub(super) fn endpoints(
 }
 
 fn endpoint(node: &Node, ports: Ports<'_>, mistakes: &mut Mistakes) -> Option<Endpoint> {
-    let table = Table::open(node, "an endpoint", KEYS, mistakes)?;
+    let table = Table::open(node, ("an endpoint", r#"{ address = "127.0.0.1:8080" }"#), KEYS, mistakes)?;
     let address = match table.get("address") {
         Some(node) => address(node, mistakes).map(|(address, port)| (node.at, address, port)),
         None => {

@@ -39,10 +39,15 @@ pub(crate) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// The node as a table. Keys that are not in `known` are mistakes.
-    pub(crate) fn open(node: &'a Node, what: &str, known: &[&str], mistakes: &mut Mistakes) -> Option<Self> {
+    /// The node as a table, which may look like `example`. Keys that are not in `known` are mistakes.
+    pub(crate) fn open(
+        node: &'a Node,
+        (what, example): (&str, &str),
+        known: &[&str],
+        mistakes: &mut Mistakes,
+    ) -> Option<Self> {
         let Value::Table(fields) = &node.value else {
-            mistakes.expected(node, what, "a table");
+            mistakes.expected(node, what, &format!("a table like {example}"));
             return None;
         };
         for field in fields.iter().filter(|field| !known.contains(&field.key.as_str())) {

@@ -19,6 +19,7 @@ pub(super) const KEYS: &[&str] = &[
     "identities",
     "endpoints",
 ];
+const EXAMPLE: &str = r#"{ host = "a.local", ports = [{ port = 80, protocol = "http" }] }"#;
 pub(super) const PORT_KEYS: &[&str] = &["port", "protocol", "name"];
 pub(super) const RESOLUTIONS: &[(&str, Resolution)] = &[
     ("endpoints", Resolution::Endpoints),
@@ -33,7 +34,7 @@ pub(super) fn service(
     mistakes: &mut Mistakes,
     doubles: &mut Mistakes,
 ) -> (Option<(Position, Hostname)>, Option<Service>) {
-    let Some(table) = Table::open(node, "a service", KEYS, mistakes) else { return (None, None) };
+    let Some(table) = Table::open(node, ("a service", EXAMPLE), KEYS, mistakes) else { return (None, None) };
     let host = host(&table, mistakes);
     // Everything is read even without a host: the author hears of all mistakes at once.
     let name = host.as_ref().map_or_else(placeholder, |(_, host)| Some(host.clone()));
@@ -122,7 +123,7 @@ fn ports(table: &Table<'_>, mistakes: &mut Mistakes) -> Option<Vec<ServicePort>>
 }
 
 fn port(node: &Node, mistakes: &mut Mistakes) -> Option<ServicePort> {
-    let table = Table::open(node, "ports", PORT_KEYS, mistakes)?;
+    let table = Table::open(node, ("a port", r#"{ port = 80, protocol = "http" }"#), PORT_KEYS, mistakes)?;
     let number = match table.get("port") {
         Some(node) => fields::port(node, "port", mistakes),
         None => {

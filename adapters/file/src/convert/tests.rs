@@ -119,6 +119,19 @@ fn each_mistake_says_where_and_what_was_expected() {
         (plain.replace("port = 80", "port = \"80\""), "3:19: port: expected an integer, found text"),
         (plain.replace("\"http\"", "\"htp\""), "3:34: unknown protocol \"htp\": expected one of http, http2"),
         (plain.replace(", protocol = \"http\"", ""), "3:10: a port without protocol: expected one of http"),
+        (
+            with("endpoints = ['10.0.0.1:1']"),
+            "4:14: an endpoint: expected a table like { address = \"127.0.0.1:8080\" }",
+        ),
+        (
+            plain.replace("{ port = 80, protocol = \"http\" }", "80"),
+            "3:10: a port: expected a table like { port = 80, protocol = \"http\" }",
+        ),
+        (
+            with("endpoints = [{ address = '::1:26081' }]"),
+            "an IPv6 address with a port stands in brackets, like [::1]:8080",
+        ),
+        (plain.replace("a.local", "a.local:80"), "2:8: host \"a.local:80\" is not a DNS name: it has a port"),
         (with("endpoint = []"), "4:1: unknown key \"endpoint\": did you mean \"endpoints\"?"),
         (with("weird = []"), "4:1: unknown key \"weird\": expected one of host, aliases"),
         (with("endpoints = [{ zone = 'a' }]"), "4:14: an endpoint without address"),
@@ -187,6 +200,12 @@ fn what_is_no_list_of_services_is_refused_as_a_whole() {
         (" \n", Format::Yaml, "the file is empty"),
         ("# nothing\n", Format::Toml, "the file has no \"service\""),
         ("[[services]]\n", Format::Toml, "unknown key \"services\": did you mean \"service\"?"),
+        ("[service]\n", Format::Toml, "expected a list of services, found a table: write [[service]]"),
+        (
+            "service:\n  host: a",
+            Format::Yaml,
+            "expected a list of services, found a table: write \"- \" before each",
+        ),
         ("service = 1", Format::Toml, "expected a list of services, found an integer"),
         ("service:\n", Format::Yaml, "expected a list of services, found nothing"),
         ("[]", Format::Json, "the file is a list: write it below the key `\"service\":`"),
