@@ -18,6 +18,7 @@ mod support {
     pub(crate) mod pilot;
     pub(crate) mod process;
     pub(crate) mod services;
+    pub(crate) mod slow;
     pub(crate) mod tools;
     pub(crate) mod wait;
 }
@@ -33,6 +34,7 @@ mod e2e {
     mod handmade;
     mod hosts;
     mod isolation;
+    mod late;
     mod lifecycle;
     mod locality;
     mod mesh;

@@ -15,11 +15,11 @@
 //!  sotw · delta            one machine, one client, step by step
 //!  order · warming         the same, of several types; visitors: clients that come back, or ask by name
 //!  refusals · ropes        who is to blame for a refusal; the same, and the order, of virtual hosts
-//!  spared                  which new clients of a fleet are not sent what others refused
+//!  spared · older          which new clients of a fleet are not sent what others refused
 //!  memory                  what a stream keeps
 //!  scenarios               those of the public conformance harness, on the same machines
 //!  properties · free       random interleavings, with an Envoy (model) and with clients that ask for anything
-//!  hosts                   the same, of virtual hosts
+//!  hosts · meshes          the same, of virtual hosts; of real meshes, with clients of several scopes
 //!  reports · moves         one stream without a socket: status, metrics, log; clients whose scope changes
 //!  told                    what the log says of streams, once
 //!  server                  real sockets: limits, garbage, shutdown
@@ -44,10 +44,14 @@ mod free;
 mod hosts;
 #[path = "xds/memory.rs"]
 mod memory;
+#[path = "xds/meshes.rs"]
+mod meshes;
 #[path = "xds/model.rs"]
 mod model;
 #[path = "xds/moves.rs"]
 mod moves;
+#[path = "xds/older.rs"]
+mod older;
 #[path = "xds/order.rs"]
 mod order;
 #[path = "xds/properties.rs"]
@@ -78,3 +82,6 @@ mod told;
 mod visitors;
 #[path = "xds/warming.rs"]
 mod warming;
+#[allow(dead_code, reason = "each test uses a part")]
+#[path = "translate/world.rs"]
+mod world;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use crate::support::backend::Backend;
 use crate::support::envoy::{Envoy, Kind};
 use crate::support::grpc::{GrpcBackend, GrpcClient};
+use crate::support::load::Load;
 use crate::support::pilot::Pilot;
 use crate::support::services::service;
 use crate::support::tools::{envoy, oldest_envoy, python};
@@ -43,25 +44,57 @@ fn nobody() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
+/// Two pilots that serve this, with these further settings of `[xds]`, and an Envoy that may take either.
+async fn replicas(binary: &Path, services: &str, xds: &str) -> (Pilot, Pilot, Envoy) {
+    let (mut one, mut two) = (Pilot::prepare(services), Pilot::prepare(services));
+    // Replicas say the same of listeners.
+    let [own, same] =
+        [&two, &one].map(|pilot| format!("bind = \"{0}\"\nhttp_listen = \"{0}:", pilot.address()));
+    two.configure(&own, &same);
+    for pilot in [&mut one, &mut two] {
+        pilot.configure("[xds]", &format!("[xds]\n{xds}"));
+        pilot.spawn();
+        pilot.ready().await;
+    }
+    let both = format!("{},{}", one.xds_address(), two.xds_address());
+    let envoy = Envoy::start_with(binary, &one, Kind::Delta, &["--xds-address", &both]).await;
+    (one, two, envoy)
+}
+
+async fn has_proxies(pilot: &Pilot) -> bool {
+    let proxies = pilot.debug("/debug/proxies").await.unwrap();
+    proxies["proxies"].as_array().is_some_and(|proxies| !proxies.is_empty())
+}
+
+/// Pilots that come later take their share, and Envoy notices nothing.
+async fn age_moves_it_to_the_other(binary: &Path) {
+    let backend = Backend::http("a").await;
+    let services = service("reviews.local", 9080, "http", &[backend.place()]);
+    let (one, two, envoy) = replicas(binary, &services, "max_connection_age = \"1s\"").await;
+    envoy.answers("reviews.local", "a").await;
+    let load = Load::start(envoy.http_address(), &["reviews.local"], 1, &[]);
+    for pilot in [&one, &two, &one, &two] {
+        until("each has it in turn", async || holds(has_proxies(pilot).await, "it is elsewhere")).await;
+    }
+    load.finish().await.assert_no_failure();
+    envoy.assert_no_rejections().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p22a_the_age_of_a_connection_moves_an_envoy_to_the_other_replica() {
+    for binary in [envoy(), oldest_envoy()].into_iter().flatten() {
+        age_moves_it_to_the_other(&binary).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_envoy_goes_to_the_replica_that_is_left() {
     let Some(binary) = envoy() else { return };
     let backend = Backend::http("a").await;
     let services = service("reviews.local", 9080, "http", &[backend.place()]);
-    let (mut one, mut two) = (Pilot::start(&services).await, Pilot::prepare(&services));
-    // Replicas say the same of listeners.
-    let [own, same] =
-        [&two, &one].map(|pilot| format!("bind = \"{0}\"\nhttp_listen = \"{0}:", pilot.address()));
-    two.configure(&own, &same);
-    two.spawn();
-    two.ready().await;
-    let replicas = format!("{},{}", one.xds_address(), two.xds_address());
-    let envoy = Envoy::start_with(&binary, &one, Kind::Delta, &["--xds-address", &replicas]).await;
+    let (mut one, mut two, envoy) = replicas(&binary, &services, "").await;
     envoy.answers("reviews.local", "a").await;
-    let connected = async |pilot: &Pilot| {
-        let proxies = pilot.debug("/debug/proxies").await.unwrap();
-        proxies["proxies"].as_array().is_some_and(|proxies| !proxies.is_empty())
-    };
+    let connected = has_proxies;
     let (lost, left) = if connected(&one).await { (&mut one, &two) } else { (&mut two, &one) };
     lost.kill();
     until("the other replica has it", async || holds(connected(left).await, "it has not come")).await;

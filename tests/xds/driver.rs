@@ -31,8 +31,20 @@ pub(crate) struct Content {
 pub(crate) trait Dialect: Variant {
     /// The acknowledgement of a response, or its rejection. `names`: what the client is subscribed to.
     fn answer(content: &Content, accepted: &str, names: &[String], error: Option<Status>) -> Self::Request;
-    fn content(message: &Self::Response) -> Content;
+    /// What a response holds. `read`: what stands for a resource, which in delta has a version of its own.
+    fn read(message: &Self::Response, read: Read<'_>) -> Content;
+
+    fn content(message: &Self::Response) -> Content {
+        Self::read(message, &|any, version| {
+            let thing = Thing::of(any);
+            let is_rope = thing.content.contains('>') || thing.content.is_empty();
+            assert!(is_rope || version.is_none_or(|version| version == thing.content));
+            thing
+        })
+    }
 }
+
+pub(crate) type Read<'a> = &'a dyn Fn(&Any, Option<&str>) -> Thing;
 
 impl Dialect for Sotw {
     fn answer(
@@ -51,8 +63,9 @@ impl Dialect for Sotw {
         }
     }
 
-    fn content(message: &Self::Response) -> Content {
-        let things = message.resources.iter().map(|bytes| Thing::of(&Any::decode(bytes.clone()).unwrap()));
+    fn read(message: &Self::Response, read: Read<'_>) -> Content {
+        let anys = message.resources.iter().map(|bytes| Any::decode(bytes.clone()).unwrap());
+        let things = anys.map(|any| read(&any, None));
         Content {
             resources: things.map(|thing| (thing.name, thing.content)).collect(),
             removed: Vec::new(),
@@ -73,12 +86,11 @@ impl Dialect for Delta {
         }
     }
 
-    fn content(message: &Self::Response) -> Content {
+    fn read(message: &Self::Response, read: Read<'_>) -> Content {
         let things = message.resources.iter().map(|bytes| {
             let resource = DeltaResource::decode(bytes.clone()).unwrap();
-            let thing = Thing::of(resource.resource.as_ref().unwrap());
-            let is_rope = thing.content.contains('>') || thing.content.is_empty();
-            assert!(thing.name == resource.name && (is_rope || thing.content == resource.version));
+            let thing = read(resource.resource.as_ref().unwrap(), Some(&resource.version));
+            assert_eq!(thing.name, resource.name);
             (thing.name, thing.content)
         });
         Content {

@@ -13,92 +13,29 @@
 //! endpoints and routes it takes those before the first bad one, in an order of its own, and names nobody. Of a response
 //! with content that is `worse` it takes nothing and names nobody.
 
+#[path = "model/checks.rs"]
+mod checks;
+#[path = "model/taking.rs"]
+mod taking;
+#[path = "model/words.rs"]
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use pilot::resources::ResourceType::{self, Cluster, Endpoint, Listener, Route};
-use pilot::resources::{Resource, View};
-use pilot::xds::{Delta, Machine, Shared, Sotw};
-use pilot_envoy_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
-use pilot_envoy_api::google::rpc::Status;
+use pilot::resources::{Change, View};
+use pilot::xds::{Machine, Shared};
+use pilot_envoy_api::google::protobuf::Any;
 
-use crate::driver::{Content, Dialect, LIMITS};
-use crate::things::{References, Things};
+use crate::driver::{Content, LIMITS};
+use crate::things::Thing;
 
-/// The references that a content names.
-pub(crate) fn references(content: &str) -> References {
-    let words = content.split(' ').filter_map(|word| word.split_once(':'));
-    let kind = |word: &str| ResourceType::ALL.into_iter().find(|kind| kind.as_str() == word).unwrap();
-    words.map(|(word, name)| (kind(word), Arc::from(name))).collect()
-}
+use words::named;
+pub(crate) use words::{Having, Wish, Words, references};
 
-fn named(content: &str, kind: ResourceType) -> impl Iterator<Item = String> {
-    references(content).into_iter().filter(move |(to, _)| *to == kind).map(|(_, name)| name.to_string())
-}
-
-/// Whether the client refuses a resource with that content.
-fn is_bad(content: &str) -> bool {
-    content.ends_with("bad") || content.ends_with("worse")
-}
-
-/// What a client has of one type: content by name.
-pub(crate) type Having = BTreeMap<String, String>;
-
-/// A change of the names of one type, as the variants put it into words.
-pub(crate) struct Wish<'a> {
-    pub(crate) kind: ResourceType,
-    pub(crate) names: &'a BTreeSet<String>,
-    pub(crate) added: Vec<String>,
-    pub(crate) dropped: Vec<String>,
-    pub(crate) last: Option<&'a Content>,
-    pub(crate) accepted: &'a str,
-    /// What it has from an earlier stream, on the first request of a type.
-    pub(crate) has: Option<&'a Having>,
-}
-
-pub(crate) trait Words: Dialect {
-    /// Whether a response holds all there is of the type.
-    fn is_full(kind: ResourceType) -> bool;
-    /// Whether the server learns what a client has when it comes back.
-    const TELLS: bool;
-    fn wish(wish: Wish<'_>) -> Self::Request;
-}
-
-impl Words for Sotw {
-    const TELLS: bool = false;
-
-    fn is_full(kind: ResourceType) -> bool {
-        kind.has_wildcard()
-    }
-
-    fn wish(wish: Wish<'_>) -> DiscoveryRequest {
-        DiscoveryRequest {
-            type_url: wish.kind.type_url().to_owned(),
-            resource_names: wish.names.iter().cloned().collect(),
-            response_nonce: wish.last.map(|last| last.nonce.clone()).unwrap_or_default(),
-            version_info: wish.accepted.to_owned(),
-            ..Default::default()
-        }
-    }
-}
-
-impl Words for Delta {
-    const TELLS: bool = true;
-
-    fn is_full(_kind: ResourceType) -> bool {
-        false
-    }
-
-    fn wish(wish: Wish<'_>) -> DeltaDiscoveryRequest {
-        DeltaDiscoveryRequest {
-            type_url: wish.kind.type_url().to_owned(),
-            resource_names_subscribe: wish.added,
-            resource_names_unsubscribe: wish.dropped,
-            initial_resource_versions: wish.has.cloned().unwrap_or_default(),
-            ..Default::default()
-        }
-    }
-}
+/// What stands for a resource.
+pub(crate) type Reading = Arc<dyn Fn(&Any, Option<&str>) -> Thing>;
 
 /// One type, as the client sees it.
 #[derive(Default)]
@@ -142,10 +79,19 @@ pub(crate) struct Envoy<V: Words> {
     /// The clusters that it refused and does not have in another version: what names them need not wait.
     excused: BTreeSet<String>,
     latest: Arc<View>,
+    /// Where names led when that was checked last, by route configuration and name.
+    routed: BTreeMap<(String, String), BTreeSet<String>>,
+    /// How it reads resources that are none of [`crate::things`].
+    reading: Option<Reading>,
 }
 
 impl<V: Words> Envoy<V> {
     pub(crate) fn new(set: &Arc<View>) -> Self {
+        Self::reading(set, None)
+    }
+
+    /// The same, of resources that are read so.
+    pub(crate) fn reading(set: &Arc<View>, reading: Option<Reading>) -> Self {
         let shared = Arc::<Shared>::default();
         let mut envoy = Self {
             machine: Machine::new(None, LIMITS, Arc::clone(&shared)),
@@ -159,6 +105,8 @@ impl<V: Words> Envoy<V> {
             active: BTreeSet::new(),
             excused: BTreeSet::new(),
             latest: Arc::clone(set),
+            routed: BTreeMap::new(),
+            reading,
         };
         envoy.connect();
         envoy
@@ -169,7 +117,7 @@ impl<V: Words> Envoy<V> {
         let changes = set.changes_since(&self.latest);
         for kind in ResourceType::ALL {
             let state = &mut self.kinds[kind as usize];
-            state.allowed += changes.of(kind).len();
+            state.allowed += changes.of(kind).iter().map(parts).sum::<usize>();
         }
         self.latest = Arc::clone(set);
         if self.connected {
@@ -202,7 +150,8 @@ impl<V: Words> Envoy<V> {
         for of in ResourceType::ALL {
             let kind = &mut self.kinds[of as usize];
             // Each of what it brings and of what there is may have to be told of.
-            kind.allowed = kind.having.len() + self.latest.of(of).len();
+            let hosts = self.latest.of(of).iter().filter_map(|it| it.rope()).map(|rope| rope.len());
+            kind.allowed = kind.having.len() + self.latest.of(of).len() + hosts.sum::<usize>();
             (kind.asked, kind.last, kind.responses) = (false, None, 0);
             kind.alone.clear();
             kind.asks.clear();
@@ -249,130 +198,6 @@ impl<V: Words> Envoy<V> {
         }
     }
 
-    /// What it has is what there is, of all that it wants; and nobody had to lose patience for that.
-    pub(crate) fn assert_in_sync(&self, things: &Things) {
-        let kept = self.kept();
-        for kind in ResourceType::ALL {
-            let Kind { having, names, refused, .. } = &self.kinds[kind as usize];
-            let wanted = |name: &str| kind.has_wildcard() || names.contains(name);
-            let there = things.of(kind).iter().filter(|(name, _)| wanted(name));
-            // Of what it refuses it keeps what it had.
-            let best = |(name, resource): (&String, &Arc<Resource>)| match is_bad(resource.version()) {
-                true => {
-                    Some((name.clone(), refused.get(name).cloned().flatten().filter(|it| !it.is_empty())?))
-                }
-                false => Some((name.clone(), resource.version().to_owned())),
-            };
-            let there: Having = there.filter_map(best).collect();
-            // What that names stays, too.
-            let mut having = having.clone();
-            // Nor is it known what an older version from before it came back names.
-            let users: &[ResourceType] = match kind {
-                Cluster => &[Listener, Route],
-                Endpoint => &[Listener, Route, Cluster],
-                Listener => &[],
-                Route => &[Listener],
-            };
-            let unknown =
-                self.came_back && users.iter().any(|it| !self.kinds[*it as usize].refused.is_empty());
-            let stuck = self.kinds[kind as usize].stuck || unknown;
-            // State of the world has no other word for "none".
-            let lost = &self.kinds[kind as usize].lost;
-            having.retain(|name, it| !it.is_empty() && (there.contains_key(name) || !lost.contains(name)));
-            having
-                .retain(|name, _| there.contains_key(name) || !(stuck || kept[kind as usize].contains(name)));
-            assert_eq!(having, there, "{kind}");
-        }
-        let states = ResourceType::ALL.map(|kind| self.machine.state(kind));
-        assert!(!self.machine.is_waiting(), "patience should not be needed: {states:?}");
-    }
-
-    /// What is named by what it keeps because it refuses another version of it.
-    fn kept(&self) -> [BTreeSet<String>; 4] {
-        let mut kept: [BTreeSet<String>; 4] = Default::default();
-        for from in [Listener, Route, Cluster] {
-            let Kind { having, refused, .. } = &self.kinds[from as usize];
-            let old = |name: &String| refused.contains_key(name) || kept[from as usize].contains(name);
-            let contents: Vec<_> =
-                having.iter().filter(|(name, _)| old(name)).map(|(_, it)| it.clone()).collect();
-            for to in ResourceType::ALL {
-                kept[to as usize].extend(contents.iter().flat_map(|content| named(content, to)));
-            }
-        }
-        kept
-    }
-
-    /// Takes of a response what it can, and says what is wrong with the rest.
-    fn take(&mut self, kind: ResourceType, content: &Content) -> Option<Status> {
-        let mut taken: Vec<(String, String)> = content.resources.clone();
-        let bad: Vec<String> =
-            taken.iter().filter(|(_, content)| is_bad(content)).map(|(name, _)| name.clone()).collect();
-        if bad.is_empty() {
-            self.accept(kind, content, taken);
-            self.kinds[kind as usize].accepted.clone_from(&content.version);
-            return None;
-        }
-        let state = &mut self.kinds[kind as usize];
-        state.allowed += 2 * taken.len() + 2;
-        for (name, content) in taken.iter().filter(|(_, content)| is_bad(content)) {
-            let had = state.having.get(name).cloned();
-            state.refused.insert(name.clone(), had);
-            let alone = state.alone.entry((name.clone(), content.clone())).or_default();
-            *alone += usize::from(taken.len() == 1);
-            let asks = state.asks.get(name).copied().unwrap_or_default().max(1);
-            assert!(*alone <= asks || kind == Listener, "{kind} {name}@{content} is tried twice");
-        }
-        let message = if let Some((name, _)) = taken.iter().find(|it| it.1.ends_with("worse")) {
-            // Envoy prints the resource. A client that has forgotten what it has needs the name.
-            let name = if V::is_full(kind) { name.clone() } else { String::new() };
-            taken.clear();
-            format!("name: \"{name}\"\n: Proto constraint validation failed")
-        } else if kind.has_wildcard() {
-            taken.retain(|(name, _)| !bad.contains(name));
-            let what = if kind == Cluster { "cluster" } else { "listener" };
-            let each: Vec<String> = bad.iter().map(|name| format!("{name}: no good")).collect();
-            format!("Error adding/updating {what}(s) {}", each.join(", "))
-        } else {
-            taken.sort_by_key(|(name, _)| name.bytes().map(|byte| byte.wrapping_mul(37)).collect::<Vec<_>>());
-            taken.truncate(taken.iter().position(|(_, content)| is_bad(content)).unwrap());
-            "malformed IP address".to_owned()
-        };
-        if !taken.is_empty() || message.contains("(s)") {
-            let mut whole = content.clone();
-            if !kind.has_wildcard() {
-                whole.removed.clear();
-            }
-            let names: Vec<String> = taken.iter().map(|(name, _)| name.clone()).collect();
-            self.accept(kind, &whole, taken);
-            self.kinds[kind as usize].untold.extend(names);
-        }
-        Some(Status { code: 13, message, ..Default::default() })
-    }
-
-    fn accept(&mut self, kind: ResourceType, response: &Content, taken: Vec<(String, String)>) {
-        let state = &mut self.kinds[kind as usize];
-        state.stuck = false;
-        if V::is_full(kind) {
-            let stays: BTreeSet<&String> = response.resources.iter().map(|(name, _)| name).collect();
-            state.having.retain(|name, _| stays.contains(name));
-            state.refused.retain(|name, _| stays.contains(name));
-        }
-        for (name, content) in taken {
-            if state.having.get(&name) != Some(&content) {
-                state.refused.remove(&name);
-            }
-            state.untold.remove(&name);
-            if kind.has_wildcard() || state.names.contains(&name) {
-                state.having.insert(name, content);
-            }
-        }
-        for name in &response.removed {
-            state.refused.remove(name);
-            state.untold.remove(name);
-            state.having.remove(name);
-        }
-    }
-
     /// It wants of one type what it has of another names.
     fn follow(&mut self, from: ResourceType, to: ResourceType) {
         let having = &self.kinds[from as usize].having;
@@ -410,7 +235,10 @@ impl<V: Words> Envoy<V> {
     /// P21: a response has a cause: a change, a subscription, or the warming of what names it (P14).
     fn collect(&mut self) {
         for response in self.machine.responses() {
-            let content = V::content(&response.message);
+            let content = match &self.reading {
+                Some(reading) => V::read(&response.message, &**reading),
+                None => V::content(&response.message),
+            };
             let kind = response.kind.unwrap();
             for (_, content) in &content.resources {
                 self.kinds[Endpoint as usize].allowed += named(content, Endpoint).count();
@@ -422,33 +250,14 @@ impl<V: Words> Envoy<V> {
             self.responses.push_back(content);
         }
     }
+}
 
-    /// Every cluster that the client's routes and listeners name is known to it, with endpoints.
-    fn check(&mut self) {
-        let [clusters, endpoints, ..] = &self.kinds;
-        let ready = |name: &str, content: &str| {
-            self.active.contains(name)
-                || named(content, Endpoint)
-                    .all(|name| endpoints.having.contains_key(&name) || endpoints.refused.contains_key(&name))
-        };
-        let active = clusters.having.iter().filter(|(name, content)| ready(name, content));
-        self.active = active.map(|(name, _)| name.clone()).collect();
-        self.excused.extend(clusters.refused.keys().cloned());
-        self.excused.retain(|name| !self.active.contains(name));
-        let idle = self.requests.is_empty() && self.responses.is_empty();
-        self.known |= idle;
-        if !self.known {
-            return;
-        }
-        let having = |kind: ResourceType| &self.kinds[kind as usize].having;
-        let users = having(Listener).iter().chain(having(Route));
-        for (user, content) in users {
-            for cluster in named(content, Cluster) {
-                assert!(
-                    self.active.contains(&cluster) || self.excused.contains(&cluster),
-                    "{user} ({content}) names {cluster}, which is not ready"
-                );
-            }
-        }
+/// How many responses a change may need: what waits is told later.
+fn parts(change: &Change) -> usize {
+    let rope = |it: &Option<Arc<pilot::resources::Resource>>| it.as_ref()?.rope().cloned();
+    match (rope(&change.before), rope(&change.resource)) {
+        (Some(before), Some(now)) => now.changes_since(&before).len().max(1),
+        (None, Some(now)) => now.len().max(1),
+        _ => 1,
     }
 }

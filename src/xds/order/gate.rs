@@ -194,8 +194,22 @@ impl<'a> Gate<'a> {
         let mut gained = now.filter(|name| !before().any(|had| had == *name));
         // Nobody has called a new one before: 404 until its cluster is there is better than 503. It holds up no other.
         let is_new = unit.0.iter().all(|host| host.before.is_none());
-        let serves = is_new || before().any(|name| self.missing(name).is_none());
+        let serves = is_new || before().any(|name| self.missing(name).is_none() || self.is_coming(name));
         self.checks && serves && gained.any(|name| self.missing(name).is_some())
+    }
+
+    /// Whether the client can use a cluster when all that is on its way has arrived.
+    fn is_coming(&self, name: &str) -> bool {
+        let latest = |kind: ResourceType, name: &str| {
+            let state = &self.types[kind];
+            match state.on_its_way(name).last() {
+                Some(sent) => sent.cloned(),
+                None => state.has(self.view.of(kind), name).resource().cloned(),
+            }
+        };
+        let cluster = latest(ResourceType::Cluster, name);
+        let has = |name: &Arc<str>| latest(ResourceType::Endpoint, name).is_some();
+        cluster.is_some_and(|cluster| needs(&cluster, ResourceType::Endpoint).all(has))
     }
 
     /// The update with which a cluster came that the client does not have yet, or not its endpoints.
