@@ -117,6 +117,11 @@ impl Proxies {
         proxies.into_iter().map(whole).collect()
     }
 
+    /// The node ids of all proxies, in order.
+    pub(crate) fn ids(&self) -> BTreeSet<Arc<str>> {
+        self.0.streams.lock().keys().map(|(id, _)| Arc::clone(id)).collect()
+    }
+
     /// The other IP address from which a proxy of that node id comes, if there is one. A machine has several
     /// loopback addresses, which count as one.
     pub(crate) fn twin(&self, id: &str, peer: Option<SocketAddr>) -> Option<IpAddr> {
@@ -159,11 +164,10 @@ impl Proxies {
 
     /// How many node ids proxies at several addresses have.
     pub(crate) fn shared_ids(&self) -> usize {
-        let mut peers: BTreeMap<Arc<str>, BTreeSet<IpAddr>> = BTreeMap::new();
-        for stream in self.streams() {
-            peers.entry(Arc::clone(&stream.proxy.id)).or_default().extend(stream.peer_ip());
-        }
-        peers.values().filter(|peers| peers.len() > 1).count()
+        let streams = self.streams();
+        let peers =
+            |same: &&[Arc<Stream>]| same.iter().filter_map(|it| it.peer_ip()).collect::<BTreeSet<_>>();
+        streams.chunk_by(|a, b| a.proxy.id == b.proxy.id).filter(|same| peers(same).len() > 1).count()
     }
 
     /// How many proxies there are in each state, which is the worst of their types.
@@ -184,6 +188,7 @@ impl Proxies {
         self.0.streams.lock().is_empty()
     }
 
+    /// All streams, by node id, then in the order in which they came.
     fn streams(&self) -> Vec<Arc<Stream>> {
         self.0.streams.lock().values().cloned().collect()
     }

@@ -1,6 +1,6 @@
 //! The resources that a proxy is sent, in Envoy's JSON.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pilot_envoy_api::envoy::config::core::v3::{Locality, Node};
@@ -138,13 +138,12 @@ fn connected(admin: &Admin, id: &str, query: &Query<'_>) -> Result<Subscriber, F
         return Err(Failure::bad_request(error));
     }
     admin.proxies.subscriber(id).ok_or_else(|| {
-        let proxies = admin.proxies.list();
-        let ids: BTreeSet<&str> = proxies.iter().map(|proxy| proxy.id.as_str()).collect();
+        let ids = admin.proxies.ids();
         let error = match ids.len() {
             0 => format!("no proxy {id:?} is connected, and no other"),
             count => format!("no proxy {id:?} is connected, of {count} that are"),
         };
-        Failure::not_found(error).knowing(nearest(id, ids.into_iter()))
+        Failure::not_found(error).knowing(nearest(id, ids.iter().map(AsRef::as_ref)))
     })
 }
 
