@@ -22,6 +22,7 @@ mod namespaces;
 mod part;
 pub mod saved;
 mod service;
+mod visible;
 mod workload;
 
 pub(crate) use changes::{ServiceChange, changes};
@@ -31,4 +32,5 @@ pub use intake::{DiskStatus, Freshness, Intake, Known, Policy, RegistryState, Sa
 pub use lookup::Catalog;
 pub use part::{Part, Source};
 pub use service::CatalogService;
+pub(crate) use visible::visible;
 pub use workload::{Facts, Workload};

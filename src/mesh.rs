@@ -24,7 +24,7 @@ impl Mesh {
     }
 
     /// The scope of a proxy. Where it runs counts as far as some endpoint runs there, too, and its namespace if
-    /// services have names of their own there: there are no more scopes than what registries know makes,
+    /// it makes a difference which services are there and what they are called: there are no more scopes than what registries know makes,
     /// whatever clients say. What a proxy does not say of itself is said by its workload, which is looked for
     /// where that matters.
     pub fn scope(&self, proxy: &Proxy, transport: Transport) -> Scope {
@@ -35,7 +35,7 @@ impl Mesh {
         let place = || locality(&proxy.locality, workload.as_ref());
         let near = near.then(|| self.catalog.known_part(&place()));
         let namespace = named.then(|| namespace(proxy.namespace.as_ref(), workload.as_ref())).flatten();
-        let namespace = namespace.filter(|namespace| self.catalog.has_local_names(namespace)).cloned();
+        let namespace = namespace.filter(|namespace| self.catalog.differs_in(namespace)).cloned();
         Scope { locality: near.unwrap_or_default(), namespace, ..proxy.scope(transport) }
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{ConfigError, Hostname, Registrar, ServiceRegistry, Snapshot};
+use pilot_registry::{ConfigError, Registrar, ServiceId, ServiceRegistry, Snapshot};
 use serde::Serialize;
 
 use crate::catalog::Source;
@@ -65,7 +65,7 @@ pub struct Inspection {
     /// What can be merged: nothing of registries that were not looked at.
     pub sources: Vec<Source>,
     /// Where services are written, by host: a problem without a message. None of registries without files.
-    pub places: BTreeMap<Hostname, Problem>,
+    pub places: BTreeMap<ServiceId, Problem>,
 }
 
 /// Makes all registries of the configuration, in the order of their names. Does no IO.
@@ -263,7 +263,7 @@ fn writable_kinds() -> Vec<&'static str> {
 struct Content {
     snapshot: Snapshot,
     problems: Vec<Problem>,
-    places: BTreeMap<Hostname, Problem>,
+    places: BTreeMap<ServiceId, Problem>,
 }
 
 /// `None` for a kind that would have to be asked over the network.
@@ -299,12 +299,12 @@ fn look_at_files(loaded: &Loaded, name: &str, config: &pilot_registry_file::Conf
             ..Problem::with_file(problem.file.display().to_string(), problem.message)
         }
     };
-    let place = |(host, (file, line, column)): (Hostname, (PathBuf, usize, usize))| {
+    let place = |(id, (file, line, column)): (ServiceId, (PathBuf, usize, usize))| {
         let place = Problem::with_file(file.display().to_string(), String::new());
-        (host, Problem { line: Some(line), column: Some(column), ..place })
+        (id, Problem { line: Some(line), column: Some(column), ..place })
     };
     Content {
-        // The adapter has left out all but one of a host.
+        // The adapter has left out all but one of an id.
         snapshot: Snapshot::new(found.services).unwrap_or_default(),
         problems: found.problems.into_iter().map(problem).collect(),
         places: found.places.into_iter().map(place).collect(),

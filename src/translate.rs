@@ -6,7 +6,8 @@
 //!                            Endpoints        │ assignments.rs   endpoints by name
 //!                            Base             │ base.rs          clusters, listeners, routes
 //!                            Place            │ assignments.rs   endpoints nearer or farther
-//!                            Audience         ▼ audience.rs      names of a namespace
+//!                            Audience         │ audience.rs      what a namespace sees otherwise
+//!                            Scoped           ▼ scoped.rs        endpoints that only a namespace sees
 //! ```
 //!
 //! A layer is a function of the layer before and of what changed in the mesh. Nothing is changed in place: whoever
@@ -35,9 +36,12 @@ mod fallback;
 mod layers;
 mod listeners;
 mod names;
+mod overlay;
 mod proximity;
 mod reachable;
 mod routes;
+mod scoped;
+mod sight;
 mod sockets;
 mod source;
 mod step;

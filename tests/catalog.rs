@@ -103,7 +103,7 @@ fn a_local_name_is_of_the_namespace_of_the_registry_that_says_it() {
     let in_east = local("shop", "web").local_name("shop-web").build();
     let in_west = local("bank", "web").build();
     let known = |catalog: &Catalog, names: [&str; 3]| {
-        names.map(|name| catalog.has_local_names(&name.to_owned().try_into().unwrap()))
+        names.map(|name| catalog.differs_in(&name.to_owned().try_into().unwrap()))
     };
     let sources = [source("file", 0, [in_file]), source("east", 1, [in_east]), source("west", 1, [in_west])];
     let catalog = merge(&sources);
@@ -114,6 +114,42 @@ fn a_local_name_is_of_the_namespace_of_the_registry_that_says_it() {
     let after = Catalog::merge(&sources[..2], &catalog);
     assert_eq!(known(&after, ["bank", "shop", "default"]), [false, true, false]);
     assert_eq!(known(&Catalog::merge(&[], &after), ["bank", "shop", "default"]), [false; 3]);
+}
+
+/// A service that not everybody sees is its namespace's, and never part of another one of that host.
+#[test]
+fn services_of_one_host_and_different_owners_are_different_services() {
+    let db = |endpoint: &str| service("db.example").tcp(80).endpoint(endpoint, 80);
+    let own = |endpoint: &str, namespace: &str, words: &[&str]| {
+        db(endpoint).namespace(namespace).export_to(words).build()
+    };
+    let east = [db("10.0.0.1").build(), own("10.0.0.2", "shop", &["."]), own("10.0.0.3", "bank", &["."])];
+    let west = [db("10.1.0.1").build(), own("10.1.0.2", "shop", &[".", "bank"])];
+    let sources = [source("east", 0, east), source("west", 0, west)];
+    let catalog = merge(&sources);
+    let shown: Vec<_> = catalog
+        .services()
+        .iter()
+        .map(|service| format!("{} {} {}", service.id(), service.endpoints().count(), service.visibility()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "db.example 2 everybody",
+            "db.example of namespace bank 1 namespace bank",
+            "db.example of namespace shop 2 namespace shop"
+        ]
+    );
+    assert_eq!(
+        disagreements(&catalog),
+        [
+            "db.example of namespace shop: export_to: registry east says namespace shop, registry west says namespace \
+          bank, shop, east decides: of equal priority, its name comes first"
+        ]
+    );
+    let after = Catalog::merge(&sources, &catalog);
+    assert!(after.same(&catalog), "what did not change is the same allocation");
+    assert_eq!(Catalog::merge(&sources[1..], &catalog).services().len(), 2);
 }
 
 #[test]

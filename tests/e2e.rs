@@ -52,5 +52,6 @@ mod e2e {
     mod state;
     mod strangers;
     mod verbs;
+    mod visibility;
     mod workload;
 }

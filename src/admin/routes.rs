@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::header::{ACCEPT, HOST, ORIGIN};
 use http::{Method, Request, StatusCode};
+use pilot_registry::Namespace;
 
 use super::proxies::ProxyReport;
 use super::query::Query;
@@ -28,7 +29,10 @@ const PATHS: [(&str, &str); 8] = [
     ("/version", "which pilot this is"),
     ("/metrics", "metrics as Prometheus' text, or as OpenMetrics where Accept asks for it"),
     ("/debug/registries", "registries: health, age, watches, errors, what was left out; ?name=<name>: one"),
-    ("/debug/services", "services; ?host=<name>: one with its endpoints"),
+    (
+        "/debug/services",
+        "services; ?host=<name>: one with its endpoints, ?namespace=<name>: as its clients see it",
+    ),
     ("/debug/proxies", "connected proxies: who and where, their workloads; sent, accepted, refused by type"),
     (
         "/debug/resources",
@@ -72,7 +76,7 @@ impl Server {
                 let name = query(&["name"])?.get("name").map(str::to_owned);
                 self.large(move |admin| registries(admin, name.as_deref())).await
             }
-            "/debug/services" => self.services(&query(&["host"])?).await,
+            "/debug/services" => self.services(&query(&["host", "namespace"])?).await,
             "/debug/proxies" => {
                 query(&[])?;
                 self.large(|admin| Ok(Reply::json(&BTreeMap::from([("proxies", ProxyReport::all(admin))]))))
@@ -100,8 +104,13 @@ impl Server {
             return Err(Failure::unavailable("the services are not known yet").because(waiting));
         };
         let host = query.get("host").map(str::to_owned);
+        let namespace = query.get("namespace").map(|name| Namespace::try_from(name.to_owned())).transpose();
+        let namespace = namespace.map_err(|error| Failure::bad_request(error.to_string()))?;
+        if host.is_none() && namespace.is_some() {
+            return Err(Failure::bad_request("namespace goes with host".to_owned()));
+        }
         self.large(move |admin| match host {
-            Some(host) => Ok(Reply::json(&ServiceReport::of(admin, &mesh, &host)?)),
+            Some(host) => Ok(Reply::json(&ServiceReport::of(admin, &mesh, &host, namespace.as_ref())?)),
             None => Ok(Reply::json(&ServicesReport::of(admin, &mesh))),
         })
         .await

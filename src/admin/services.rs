@@ -1,6 +1,6 @@
 //! The services of the mesh: all in short, or one with its endpoints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pilot_registry::{
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Admin;
 use super::reply::Failure;
-use crate::catalog::{CatalogService, Disagreement, Freshness, Known, Opinion, Part};
+use crate::catalog::{CatalogService, Disagreement, Freshness, Known, Opinion, Part, visible};
 use crate::mesh::Mesh;
 use crate::resources::Origin;
 use crate::xds::builds::Withheld;
@@ -38,6 +38,12 @@ pub struct ServicesReport {
 pub struct ServiceSummary {
     /// The name that stands for the service.
     pub host: String,
+    /// The namespace that it belongs to, if not everybody sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Namespace>,
+    /// The namespaces whose clients see it; none = everybody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_by: Option<BTreeSet<Namespace>>,
     /// Other names of it.
     pub aliases: Vec<String>,
     /// Names that only clients of a namespace use, by namespace.
@@ -151,6 +157,8 @@ impl ServiceSummary {
         }
         Self {
             host: service.host().to_string(),
+            owner: service.id().owner.clone(),
+            seen_by: service.visibility().namespaces().cloned(),
             aliases: service.aliases().iter().map(ToString::to_string).collect(),
             local_names,
             ports: service.ports().to_vec(),
@@ -167,9 +175,21 @@ impl ServiceSummary {
 
 impl ServiceReport {
     /// The service of that name or alias, or the only one with a name that begins with it: `reviews` is
-    /// `reviews.service.consul`.
-    pub(super) fn of(admin: &Admin, mesh: &Mesh, host: &str) -> Result<Self, Failure> {
+    /// `reviews.service.consul`. Of several of one host, the one that clients of the namespace see.
+    pub(super) fn of(
+        admin: &Admin,
+        mesh: &Mesh,
+        host: &str,
+        namespace: Option<&Namespace>,
+    ) -> Result<Self, Failure> {
         let service = find(mesh, &host.trim_end_matches('.').to_ascii_lowercase())?;
+        let of_host = mesh.catalog.of_host(service.host().as_str());
+        let service = match namespace {
+            Some(namespace) => visible(of_host, Some(namespace)).ok_or_else(|| {
+                Failure::not_found(format!("clients of namespace {namespace} see no service {host:?}"))
+            })?,
+            None => service,
+        };
         let lead = service.lead();
         Ok(Self {
             summary: ServiceSummary::of(service, &Doubts::of(admin)),
@@ -182,7 +202,7 @@ impl ServiceReport {
     }
 }
 
-fn find<'a>(mesh: &'a Mesh, asked: &str) -> Result<&'a CatalogService, Failure> {
+fn find<'a>(mesh: &'a Mesh, asked: &str) -> Result<&'a Arc<CatalogService>, Failure> {
     let services = mesh.catalog.services();
     let by_alias =
         || services.iter().find(|service| service.aliases().iter().any(|alias| alias.as_str() == asked));
@@ -195,9 +215,9 @@ fn find<'a>(mesh: &'a Mesh, asked: &str) -> Result<&'a CatalogService, Failure> 
             || service.aliases().iter().any(|alias| begins(alias.as_str()))
             || service.local_names().iter().any(|(_, name)| name.as_str() == asked)
     });
-    let begun: Vec<&CatalogService> = begun.map(AsRef::as_ref).collect();
-    let names = |services: &[&CatalogService]| -> Vec<String> {
-        services.iter().take(BEGUN_MAX).map(|service| service.host().to_string()).collect()
+    let begun: Vec<&Arc<CatalogService>> = begun.collect();
+    let names = |services: &[&Arc<CatalogService>]| -> Vec<String> {
+        services.iter().take(BEGUN_MAX).map(|service| service.id().to_string()).collect()
     };
     match begun.as_slice() {
         [only] => Ok(only),
@@ -264,7 +284,7 @@ impl Doubts {
     fn held(&self, service: &CatalogService) -> BTreeMap<String, usize> {
         let held = |part: &Part| {
             let held = self.known.get(&part.registry)?.held.as_ref()?;
-            let count = held.of(&part.service.host);
+            let count = held.of(&part.service.id());
             (count > 0).then(|| (part.registry.to_string(), count))
         };
         service.parts().iter().filter_map(held).collect()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pilot_registry::Hostname;
+use pilot_registry::ServiceId;
 
 use super::service::CatalogService;
 
@@ -13,13 +13,13 @@ pub(crate) struct ServiceChange {
 }
 
 impl ServiceChange {
-    /// The service's host.
-    pub(crate) fn host(&self) -> Option<&Hostname> {
-        self.new.as_ref().or(self.old.as_ref()).map(|service| service.host())
+    /// The service's id.
+    pub(crate) fn id(&self) -> Option<&ServiceId> {
+        self.new.as_ref().or(self.old.as_ref()).map(|service| service.id())
     }
 }
 
-/// What differs between two lists that are ordered by host. Pointers are compared, not services.
+/// What differs between two lists that are ordered by id. Pointers are compared, not services.
 pub(crate) fn changes(
     old: &Arc<Vec<Arc<CatalogService>>>,
     new: &Arc<Vec<Arc<CatalogService>>>,
@@ -33,10 +33,10 @@ pub(crate) fn changes(
         if old.next_if(|old| Arc::ptr_eq(old, service)).is_some() {
             continue;
         }
-        while let Some(gone) = old.next_if(|old| old.host() < service.host()) {
+        while let Some(gone) = old.next_if(|old| old.id() < service.id()) {
             changes.push(ServiceChange { old: Some(Arc::clone(gone)), new: None });
         }
-        let known = old.next_if(|old| old.host() == service.host());
+        let known = old.next_if(|old| old.id() == service.id());
         if known.is_none_or(|known| !Arc::ptr_eq(known, service)) {
             changes.push(ServiceChange { old: known.map(Arc::clone), new: Some(Arc::clone(service)) });
         }

@@ -27,6 +27,8 @@ pub enum Field {
     Resolution,
     /// The service's place among others.
     Namespace,
+    /// Which clients see the service.
+    Visibility,
     /// The protocol of a port.
     Protocol(Port),
     /// The number of a port, by its name. All numbers stay ports of the service.
@@ -67,8 +69,11 @@ fn statements(service: &Service) -> impl Iterator<Item = (Field, String)> {
         Resolution::Dns => "dns",
         Resolution::Passthrough => "passthrough",
     };
-    let whole =
-        [(Field::Resolution, resolution.to_owned()), (Field::Namespace, service.namespace.to_string())];
+    let whole = [
+        (Field::Resolution, resolution.to_owned()),
+        (Field::Namespace, service.namespace.to_string()),
+        (Field::Visibility, service.visibility.to_string()),
+    ];
     let ports = service.ports.iter().flat_map(|port| {
         let protocol = (Field::Protocol(port.number), port.protocol.to_string());
         [protocol, (Field::PortName(port.name.clone()), port.number.to_string())]
@@ -112,6 +117,7 @@ impl fmt::Display for Field {
         match self {
             Self::Resolution => f.write_str("resolution"),
             Self::Namespace => f.write_str("namespace"),
+            Self::Visibility => f.write_str("export_to"),
             Self::Protocol(port) => write!(f, "protocol of port {port}"),
             Self::PortName(name) => write!(f, "number of port {name:?}"),
         }

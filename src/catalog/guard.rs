@@ -47,7 +47,7 @@ mod settings;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilot_registry::{Content, Hostname, Snapshot};
+use pilot_registry::{Content, Service, ServiceId, Snapshot};
 use tokio::time::Instant;
 
 use baseline::{Baseline, Said};
@@ -72,7 +72,7 @@ pub struct Guard {
     /// What it compares with. `None` = nothing was there before.
     baseline: Option<Baseline>,
     said: Said,
-    held: BTreeMap<Hostname, HeldService>,
+    held: BTreeMap<ServiceId, HeldService>,
     turned: Turned,
     /// Of the services that went together, one is back.
     returning: bool,
@@ -103,8 +103,7 @@ impl Guard {
         let hold = self.turned.hold();
         let since = self.held.values().map(|held| held.since).chain(hold.map(|hold| hold.since)).min()?;
         let until = self.deadline()?;
-        let services =
-            self.held.iter().map(|(host, kept)| (host.clone(), Arc::clone(&kept.missing))).collect();
+        let services = self.held.iter().map(|(id, kept)| (id.clone(), Arc::clone(&kept.missing))).collect();
         Some(Held { since, until, services, unhealthy: self.turned.held() })
     }
 
@@ -203,7 +202,7 @@ impl Guard {
     fn baseline_at(&mut self, now: Instant, settings: GuardSettings) -> Option<&mut Baseline> {
         let baseline = self.baseline.as_ref()?;
         if baseline.since + settings.hold / WINDOW <= now {
-            let is_free = |host: &Hostname| !self.held.contains_key(host.as_str());
+            let is_free = |id: &ServiceId| !self.held.contains_key(id);
             self.baseline = Some(match self.held.is_empty() {
                 true => Baseline::new(&self.said, now),
                 false => baseline.moved_on(&self.said, now, is_free),
@@ -221,14 +220,15 @@ impl Guard {
         read: u64,
         difference: &SnapshotDiff<'_>,
         baseline: &Said,
-    ) -> Vec<Hostname> {
+    ) -> Vec<ServiceId> {
         self.returning = !self.held.is_empty() && (self.returning || self.is_one_back());
         let all = self.lacks_all(settings, difference, baseline.usable);
         let mut before = std::mem::take(&mut self.held);
         let mut confirmed = Vec::new();
         for change in difference.changes.iter().filter(|change| change.is_lacking()) {
             let Some(old) = change.old else { continue };
-            let kept = before.remove(old.host.as_str());
+            let id = old.id();
+            let kept = before.remove(&id);
             let alone = change.new.is_some() && settings.is_mass(change.lack(), diff::usable(old));
             // A service that is taken away goes at once, also when it was emptied first. One that is held because
             // it went with others stays, whatever becomes of those.
@@ -239,12 +239,12 @@ impl Guard {
             let Some(mut kept) = HeldService::of(change, kept, settings.hold, now, read) else { continue };
             if kept.read < read {
                 if kept.seen + settings.hold / PAUSE <= now {
-                    confirmed.push(old.host.clone());
+                    confirmed.push(id);
                     continue;
                 }
                 kept.read = read;
             }
-            self.held.insert(old.host.clone(), kept);
+            self.held.insert(id, kept);
         }
         confirmed
     }
@@ -253,9 +253,9 @@ impl Guard {
     /// than one service. One service that is taken away is no trouble of the registry's, and neither are the
     /// few endpoints that others lose meanwhile.
     fn lacks_all(&self, settings: GuardSettings, difference: &SnapshotDiff<'_>, of: usize) -> bool {
-        let is_held = |host: &Hostname| self.held.get(host.as_str()).is_some_and(HeldService::is_gone);
+        let is_held = |service: &Service| self.held.get(&service.id()).is_some_and(HeldService::is_gone);
         let is_old = |change: &ServiceDiff<'_>| {
-            self.returning && change.new.is_none() && change.old.is_some_and(|old| is_held(&old.host))
+            self.returning && change.new.is_none() && change.old.is_some_and(|old| is_held(old))
         };
         let total = difference.total(is_old);
         let of = of.saturating_sub(total.left_out);
@@ -269,8 +269,8 @@ impl Guard {
 
     /// Whether a service that is held because it was gone is there.
     fn is_one_back(&self) -> bool {
-        let is_there = |host: &Hostname| self.said.snapshot.get(host.as_str()).is_some();
-        self.held.iter().any(|(host, kept)| kept.is_gone() && is_there(host))
+        let is_there = |id: &ServiceId| self.said.snapshot.find(id).is_some();
+        self.held.iter().any(|(id, kept)| kept.is_gone() && is_there(id))
     }
 
     /// Lets go of these services, and of former health if `turned`.
@@ -282,23 +282,23 @@ impl Guard {
         }
         let (gone, stay) = std::mem::take(&mut self.held).into_iter().partition(|(_, kept)| which(kept));
         self.held = stay;
-        let gone: BTreeMap<Hostname, HeldService> = gone;
+        let gone: BTreeMap<ServiceId, HeldService> = gone;
         if gone.is_empty() && unhealthy.is_empty() {
             return None;
         }
-        let services = gone.iter().map(|(host, kept)| (host.clone(), Arc::clone(&kept.missing))).collect();
+        let services = gone.iter().map(|(id, kept)| (id.clone(), Arc::clone(&kept.missing))).collect();
         self.accept(now, &gone.into_keys().collect::<Vec<_>>());
         self.count();
         Some(Held { services, unhealthy, ..held })
     }
 
     /// From now on, what the registry says of these services is what it is compared with.
-    fn accept(&mut self, now: Instant, hosts: &[Hostname]) {
-        let Some(baseline) = self.baseline.as_ref().filter(|_| !hosts.is_empty()) else { return };
+    fn accept(&mut self, now: Instant, ids: &[ServiceId]) {
+        let Some(baseline) = self.baseline.as_ref().filter(|_| !ids.is_empty()) else { return };
         if self.held.is_empty() {
             self.baseline = Some(Baseline::new(&self.said, now));
         } else {
-            let accepted = |host: &Hostname| hosts.binary_search(host).is_ok();
+            let accepted = |id: &ServiceId| ids.binary_search(id).is_ok();
             self.baseline = Some(baseline.moved_on(&self.said, baseline.since, accepted));
         }
     }
@@ -309,7 +309,7 @@ impl Guard {
             Arc::clone(&self.said.snapshot)
         } else {
             let said = self.said.snapshot.services().iter();
-            let free = said.filter(|service| !self.held.contains_key(service.host.as_str()));
+            let free = said.filter(|service| !self.held.contains_key(&service.id()));
             let kept = self.held.values().map(|kept| &kept.whole);
             Said::of(free.chain(kept).cloned().collect()).snapshot
         };

@@ -6,7 +6,7 @@ use super::localities::Localities;
 use super::namespaces::Namespaces;
 use super::service::CatalogService;
 
-/// Where there are endpoints, in which places and at which addresses, and whose clients have names of their own.
+/// Where there are endpoints, in which places and at which addresses, and whose clients may see something else than everybody.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Indexes {
     pub(super) localities: Localities,

@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use pilot_registry::{Hostname, Locality, Namespace};
+use pilot_registry::{Locality, Namespace, ServiceId};
 
 use super::disagreement::Disagreement;
 use super::index::Indexes;
 use super::service::CatalogService;
 use super::workload::Workload;
 
-/// All services of the mesh, ordered by host.
+/// All services of the mesh, ordered by id: by host, those that everybody sees first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
     pub(super) services: Arc<Vec<Arc<CatalogService>>>,
@@ -18,7 +18,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// The services, ordered by host.
+    /// The services, ordered by id.
     pub fn services(&self) -> &[Arc<CatalogService>] {
         &self.services
     }
@@ -28,10 +28,22 @@ impl Catalog {
         &self.services
     }
 
-    /// The service of that name. Aliases do not count.
-    pub fn get(&self, host: &str) -> Option<&Arc<CatalogService>> {
-        let at = self.services.binary_search_by(|service| service.host().as_str().cmp(host));
+    /// The service of that id.
+    pub fn find(&self, id: &ServiceId) -> Option<&Arc<CatalogService>> {
+        let at = self.services.binary_search_by(|service| service.id().cmp(id));
         at.ok().map(|at| &self.services[at])
+    }
+
+    /// The service of that name; of several, the one that everybody sees. Aliases do not count.
+    pub fn get(&self, host: &str) -> Option<&Arc<CatalogService>> {
+        self.of_host(host).first()
+    }
+
+    /// The services of that host: at most one without an owner, which comes first, and one of each namespace.
+    pub fn of_host(&self, host: &str) -> &[Arc<CatalogService>] {
+        let first = self.services.partition_point(|service| service.host().as_str() < host);
+        let rest = &self.services[first..];
+        &rest[..rest.iter().take_while(|service| service.host().as_str() == host).count()]
     }
 
     /// The part of a proxy's locality that tells endpoints from each other: some are there, too.
@@ -43,16 +55,17 @@ impl Catalog {
     /// 64 endpoints are, and of loopback, which is another machine's, too.
     pub fn workload(&self, address: IpAddr) -> Option<Workload<'_>> {
         let address = address.to_canonical();
-        let services = self.index.addresses.hosts(address).filter_map(|host| self.get(host.as_str()));
+        let services = self.index.addresses.services(address).filter_map(|id| self.find(id));
         Workload::at(address, services.map(|service| &**service))
     }
 
-    /// Whether clients of that namespace have names of their own for some service.
-    pub fn has_local_names(&self, namespace: &Namespace) -> bool {
+    /// Whether clients of that namespace may see something else than everybody: names of their own, or services that
+    /// not everybody sees.
+    pub fn differs_in(&self, namespace: &Namespace) -> bool {
         self.index.namespaces.contains(namespace)
     }
 
-    /// Whether clients of any namespace have names of their own.
+    /// Whether it [differs](Self::differs_in) in any namespace.
     pub fn has_namespaces(&self) -> bool {
         !self.index.namespaces.is_empty()
     }
@@ -62,23 +75,23 @@ impl Catalog {
         self.index.localities.same(&other.index.localities)
     }
 
-    /// Whether [`has_local_names`](Self::has_local_names) answers the same in both.
+    /// Whether [`differs_in`](Self::differs_in) answers the same in both.
     pub fn has_the_namespaces_of(&self, other: &Self) -> bool {
         self.index.namespaces.same(&other.index.namespaces)
     }
 
-    /// Everything that registries disagree about, with the host that it is about.
-    pub fn disagreements(&self) -> impl Iterator<Item = (&Hostname, &Disagreement)> {
-        self.services.iter().flat_map(|service| service.disagreements().iter().map(|it| (service.host(), it)))
+    /// Everything that registries disagree about, with the service that it is about.
+    pub fn disagreements(&self) -> impl Iterator<Item = (&ServiceId, &Disagreement)> {
+        self.services.iter().flat_map(|service| service.disagreements().iter().map(|it| (service.id(), it)))
     }
 
-    /// What registries disagree about now and did not before, with the host that it is about.
+    /// What registries disagree about now and did not before, with the service that it is about.
     pub fn disagreements_since<'a>(
         &'a self,
         earlier: &'a Self,
-    ) -> impl Iterator<Item = (&'a Hostname, &'a Disagreement)> {
-        self.disagreements().filter(|(host, disagreement)| {
-            earlier.get(host.as_str()).is_none_or(|before| !before.disagreements().contains(disagreement))
+    ) -> impl Iterator<Item = (&'a ServiceId, &'a Disagreement)> {
+        self.disagreements().filter(|(id, disagreement)| {
+            earlier.find(id).is_none_or(|before| !before.disagreements().contains(disagreement))
         })
     }
 

@@ -1,4 +1,5 @@
-//! The namespaces in which some service has a local name.
+//! The namespaces whose clients may see something else than everybody: a service has a local name there, or is seen only
+//! there and in some others.
 //!
 //! Proxies of all other namespaces share one configuration, so clients cannot create work by inventing
 //! namespaces.
@@ -10,7 +11,7 @@ use pilot_registry::Namespace;
 use super::counts::Counts;
 use super::service::CatalogService;
 
-/// The namespaces of all local names, and how many services have local names there.
+/// Those namespaces, and how many services make the difference.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Namespaces(Counts<Namespace>);
 
@@ -29,17 +30,18 @@ impl Namespaces {
         self.0.has_the_values_of(&other.0)
     }
 
-    /// Whether no service has a local name.
+    /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a service has a local name in that namespace.
+    /// Whether it is one of them.
     pub(super) fn contains(&self, namespace: &Namespace) -> bool {
         self.0.contains(namespace)
     }
 }
 
 fn of(service: &CatalogService) -> BTreeSet<&Namespace> {
-    service.local_names().iter().map(|(namespace, _)| namespace).collect()
+    let local = service.local_names().iter().map(|(namespace, _)| namespace);
+    local.chain(service.visibility().namespaces().into_iter().flatten()).collect()
 }

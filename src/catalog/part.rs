@@ -44,7 +44,7 @@ impl Source {
     }
 
     fn held_of(&self, service: &Service) -> Option<&Arc<[Endpoint]>> {
-        self.held.as_ref()?.services.get(&service.host)
+        self.held.as_ref()?.services.get(&service.id())
     }
 }
 

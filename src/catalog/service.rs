@@ -5,7 +5,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use pilot_registry::{Endpoint, Hostname, Namespace, Resolution, Service, ServicePort};
+use pilot_registry::{
+    Endpoint, Hostname, Namespace, Resolution, Service, ServiceId, ServicePort, Visibility,
+};
 
 use super::disagreement::{self, Disagreement};
 use super::guesses;
@@ -14,6 +16,7 @@ use super::part::Part;
 /// One service, out of one or more registries.
 #[derive(Debug, PartialEq)]
 pub struct CatalogService {
+    id: ServiceId,
     parts: Vec<Part>,
     ports: Vec<ServicePort>,
     aliases: Vec<Hostname>,
@@ -23,7 +26,7 @@ pub struct CatalogService {
 }
 
 impl CatalogService {
-    /// `before` is what was known of the host: numbers that it had stay, where it is a guess which they are.
+    /// `before` is what was known of the service: numbers that it had stay, where it is a guess which they are.
     pub(super) fn new(mut parts: Vec<Part>, before: Option<&Self>) -> Self {
         parts.sort_by(|a, b| (a.priority, &a.registry).cmp(&(b.priority, &b.registry)));
         guesses::settle(&mut parts, before.map_or(&[], |before| &before.ports));
@@ -38,7 +41,8 @@ impl CatalogService {
         let virtual_addresses = union(parts.iter().flat_map(|part| &part.service.virtual_addresses));
         let local_names = local_names(&parts, &aliases);
         let disagreements = disagreement::between(&parts);
-        Self { parts, ports, aliases, local_names, virtual_addresses, disagreements }
+        let id = parts[0].service.id();
+        Self { id, parts, ports, aliases, local_names, virtual_addresses, disagreements }
     }
 
     /// What the preferred registry says; it decides where registries disagree.
@@ -49,6 +53,16 @@ impl CatalogService {
     /// What each registry says, preferred first. Never empty.
     pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// What tells it from all others.
+    pub fn id(&self) -> &ServiceId {
+        &self.id
+    }
+
+    /// Which clients see it.
+    pub fn visibility(&self) -> &Visibility {
+        &self.lead().visibility
     }
 
     /// The name that stands for the service.

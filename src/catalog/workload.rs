@@ -57,7 +57,7 @@ impl<'a> Workload<'a> {
         // What a preferred registry knows, too, is as that one says.
         let mut seen = BTreeSet::new();
         instances.retain(|Instance { service, endpoint, .. }| {
-            endpoint.ports.iter().filter(|ports| seen.insert((service.host(), *ports))).count() > 0
+            endpoint.ports.iter().filter(|ports| seen.insert((service.id(), *ports))).count() > 0
         });
         (!instances.is_empty()).then_some(Self { instances, parts })
     }

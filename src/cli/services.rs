@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pilot_registry::ServicePort;
+use pilot_registry::{ServicePort, Visibility};
 
 use super::client::{Question, Target};
 use super::listing::{Listing, Style, View};
@@ -22,6 +22,9 @@ pub struct Args {
     /// One service, by its host name, an alias, or the beginning of one that no other service has:
     /// `reviews` for reviews.service.consul.
     host: Option<String>,
+    /// The service as clients of this namespace see it: several namespaces may have one of that host
+    #[arg(long, short, value_name = "NAME", requires = "host")]
+    namespace: Option<String>,
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
@@ -34,8 +37,12 @@ impl Args {
     /// # Errors
     /// pilot does not answer, or does not know the service.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self { host, target, listing } = self;
+        let Self { host, namespace, target, listing } = self;
         let question = Question::new("/debug/services");
+        let question = match namespace {
+            Some(namespace) => question.with("namespace", &namespace),
+            None => question,
+        };
         match host {
             None => listing.show(global, &target, &question, services),
             Some(host) => listing.show(global, &target, &question.with("host", &host), service),
@@ -49,18 +56,18 @@ fn services(report: &ServicesReport, style: Style) -> View {
         table.extend(["aliases"]);
     }
     for service in &report.services {
-        table.row([service.host.clone(), ports(&service.ports), endpoints(service), registries(service)]);
+        table.row([named(service), ports(&service.ports), endpoints(service), registries(service)]);
         if style.wide {
             table.extend_row([service.aliases.join(",")]);
         }
     }
     let mut text = String::new();
     let disputed = report.services.iter().flat_map(|service| {
-        service.conflicts.iter().map(move |conflict| format!("{}: {}", service.host, conflict.message))
+        service.conflicts.iter().map(move |conflict| format!("{}: {}", named(service), conflict.message))
     });
     text.push_str(&listed("what registries disagree about", disputed));
     let doubts = report.services.iter().flat_map(|service| {
-        doubts(service).into_iter().map(move |doubt| format!("{}: {doubt}", service.host))
+        doubts(service).into_iter().map(move |doubt| format!("{}: {doubt}", named(service)))
     });
     text.push_str(&listed("what registries do not say now", doubts));
     for (host, why) in &report.not_translated {
@@ -100,12 +107,24 @@ fn service(report: &ServiceReport, style: Style) -> View {
     let summary = &report.summary;
     let conflicts = summary.conflicts.iter().map(|conflict| conflict.message.clone());
     let conflicts = listed("what registries disagree about", conflicts);
-    let head = format!("{} ({}), {}", summary.host, word(&report.resolution), ports(&summary.ports));
+    let head = format!("{} ({}), {}", named(summary), word(&report.resolution), ports(&summary.ports));
     let local = summary.local_names.iter();
     let local = local.map(|(namespace, names)| format!("\n{} in namespace {namespace}", names.join(", ")));
     let head = local.fold(head, |head, line| head + &line);
+    let head = summary
+        .seen_by
+        .iter()
+        .fold(head, |head, seen_by| head + &format!("\nseen by {}", Visibility::Only(seen_by.clone())));
     let doubts = listed("what registries do not say now", doubts(summary).into_iter());
     View { head: format!("{head}\n\n"), notes: format!("{conflicts}{doubts}"), ..View::from(table) }
+}
+
+/// Its host, and whose it is if not everybody sees it.
+fn named(service: &ServiceSummary) -> String {
+    match &service.owner {
+        Some(owner) => format!("{} (of {owner})", service.host),
+        None => service.host.clone(),
+    }
 }
 
 /// What is served though no registry says it now.

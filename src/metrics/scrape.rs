@@ -92,7 +92,7 @@ fn word(claim: &Claim) -> &'static str {
     match claim {
         Claim::Endpoint(..) => CLAIMS[0],
         Claim::Listener(_) | Claim::UdpListener(_) => CLAIMS[1],
-        Claim::Name(..) => CLAIMS[2],
+        Claim::Name(_) => CLAIMS[2],
         Claim::VirtualAddress(..) => CLAIMS[3],
     }
 }

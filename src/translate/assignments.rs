@@ -1,4 +1,5 @@
-//! A layer of endpoints: of all services, as everybody sees them; or of those that look different from one place.
+//! A layer of endpoints: of all services that everybody sees, as everybody sees them; or of those that look different
+//! from one place.
 //!
 //! Nearness changes priorities, and nothing else. Only services with nearer and farther endpoints look different
 //! from a place. Their endpoints are resources, or stand in clusters that the proxy resolves itself.
@@ -49,8 +50,8 @@ impl Assignments {
         });
         let mut patches = PerType::<Patch>::default();
         for change in changes {
-            let Some(host) = change.host() else { continue };
-            let old = match next.failures.get(host) {
+            let Some(id) = change.id().filter(|id| id.owner.is_none()) else { continue };
+            let old = match next.failures.get(id) {
                 Some(failure) => failure.last.clone(),
                 None => change.old.clone(),
             };
@@ -58,11 +59,11 @@ impl Assignments {
             let new = match new {
                 Ok(new) => new,
                 Err(why) => {
-                    next.failures.insert(host.clone(), Failure { why, last: old });
+                    next.failures.insert(id.clone(), Failure { why, last: old });
                     continue;
                 }
             };
-            next.failures.remove(host);
+            next.failures.remove(id);
             for name in old.iter().flat_map(|old| cluster_names(old)) {
                 patches[ResourceType::Endpoint].insert(Arc::clone(&name), None);
                 patches[ResourceType::Cluster].insert(name, None);
@@ -117,13 +118,13 @@ fn resources(
     service.ports().iter().filter(differs).filter_map(resource).collect()
 }
 
-fn assignment(service: &CatalogService, port: &ServicePort, lens: &Lens<'_>) -> Resource {
+pub(super) fn assignment(service: &CatalogService, port: &ServicePort, lens: &Lens<'_>) -> Resource {
     let name = names::cluster(port.number, "", service.host());
     let assignment = endpoints::load_assignment(&name, service, port, lens);
     Resource::new(name.into(), &assignment, Vec::new(), Origin::Service(service.host().clone()))
 }
 
-fn resolved_cluster(
+pub(super) fn resolved_cluster(
     service: &CatalogService,
     port: &ServicePort,
     options: &MeshOptions,
@@ -134,12 +135,13 @@ fn resolved_cluster(
     Resource::new(name, &cluster, Vec::new(), Origin::Service(service.host().clone()))
 }
 
-fn cluster_names(service: &CatalogService) -> impl Iterator<Item = Arc<str>> {
+pub(super) fn cluster_names(service: &CatalogService) -> impl Iterator<Item = Arc<str>> {
     service.ports().iter().map(|port| names::cluster(port.number, "", service.host()).into())
 }
 
 #[cfg(test)]
 mod tests {
+    use pilot_registry::ServiceId;
     use pilot_registry_testkit::{service, snapshot};
 
     use super::*;
@@ -192,7 +194,10 @@ mod tests {
         assert_eq!(names(&follow(&[("a", 80), ("b", 80)], false)), ["outbound|80||a", "outbound|80||b"]);
         let made = follow(&[("a", 81), ("b", 81), ("c", 81)], true);
         assert_eq!(names(&made), ["outbound|80||a", "outbound|81||b", "outbound|81||c"]);
-        assert_eq!(made.failures()["a"].why.as_ref(), "no such port");
+        assert_eq!(
+            made.failures()[&"a".parse().map(ServiceId::of_all).unwrap()].why.as_ref(),
+            "no such port"
+        );
         follow(&[("a", 82), ("b", 81)], true);
         let made = follow(&[("a", 83), ("b", 81)], false);
         assert_eq!(names(&made), ["outbound|81||b", "outbound|83||a"], "what it had is gone");

@@ -1,26 +1,40 @@
-//! The layer of proxies in one namespace: the names that only they use.
+//! The layer of proxies in one namespace: what they see otherwise than everybody.
 //!
-//! All else is the base's. Routes in which such a name is are ropes of the base's virtual hosts and of those of the
-//! namespace; gRPC clients get more listeners. A changed endpoint costs nothing here.
+//! ```text
+//!  sights of the namespace ──► overlays, by service ──┬──► clusters, listeners, names that are hidden
+//!                                                     └──► routes: the base's virtual hosts, without and with others
+//! ```
+//!
+//! All else is the base's. A change of what everybody sees alike costs nothing here, but for routes in which something is
+//! otherwise: these are ropes of the base's virtual hosts.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
-use pilot_registry::{Hostname, Namespace};
+use imbl::{OrdMap, OrdSet};
+use pilot_registry::{Namespace, ServiceId};
 
-use super::base::{Base, Named};
-use super::entrances::{LocalEntrances, RouteKey};
+use super::base::{Base, empty_routes, origin};
+use super::entrances::RouteKey;
+use super::fallback;
+use super::overlay::Overlay;
+use super::sight::Sights;
 use super::step::{Failure, Failures, Step, attempt};
 use crate::resources::{Layer, Patch, PerType, Resource, ResourceType, Rope, VirtualHost};
 
-/// What proxies of one namespace see beside, and what it was made from.
+/// What proxies of one namespace see otherwise, and what it was made from.
 #[derive(Clone, Debug)]
 pub struct Audience {
-    /// Who has names here.
-    named: Named,
-    entrances: OrdMap<Hostname, Arc<LocalEntrances>>,
+    sights: Sights,
+    overlays: OrdMap<ServiceId, Arc<Overlay>>,
+    /// What services have here.
+    provided: PerType<OrdMap<Arc<str>, Arc<Resource>>>,
+    /// Route configurations, and the listeners that have them; `None` = there is none here, whatever everybody has.
+    shared: PerType<OrdMap<Arc<str>, Option<Arc<Resource>>>>,
+    /// What everybody has, and nobody has here, unless it is provided or shared.
+    withheld: PerType<OrdSet<Arc<str>>>,
     routes: OrdMap<RouteKey, Routes>,
     failures: Failures,
     layer: Arc<Layer>,
@@ -29,30 +43,38 @@ pub struct Audience {
 /// What a route configuration is put together from.
 #[derive(Clone, Debug, Default)]
 struct Routes {
-    /// The virtual hosts of this namespace, by name.
+    /// The virtual hosts that are there for all who see their service, by name.
     own: OrdMap<Arc<str>, Arc<VirtualHost>>,
-    /// The base's route configuration that was there when it was put together last; `None` if its own virtual
-    /// hosts have changed since.
+    /// Those for names of this namespace.
+    local: OrdMap<Arc<str>, Arc<VirtualHost>>,
+    /// The base's virtual hosts that are not there.
+    withheld: OrdSet<Arc<str>>,
+    /// Whether it is put together.
+    is_made: bool,
+    /// The base's route configuration that was there then.
     over: Option<Arc<Resource>>,
 }
+
+/// The names of which something else may be said now.
+type Touched = PerType<BTreeSet<Arc<str>>>;
 
 impl Audience {
     /// Follows a step, for which `base` is made already. `before`: what was there; `None` = nothing.
     pub(super) fn next(before: Option<&Self>, namespace: &Namespace, base: &Base, step: &Step) -> Self {
         let mut next = before.filter(|_| step.continues()).cloned().unwrap_or_else(|| Self {
-            named: Named::new(),
-            entrances: OrdMap::new(),
+            sights: Sights::new(),
+            overlays: OrdMap::new(),
+            provided: PerType::default(),
+            shared: PerType::default(),
+            withheld: PerType::default(),
             routes: OrdMap::new(),
             failures: Failures::new(),
             layer: Arc::new(Layer::empty(step.generation, step.changed)),
         });
-        let mut patches = PerType::<Patch>::default();
-        next.update_entrances(namespace, base, &mut patches[ResourceType::Listener]);
-        next.update_routes(base, &mut patches[ResourceType::Route]);
-        let mut sets = next.layer.sets.clone();
-        if patches.iter().fold(false, |changed, (kind, patch)| sets[kind].apply(patch) | changed) {
-            next.layer = Arc::new(Layer::of(step.generation, step.changed, sets));
-        }
+        let mut touched = Touched::default();
+        next.update_overlays(namespace, base, &mut touched);
+        next.update_routes(base, &mut touched);
+        next.apply(&touched, step);
         next
     }
 
@@ -62,7 +84,7 @@ impl Audience {
             let over = base.layer().sets[ResourceType::Route].get(&key.name());
             over.map(Arc::as_ptr) == routes.over.as_ref().map(Arc::as_ptr)
         };
-        self.named.ptr_eq(&base.named(namespace)) && self.routes.iter().all(same)
+        self.sights.ptr_eq(&base.sights(namespace)) && self.routes.iter().all(same)
     }
 
     /// Its resources.
@@ -75,107 +97,195 @@ impl Audience {
         &self.failures
     }
 
-    /// Looks again at the services that are called or entered differently now.
-    fn update_entrances(&mut self, namespace: &Namespace, base: &Base, listeners: &mut Patch) {
-        let named = base.named(namespace);
-        let context = base.context();
+    /// Looks again at the services that are seen differently now.
+    fn update_overlays(&mut self, namespace: &Namespace, base: &Base, touched: &mut Touched) {
+        let sights = base.sights(namespace);
         let mut added = Vec::new();
-        for host in changed(&self.named, &named) {
-            let old = self.entrances.get(&host).cloned();
-            let granted = named.get(&host).zip(base.service(&host));
-            let made = attempt(|| {
-                granted.map(|(entrances, service)| {
-                    let new = LocalEntrances::new(service, &entrances.grants, namespace, &context);
-                    Arc::new(new.reusing(old.as_deref()))
-                })
-            });
+        for id in changed(&self.sights, &sights) {
+            let old = self.overlays.get(&id).cloned();
+            let sight = sights.get(&id);
+            let made = attempt(|| sight.map(|it| Overlay::new(&id, it, namespace, base, old.as_deref())));
             let new = match made {
                 Ok(new) => new,
                 Err(why) => {
-                    self.failures.insert(host, Failure { why, last: None });
+                    self.failures.insert(id, Failure { why, last: None });
                     continue;
                 }
             };
-            self.failures.remove(&host);
-            self.entrances.remove(&host);
+            self.failures.remove(&id);
+            self.overlays.remove(&id);
             if let Some(old) = old {
-                listeners.extend(old.listeners.iter().map(|gone| (Arc::clone(gone.name()), None)));
-                self.withdraw(&old, new.as_deref());
+                self.withdraw(&old, touched);
             }
-            added.extend(new.map(|new| (host, new)));
+            added.extend(new.map(|new| (id, new)));
         }
         // What one service lets go of, another may take.
-        for (host, new) in added {
-            let come = new.listeners.iter().map(|come| (Arc::clone(come.name()), Some(Arc::clone(come))));
-            listeners.extend(come);
-            self.enter(&new);
-            self.entrances.insert(host, new);
+        for (id, new) in added {
+            self.enter(&new, touched);
+            self.overlays.insert(id, Arc::new(new));
         }
-        self.named = named;
+        self.sights = sights;
     }
 
-    fn withdraw(&mut self, old: &LocalEntrances, new: Option<&LocalEntrances>) {
-        for (at @ (key, _), virtual_host) in &old.virtual_hosts {
-            if new.is_none_or(|new| !new.virtual_hosts.contains_key(at)) {
-                let routes = self.routes.entry(*key).or_default();
-                routes.own.remove(virtual_host.name());
-                routes.over = None;
-            }
+    fn withdraw(&mut self, old: &Overlay, touched: &mut Touched) {
+        for (kind, gone) in old.resources() {
+            self.provided[kind].remove(gone.name());
+            touched[kind].insert(Arc::clone(gone.name()));
+        }
+        for (kind, name) in &old.withheld.resources {
+            self.withheld[*kind].remove(name);
+            touched[*kind].insert(Arc::clone(name));
+        }
+        for ((key, _), host) in &old.virtual_hosts {
+            self.routes(*key).own.remove(host.name());
+        }
+        for ((key, _), host) in &old.local.virtual_hosts {
+            self.routes(*key).local.remove(host.name());
+        }
+        for (key, name) in &old.withheld.virtual_hosts {
+            self.routes(*key).withheld.remove(name);
         }
     }
 
-    fn enter(&mut self, new: &LocalEntrances) {
-        for ((key, _), virtual_host) in &new.virtual_hosts {
-            let routes = self.routes.entry(*key).or_default();
-            let before = routes.own.insert(Arc::clone(virtual_host.name()), Arc::clone(virtual_host));
-            if before.as_ref() != Some(virtual_host) {
-                routes.over = None;
-            }
+    fn enter(&mut self, new: &Overlay, touched: &mut Touched) {
+        for (kind, come) in new.resources() {
+            self.provided[kind].insert(Arc::clone(come.name()), Arc::clone(come));
+            touched[kind].insert(Arc::clone(come.name()));
         }
+        for (kind, name) in &new.withheld.resources {
+            self.withheld[*kind].insert(Arc::clone(name));
+            touched[*kind].insert(Arc::clone(name));
+        }
+        for ((key, _), host) in &new.virtual_hosts {
+            self.routes(*key).own.insert(Arc::clone(host.name()), Arc::clone(host));
+        }
+        for ((key, _), host) in &new.local.virtual_hosts {
+            self.routes(*key).local.insert(Arc::clone(host.name()), Arc::clone(host));
+        }
+        for (key, name) in &new.withheld.virtual_hosts {
+            self.routes(*key).withheld.insert(Arc::clone(name));
+        }
+    }
+
+    /// Routes that are to be put together anew.
+    fn routes(&mut self, key: RouteKey) -> &mut Routes {
+        let routes = self.routes.entry(key).or_default();
+        routes.is_made = false;
+        routes
     }
 
     /// Puts the route configurations together of which a virtual host changed, here or for all.
-    fn update_routes(&mut self, base: &Base, patch: &mut Patch) {
+    fn update_routes(&mut self, base: &Base, touched: &mut Touched) {
         let keys: Vec<RouteKey> = self.routes.keys().copied().collect();
         for key in keys {
-            let Some(routes) = self.routes.get_mut(&key) else { continue };
-            let name = key.name();
-            let over = base.layer().sets[ResourceType::Route].get(&name).filter(|_| !routes.own.is_empty());
-            if over.is_some() && over.map(Arc::as_ptr) == routes.over.as_ref().map(Arc::as_ptr) {
+            let Some(mut routes) = self.routes.get(&key).cloned() else { continue };
+            let (name, (listener, at)) = (key.name(), base.listener(key));
+            let over = base.layer().sets[ResourceType::Route].get(&name);
+            if routes.is_made && over.map(Arc::as_ptr) == routes.over.as_ref().map(Arc::as_ptr) {
                 continue;
             }
-            let made = over.and_then(|over| Some((over, over.rope()?)));
-            let made = made.map(|(over, rope)| {
-                let made = Resource::from_rope(
-                    Arc::clone(over.name()),
-                    extended(rope, routes),
-                    over.origin().clone(),
-                );
-                let known = self.layer.sets[ResourceType::Route].get(&name).filter(|known| ***known == made);
-                known.map_or_else(|| Arc::new(made), Arc::clone)
-            });
-            patch.insert(name.into(), made);
-            routes.over = over.cloned();
-            if routes.own.is_empty() {
-                self.routes.remove(&key);
+            (routes.over, routes.is_made) = (over.cloned(), true);
+            let rope = at.filter(|_| !routes.is_empty()).map(|at| (routes.rope(key, at), at));
+            let hidden = over.is_some().then_some(None);
+            let (route, own) = match rope {
+                // As everybody has them.
+                None => (None, None),
+                Some((None, _)) => (hidden.clone(), hidden),
+                Some((Some(rope), at)) => {
+                    let made = Resource::from_rope(name.as_str().into(), rope, origin(key));
+                    let own = over.is_none().then(|| base.http_listener(key, at));
+                    let own = own.map(|own| Some(self.known(ResourceType::Listener, own)));
+                    (Some(Some(self.known(ResourceType::Route, made))), own)
+                }
+            };
+            self.share(ResourceType::Route, name.into(), route, touched);
+            self.share(ResourceType::Listener, listener.into(), own, touched);
+            match routes.is_empty() {
+                true => _ = self.routes.remove(&key),
+                false => _ = self.routes.insert(key, routes),
             }
+        }
+    }
+
+    fn share(
+        &mut self,
+        kind: ResourceType,
+        name: Arc<str>,
+        said: Option<Option<Arc<Resource>>>,
+        touched: &mut Touched,
+    ) {
+        match said {
+            Some(said) => _ = self.shared[kind].insert(Arc::clone(&name), said),
+            None => _ = self.shared[kind].remove(&name),
+        }
+        touched[kind].insert(name);
+    }
+
+    /// The resource as it is in the layer, if it is the same.
+    fn known(&self, kind: ResourceType, made: Resource) -> Arc<Resource> {
+        let known = self.layer.sets[kind].get(made.name()).filter(|known| ***known == made);
+        known.map_or_else(|| Arc::new(made), Arc::clone)
+    }
+
+    /// What is said of a name: a resource, that there is none, or nothing.
+    fn said(&self, kind: ResourceType, name: &Arc<str>) -> Option<Option<Arc<Resource>>> {
+        let provided = self.provided[kind].get(name).map(|it| Some(Arc::clone(it)));
+        let withheld = || self.withheld[kind].contains(name).then_some(None);
+        provided.or_else(|| self.shared[kind].get(name).cloned()).or_else(withheld)
+    }
+
+    fn apply(&mut self, touched: &Touched, step: &Step) {
+        let (mut sets, mut hidden) = (self.layer.sets.clone(), self.layer.hidden.clone());
+        let mut changed = false;
+        for (kind, names) in touched.iter() {
+            let mut patch = Patch::new();
+            for name in names {
+                let said = self.said(kind, name);
+                match said {
+                    Some(None) => changed |= hidden[kind].insert(Arc::clone(name)).is_none(),
+                    _ => changed |= hidden[kind].remove(name).is_some(),
+                }
+                patch.insert(Arc::clone(name), said.flatten());
+            }
+            changed |= sets[kind].apply(&patch);
+        }
+        if changed {
+            self.layer = Arc::new(Layer { hidden, ..Layer::of(step.generation, step.changed, sets) });
         }
     }
 }
 
-/// The base's virtual hosts, and those of this namespace.
-fn extended(base: &Rope, routes: &Routes) -> Rope {
-    let mut rope = base.clone();
-    routes.own.values().for_each(|own| rope.insert(Arc::clone(own)));
-    rope
+impl Routes {
+    /// Whether they are as everybody has them.
+    fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.local.is_empty() && self.withheld.is_empty()
+    }
+
+    /// The virtual hosts, for a listener there; `None` = there is none, and so no listener.
+    fn rope(&self, key: RouteKey, at: SocketAddr) -> Option<Rope> {
+        let over = self.over.as_ref().and_then(|over| over.rope());
+        let mut rope = over.cloned().unwrap_or_else(|| empty_routes(key));
+        // Further names of services change nothing for those who name none.
+        let is_alike = self.own.is_empty() && self.withheld.is_empty();
+        if !is_alike {
+            rope.remove(fallback::NAME);
+        }
+        self.withheld.iter().for_each(|name| rope.remove(name));
+        self.own.values().chain(self.local.values()).for_each(|own| rope.insert(Arc::clone(own)));
+        if rope.is_empty() {
+            return (key == RouteKey::HttpListen).then_some(rope);
+        }
+        if let Some(fallback) = fallback::virtual_host(at, &rope).filter(|_| !is_alike) {
+            rope.insert(Arc::new(fallback));
+        }
+        Some(rope)
+    }
 }
 
-/// The hosts that are in one of both only, or with other entrances.
-fn changed(old: &Named, new: &Named) -> BTreeSet<Hostname> {
-    let host = |item: DiffItem<'_, '_, Hostname, _>| match item {
-        DiffItem::Add(host, _) | DiffItem::Remove(host, _) | DiffItem::Update { old: (host, _), .. } => {
-            host.clone()
-        }
+/// The services that are in one of both only, or seen otherwise.
+fn changed(old: &Sights, new: &Sights) -> BTreeSet<ServiceId> {
+    let id = |item: DiffItem<'_, '_, ServiceId, _>| match item {
+        DiffItem::Add(id, _) | DiffItem::Remove(id, _) | DiffItem::Update { old: (id, _), .. } => id.clone(),
     };
-    old.diff(new).map(host).collect()
+    old.diff(new).map(id).collect()
 }

@@ -1,7 +1,8 @@
-//! The layer that all proxies of one role and config source share: clusters, listeners and routes of all services.
+//! The layer that all proxies of one role and config source share: clusters, listeners and routes of all services that
+//! everybody sees.
 //!
 //! ```text
-//!  Step ──► ledger: who has which name, address and listener ──► grants
+//!  Step ──► ledger: who has which name, address and listener ──► grants ──► sights: what namespaces see otherwise
 //!    └────► fragments: clusters and ways in of one service ◄───────┘
 //!                └──► routes: ropes of virtual hosts ──► layer
 //! ```
@@ -14,21 +15,19 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use pilot_envoy_api::envoy::config::core::v3 as core;
-use pilot_registry::{Hostname, Namespace, Resolution, ServicePort};
+use pilot_registry::{Hostname, Namespace, Resolution, ServiceId, ServicePort};
 
-use super::claims::Ledger;
+use super::claims::{Affected, Ledger};
 use super::conflict::Conflict;
 use super::context::{Context, Lens, NOWHERE};
 use super::entrances::{Entrances, RouteKey, reuse};
+use super::sight::{Sight, Sights};
 use super::step::{Failure, Failures, Step, attempt};
 use super::{clusters, fallback, listeners, names, reachable, routes, source};
-use crate::catalog::{CatalogService, ServiceChange};
+use crate::catalog::{CatalogService, ServiceChange, visible};
 use crate::mesh::MeshOptions;
 use crate::proxy::{ConfigSource, Role};
 use crate::resources::{Layer, Origin, Patch, PerType, Resource, ResourceType, Rope};
-
-/// The services that clients of a namespace call by names of their own.
-pub(super) type Named = OrdMap<Hostname, Arc<Entrances>>;
 
 /// What proxies of one role and config source share, and what it was made from.
 #[derive(Clone, Debug)]
@@ -37,9 +36,13 @@ pub struct Base {
     http_listen: Option<SocketAddr>,
     config_source: core::ConfigSource,
     ledger: Ledger,
+    /// Of the services that everybody sees.
     fragments: OrdMap<Hostname, Fragment>,
+    /// The services that not everybody sees, by host.
+    scoped: OrdMap<Hostname, Arc<[Scoped]>>,
     routes: OrdMap<RouteKey, Rope>,
-    local_names: OrdMap<Namespace, Named>,
+    /// What clients of a namespace see otherwise than everybody.
+    sights: OrdMap<Namespace, Sights>,
     /// The hosts whose fragments report conflicts.
     conflicted: OrdSet<Hostname>,
     conflicts: Arc<[Conflict]>,
@@ -54,6 +57,13 @@ struct Fragment {
     clusters: Arc<[Arc<Resource>]>,
     misfits: Arc<[Conflict]>,
     entrances: Arc<Entrances>,
+}
+
+/// A service that not everybody sees. Who sees it translates it: `audience.rs`.
+#[derive(Clone, Debug)]
+struct Scoped {
+    service: Arc<CatalogService>,
+    misfits: Arc<[Conflict]>,
 }
 
 /// Translates a service, as far as it is not the same as before.
@@ -104,8 +114,7 @@ impl Base {
                 work.conflicts = true;
                 Self::empty(role, source, step)
             });
-            let taken = changes.iter().filter(|it| it.host().is_some_and(|host| !failed.contains_key(host)));
-            match next.update_services(taken, &failed, translate, &mut work) {
+            match next.update_services(changes, &failed, translate, &mut work) {
                 Ok(()) => {
                     next.note_failures(changes, failed);
                     next.update_routes(&mut work);
@@ -127,7 +136,8 @@ impl Base {
             ledger: Ledger::new(http_listen),
             fragments: OrdMap::new(),
             routes: OrdMap::new(),
-            local_names: OrdMap::new(),
+            scoped: OrdMap::new(),
+            sights: OrdMap::new(),
             conflicted: OrdSet::new(),
             conflicts: Arc::default(),
             failures: Failures::new(),
@@ -150,12 +160,12 @@ impl Base {
         &self.failures
     }
 
-    /// Who has names of its own in that namespace.
-    pub(super) fn named(&self, namespace: &Namespace) -> Named {
-        self.local_names.get(namespace).cloned().unwrap_or_default()
+    /// What clients of that namespace see otherwise than everybody.
+    pub(super) fn sights(&self, namespace: &Namespace) -> Sights {
+        self.sights.get(namespace).cloned().unwrap_or_default()
     }
 
-    /// The service of that host.
+    /// The service of that host that everybody sees.
     pub(super) fn service(&self, host: &Hostname) -> Option<&CatalogService> {
         self.fragments.get(host).map(|fragment| &*fragment.service)
     }
@@ -171,39 +181,33 @@ impl Base {
     }
 
     fn note_failures(&mut self, changes: &[ServiceChange], failed: BTreeMap<Hostname, Arc<str>>) {
-        for host in changes.iter().filter_map(ServiceChange::host) {
-            self.failures.remove(host);
+        for id in changes.iter().filter_map(ServiceChange::id) {
+            self.failures.remove(id);
         }
         for (host, why) in failed {
             let last = self.fragments.get(&host).map(|fragment| Arc::clone(&fragment.service));
-            self.failures.insert(host, Failure { why, last });
+            self.failures.insert(ServiceId::of_all(host), Failure { why, last });
         }
     }
 
-    fn update_services<'a>(
+    fn update_services(
         &mut self,
-        changes: impl Iterator<Item = &'a ServiceChange>,
+        changes: &[ServiceChange],
         failed: &BTreeMap<Hostname, Arc<str>>,
         translate: Translate,
         work: &mut Work,
     ) -> Result<(), Failed> {
         let mut next: BTreeMap<Hostname, Option<Arc<CatalogService>>> = BTreeMap::new();
-        let mut affected = BTreeSet::new();
-        for change in changes {
-            let Some(host) = change.host() else { continue };
-            next.insert(host.clone(), change.new.clone());
-            // What was translated last may be older than what was there last.
-            let old = self.fragments.get(host).map(|fragment| Arc::clone(&fragment.service));
-            let (old, new) = (old.as_deref(), change.new.as_deref());
-            work.conflicts |= self.ledger.replace_endpoints(old, new, &mut affected);
-            if !old.zip(new).is_some_and(|(old, new)| same_claims(old, new)) {
-                self.ledger.replace(old, new, &self.options, &mut affected);
-                work.conflicts = true;
-            }
+        let mut affected = Affected::default();
+        let host = |change: &ServiceChange| change.id().map(|id| id.host.clone());
+        for of_host in changes.chunk_by(|one, other| host(one) == host(other)) {
+            self.claim(of_host, failed, &mut next, &mut affected, work);
         }
-        for host in affected.into_iter().filter(|host| !failed.contains_key(host)) {
-            let known = self.fragments.get(&host).map(|fragment| Arc::clone(&fragment.service));
-            next.entry(host).or_insert(known);
+        for id in std::mem::take(&mut affected.all) {
+            if !failed.contains_key(&id.host) {
+                let known = self.fragments.get(&id.host).map(|fragment| Arc::clone(&fragment.service));
+                next.entry(id.host).or_insert(known);
+            }
         }
         // First all that goes, then all that comes: what one service lets go of, another may take.
         let mut added = Vec::new();
@@ -212,14 +216,176 @@ impl Base {
             let made = attempt(|| service.map(|service| translate(self, service, old.as_ref())));
             let new = made.map_err(|why| Failed { host: host.clone(), why })?;
             self.withdraw(&host, old.as_ref(), new.as_ref(), work);
-            self.rename(&host, old.as_ref(), new.as_ref());
+            self.note_viewers(&host, old.as_ref(), new.as_ref(), &mut affected);
             added.extend(new.map(|new| (host, old, new)));
         }
         for (host, old, new) in added {
             self.enter(&host, old.as_ref(), &new, work);
             self.fragments.insert(host, new);
         }
+        self.update_sights(affected);
         Ok(())
+    }
+
+    /// Takes in what the services of one host claim now. What everybody sees of them is `next` to be translated.
+    fn claim(
+        &mut self,
+        changes: &[ServiceChange],
+        failed: &BTreeMap<Hostname, Arc<str>>,
+        next: &mut BTreeMap<Hostname, Option<Arc<CatalogService>>>,
+        affected: &mut Affected,
+        work: &mut Work,
+    ) {
+        let Some(host) = changes.first().and_then(ServiceChange::id).map(|id| id.host.clone()) else {
+            return;
+        };
+        let before = self.of_host(&host);
+        let mut now = before.clone();
+        let mut is_same = true;
+        for change in changes {
+            let Some(id) = change.id() else { continue };
+            if id.owner.is_none() {
+                if failed.contains_key(&host) {
+                    continue;
+                }
+                next.insert(host.clone(), change.new.clone());
+            }
+            // What was translated last may be older than what was there last.
+            let at = now.iter().position(|known| known.id() == id);
+            let old = at.map(|at| now.remove(at));
+            now.extend(change.new.clone());
+            let (old, new) = (old.as_deref(), change.new.as_deref());
+            work.conflicts |= self.ledger.replace_endpoints(old, new, affected);
+            is_same &= old.zip(new).is_some_and(|(old, new)| same_claims(old, new));
+            if id.owner.is_some() {
+                self.note_misfits(old, new, work);
+                for service in [old, new].into_iter().flatten() {
+                    for namespace in service.visibility().namespaces().into_iter().flatten() {
+                        affected.special.entry(namespace.clone()).or_default().insert(id.clone());
+                    }
+                }
+            }
+        }
+        if !is_same {
+            for service in before.iter().filter(|service| service.id().owner.is_none()) {
+                for namespace in self.ledger.differing(service, &self.options) {
+                    affected.special.entry(namespace).or_default().insert(service.id().clone());
+                }
+            }
+            now.sort_by(|a, b| a.id().cmp(b.id()));
+            self.ledger.replace(&before, &now, &self.options, affected);
+            work.conflicts = true;
+            self.note_group(&before, &now, affected);
+        }
+        let scoped = now.iter().filter(|service| service.id().owner.is_some());
+        let scoped: Arc<[_]> = scoped.map(|service| self.scoped(service)).collect();
+        match scoped.is_empty() {
+            true => _ = self.scoped.remove(&host),
+            false => _ = self.scoped.insert(host, scoped),
+        }
+    }
+
+    /// All services of a host, in order: those that everybody sees as they were translated last.
+    fn of_host(&self, host: &Hostname) -> Vec<Arc<CatalogService>> {
+        let everybodys = self.fragments.get(host).map(|fragment| &fragment.service);
+        let scoped = self.scoped.get(host).into_iter().flat_map(|scoped| scoped.iter().map(|it| &it.service));
+        everybodys.into_iter().chain(scoped).cloned().collect()
+    }
+
+    fn scoped(&self, service: &Arc<CatalogService>) -> Scoped {
+        let known = self.scoped.get(service.host()).into_iter().flat_map(|scoped| scoped.iter());
+        let known = known.clone().find(|known| Arc::ptr_eq(&known.service, service)).cloned();
+        known.unwrap_or_else(|| Scoped {
+            service: Arc::clone(service),
+            misfits: reachable::misfits(service, self.http_listen).into(),
+        })
+    }
+
+    /// Where a service of a host is seen that may not be seen any more, or no other in its place.
+    fn note_group(
+        &self,
+        before: &[Arc<CatalogService>],
+        now: &[Arc<CatalogService>],
+        affected: &mut Affected,
+    ) {
+        let all = || before.iter().chain(now);
+        let namespaces: BTreeSet<&Namespace> =
+            all().filter_map(|service| service.visibility().namespaces()).flatten().collect();
+        for namespace in namespaces {
+            let ids = all().map(|service| service.id().clone());
+            affected.special.entry(namespace.clone()).or_default().extend(ids);
+        }
+    }
+
+    fn note_misfits(&self, old: Option<&CatalogService>, new: Option<&CatalogService>, work: &mut Work) {
+        let misfits = |service: Option<&CatalogService>| {
+            service.map(|service| reachable::misfits(service, self.http_listen)).unwrap_or_default()
+        };
+        work.conflicts |= misfits(old) != misfits(new);
+    }
+
+    /// The namespaces that may see otherwise what everybody sees otherwise now.
+    fn note_viewers(
+        &self,
+        host: &Hostname,
+        old: Option<&Fragment>,
+        new: Option<&Fragment>,
+        affected: &mut Affected,
+    ) {
+        let [before, now] = [old, new].map(|fragment| fragment.map(|fragment| &fragment.entrances));
+        if before.map(Arc::as_ptr) == now.map(Arc::as_ptr) {
+            return;
+        }
+        let mut namespaces: BTreeSet<Namespace> = BTreeSet::new();
+        for Fragment { service, entrances, .. } in old.into_iter().chain(new) {
+            namespaces.extend(entrances.grants.local_names.keys().cloned());
+            namespaces.extend(self.ledger.differing(service, &self.options));
+        }
+        for namespace in namespaces {
+            affected.special.entry(namespace).or_default().insert(ServiceId::of_all(host.clone()));
+        }
+    }
+
+    /// Finds out anew what clients of namespaces see.
+    fn update_sights(&mut self, affected: Affected) {
+        for (namespace, services) in affected.special {
+            let mut sights = self.sights(&namespace);
+            for id in services {
+                match self.sight(&namespace, &id) {
+                    Some(sight) if sights.get(&id) == Some(&sight) => {}
+                    Some(sight) => _ = sights.insert(id, sight),
+                    None => _ = sights.remove(&id),
+                }
+            }
+            match sights.is_empty() {
+                true => _ = self.sights.remove(&namespace),
+                false => _ = self.sights.insert(namespace, sights),
+            }
+        }
+    }
+
+    /// What clients of a namespace see of a service; `None` = what everybody sees.
+    fn sight(&self, namespace: &Namespace, id: &ServiceId) -> Option<Sight> {
+        let of_host = self.of_host(&id.host);
+        let service = of_host.iter().find(|service| service.id() == id)?;
+        let seen = visible(&of_host, Some(namespace));
+        let is_seen = seen.is_some_and(|seen| Arc::ptr_eq(seen, service));
+        let grants = || self.ledger.grants(service, Some(namespace), &self.options);
+        if id.owner.is_some() {
+            return is_seen.then(|| Sight::Scoped { service: Arc::clone(service), grants: grants().into() });
+        }
+        let everybodys = &self.fragments.get(&id.host)?.entrances;
+        let entrances = Arc::clone(everybodys);
+        if !is_seen {
+            return Some(Sight::Hidden(entrances));
+        }
+        let grants = grants();
+        let is_same = grants.names == everybodys.grants.names && grants.ports == everybodys.grants.ports;
+        match is_same {
+            true if grants.local_names.is_empty() => None,
+            true => Some(Sight::Named(entrances)),
+            false => Some(Sight::Other { entrances, grants: grants.into() }),
+        }
     }
 
     /// Translates a service, as far as it is not the same as before.
@@ -228,15 +394,14 @@ impl Base {
         let (clusters, misfits) = match old.filter(|old| Arc::ptr_eq(&old.service, &service)) {
             Some(old) => (Arc::clone(&old.clusters), Arc::clone(&old.misfits)),
             None => {
-                let mut clusters: Vec<_> =
-                    service.ports().iter().map(|port| Arc::new(cluster(&service, port, &context))).collect();
+                let mut clusters = clusters_of(&service, &context);
                 if let Some(old) = old {
                     reuse(&mut clusters, &old.clusters);
                 }
                 (clusters.into(), reachable::misfits(&service, self.http_listen).into())
             }
         };
-        let grants = self.ledger.grants(&service, &self.options);
+        let grants = self.ledger.grants(&service, None, &self.options);
         let same = |old: &&Fragment| old.entrances.grants == grants && same_claims(&old.service, &service);
         let entrances = match old.filter(same) {
             Some(old) => Arc::clone(&old.entrances),
@@ -289,44 +454,15 @@ impl Base {
         }
     }
 
-    /// Keeps the lists of who has names of its own in a namespace.
-    fn rename(&mut self, host: &Hostname, old: Option<&Fragment>, new: Option<&Fragment>) {
-        let [old, new] = [old, new].map(|fragment| fragment.map(|fragment| &fragment.entrances));
-        if old.map(Arc::as_ptr) == new.map(Arc::as_ptr) {
-            return;
-        }
-        for namespace in old.into_iter().flat_map(|old| old.grants.local_names.keys()) {
-            let Some(named) = self.local_names.get_mut(namespace) else { continue };
-            named.remove(host);
-            if named.is_empty() {
-                self.local_names.remove(namespace);
-            }
-        }
-        for (new, namespace) in
-            new.into_iter().flat_map(|new| new.grants.local_names.keys().map(move |it| (new, it)))
-        {
-            self.local_names.entry(namespace.clone()).or_default().insert(host.clone(), Arc::clone(new));
-        }
-    }
-
     /// Puts the routes together in which a virtual host changed, and their listeners.
     fn update_routes(&mut self, work: &mut Work) {
         for key in std::mem::take(&mut work.routes) {
             let name = key.name();
-            let (listener, at) = match key {
-                RouteKey::Port(port) => {
-                    let at = SocketAddr::new(self.options.bind, port.get());
-                    (names::listener(at), Some(at))
-                }
-                RouteKey::HttpListen => (names::HTTP_LISTEN.to_owned(), self.http_listen),
-            };
+            let (listener, at) = self.listener(key);
             let any = self.routes.get(&key).is_some_and(|hosts| !hosts.is_empty());
             match at.filter(|_| any || key == RouteKey::HttpListen) {
                 Some(at) => {
-                    let message = listeners::http(&listener, at, &name, &self.config_source);
-                    let references = vec![(ResourceType::Route, name.as_str().into())];
-                    let made = Resource::new(listener.as_str().into(), &message, references, origin(key));
-                    self.put(ResourceType::Listener, made, work);
+                    self.put(ResourceType::Listener, self.http_listener(key, at), work);
                     self.put(ResourceType::Route, self.route_configuration(key, at), work);
                 }
                 None => {
@@ -336,6 +472,25 @@ impl Base {
                 }
             }
         }
+    }
+
+    /// The name of the listener that has these routes, and where it is.
+    pub(super) fn listener(&self, key: RouteKey) -> (String, Option<SocketAddr>) {
+        match key {
+            RouteKey::Port(port) => {
+                let at = SocketAddr::new(self.options.bind, port.get());
+                (names::listener(at), Some(at))
+            }
+            RouteKey::HttpListen => (names::HTTP_LISTEN.to_owned(), self.http_listen),
+        }
+    }
+
+    /// The listener that has these routes.
+    pub(super) fn http_listener(&self, key: RouteKey, at: SocketAddr) -> Resource {
+        let (listener, routes) = (self.listener(key).0, key.name());
+        let message = listeners::http(&listener, at, &routes, &self.config_source);
+        let references = vec![(ResourceType::Route, routes.as_str().into())];
+        Resource::new(listener.as_str().into(), &message, references, origin(key))
     }
 
     /// The routes of a listener there: the services, and what all other hosts get.
@@ -368,7 +523,9 @@ impl Base {
         }
         if work.conflicts {
             let fragments = self.conflicted.iter().filter_map(|host| self.fragments.get(host));
-            let own = fragments.flat_map(Fragment::conflicts).cloned();
+            let scoped = self.scoped.values().flat_map(|scoped| scoped.iter());
+            let scoped = scoped.flat_map(|scoped| scoped.misfits.iter());
+            let own = fragments.flat_map(Fragment::conflicts).chain(scoped).cloned();
             let mut conflicts: Vec<_> = self.ledger.conflicts().chain(own).collect();
             conflicts.sort();
             conflicts.dedup();
@@ -391,6 +548,11 @@ impl Fragment {
     }
 }
 
+/// The clusters of all ports.
+pub(super) fn clusters_of(service: &CatalogService, context: &Context<'_>) -> Vec<Arc<Resource>> {
+    service.ports().iter().map(|port| Arc::new(cluster(service, port, context))).collect()
+}
+
 /// The cluster of a port.
 fn cluster(service: &CatalogService, port: &ServicePort, context: &Context<'_>) -> Resource {
     let cluster = clusters::cluster(service, port, context);
@@ -401,11 +563,12 @@ fn cluster(service: &CatalogService, port: &ServicePort, context: &Context<'_>) 
     Resource::new(name, &cluster, references.into_iter().collect(), origin)
 }
 
-fn empty_routes(key: RouteKey) -> Rope {
+pub(super) fn empty_routes(key: RouteKey) -> Rope {
     Rope::new(&routes::configuration(&key.name(), matches!(key, RouteKey::Port(_))))
 }
 
-fn origin(key: RouteKey) -> Origin {
+/// What routes are there for, and their listener.
+pub(super) fn origin(key: RouteKey) -> Origin {
     match key {
         RouteKey::HttpListen => Origin::Option("router.http_listen"),
         RouteKey::Port(_) => Origin::Shared,
@@ -422,6 +585,7 @@ fn same_claims(a: &CatalogService, b: &CatalogService) -> bool {
         && a.ports() == b.ports()
         && a.aliases() == b.aliases()
         && a.local_names() == b.local_names()
+        && a.visibility() == b.visibility()
         && a.virtual_addresses() == b.virtual_addresses()
 }
 
@@ -481,7 +645,7 @@ mod tests {
             lost.len() == 1 && lost[0].starts_with("b cannot be reached at 127.0.0.1:90: a has it"),
             "{lost:?}"
         );
-        assert!(base.failures()["a"].why.contains("no such name"));
+        assert!(base.failures()[&ServiceId::of_all("a".parse().unwrap())].why.contains("no such name"));
 
         let (_, base) = follow(Some((mesh, base)), [tcp("a", 93), tcp("b", 90)], Base::fragment);
         assert!(base.failures().is_empty());

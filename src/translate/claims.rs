@@ -1,93 +1,54 @@
-//! Decides which service gets a name, address or listener that several claim: the smallest [`Rank`] wins,
-//! whichever came first.
+//! The name table: which service gets a name, address or listener that several claim. The smallest [`Rank`] among
+//! those that a client sees wins, whichever came first.
 //!
-//! A change of one service touches only the entries that it claims, and reports which other services gained or lost
-//! something. A copy of a ledger costs nothing: it shares the entries that do not change.
+//! ```text
+//!  services of a host ──► rows: claim, rank, whose clients ──► entries ──► owner(claim, viewer) ──► grants
+//! ```
+//!
+//! All candidates of a claim stay in the table, in order. So everybody, a namespace, and whoever reaches only some
+//! services each have an owner of their own. A change of one service touches only the entries that it claims, and
+//! reports which other services gained or lost something, and for whom. A copy of a table costs nothing: it shares the
+//! entries that do not change.
+
+mod entry;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Bound;
+use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
-use pilot_registry::{Hostname, Namespace, Port, Protocol, Resolution};
+use pilot_registry::{Hostname, Namespace, ServiceId};
 
 use super::conflict::{Claim, Claimant, Conflict, Reason};
 use super::sockets::Sockets;
 use crate::catalog::CatalogService;
 use crate::mesh::MeshOptions;
+use entry::{Class, Entry, Owner, Rank, Viewer};
+use wanted::{Row, rows, wanted};
 
-/// A claimant's place in the order: the smallest wins.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    class: Class,
-    priority: u32,
-    host: Option<Hostname>,
-    port: Option<Port>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Class {
-    Configuration,
-    Own,
-    Alias,
-    Local,
-    /// What a service would have beside its virtual addresses.
-    Beside,
-}
-
-/// The claimants of one thing. HTTP services share a listener among themselves; all else has one owner.
-#[derive(Clone, Debug, Default)]
-struct Entry {
-    sharing: OrdSet<Rank>,
-    alone: OrdSet<Rank>,
-}
-
-/// Who owns a claim. HTTP services that share a listener count as one owner, so a change among them affects
-/// nobody else.
-#[derive(PartialEq)]
-enum Owner {
-    Nobody,
-    Sharers,
-    One(Rank),
-    /// An endpoint that listens there.
-    Endpoint(Hostname, Port),
-}
-
-impl Entry {
-    fn owner(&self) -> Owner {
-        match (self.sharing.get_min(), self.alone.get_min()) {
-            (None, None) => Owner::Nobody,
-            (Some(_), None) => Owner::Sharers,
-            (Some(shared), Some(alone)) if shared < alone => Owner::Sharers,
-            (_, Some(alone)) => Owner::One(alone.clone()),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.sharing.is_empty() && self.alone.is_empty()
-    }
-
-    fn hosts(&self) -> impl Iterator<Item = &Hostname> {
-        self.sharing.iter().chain(&self.alone).filter_map(|rank| rank.host.as_ref())
-    }
-
-    fn losers<'a>(&'a self, owner: &'a Owner) -> impl Iterator<Item = &'a Rank> {
-        let sharing = (*owner != Owner::Sharers).then_some(&self.sharing).into_iter().flatten();
-        sharing.chain(self.alone.iter().filter(move |rank| match owner {
-            Owner::One(winner) => *rank != winner,
-            _ => true,
-        }))
-    }
-}
+const EVERYBODY: Option<&Namespace> = None;
 
 /// All claims of a mesh.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
     entries: OrdMap<Claim, Entry>,
-    contested: OrdSet<Claim>,
+    /// What somebody claims in vain: in the eyes of everybody, or of a namespace.
+    contested: OrdSet<(Claim, Option<Namespace>)>,
+    /// What belongs to another in the eyes of a namespace than in those of everybody.
+    differing: OrdMap<Claim, OrdSet<Namespace>>,
     sockets: Sockets,
     /// Whether all HTTP services are reached by `http_listen`, too.
     http_listen: bool,
+}
+
+/// Whose grants may be different now.
+#[derive(Debug, Default)]
+pub(super) struct Affected {
+    /// For everybody.
+    pub(super) all: BTreeSet<ServiceId>,
+    /// For clients of a namespace.
+    pub(super) special: BTreeMap<Namespace, BTreeSet<ServiceId>>,
 }
 
 /// What a service has of what it claimed.
@@ -110,191 +71,275 @@ pub(super) struct PortGrants {
     pub(super) virtual_addresses: Vec<IpAddr>,
 }
 
-/// One claim of one service.
-struct Wanted {
-    claim: Claim,
-    rank: Rank,
-    shares: bool,
+impl Affected {
+    fn add(&mut self, namespace: &Namespace, services: impl Iterator<Item = ServiceId>) {
+        self.special.entry(namespace.clone()).or_default().extend(services);
+    }
 }
 
 impl Ledger {
-    /// A ledger in which pilot.toml has claimed what it wants. `http_listen` counts if given.
+    /// A table in which pilot.toml has claimed what it wants. `http_listen` counts if given.
     pub(super) fn new(http_listen: Option<SocketAddr>) -> Self {
         let mut ledger = Self { http_listen: http_listen.is_some(), ..Self::default() };
         if let Some(at) = http_listen {
-            let rank = Rank { class: Class::Configuration, priority: 0, host: None, port: None };
-            ledger.entries.entry(Claim::Listener(at)).or_default().alone.insert(rank);
+            let rank = Rank { class: Class::Configuration, priority: 0, service: None, port: None };
+            ledger.entries.entry(Claim::Listener(at)).or_default().all.alone.insert(rank);
         }
         ledger
     }
 
-    /// Replaces a service's claims. The hosts whose grants may be different now are added to `affected`.
+    /// Replaces the claims of the services of one host.
     pub(super) fn replace(
         &mut self,
-        old: Option<&CatalogService>,
-        new: Option<&CatalogService>,
+        old: &[Arc<CatalogService>],
+        new: &[Arc<CatalogService>],
         options: &MeshOptions,
-        affected: &mut BTreeSet<Hostname>,
+        affected: &mut Affected,
     ) {
-        let old = old.map(|service| claims(service, options, self.http_listen)).unwrap_or_default();
-        let new = new.map(|service| claims(service, options, self.http_listen)).unwrap_or_default();
-        let claimed = old.iter().chain(&new).map(|wanted| &wanted.claim);
-        let touched: BTreeSet<Claim> =
-            claimed.flat_map(|claim| [claim].into_iter().chain(self.local(claim))).cloned().collect();
-        let before: Vec<Owner> = touched.iter().map(|claim| self.owner(claim)).collect();
-        old.into_iter().for_each(|wanted| self.withdraw(&wanted));
-        new.into_iter().for_each(|wanted| self.enter(wanted));
-        for (claim, before) in touched.into_iter().zip(before) {
-            if self.owner(&claim) != before {
-                affected.extend(self.entries.get(&claim).into_iter().flat_map(Entry::hosts).cloned());
-            }
-            self.settle(claim);
+        let [old, new] = [old, new].map(|of_host| rows(of_host, options, self.http_listen));
+        let mut touched: BTreeMap<Claim, BTreeSet<Namespace>> = BTreeMap::new();
+        for row in old.iter().chain(&new) {
+            touched.entry(row.claim.clone()).or_default().extend(row.namespace.clone());
+        }
+        let entry = |claim: &Claim| self.entries.get(claim).cloned().unwrap_or_default();
+        let before: Vec<Entry> = touched.keys().map(entry).collect();
+        old.iter().for_each(|row| self.withdraw(row));
+        new.into_iter().for_each(|row| self.enter(row));
+        for ((claim, namespaces), before) in touched.into_iter().zip(before) {
+            self.compare(claim, namespaces, &before, affected);
         }
     }
 
-    /// Replaces the sockets of a service's endpoints. The hosts whose grants may be different now are
-    /// added to `affected`; gives whether conflicts may be.
+    /// Replaces the sockets of a service's endpoints. Gives whether conflicts may be different now.
     pub(super) fn replace_endpoints(
         &mut self,
         old: Option<&CatalogService>,
         new: Option<&CatalogService>,
-        affected: &mut BTreeSet<Hostname>,
+        affected: &mut Affected,
     ) -> bool {
         let mut found = false;
         for claim in self.sockets.replace(old, new) {
-            if let Some(entry) = self.entries.get(&claim) {
+            if let Some(entry) = self.entries.get(&claim).cloned() {
                 found = true;
-                affected.extend(entry.hosts().cloned());
-                self.settle(claim);
+                affected.all.extend(entry.all.services().cloned());
+                for (namespace, special) in &entry.special {
+                    affected.add(namespace, entry.all.services().chain(special.own.services()).cloned());
+                    self.settle_differing(&claim, namespace);
+                    self.settle(claim.clone(), Some(namespace.clone()));
+                }
+                self.settle(claim, None);
             }
         }
         found
     }
 
-    /// The claims of namespaces to a name that is claimed for all clients here.
-    fn local<'a>(&'a self, claim: &'a Claim) -> impl Iterator<Item = &'a Claim> {
-        let name = match claim {
-            Claim::Name(name, None) => Some(name),
-            _ => None,
-        };
-        let from = name
-            .into_iter()
-            .flat_map(move |_| self.entries.range::<_, Claim>((Bound::Included(claim), Bound::Unbounded)));
-        let from = from.map(|(it, _)| it);
-        from.take_while(move |it| matches!(it, Claim::Name(other, _) if Some(other) == name))
+    /// The namespaces in whose eyes something belongs to another that a service claims.
+    pub(super) fn differing(&self, service: &CatalogService, options: &MeshOptions) -> BTreeSet<Namespace> {
+        if self.differing.is_empty() {
+            return BTreeSet::new();
+        }
+        let wanted = wanted(service, options, self.http_listen);
+        let differing = wanted.iter().flat_map(|it| {
+            let namespaces = self.differing.get(&it.claim).into_iter().flatten();
+            namespaces.filter(|namespace| it.by.as_ref().is_none_or(|by| by == *namespace))
+        });
+        differing.cloned().collect()
     }
 
-    /// What pilot.toml asks for goes before an endpoint, an endpoint before what services ask for, and a name that
-    /// all clients use before one of a namespace.
-    fn owner(&self, claim: &Claim) -> Owner {
-        let owner = |claim: &Claim| self.entries.get(claim).map_or(Owner::Nobody, Entry::owner);
-        if let Claim::Name(name, Some(_)) = claim {
-            let of_all = owner(&Claim::Name(name.clone(), None));
-            return if of_all == Owner::Nobody { owner(claim) } else { of_all };
+    /// Reports who gained or lost what was touched. `namespaces`: those in which it was touched.
+    fn compare(
+        &mut self,
+        claim: Claim,
+        mut namespaces: BTreeSet<Namespace>,
+        before: &Entry,
+        affected: &mut Affected,
+    ) {
+        let after = self.entries.get(&claim).cloned().unwrap_or_default();
+        let [was, is] = [before, &after].map(|entry| self.owner_in(&claim, entry, &EVERYBODY));
+        let special = before.special.iter().chain(&after.special);
+        let is_involved = |special: &entry::Special| was != is || !special.hidden.is_empty();
+        namespaces.extend(special.filter(|(_, it)| is_involved(it)).map(|(namespace, _)| namespace.clone()));
+        if was != is {
+            affected.all.extend(after.all.services().cloned());
         }
-        let owner = owner(claim);
+        for namespace in namespaces {
+            let viewer = Some(&namespace);
+            let [saw, sees] = [before, &after].map(|entry| self.owner_in(&claim, entry, &viewer));
+            if saw != sees || (saw != was) != (sees != is) {
+                let own = after.special.get(&namespace).into_iter().flat_map(|it| it.own.services());
+                affected.add(&namespace, after.all.services().chain(own).cloned());
+            }
+            self.settle_differing(&claim, &namespace);
+            self.settle(claim.clone(), Some(namespace));
+        }
+        self.settle(claim.clone(), None);
+        if after.is_empty() {
+            self.entries.remove(&claim);
+        }
+    }
+
+    /// What pilot.toml asks for goes before an endpoint, and an endpoint before what services ask for.
+    fn owner_in(&self, claim: &Claim, entry: &Entry, viewer: &impl Viewer) -> Owner {
+        let owner = entry.owner(viewer);
         match (self.sockets.holder(claim), &owner) {
             (None, _) | (_, Owner::One(Rank { class: Class::Configuration, .. })) => owner,
-            (Some((host, port)), _) => Owner::Endpoint(host.clone(), *port),
+            (Some((service, port)), _) => Owner::Endpoint(service.clone(), *port),
         }
     }
 
-    fn enter(&mut self, wanted: Wanted) {
-        let entry = self.entries.entry(wanted.claim).or_default();
-        let claimants = if wanted.shares { &mut entry.sharing } else { &mut entry.alone };
-        claimants.insert(wanted.rank);
+    fn owner(&self, claim: &Claim, viewer: &impl Viewer) -> Owner {
+        self.entries.get(claim).map_or(Owner::Nobody, |entry| self.owner_in(claim, entry, viewer))
     }
 
-    fn withdraw(&mut self, wanted: &Wanted) {
-        if let Some(entry) = self.entries.get_mut(&wanted.claim) {
-            let claimants = if wanted.shares { &mut entry.sharing } else { &mut entry.alone };
-            claimants.remove(&wanted.rank);
+    fn enter(&mut self, row: Row) {
+        let entry = self.entries.entry(row.claim).or_default();
+        match row.namespace {
+            None => entry.all.of_kind(row.shares).insert(row.rank),
+            Some(namespace) if row.is_hidden => {
+                entry.special.entry(namespace).or_default().hidden.insert(row.rank)
+            }
+            Some(namespace) => {
+                entry.special.entry(namespace).or_default().own.of_kind(row.shares).insert(row.rank)
+            }
+        };
+    }
+
+    fn withdraw(&mut self, row: &Row) {
+        let Some(entry) = self.entries.get_mut(&row.claim) else { return };
+        let Some(namespace) = &row.namespace else {
+            entry.all.of_kind(row.shares).remove(&row.rank);
+            return;
+        };
+        let Some(special) = entry.special.get_mut(namespace) else { return };
+        let ranks = if row.is_hidden { &mut special.hidden } else { special.own.of_kind(row.shares) };
+        ranks.remove(&row.rank);
+        if special.is_empty() {
+            entry.special.remove(namespace);
         }
     }
 
-    fn settle(&mut self, claim: Claim) {
-        let owner = self.owner(&claim);
-        let entry = self.entries.get(&claim);
-        if entry.is_some_and(Entry::is_empty) {
-            self.entries.remove(&claim);
-            self.contested.remove(&claim);
-        } else if entry.is_some_and(|entry| entry.losers(&owner).next().is_some()) {
-            self.contested.insert(claim);
-        } else {
-            self.contested.remove(&claim);
+    fn settle_differing(&mut self, claim: &Claim, namespace: &Namespace) {
+        let differs = self.owner(claim, &Some(namespace)) != self.owner(claim, &EVERYBODY);
+        let known = self.differing.get(claim).is_some_and(|known| known.contains(namespace));
+        match (known, differs) {
+            (false, true) => {
+                self.differing.entry(claim.clone()).or_default().insert(namespace.clone());
+            }
+            (true, false) => {
+                let Some(namespaces) = self.differing.get_mut(claim) else { return };
+                namespaces.remove(namespace);
+                if namespaces.is_empty() {
+                    self.differing.remove(claim);
+                }
+            }
+            _ => {}
         }
     }
 
-    /// What the service has of what it claims.
-    pub(super) fn grants(&self, service: &CatalogService, options: &MeshOptions) -> Grants {
+    fn settle(&mut self, claim: Claim, namespace: Option<Namespace>) {
+        let viewer = namespace.as_ref();
+        let owner = self.owner(&claim, &viewer);
+        let is_contested =
+            self.entries.get(&claim).is_some_and(|entry| entry.losers(&viewer, &owner).next().is_some());
+        match is_contested {
+            true => _ = self.contested.insert((claim, namespace)),
+            false => _ = self.contested.remove(&(claim, namespace)),
+        }
+    }
+
+    /// What the service has of what it claims, in the eyes of everybody, or of clients of a namespace that sees it.
+    pub(super) fn grants(
+        &self,
+        service: &CatalogService,
+        namespace: Option<&Namespace>,
+        options: &MeshOptions,
+    ) -> Grants {
         let ports = service.ports().iter().map(|_| PortGrants::default()).collect();
         let mut grants = Grants { ports, ..Grants::default() };
-        for wanted in claims(service, options, self.http_listen).iter().filter(|wanted| self.has(wanted)) {
+        for wanted in wanted(service, options, self.http_listen) {
+            // What everybody calls it is asked of everybody, and a name of a namespace of that namespace.
+            let viewer = match (&wanted.by, namespace) {
+                (Some(by), Some(namespace)) if by != namespace => continue,
+                (Some(by), _) => Some(by),
+                (None, namespace) => namespace,
+            };
+            let has_it = match self.owner(&wanted.claim, &viewer) {
+                Owner::Nobody | Owner::Endpoint(..) => false,
+                Owner::Sharers => wanted.shares,
+                Owner::One(winner) => winner == wanted.rank,
+            };
+            if !has_it {
+                continue;
+            }
             let at = service.ports().iter().position(|port| Some(port.number) == wanted.rank.port);
             let port = at.and_then(|at| grants.ports.get_mut(at));
-            match (&wanted.claim, port) {
-                (Claim::Name(name, None), _) => grants.names.push(name.clone()),
-                (Claim::Name(name, Some(namespace)), _) => {
-                    grants.local_names.entry(namespace.clone()).or_default().push(name.clone());
-                }
-                (Claim::Listener(at) | Claim::UdpListener(at), Some(port)) => port.listeners.push(*at),
-                (Claim::VirtualAddress(ip, _), Some(port)) => port.virtual_addresses.push(*ip),
+            match (wanted.claim, port) {
+                (Claim::Name(name), _) => match wanted.by {
+                    None => grants.names.push(name),
+                    Some(namespace) => grants.local_names.entry(namespace).or_default().push(name),
+                },
+                (Claim::Listener(at) | Claim::UdpListener(at), Some(port)) => port.listeners.push(at),
+                (Claim::VirtualAddress(ip, _), Some(port)) => port.virtual_addresses.push(ip),
                 _ => {}
             }
         }
         grants
     }
 
-    fn has(&self, wanted: &Wanted) -> bool {
-        match self.owner(&wanted.claim) {
-            Owner::Nobody | Owner::Endpoint(..) => false,
-            Owner::Sharers => wanted.shares,
-            Owner::One(winner) => winner == wanted.rank,
-        }
-    }
-
     /// Everything that was claimed in vain.
     pub(super) fn conflicts(&self) -> impl Iterator<Item = Conflict> {
-        let contested = self.contested.iter().filter_map(|claim| Some((claim, self.entries.get(claim)?)));
-        contested.flat_map(|(claim, entry)| {
-            let owner = self.owner(claim);
-            let is_beside = |rank: &&Rank| rank.class == Class::Beside;
-            let (beside, losers): (Vec<&Rank>, Vec<&Rank>) = entry.losers(&owner).partition(is_beside);
-            let conflict = |loser: &Rank, named: Claimant| {
-                let (winner, reason) = match &owner {
-                    Owner::Endpoint(host, port) => {
-                        let http_listen = self.http_listen && entry.sharing.contains(loser);
-                        let winner = Claimant::Endpoint(host.clone(), *port);
-                        (winner, Reason::EndpointListens { http_listen })
-                    }
-                    Owner::One(winner) => (claimant(winner), reason(winner, loser)),
-                    Owner::Sharers => {
-                        entry.sharing.get_min().map(|winner| (claimant(winner), reason(winner, loser)))?
-                    }
-                    Owner::Nobody => return None,
-                };
-                let reason = if loser.class == Class::Beside { Reason::Beside } else { reason };
-                Some(Conflict { claim: claim.clone(), loser: named, winner, reason })
+        let contested = self.contested.iter();
+        let contested = contested.filter_map(|(claim, whose)| Some((claim, whose, self.entries.get(claim)?)));
+        contested.flat_map(|(claim, whose, entry)| self.conflicts_about(claim, whose.as_ref(), entry))
+    }
+
+    /// What is claimed in vain in the eyes of a namespace, but for what everybody sees in the same way.
+    fn conflicts_about(&self, claim: &Claim, whose: Option<&Namespace>, entry: &Entry) -> Vec<Conflict> {
+        let owner = self.owner_in(claim, entry, &whose);
+        let is_told = |rank: &Rank| {
+            whose.is_some()
+                && (entry.all.sharing.contains(rank) || entry.all.alone.contains(rank))
+                && owner == self.owner_in(claim, entry, &EVERYBODY)
+        };
+        let is_beside = |rank: &&Rank| rank.class == Class::Beside;
+        let losers = entry.losers(&whose, &owner).filter(|rank| !is_told(rank));
+        let (beside, losers): (Vec<&Rank>, Vec<&Rank>) = losers.partition(is_beside);
+        let conflict = |loser: &Rank, named: Claimant| {
+            let (winner, reason) = match &owner {
+                Owner::Endpoint(service, port) => {
+                    let http_listen = self.http_listen && entry.is_sharing(loser);
+                    let winner = Claimant::Endpoint(service.clone(), *port);
+                    (winner, Reason::EndpointListens { http_listen })
+                }
+                Owner::One(winner) => (claimant(winner), reason(winner, loser)),
+                Owner::Sharers => {
+                    let winner = entry.first(&whose, |it| &it.sharing)?;
+                    (claimant(winner), reason(winner, loser))
+                }
+                Owner::Nobody => return None,
             };
-            // Those that are reached all the same are told together: they can be many.
-            let together = beside.first().map(|first| (*first, together(first, beside.len() - 1)));
-            let losers = losers.into_iter().map(|loser| (loser, claimant(loser)));
-            losers.chain(together).filter_map(|(loser, named)| conflict(loser, named)).collect::<Vec<_>>()
-        })
+            let reason = if loser.class == Class::Beside { Reason::Beside } else { reason };
+            let (claim, namespace) = (claim.clone(), whose.cloned());
+            Some(Conflict { claim, namespace, loser: named, winner, reason })
+        };
+        // Those that are reached all the same are told together: they can be many.
+        let together = beside.first().map(|first| (*first, together(first, beside.len() - 1)));
+        let losers = losers.into_iter().map(|loser| (loser, claimant(loser)));
+        losers.chain(together).filter_map(|(loser, named)| conflict(loser, named)).collect()
     }
 }
 
 /// A claimant of which there are more.
 fn together(first: &Rank, others: usize) -> Claimant {
     match claimant(first) {
-        Claimant::Service(host, Some(port)) if others > 0 => Claimant::Services(host, port, others),
+        Claimant::Service(service, Some(port)) if others > 0 => Claimant::Services(service, port, others),
         alone => alone,
     }
 }
 
 fn claimant(rank: &Rank) -> Claimant {
-    match &rank.host {
-        Some(host) => Claimant::Service(host.clone(), rank.port),
+    match &rank.service {
+        Some(service) => Claimant::Service(service.clone(), rank.port),
         None => Claimant::HttpListen,
     }
 }
@@ -309,45 +354,5 @@ fn reason(winner: &Rank, loser: &Rank) -> Reason {
     }
 }
 
-/// Everything that a service claims: its names first, then port by port. `http_listen`: whether that leads to HTTP
-/// services, too.
-fn claims(service: &CatalogService, options: &MeshOptions, http_listen: bool) -> Vec<Wanted> {
-    let of_class = |class, port| Rank {
-        class,
-        priority: service.parts()[0].priority,
-        host: Some(service.host().clone()),
-        port,
-    };
-    let alone = |claim, rank| Wanted { claim, rank, shares: false };
-    let name = |name: &Hostname, of: Option<&Namespace>| Claim::Name(name.clone(), of.cloned());
-    let mut wanted = vec![alone(name(service.host(), None), of_class(Class::Own, None))];
-    let aliases = service.aliases().iter().filter(|alias| *alias != service.host());
-    wanted.extend(aliases.map(|alias| alone(name(alias, None), of_class(Class::Alias, None))));
-    let local = service.local_names().iter();
-    wanted.extend(local.map(|(of, local)| alone(name(local, Some(of)), of_class(Class::Local, None))));
-    if service.lead().resolution == Resolution::Passthrough {
-        return wanted;
-    }
-    for port in service.ports() {
-        let number = port.number;
-        let rank = || of_class(Class::Own, Some(number));
-        let bind = SocketAddr::new(options.bind, number.get());
-        if port.protocol.is_http() {
-            if options.http_port_listeners || !http_listen {
-                wanted.push(Wanted { claim: Claim::Listener(bind), rank: rank(), shares: true });
-            }
-            let addresses = service.virtual_addresses().iter();
-            wanted.extend(addresses.map(|ip| alone(Claim::VirtualAddress(*ip, number), rank())));
-            continue;
-        }
-        let addresses = service.virtual_addresses().iter().map(|ip| SocketAddr::new(*ip, number.get()));
-        let addresses: Vec<SocketAddr> = addresses.collect();
-        let listener = if port.protocol == Protocol::Udp { Claim::UdpListener } else { Claim::Listener };
-        if !addresses.contains(&bind) {
-            let class = if addresses.is_empty() { Class::Own } else { Class::Beside };
-            wanted.push(alone(listener(bind), of_class(class, Some(number))));
-        }
-        wanted.extend(addresses.into_iter().map(|at| alone(listener(at), rank())));
-    }
-    wanted
-}
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use pilot_registry::{Address, Hostname, Namespace, Port};
+use pilot_registry::{Address, Hostname, Namespace, Port, ServiceId};
 use serde::{Serialize, Serializer};
 
 /// Something that a service claimed and did not get. Everything else of it stands: its clusters exist, and
@@ -12,6 +12,9 @@ use serde::{Serialize, Serializer};
 pub struct Conflict {
     /// What was claimed.
     pub claim: Claim,
+    /// In the eyes of whose clients; `None` = in everybody's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Namespace>,
     /// Who claimed it and did not get it.
     pub loser: Claimant,
     /// Who has it.
@@ -27,22 +30,21 @@ pub enum Claim {
     Listener(SocketAddr),
     /// A UDP listener's address.
     UdpListener(SocketAddr),
-    /// A name by which a service is called: by all clients, or by those of one namespace. In order, those of one
-    /// name stand together, that of all clients first.
-    Name(Hostname, Option<Namespace>),
+    /// A name by which a service is called.
+    Name(Hostname),
     /// A virtual address and port by which an HTTP service is called.
     VirtualAddress(IpAddr, Port),
     /// An endpoint's place in its service.
-    Endpoint(Hostname, Address),
+    Endpoint(ServiceId, Address),
 }
 
 /// Who claims.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claimant {
     /// A service, or one port of it.
-    Service(Hostname, Option<Port>),
+    Service(ServiceId, Option<Port>),
     /// A service's port, and so many other services that ask for the same.
-    Services(Hostname, Port, usize),
+    Services(ServiceId, Port, usize),
     /// `[router] http_listen` of pilot.toml.
     HttpListen,
     /// pilot itself, for names of its own listeners.
@@ -52,7 +54,7 @@ pub enum Claimant {
     /// Nobody can have it.
     Nobody,
     /// An endpoint of a service's port.
-    Endpoint(Hostname, Port),
+    Endpoint(ServiceId, Port),
 }
 
 /// Why the winner won.
@@ -90,21 +92,22 @@ impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.claim {
             Claim::Listener(at) | Claim::UdpListener(at) => self.at_listener(*at, f),
-            Claim::Name(name, namespace) => self.about_name(name, namespace.as_ref(), f),
+            Claim::Name(name) => self.about_name(name, f),
             Claim::VirtualAddress(ip, port) => {
                 let Self { loser, winner, reason, .. } = self;
-                let at = SocketAddr::new(*ip, port.get());
-                write!(f, "{loser} cannot be reached at {at}: {winner} has it ({reason}): ")?;
+                let (at, place) = (SocketAddr::new(*ip, port.get()), self.place());
+                write!(f, "{loser} cannot be reached at {at}{place}: {winner} has it ({reason}): ")?;
                 f.write_str("give one of them another virtual address")
             }
-            Claim::Endpoint(host, address) => self.about_endpoint(host, address, f),
+            Claim::Endpoint(service, address) => self.about_endpoint(service, address, f),
         }
     }
 }
 
 impl Conflict {
     fn at_listener(&self, at: SocketAddr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { claim, loser, winner, reason } = self;
+        let Self { claim, loser, winner, reason, .. } = self;
+        let place = self.place();
         let udp = if matches!(claim, Claim::UdpListener(_)) { "UDP " } else { "" };
         match (reason, winner) {
             (Reason::EndpointListens { http_listen }, Claimant::Endpoint(host, _)) => {
@@ -115,31 +118,31 @@ impl Conflict {
                 let still = if *http_listen { " (http_listen still reaches it)" } else { "" };
                 let port = at.port();
                 write!(f, "{loser}: {udp}port {port} is taken by {own}{other}, so Envoy opens no listener ")?;
-                write!(f, "at {at}{still}: {reason}")
+                write!(f, "at {at}{place}{still}: {reason}")
             }
             (Reason::Beside, _) => {
-                write!(f, "{loser} cannot be reached at {udp}{at}: {winner} has it: {reason}")
+                write!(f, "{loser} cannot be reached at {udp}{at}{place}: {winner} has it: {reason}")
             }
             (Reason::Configuration, _) => {
-                write!(f, "{loser} gets no listener of its own at {at}: {winner} has it: ")?;
+                write!(f, "{loser} gets no listener of its own at {at}{place}: {winner} has it: ")?;
                 f.write_str("give the service another port")
             }
             _ => {
-                write!(f, "{loser} cannot be reached at {udp}{at}: {winner} has it ")?;
+                write!(f, "{loser} cannot be reached at {udp}{at}{place}: {winner} has it ")?;
                 let shared = if udp.is_empty() { "only HTTP services can share a port" } else { "one can" };
                 write!(f, "({shared}; {reason}): give one of them another port")
             }
         }
     }
 
-    fn about_name(
-        &self,
-        name: &Hostname,
-        namespace: Option<&Namespace>,
-        f: &mut fmt::Formatter<'_>,
-    ) -> fmt::Result {
+    /// Where it is so, if not everywhere.
+    fn place(&self) -> String {
+        self.namespace.as_ref().map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default()
+    }
+
+    fn about_name(&self, name: &Hostname, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { loser, winner, reason, .. } = self;
-        let place = namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+        let place = self.place();
         if let (Reason::Reserved, Claimant::Service(_, Some(port))) = (reason, loser) {
             write!(f, "{loser} cannot be reached as xds:///{name}{place}: {reason}: ")?;
             return write!(f, "name the port, xds:///{name}:{port}");
@@ -148,7 +151,7 @@ impl Conflict {
         f.write_str("give one of them another")
     }
 
-    fn about_endpoint(&self, host: &Hostname, address: &Address, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn about_endpoint(&self, host: &ServiceId, address: &Address, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { loser, winner, reason, .. } = self;
         match loser {
             Claimant::Registry(registry) => {
@@ -168,8 +171,7 @@ impl fmt::Display for Claim {
         match self {
             Self::Listener(at) => write!(f, "listener {at}"),
             Self::UdpListener(at) => write!(f, "UDP listener {at}"),
-            Self::Name(name, None) => write!(f, "name {name}"),
-            Self::Name(name, Some(namespace)) => write!(f, "name {name} in namespace {namespace}"),
+            Self::Name(name) => write!(f, "name {name}"),
             Self::VirtualAddress(ip, port) => {
                 write!(f, "virtual address {}", SocketAddr::new(*ip, port.get()))
             }

@@ -87,7 +87,7 @@ impl Entrances {
 }
 
 impl LocalEntrances {
-    /// What the service has in that namespace of what it was granted.
+    /// What the service has in that namespace of what it was granted, beside what it has for all who see it.
     pub(super) fn new(
         service: &CatalogService,
         grants: &Grants,
@@ -124,7 +124,7 @@ pub(super) fn reuse(new: &mut [Arc<Resource>], old: &[Arc<Resource>]) {
     }
 }
 
-fn reuse_hosts(new: &mut VirtualHosts, old: &VirtualHosts) {
+pub(super) fn reuse_hosts(new: &mut VirtualHosts, old: &VirtualHosts) {
     for (at, host) in new {
         if let Some(known) = old.get(at).filter(|known| *known == host) {
             *host = Arc::clone(known);
@@ -238,8 +238,9 @@ fn reserved(service: &CatalogService, grants: &Grants) -> Vec<Conflict> {
     let local = local.flat_map(|(namespace, names)| names.iter().map(move |name| (name, Some(namespace))));
     let reserved = of_all.chain(local).filter(|(name, _)| names::is_reserved(name));
     let conflict = |(name, namespace): (&Hostname, Option<&Namespace>)| Conflict {
-        claim: Claim::Name(name.clone(), namespace.cloned()),
-        loser: Claimant::Service(service.host().clone(), Some(port)),
+        claim: Claim::Name(name.clone()),
+        namespace: namespace.cloned(),
+        loser: Claimant::Service(service.id().clone(), Some(port)),
         winner: Claimant::Pilot,
         reason: Reason::Reserved,
     };

@@ -21,7 +21,7 @@ use super::routes::{prefix, to};
 use crate::resources::{Origin, Rope, VirtualHost};
 
 /// Its name: those of services have a colon.
-const NAME: &str = "unknown_host";
+pub(super) const NAME: &str = "unknown_host";
 
 /// A Host header that names no service: nothing, `localhost` or an IP address, with a port or without.
 const NAMELESS: &str = r"(?i)(localhost|[0-9]+(\.[0-9]+){3}|\[[0-9a-f:.]+\])?(:[0-9]+)?";

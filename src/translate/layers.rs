@@ -1,7 +1,8 @@
 //! The layers in use, and what has to be made anew at each step.
 //!
 //! ```text
-//!            LayerKey::Audience   names of a namespace              made from the base
+//!            LayerKey::Scoped     endpoints that only a namespace sees
+//!            LayerKey::Audience   what a namespace sees otherwise   made from the base
 //!  a scope   LayerKey::Place      endpoints nearer or farther       ┐
 //!  sees, top LayerKey::Base       clusters, listeners, routes       ├ made from the mesh, each on its own
 //!  to bottom LayerKey::Endpoints  endpoints as everybody sees them  ┘
@@ -19,6 +20,7 @@ use super::audience::Audience;
 use super::base::{Base, http_listen};
 use super::conflict::Conflict;
 use super::context::NOWHERE;
+use super::scoped::ScopedEndpoints;
 use super::step::{Failures, Step};
 use crate::mesh::Mesh;
 use crate::proxy::{ConfigSource, Role, Scope};
@@ -43,8 +45,17 @@ pub enum LayerKey {
         /// Where they run.
         locality: Locality,
     },
-    /// What proxies of one namespace see beside the base.
+    /// What proxies of one namespace see otherwise than the base says.
     Audience(Role, ConfigSource, Namespace),
+    /// The endpoints of services that proxies of one namespace see and not everybody does.
+    Scoped {
+        /// Whether the proxies are routers.
+        is_router: bool,
+        /// Where they run.
+        locality: Locality,
+        /// Their namespace.
+        namespace: Namespace,
+    },
 }
 
 impl LayerKey {
@@ -53,10 +64,15 @@ impl LayerKey {
         let (role, source) = (scope.role, &scope.config_source);
         let is_router = role == Role::Router;
         let audience = scope.namespace.as_ref().map(|it| Self::Audience(role, source.clone(), it.clone()));
+        let scoped = scope.namespace.as_ref().map(|namespace| Self::Scoped {
+            is_router,
+            locality: scope.locality.clone(),
+            namespace: namespace.clone(),
+        });
         let place = Some(&scope.locality).filter(|locality| *locality != NOWHERE);
         let place = place.map(|locality| Self::Place { is_router, locality: locality.clone() });
         let below = [Self::base_of(scope), Self::Endpoints { is_router }];
-        audience.into_iter().chain(place).chain(below).collect()
+        scoped.into_iter().chain(audience).chain(place).chain(below).collect()
     }
 
     /// The base of a scope.
@@ -68,7 +84,7 @@ impl LayerKey {
     fn base(&self) -> Option<Self> {
         match self {
             Self::Audience(role, source, _) => Some(Self::Base(*role, source.clone())),
-            Self::Endpoints { .. } | Self::Base(..) | Self::Place { .. } => None,
+            Self::Endpoints { .. } | Self::Base(..) | Self::Place { .. } | Self::Scoped { .. } => None,
         }
     }
 }
@@ -82,6 +98,8 @@ pub enum Made {
     Base(Arc<Base>),
     /// Of [`LayerKey::Audience`].
     Audience(Arc<Audience>),
+    /// Of [`LayerKey::Scoped`].
+    Scoped(Arc<ScopedEndpoints>),
 }
 
 impl Made {
@@ -91,6 +109,7 @@ impl Made {
             Self::Assignments(made) => made.layer(),
             Self::Base(made) => made.layer(),
             Self::Audience(made) => made.layer(),
+            Self::Scoped(made) => made.layer(),
         }
     }
 
@@ -99,6 +118,7 @@ impl Made {
             Self::Assignments(made) => made.failures(),
             Self::Base(made) => made.failures(),
             Self::Audience(made) => made.failures(),
+            Self::Scoped(made) => made.failures(),
         }
     }
 }
@@ -116,17 +136,26 @@ impl Job {
     pub fn run(self) -> Option<(LayerKey, Made)> {
         let Self { key, before, base, step } = self;
         let options = &step.mesh.options;
+        let listen =
+            |is_router: &bool| http_listen(if *is_router { Role::Router } else { Role::Sidecar }, options);
         let assignments = |is_router: &bool, place: &Locality| {
-            let role = if *is_router { Role::Router } else { Role::Sidecar };
             let before = match &before {
                 Some(Made::Assignments(before)) => Some(&**before),
                 _ => None,
             };
-            Made::Assignments(Arc::new(Assignments::next(before, http_listen(role, options), place, &step)))
+            Made::Assignments(Arc::new(Assignments::next(before, listen(is_router), place, &step)))
         };
         let made = match &key {
             LayerKey::Endpoints { is_router } => assignments(is_router, NOWHERE),
             LayerKey::Place { is_router, locality } => assignments(is_router, locality),
+            LayerKey::Scoped { is_router, locality, namespace } => {
+                let before = match &before {
+                    Some(Made::Scoped(before)) => Some(&**before),
+                    _ => None,
+                };
+                let listen = listen(is_router);
+                Made::Scoped(Arc::new(ScopedEndpoints::next(before, listen, namespace, locality, &step)))
+            }
             LayerKey::Base(role, source) => {
                 let before = match &before {
                     Some(Made::Base(before)) => Some(&**before),
@@ -241,6 +270,9 @@ impl Layers {
             (LayerKey::Audience(_, _, namespace), Made::Audience(audience)) => {
                 let base = key.base().and_then(|base| self.base(&base, done));
                 base.is_some_and(|base| !audience.is_current(namespace, &base))
+            }
+            (LayerKey::Scoped { namespace, .. }, _) => {
+                step.scoped_changes().values().any(|namespaces| namespaces.contains(namespace))
             }
             // From a place, only what is in its region is near.
             (LayerKey::Place { locality, .. }, _) => regions.contains(&*locality.region),

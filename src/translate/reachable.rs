@@ -16,8 +16,9 @@ pub(super) fn misfits(service: &CatalogService, http_listen: Option<SocketAddr>)
             let own = endpoint.ports.get(&port.number);
             let refusal = own.and_then(|own| refusal(port, endpoint, *own, http_listen));
             misfits.extend(refusal.map(|(winner, reason)| Conflict {
-                claim: Claim::Endpoint(service.host().clone(), endpoint.address.clone()),
-                loser: Claimant::Service(service.host().clone(), Some(port.number)),
+                claim: Claim::Endpoint(service.id().clone(), endpoint.address.clone()),
+                namespace: None,
+                loser: Claimant::Service(service.id().clone(), Some(port.number)),
                 winner,
                 reason,
             }));
@@ -46,7 +47,8 @@ pub(super) fn refusal(
 fn unresolvable(service: &CatalogService) -> impl Iterator<Item = Conflict> {
     let lead = &service.parts()[0];
     service.endpoints().filter(|(_, endpoint)| !fits(service, endpoint)).map(|(part, endpoint)| Conflict {
-        claim: Claim::Endpoint(service.host().clone(), endpoint.address.clone()),
+        claim: Claim::Endpoint(service.id().clone(), endpoint.address.clone()),
+        namespace: None,
         loser: Claimant::Registry(part.registry.to_string()),
         winner: Claimant::Registry(lead.registry.to_string()),
         reason: Reason::Resolution,

@@ -1,11 +1,11 @@
 //! The addresses at which endpoints listen. A listener at such an address would connect to itself without
-//! end, or keep the endpoint from binding its port.
+//! end, or keep the endpoint from binding its port. Who sees the endpoint's service does not matter: its port is taken.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use imbl::OrdSet;
-use pilot_registry::{Hostname, Port, Protocol};
+use pilot_registry::{Port, Protocol, ServiceId};
 
 use super::conflict::Claim;
 use super::reachable::{fits, listeners_at};
@@ -21,7 +21,7 @@ struct Socket {
     udp: bool,
     at: SocketAddr,
     /// `None` only to look for the first.
-    holder: Option<(Hostname, Port)>,
+    holder: Option<(ServiceId, Port)>,
 }
 
 impl Sockets {
@@ -47,7 +47,7 @@ impl Sockets {
     }
 
     /// The first port of a service of which an endpoint listens where the listener would be.
-    pub(super) fn holder(&self, claim: &Claim) -> Option<&(Hostname, Port)> {
+    pub(super) fn holder(&self, claim: &Claim) -> Option<&(ServiceId, Port)> {
         let (udp, at) = match claim {
             Claim::Listener(at) => (false, *at),
             Claim::UdpListener(at) => (true, *at),
@@ -69,7 +69,7 @@ fn sockets(service: &CatalogService) -> BTreeSet<Socket> {
     for port in service.ports() {
         for (_, endpoint) in service.endpoints().filter(|(_, endpoint)| fits(service, endpoint)) {
             let Some(own) = endpoint.ports.get(&port.number) else { continue };
-            let holder = Some((service.host().clone(), port.number));
+            let holder = Some((service.id().clone(), port.number));
             let socket = |at| Socket { udp: port.protocol == Protocol::Udp, at, holder: holder.clone() };
             sockets.extend(listeners_at(&endpoint.address, *own).map(socket));
         }

@@ -1,14 +1,15 @@
 //! From one mesh to the next: what changed, and what becomes of it where a translation fails.
 
 use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
-use crate::catalog::{CatalogService, ServiceChange, changes};
+use crate::catalog::{Catalog, CatalogService, ServiceChange, changes};
 use crate::mesh::Mesh;
 use crate::resources::Published;
 use imbl::OrdMap;
-use pilot_registry::Hostname;
+use pilot_registry::{Hostname, Namespace, ServiceId};
 
 /// One mesh, and what differs from the one before.
 pub struct Step {
@@ -20,7 +21,12 @@ pub struct Step {
     before: Option<Arc<Mesh>>,
     since: OnceLock<Vec<ServiceChange>>,
     all: OnceLock<Vec<ServiceChange>>,
+    scoped: OnceLock<Scoped>,
+    all_scoped: OnceLock<Scoped>,
 }
+
+/// Hosts of which not everybody sees the same service, with the namespaces of those who may see another.
+pub(super) type Scoped = BTreeMap<Hostname, BTreeSet<Namespace>>;
 
 impl Step {
     /// The step from `before` to `mesh`; `None` = from nothing.
@@ -30,7 +36,9 @@ impl Step {
         generation: u64,
         changed: Published,
     ) -> Self {
-        Self { generation, changed, mesh, before, since: OnceLock::new(), all: OnceLock::new() }
+        let (since, all) = (OnceLock::new(), OnceLock::new());
+        let (scoped, all_scoped) = (OnceLock::new(), OnceLock::new());
+        Self { generation, changed, mesh, before, since, all, scoped, all_scoped }
     }
 
     /// The services that differ from the mesh before.
@@ -46,6 +54,31 @@ impl Step {
         self.all.get_or_init(|| changes(&Arc::default(), self.mesh.catalog.shared_services()))
     }
 
+    /// The hosts among [`changes`](Self::changes) of which not everybody sees, or saw, the same service.
+    pub(super) fn scoped_changes(&self) -> &Scoped {
+        self.scoped.get_or_init(|| self.scoped(self.changes()))
+    }
+
+    /// The same, among [`everything`](Self::everything).
+    pub(super) fn scoped_everything(&self) -> &Scoped {
+        self.all_scoped.get_or_init(|| self.scoped(self.everything()))
+    }
+
+    fn scoped(&self, changes: &[ServiceChange]) -> Scoped {
+        let mut scoped = Scoped::new();
+        let catalogs: Vec<&Catalog> =
+            self.before.iter().chain([&self.mesh]).map(|mesh| &mesh.catalog).collect();
+        // Most meshes have no such service, and most changes are of others.
+        let catalogs: Vec<&Catalog> = catalogs.into_iter().filter(|it| it.has_namespaces()).collect();
+        for host in changes.iter().filter_map(|change| Some(&change.id()?.host)) {
+            let of_host = catalogs.iter().flat_map(|catalog| catalog.of_host(host.as_str()));
+            for namespaces in of_host.filter_map(|service| service.visibility().namespaces()) {
+                scoped.entry(host.clone()).or_default().extend(namespaces.iter().cloned());
+            }
+        }
+        scoped
+    }
+
     /// Whether what was translated for the mesh before can be continued.
     pub(super) fn continues(&self) -> bool {
         self.before.as_ref().is_some_and(|before| before.options == self.mesh.options)
@@ -53,7 +86,7 @@ impl Step {
 }
 
 /// The services whose translation failed: they keep what they had before.
-pub(super) type Failures = OrdMap<Hostname, Failure>;
+pub(super) type Failures = OrdMap<ServiceId, Failure>;
 
 /// A translation that failed, which is a bug.
 #[derive(Clone, Debug)]

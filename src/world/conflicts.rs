@@ -48,15 +48,15 @@ fn fresh<'a>(before: &[Conflict], now: &'a [Conflict]) -> impl Iterator<Item = &
 pub(super) fn tell_disagreements(catalog: &Catalog, before: Option<&Catalog>) {
     let nothing = Catalog::default();
     let new: Vec<_> = catalog.disagreements_since(before.unwrap_or(&nothing)).collect();
-    for (host, disagreement) in new.iter().take(ONE_BY_ONE) {
-        tracing::warn!(%host, conflict = %disagreement, "registries disagree");
+    for (service, disagreement) in new.iter().take(ONE_BY_ONE) {
+        tracing::warn!(%service, conflict = %disagreement, "registries disagree");
     }
     if let Some(more) = more(new.len()) {
         tracing::warn!(more, "registries disagree about more: `pilot services` shows all");
     }
     let over: Vec<_> = before.into_iter().flat_map(|before| before.disagreements_since(catalog)).collect();
-    for (host, disagreement) in over.iter().take(ONE_BY_ONE) {
-        tracing::info!(%host, conflict = %disagreement, "registries no longer disagree");
+    for (service, disagreement) in over.iter().take(ONE_BY_ONE) {
+        tracing::info!(%service, conflict = %disagreement, "registries no longer disagree");
     }
     if let Some(more) = more(over.len()) {
         tracing::info!(more, "registries no longer disagree about more");

@@ -58,6 +58,9 @@ fn why_not(service: &CatalogService, port: Option<u16>) -> String {
         (None, _) if service.ports().iter().all(|port| !port.protocol.is_http2()) => {
             format!("no port of {host} has protocol grpc or http2: it has {ports}")
         }
+        _ if !service.visibility().is_everybody() => {
+            format!("{host} is there for clients of {} only", service.visibility())
+        }
         _ => format!("another service has the name: see `pilot services {host}`"),
     }
 }
@@ -98,7 +101,8 @@ mod tests {
         let reviews = service("reviews.local").alias("reviews.internal").grpc(9000).http(80);
         let reviews = reviews.endpoint("10.0.0.1", 9000).build();
         let web = service("web.local").http(80).endpoint("10.0.0.2", 80).build();
-        let snapshot = Arc::new(snapshot([reviews, web]));
+        let own = service("own.local").grpc(80).namespace("shop").export_to(&["."]).build();
+        let snapshot = Arc::new(snapshot([own, reviews, web]));
         let source = Source::new("east", 0, snapshot);
         let catalog = Catalog::merge(&[source], &Catalog::default());
         for (name, hint) in [
@@ -116,6 +120,7 @@ mod tests {
                 "reviews.internal:80",
                 "port 80 of reviews.local has protocol http: gRPC clients reach grpc and http2",
             ),
+            ("own.local:80", "own.local is there for clients of namespace shop only"),
             ("web.local", "no port of web.local has protocol grpc or http2: it has 80/http"),
         ] {
             assert_eq!(of_listener(&catalog, name), hint, "{name}");

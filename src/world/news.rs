@@ -72,10 +72,10 @@ impl<'a> Changes<'a> {
         let mut changes = Self::default();
         let mut old = before.services().iter().peekable();
         for service in now.services() {
-            while let Some(gone) = old.next_if(|old| old.host() < service.host()) {
+            while let Some(gone) = old.next_if(|old| old.id() < service.id()) {
                 changes.removed.push(gone.host().as_str());
             }
-            match old.next_if(|old| old.host() == service.host()) {
+            match old.next_if(|old| old.id() == service.id()) {
                 None => changes.added.push(service.host().as_str()),
                 Some(old) if std::sync::Arc::ptr_eq(old, service) => {}
                 Some(old) => changes.compare(old, service),
@@ -90,6 +90,7 @@ impl<'a> Changes<'a> {
         let is_like_before = old.ports() == new.ports()
             && old.aliases() == new.aliases()
             && old.local_names() == new.local_names()
+            && old.visibility() == new.visibility()
             && old.virtual_addresses() == new.virtual_addresses()
             && old.lead().resolution == new.lead().resolution;
         if !is_like_before {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pilot_registry::Hostname;
+use pilot_registry::ServiceId;
 
 use crate::catalog::{CatalogService, changes};
 use crate::mesh::Mesh;
@@ -15,7 +15,7 @@ const NAMED: usize = 10;
 /// The services that are known to have no usable endpoint.
 #[derive(Default)]
 pub(super) struct Outages {
-    down: BTreeSet<Hostname>,
+    down: BTreeSet<ServiceId>,
     seen: Arc<Vec<Arc<CatalogService>>>,
 }
 
@@ -27,14 +27,14 @@ impl Outages {
         for change in changes(&self.seen, &now) {
             let Some(service) = change.new else {
                 // Whoever takes a service away knows that.
-                change.old.iter().for_each(|old| _ = self.down.remove(old.host()));
+                change.old.iter().for_each(|old| _ = self.down.remove(old.id()));
                 continue;
             };
-            let host = service.host().clone();
+            let id = service.id().clone();
             if service.is_served() {
-                back.extend(self.down.take(&host));
-            } else if self.down.insert(host.clone()) {
-                lost.push(host);
+                back.extend(self.down.take(&id));
+            } else if self.down.insert(id.clone()) {
+                lost.push(id);
             }
         }
         self.seen = now;
@@ -56,9 +56,10 @@ impl Outages {
     }
 }
 
-fn named(hosts: &[Hostname]) -> String {
-    let mut names = hosts.iter().take(NAMED).map(Hostname::as_str).collect::<Vec<_>>().join(", ");
-    if hosts.len() > NAMED {
+fn named(services: &[ServiceId]) -> String {
+    let named = services.iter().take(NAMED).map(ToString::to_string);
+    let mut names = named.collect::<Vec<_>>().join(", ");
+    if services.len() > NAMED {
         names.push_str(", ...");
     }
     names

@@ -16,7 +16,7 @@ use crate::resources::{Layer, View};
 use crate::translate::LayerKey;
 
 /// How many layers a scope can see.
-const LAYERS_MAX: usize = 4;
+const LAYERS_MAX: usize = 5;
 
 /// One layer in use. It is in use for as long as somebody holds it.
 pub(super) struct Slot {
@@ -141,11 +141,12 @@ impl Views {
     pub async fn changed(&mut self) {
         let changed = match &mut self.0 {
             Source::Single(receiver) => receiver.changed().await,
-            Source::Seen { layers: [a, b, c, d], whereabout, .. } => tokio::select! {
+            Source::Seen { layers: [a, b, c, d, e], whereabout, .. } => tokio::select! {
                 changed = next(a) => changed,
                 changed = next(b) => changed,
                 changed = next(c) => changed,
                 changed = next(d) => changed,
+                changed = next(e) => changed,
                 changed = whereabout.changed() => changed,
             },
         };

@@ -337,3 +337,29 @@ async fn half_a_request_is_not_waited_for_long() {
     let _ended = half.read_to_end(&mut Vec::new()).await;
     assert!(begun.elapsed() <= Duration::from_secs(4), "{:?}", begun.elapsed());
 }
+
+/// Services of one host are told apart by their owners, and each is shown to who asks for its clients.
+#[tokio::test]
+async fn services_say_who_sees_them() {
+    let pilot = pilot(&["east"]).await;
+    let public = service("db.example").http(80).build();
+    let own = service("db.example").http(81).namespace("shop").export_to(&[".", "bank"]).build();
+    pilot.sinks[0].publish(Snapshot::new([public, own]).unwrap());
+    pilot.ready().await;
+    let all: Value = pilot.get("/debug/services").await.json();
+    let [public, own] = [0, 1].map(|at| &all["services"][at]);
+    assert_eq!((&public["owner"], &public["seen_by"]), (&Value::Null, &Value::Null));
+    assert_eq!((&own["owner"], &own["seen_by"]), (&"shop".into(), &serde_json::json!(["bank", "shop"])));
+    for (namespace, port) in
+        [("", 80), ("&namespace=shop", 81), ("&namespace=bank", 81), ("&namespace=x", 80)]
+    {
+        let one: Value = pilot.get(&format!("/debug/services?host=db.example{namespace}")).await.json();
+        assert_eq!(one["ports"][0]["number"], port, "{namespace}");
+    }
+    let resources = |namespace: &str| format!("/debug/resources?node=laptop{namespace}&type=cds");
+    let [everybodys, shops] = ["outbound|80||db.example", "outbound|81||db.example"];
+    for (namespace, there, hidden) in [("", everybodys, shops), ("&namespace=shop", shops, everybodys)] {
+        let found = pilot.get(&resources(namespace)).await.body;
+        assert!(found.contains(there) && !found.contains(hidden), "{namespace}: {found}");
+    }
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pilot::catalog::saved::{LoadError, Store, prepare, probe};
 use pilot_registry::Snapshot;
-use pilot_registry_testkit::{snapshot, strategies};
+use pilot_registry_testkit::{service, snapshot, strategies};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -110,8 +110,24 @@ fn damage_is_told_and_set_aside() {
 
     let (folder, store) = saved();
     let text = fs::read_to_string(store.path()).unwrap();
-    fs::write(store.path(), text.replacen("pilot-snapshot 1 ", "pilot-snapshot 2 ", 1)).unwrap();
-    assert_refused(&folder, &store, "it is of version 2, and this pilot reads 1");
+    fs::write(store.path(), text.replacen("pilot-snapshot 1 ", "pilot-snapshot 3 ", 1)).unwrap();
+    assert_refused(&folder, &store, "it is of version 3, and this pilot reads 2");
+}
+
+/// A pilot that knows nothing of visibility would show such a service to everybody: it refuses the file.
+#[test]
+fn who_sees_a_service_is_saved_for_those_who_understand_it() {
+    let (_folder, store) = saved();
+    let version = || fs::read_to_string(store.path()).unwrap().split(' ').nth(1).map(str::to_owned);
+    assert_eq!(version().as_deref(), Some("1"), "older pilots read what they understand");
+    let db = |namespace| service("db.example").http(80).namespace(namespace).export_to(&["."]).build();
+    let snapshot = snapshot([of("db.example", 0..3), db("shop"), db("bank")]);
+    store.save(&snapshot, SystemTime::now()).unwrap();
+    assert_eq!(version().as_deref(), Some("2"));
+    let loaded = store.load().unwrap().unwrap().snapshot;
+    assert_eq!(*loaded, snapshot);
+    let ids: Vec<_> = loaded.services().iter().map(|service| service.id().to_string()).collect();
+    assert_eq!(ids, ["db.example", "db.example of namespace bank", "db.example of namespace shop"]);
 }
 
 #[test]

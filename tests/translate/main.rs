@@ -8,4 +8,5 @@ mod held;
 mod local;
 mod properties;
 mod rules;
+mod scoped;
 mod world;

@@ -1,6 +1,6 @@
 //! Any world: order does not matter, memory does not matter, nothing dangles.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pilot::mesh::Mesh;
@@ -11,7 +11,7 @@ use pilot_envoy_api::envoy::config::cluster::v3::Cluster;
 use pilot_envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use pilot_envoy_api::envoy::config::route::v3::RouteConfiguration;
 use pilot_envoy_api::google::protobuf::Any;
-use pilot_registry::{Locality, Namespace, Resolution, ServiceSpec};
+use pilot_registry::{Locality, Namespace, Resolution, ServiceSpec, Visibility};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use prost::Message;
@@ -59,9 +59,17 @@ fn service(host: String) -> impl Strategy<Value = ServiceSpec> {
         Resolution::Dns,
         Resolution::Passthrough,
     ]);
-    let names = (aliases, local_names, namespace());
+    let seen_by = prop::sample::select(vec!["*", "*", "*", ".", "~", "shop", "default", "default,shop"]);
+    let names = (aliases, local_names, namespace(), seen_by);
     (ports, names, addresses, endpoints, localities, resolution).prop_map(
-        move |(ports, (aliases, local_names, namespace), addresses, endpoints, localities, resolution)| {
+        move |(
+            ports,
+            (aliases, local_names, namespace, seen_by),
+            addresses,
+            endpoints,
+            localities,
+            resolution,
+        )| {
             let ports: Vec<String> =
                 ports.iter().map(|(port, protocol)| format!("{port}/{protocol}")).collect();
             let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
@@ -72,6 +80,7 @@ fn service(host: String) -> impl Strategy<Value = ServiceSpec> {
             }
             spec.aliases = aliases.iter().map(|alias| alias.parse().unwrap()).collect();
             spec.local_names = local_names.iter().map(|name| name.parse().unwrap()).collect();
+            spec.visibility = Visibility::of_words(seen_by.split(','), &namespace).unwrap();
             spec.namespace = namespace;
             spec.virtual_addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
             spec
@@ -81,8 +90,86 @@ fn service(host: String) -> impl Strategy<Value = ServiceSpec> {
 
 fn services() -> impl Strategy<Value = Vec<ServiceSpec>> {
     let some = |host: &str| prop::option::of(service(host.to_owned()));
-    (some("a"), some("b"), some("c"), some("127.0.0.1_80"))
-        .prop_map(|(a, b, c, d)| [a, b, c, d].into_iter().flatten().collect())
+    (some("a"), some("a"), some("b"), some("b"), some("c"), some("127.0.0.1_80")).prop_map(
+        |(a, another_a, b, another_b, c, d)| {
+            unique([a, another_a, b, another_b, c, d].into_iter().flatten().collect())
+        },
+    )
+}
+
+/// One of each host and owner.
+fn unique(mut specs: Vec<ServiceSpec>) -> Vec<ServiceSpec> {
+    let mut seen = BTreeSet::new();
+    let owner = |spec: &ServiceSpec| (!spec.visibility.is_everybody()).then(|| spec.namespace.clone());
+    specs.retain(|spec| seen.insert((spec.host.clone(), owner(spec))));
+    specs
+}
+
+/// The world of which everybody sees everything.
+fn in_public(world: Drawn) -> Drawn {
+    world.map(|(priority, specs)| {
+        let public = |spec| ServiceSpec { visibility: Visibility::Everybody, ..spec };
+        (priority, unique(specs.into_iter().map(public).collect()))
+    })
+}
+
+/// The services that clients of a namespace see, as if everybody saw them. By the words of the documentation: of one
+/// host, that of their own namespace, then one that names their namespace, then the one that everybody sees.
+fn seen_in(world: &Drawn, namespace: Option<&Namespace>) -> Drawn {
+    let mut of_host: BTreeMap<String, (u8, u32, Option<Namespace>)> = BTreeMap::new();
+    let rank = |spec: &ServiceSpec, priority: u32| match &spec.visibility {
+        Visibility::Everybody => Some((2, 0, None)),
+        Visibility::Only(names) if namespace.is_some_and(|it| names.contains(it)) => {
+            let is_own = namespace == Some(&spec.namespace);
+            Some((u8::from(!is_own), priority, Some(spec.namespace.clone())))
+        }
+        Visibility::Only(_) => None,
+    };
+    // Which registry's word counts about who sees a service is another rule: the preferred one's.
+    let word = |spec: &ServiceSpec| {
+        let mut all: Vec<_> = world
+            .iter()
+            .enumerate()
+            .flat_map(|(at, (priority, specs))| specs.iter().map(move |spec| ((*priority, at), spec)))
+            .filter(|(_, other)| {
+                other.host == spec.host
+                    && other.visibility.is_everybody() == spec.visibility.is_everybody()
+                    && (spec.visibility.is_everybody() || other.namespace == spec.namespace)
+            })
+            .collect();
+        all.sort_by_key(|(at, _)| *at);
+        let ((priority, _), lead) = all[0];
+        (lead.visibility.clone(), priority)
+    };
+    let with_word = |spec: &ServiceSpec| {
+        let (visibility, priority) = word(spec);
+        (ServiceSpec { visibility, ..spec.clone() }, priority)
+    };
+    for (spec, priority) in world.iter().flat_map(|(_, specs)| specs).map(with_word) {
+        let Some(rank) = rank(&spec, priority) else { continue };
+        let first = of_host.entry(spec.host.to_string()).or_insert_with(|| rank.clone());
+        *first = first.clone().min(rank);
+    }
+    world.each_ref().map(|(priority, specs)| {
+        let seen = specs.iter().filter(|spec| {
+            let (spec, lead) = with_word(spec);
+            rank(&spec, lead).is_some_and(|rank| of_host.get(spec.host.as_str()) == Some(&rank))
+        });
+        let public = |spec: &ServiceSpec| ServiceSpec { visibility: Visibility::Everybody, ..spec.clone() };
+        (*priority, seen.map(public).collect())
+    })
+}
+
+/// No endpoint listens where a proxy would.
+fn out_of_the_way(world: Drawn) -> Drawn {
+    world.map(|(priority, mut specs)| {
+        for endpoint in specs.iter_mut().flat_map(|spec| &mut spec.endpoints) {
+            if !endpoint.address.to_string().starts_with("10.1.") {
+                endpoint.address = "10.1.0.3".parse().unwrap();
+            }
+        }
+        (priority, specs)
+    })
 }
 
 /// Two registries with priorities.
@@ -160,6 +247,11 @@ fn moved(resource: &Resource, kind: ResourceType, [before, now]: [&Translation; 
     is_common(before) != is_common(now)
 }
 
+/// A service that becomes another's is made anew, however alike both are.
+fn has_owners(mesh: &Mesh) -> bool {
+    mesh.catalog.services().iter().any(|service| service.id().owner.is_some())
+}
+
 proptest! {
     #[test]
     fn priorities_have_no_gaps(
@@ -205,7 +297,7 @@ proptest! {
     /// Names of a namespace come to the others, and all of these stay what they are.
     #[test]
     fn a_namespace_adds_names_and_touches_nothing_else(world in world(), namespace in namespace()) {
-        let mesh = after(&empty(), &world);
+        let mesh = after(&empty(), &in_public(world));
         let common = translate(&mesh, &router());
         let local = translate(&mesh, &Scope { namespace: Some(namespace.clone()), ..router() });
         for kind in [ResourceType::Cluster, ResourceType::Endpoint] {
@@ -218,8 +310,29 @@ proptest! {
         prop_assert!(listeners(&local).is_superset(&listeners(&common)));
         prop_assert!(virtual_hosts(&local).is_superset(&virtual_hosts(&common)));
         prop_assert_eq!(&local.conflicts, &common.conflicts);
-        if !mesh.catalog.has_local_names(&namespace) {
+        if !mesh.catalog.differs_in(&namespace) {
             prop_assert!(same(&local, &common));
+        }
+    }
+
+    /// What others see makes no difference, but that endpoints of theirs may listen where a proxy would.
+    #[test]
+    fn a_namespace_is_told_of_the_services_that_it_sees(
+        world in world().prop_map(out_of_the_way),
+        locality in locality(),
+        namespace in prop::option::of(namespace()),
+        sidecar: bool,
+    ) {
+        let role = if sidecar { Role::Sidecar } else { Role::Router };
+        let scope = Scope { role, locality, namespace: namespace.clone(), ..router() };
+        let seen = translate(&after(&empty(), &seen_in(&world, namespace.as_ref())), &scope);
+        let told = translate(&after(&empty(), &world), &scope);
+        for kind in ResourceType::ALL {
+            let names = |it: &Translation| -> Vec<String> {
+                it.view.of(kind).iter().map(|resource| format!("{} {}", resource.name(), resource.version())).collect()
+            };
+            prop_assert_eq!(names(&told), names(&seen), "{}", kind);
+            prop_assert_eq!(told.view.of(kind).version(), seen.view.of(kind).version());
         }
     }
 
@@ -246,7 +359,7 @@ proptest! {
                         .filter_map(|it| it.view.of(kind).get(resource.name()).filter(|other| *other == resource))
                         .collect();
                     let kept = equal.is_empty() || equal.iter().any(|other| Arc::ptr_eq(other, resource));
-                    let moved = moved(resource, kind, [&last_shared, &shared]);
+                    let moved = moved(resource, kind, [&last_shared, &shared]) || has_owners(&last_mesh) || has_owners(&mesh);
                     prop_assert!(kept || moved, "{resource:?} was encoded again");
                 }
             }
@@ -315,7 +428,11 @@ proptest! {
                 for resource in translation.view.of(kind).iter() {
                     let old = last.view.of(kind).get(resource.name()).filter(|old| *old == resource);
                     let kept = old.is_none_or(|old| Arc::ptr_eq(old, resource));
-                    let excused = || moved(resource, kind, [&common(&last_mesh), &common(&mesh)]);
+                    let excused = || {
+                        has_owners(&last_mesh)
+                            || has_owners(&mesh)
+                            || moved(resource, kind, [&common(&last_mesh), &common(&mesh)])
+                    };
                     prop_assert!(kept || excused(), "{resource:?} was encoded again");
                 }
             }

@@ -5,7 +5,7 @@ mod ports;
 
 use std::collections::BTreeMap;
 
-use pilot_registry::{Address, Endpoint, Hostname, Port, Service, ServicePort, ServiceSpec};
+use pilot_registry::{Address, Endpoint, Hostname, Port, Service, ServicePort, ServiceSpec, Visibility};
 
 use crate::document::{Description, Instance};
 use gathered::Gathered;
@@ -142,7 +142,7 @@ fn described(host: &Hostname, description: &Description) -> ServiceSpec {
         name: port.name.clone().unwrap_or_else(|| format!("{}-{}", port.protocol, port.number)),
         protocol: port.protocol,
     };
-    let Description { ports, aliases, virtual_addresses, resolution, namespace, labels, identities } =
+    let Description { ports, aliases, virtual_addresses, resolution, namespace, labels, identities, .. } =
         description;
     ServiceSpec {
         ports: ports.iter().map(port).collect(),
@@ -150,6 +150,8 @@ fn described(host: &Hostname, description: &Description) -> ServiceSpec {
         virtual_addresses: virtual_addresses.clone(),
         resolution: *resolution,
         namespace: namespace.clone(),
+        // One that makes no sense was refused before.
+        visibility: description.visibility().unwrap_or(Visibility::Only([namespace.clone()].into())),
         labels: labels.clone(),
         identities: identities.clone(),
         ..ServiceSpec::new(host.clone())

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use pilot_registry::{
     Address, Health, Hostname, Labels, Locality, Namespace, Port, Protocol, RegisteredPort, Registration,
-    Resolution, SpiffeId, Weight,
+    Resolution, SpiffeId, Visibility, Weight,
 };
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,10 @@ pub(crate) struct Description {
     #[serde(default)]
     #[schemars(with = "String")]
     pub(crate) namespace: Namespace,
+    /// The namespaces whose clients see it: ["."] = its own, ["*"] = all (the default), ["~"] = none, or names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub(crate) export_to: Option<Vec<String>>,
     /// The service's own labels.
     #[serde(default)]
     pub(crate) labels: Labels,
@@ -144,8 +148,15 @@ impl Description {
         let description: Self = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         match description.ports.iter().find(|port| port.name.as_deref() == Some("")) {
             Some(port) => Err(format!("the name of port {} is empty", port.number)),
-            None => Ok(description),
+            None => description.visibility().map(|_| description),
         }
+    }
+
+    /// Which clients see the service.
+    pub(crate) fn visibility(&self) -> Result<Visibility, String> {
+        let Some(words) = &self.export_to else { return Ok(Visibility::Everybody) };
+        let words = words.iter().map(String::as_str);
+        Visibility::of_words(words, &self.namespace).map_err(|error| error.to_string())
     }
 }
 

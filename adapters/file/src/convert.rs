@@ -9,7 +9,7 @@ mod service;
 
 use std::sync::Arc;
 
-use pilot_registry::{Hostname, Service};
+use pilot_registry::{Service, ServiceId};
 
 use crate::document::{Document, Format, LIST, Node, Position, Value};
 use crate::problem::Mistake;
@@ -23,8 +23,8 @@ const DOCUMENT_KEYS: &[&str] = &[LIST];
 pub(crate) struct Entry {
     /// Where the entry begins, or its host where it has one.
     pub(crate) at: Position,
-    /// Its host, where that can be read whatever else is wrong.
-    pub(crate) host: Option<Hostname>,
+    /// Its id, where its host can be read whatever else is wrong.
+    pub(crate) id: Option<ServiceId>,
     /// The service, or at least one mistake.
     pub(crate) service: Result<Arc<Service>, Vec<Mistake>>,
     /// Endpoints at the address and port of an earlier one: one of both counts.
@@ -76,14 +76,14 @@ impl From<Node> for Entry {
     fn from(node: Node) -> Self {
         let mut mistakes = Mistakes::default();
         let mut doubles = Mistakes::default();
-        let (host, service) = service::service(&node, &mut mistakes, &mut doubles);
+        let (id, service) = service::service(&node, &mut mistakes, &mut doubles);
         let mistakes = mistakes.into_inner();
         let service = match service {
             Some(service) if mistakes.is_empty() => Ok(Arc::new(service)),
             _ => Err(mistakes),
         };
-        let (at, host) = host.map_or((node.at, None), |(at, host)| (at, Some(host)));
-        Self { at, host, service, doubles: doubles.into_inner() }
+        let (at, id) = id.map_or((node.at, None), |(at, id)| (at, Some(id)));
+        Self { at, id, service, doubles: doubles.into_inner() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The last good version of each file and of each entry, which stays in force.
 //!
 //! - A file that cannot be read or parsed keeps what it said before.
-//! - An entry that makes no sense keeps what it said before, found by its host.
+//! - An entry that makes no sense keeps what it said before, found by its host, and its namespace if not everybody sees it.
 //! - An entry whose host cannot be read might be any of those that are now missing: until it is mended,
 //!   the file's missing services stay.
 //!
@@ -17,7 +17,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pilot_registry::{Hostname, Service, Snapshot};
+use pilot_registry::{Service, ServiceId, Snapshot};
 use tokio::time::Instant;
 
 use crate::convert::{self, Entry};
@@ -41,14 +41,14 @@ struct FileView {
     hash: Option<u64>,
     trouble: Option<Trouble>,
     /// In force. `None` = the file never made sense.
-    services: Option<BTreeMap<Hostname, (Position, Arc<Service>)>>,
+    services: Option<BTreeMap<ServiceId, (Position, Arc<Service>)>>,
     rejected: Vec<Rejected>,
 }
 
 /// An entry that is left out, or stands in its last good version.
 #[derive(Clone, Debug)]
 pub(crate) struct Rejected {
-    host: Option<Hostname>,
+    id: Option<ServiceId>,
     mistakes: Vec<Mistake>,
     /// What is in force in its place, in words, or nothing.
     instead: String,
@@ -74,11 +74,11 @@ pub(crate) struct View {
 }
 
 impl Rejected {
-    /// The entry's name: its place and its host.
+    /// The entry's name: its place and its id.
     pub(crate) fn entry(&self, file: &Path) -> String {
         let at = self.mistakes.first().map_or(Position::START, |mistake| mistake.at);
-        let host = self.host.as_ref().map_or(String::new(), |host| format!(" {host}"));
-        format!("{}:{}:{}{host}", file.display(), at.line, at.column)
+        let id = self.id.as_ref().map_or(String::new(), |id| format!(" {id}"));
+        format!("{}:{}:{}{id}", file.display(), at.line, at.column)
     }
 
     /// What is wrong with it, in one line.
@@ -91,15 +91,15 @@ impl Rejected {
         format!("{first}{more}{}", self.instead)
     }
 
-    fn duplicate(at: Position, host: &Hostname, first: &str) -> Self {
-        let message = format!("service {host} is there twice: {first} is the one in force");
-        Self { host: Some(host.clone()), mistakes: vec![Mistake::new(at, message)], instead: String::new() }
+    fn duplicate(at: Position, id: &ServiceId, first: &str) -> Self {
+        let message = format!("service {id} is there twice: {first} is the one in force");
+        Self { id: Some(id.clone()), mistakes: vec![Mistake::new(at, message)], instead: String::new() }
     }
 
     /// Endpoints of a service that is in force with one of each.
-    fn doubles(host: &Hostname, mistakes: Vec<Mistake>) -> Self {
+    fn doubles(id: &ServiceId, mistakes: Vec<Mistake>) -> Self {
         Self {
-            host: Some(host.clone()),
+            id: Some(id.clone()),
             mistakes,
             instead: "; it counts once, as the healthier of them".to_owned(),
         }
@@ -129,18 +129,17 @@ impl LastGood {
 
     /// Whether each file has made sense, and each entry counts: those that are left out may be what is missing.
     fn is_whole(&self, view: &View) -> bool {
-        let is_in_force = |rejected: &Rejected| {
-            rejected.host.as_ref().is_some_and(|host| view.snapshot.get(host.as_str()).is_some())
-        };
+        let is_in_force =
+            |rejected: &Rejected| rejected.id.as_ref().is_some_and(|id| view.snapshot.find(id).is_some());
         self.files.values().all(|file| file.services.is_some())
             && view.rejected.iter().all(|(_, rejected)| is_in_force(rejected))
     }
 
-    /// Where each host is written, in the order of files.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (&Hostname, &PathBuf, Position)> {
+    /// Where each service is written, in the order of files.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&ServiceId, &PathBuf, Position)> {
         let services =
             self.files.iter().flat_map(|(path, file)| file.services.iter().map(move |it| (path, it)));
-        services.flat_map(|(path, services)| services.iter().map(move |(host, (at, _))| (host, path, *at)))
+        services.flat_map(|(path, services)| services.iter().map(move |(id, (at, _))| (id, path, *at)))
     }
 
     fn read(&mut self, config: &Config, files: Vec<PathBuf>, view: &mut View, now: Instant) {
@@ -170,22 +169,22 @@ impl LastGood {
         self.doubt.miss(gone.map(|(_, (_, service))| service), now);
     }
 
-    /// One snapshot of all files. The first in name order has a host; the others are told.
+    /// One snapshot of all files. The first in name order has a service; the others are told.
     fn merge(&self, view: &mut View) {
-        let mut services: BTreeMap<&Hostname, (&Path, Position, &Arc<Service>)> = BTreeMap::new();
+        let mut services: BTreeMap<&ServiceId, (&Path, Position, &Arc<Service>)> = BTreeMap::new();
         for (path, file) in &self.files {
             view.rejected.extend(file.rejected.iter().map(|rejected| (path.clone(), rejected.clone())));
-            for (host, (at, service)) in file.services.iter().flatten() {
-                if let Some((first, place, _)) = services.get(host) {
+            for (id, (at, service)) in file.services.iter().flatten() {
+                if let Some((first, place, _)) = services.get(id) {
                     let first = format!("{}:{}:{}", first.display(), place.line, place.column);
-                    view.rejected.push((path.clone(), Rejected::duplicate(*at, host, &first)));
+                    view.rejected.push((path.clone(), Rejected::duplicate(*at, id, &first)));
                 } else {
-                    services.insert(host, (path, *at, service));
+                    services.insert(id, (path, *at, service));
                 }
             }
         }
         let services = services.into_values().map(|(_, _, service)| Arc::clone(service));
-        view.snapshot = Snapshot::new(services).expect("the map's keys are the services' hosts");
+        view.snapshot = Snapshot::new(services).expect("the map's keys are the services' ids");
     }
 }
 
@@ -235,46 +234,46 @@ impl FileView {
     /// Puts the last good version in the place of each entry that makes no sense.
     fn resolve(&mut self, path: &Path, entries: Vec<Entry>) {
         let mut old = self.services.take().unwrap_or_default();
-        let mut services: BTreeMap<Hostname, (Position, Arc<Service>)> = BTreeMap::new();
+        let mut services: BTreeMap<ServiceId, (Position, Arc<Service>)> = BTreeMap::new();
         let mut nameless = Vec::new();
         self.rejected.clear();
-        for Entry { at, host, service, doubles } in entries {
-            let Some(host) = host else {
+        for Entry { at, id, service, doubles } in entries {
+            let Some(id) = id else {
                 nameless.push(service.err().unwrap_or_default());
                 continue;
             };
-            let taken = services.get(&host).map(|(first, _)| *first);
+            let taken = services.get(&id).map(|(first, _)| *first);
             let instead = match service {
                 Ok(service) => {
                     if let Some(first) = taken {
                         let first = format!("{}:{}:{}", path.display(), first.line, first.column);
-                        self.rejected.push(Rejected::duplicate(at, &host, &first));
+                        self.rejected.push(Rejected::duplicate(at, &id, &first));
                     } else {
                         if !doubles.is_empty() {
-                            self.rejected.push(Rejected::doubles(&host, doubles));
+                            self.rejected.push(Rejected::doubles(&id, doubles));
                         }
-                        services.insert(host, (at, service));
+                        services.insert(id, (at, service));
                     }
                     continue;
                 }
                 Err(mistakes) => {
-                    let last = old.remove(&host).filter(|_| taken.is_none());
+                    let last = old.remove(&id).filter(|_| taken.is_none());
                     let instead = last.map_or("", |(_, service)| {
-                        services.insert(host.clone(), (at, service));
+                        services.insert(id.clone(), (at, service));
                         "; its last good version stays in force"
                     });
-                    Rejected { host: Some(host), mistakes, instead: instead.to_owned() }
+                    Rejected { id: Some(id), mistakes, instead: instead.to_owned() }
                 }
             };
             self.rejected.push(instead);
         }
-        let missing: Vec<_> = old.into_iter().filter(|(host, _)| !services.contains_key(host)).collect();
+        let missing: Vec<_> = old.into_iter().filter(|(id, _)| !services.contains_key(id)).collect();
         let instead = kept(&missing, !nameless.is_empty());
         if !nameless.is_empty() {
             services.extend(missing);
         }
         self.rejected.extend(nameless.into_iter().map(|mistakes| Rejected {
-            host: None,
+            id: None,
             mistakes,
             instead: instead.clone(),
         }));
@@ -282,8 +281,8 @@ impl FileView {
     }
 }
 
-fn kept(missing: &[(Hostname, (Position, Arc<Service>))], any: bool) -> String {
-    let hosts: Vec<_> = missing.iter().take(5).map(|(host, _)| host.as_str()).collect();
+fn kept(missing: &[(ServiceId, (Position, Arc<Service>))], any: bool) -> String {
+    let hosts: Vec<_> = missing.iter().take(5).map(|(id, _)| id.to_string()).collect();
     match hosts.as_slice() {
         hosts if any && !hosts.is_empty() => {
             format!("; what the file said before stays in force: {}", hosts.join(", "))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pilot_registry::{Hostname, Service};
+use pilot_registry::{Service, ServiceId};
 use tokio::time::Instant;
 
 use crate::last_good::LastGood;
@@ -13,12 +13,12 @@ use crate::{Config, Problem};
 /// What the files say now.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
-    /// The services that make sense, ordered by host.
+    /// The services that make sense, ordered by id.
     pub services: Vec<Arc<Service>>,
     /// Everything that is wrong with the files, in their order.
     pub problems: Vec<Problem>,
     /// Where each of the services is written: its file, and the line and the column of its host, from 1.
-    pub places: BTreeMap<Hostname, (PathBuf, usize, usize)>,
+    pub places: BTreeMap<ServiceId, (PathBuf, usize, usize)>,
 }
 
 /// Reads the file or folder once.
@@ -30,8 +30,7 @@ pub fn load(config: &Config) -> Loaded {
         problems.extend(rejected.problems(file));
     }
     problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
-    let places =
-        last_good.places().map(|(host, path, at)| (host.clone(), (path.clone(), at.line, at.column)));
+    let places = last_good.places().map(|(id, path, at)| (id.clone(), (path.clone(), at.line, at.column)));
     // The first in the order of files is in force.
     let places = places.collect::<Vec<_>>().into_iter().rev().collect();
     Loaded { services: view.snapshot.services().to_vec(), problems, places }

@@ -40,6 +40,9 @@ struct Service {
     /// Its place among others of its kind.
     #[schemars(default = "default_namespace")]
     namespace: String,
+    /// The namespaces whose clients see it: ["."] = its own, ["*"] = all, ["~"] = none, or names.
+    #[schemars(default = "everybody", length(min = 1))]
+    export_to: Vec<String>,
     /// The service's own labels.
     #[schemars(default)]
     labels: BTreeMap<String, String>,
@@ -49,6 +52,10 @@ struct Service {
     /// Where it is served.
     #[schemars(default)]
     endpoints: Vec<Endpoint>,
+}
+
+fn everybody() -> Vec<String> {
+    vec!["*".to_owned()]
 }
 
 fn default_namespace() -> String {

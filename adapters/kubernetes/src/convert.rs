@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use pilot_registry::{
     Address, ConfigError, Endpoint, Hostname, ModelError, Namespace, Protocol, Resolution, Service,
-    ServiceSpec,
+    ServiceSpec, Visibility,
 };
 
 use crate::cluster::{Facts, Slice};
@@ -76,7 +76,7 @@ impl Mapping {
         });
         let slices: Vec<&Slice> = slices.map(|(_, slice)| slice).collect();
         let spec = self
-            .spec(key, service)
+            .spec(key, service, &mut notes)
             .map(|spec| ServiceSpec { ports: ports.iter().map(|port| port.port.clone()).collect(), ..spec });
         let made = spec.and_then(|mut spec| {
             let endpoints = match external_name(service) {
@@ -92,12 +92,18 @@ impl Mapping {
     }
 
     /// All but ports and endpoints.
-    fn spec(&self, key: &Key, service: &cluster::Service) -> Result<ServiceSpec, ModelError> {
+    fn spec(
+        &self,
+        key: &Key,
+        service: &cluster::Service,
+        notes: &mut Notes,
+    ) -> Result<ServiceSpec, ModelError> {
         let host = |template: &HostTemplate| template.host(&key.name, &key.namespace, &self.domain);
         let mut spec = ServiceSpec::new(host(&self.host)?);
         spec.aliases = self.aliases.iter().map(host).collect::<Result<_, _>>()?;
         spec.local_names = self.local_names.iter().map(host).collect::<Result<_, _>>()?;
         spec.namespace = Namespace::try_from(key.namespace.to_string())?;
+        spec.visibility = visibility(key, service, &spec.namespace, notes);
         spec.labels = service.labels.clone();
         spec.virtual_addresses = virtual_addresses(service);
         if external_name(service).is_some() {
@@ -105,6 +111,16 @@ impl Mapping {
         }
         Ok(spec)
     }
+}
+
+/// Who sees it. Where that makes no sense, nobody outside of its namespace does: somebody wanted to hide it.
+fn visibility(key: &Key, service: &cluster::Service, own: &Namespace, notes: &mut Notes) -> Visibility {
+    let Some(words) = &service.export_to else { return Visibility::Everybody };
+    Visibility::of_words(words.split(','), own).unwrap_or_else(|error| {
+        let entry = format!("services {key} annotation networking.istio.io/exportTo");
+        notes.note(entry, format!("{error}; until then, only its own namespace sees it"));
+        Visibility::Only([own.clone()].into())
+    })
 }
 
 /// Headless services say "None".

@@ -26,8 +26,12 @@ pub enum ModelError {
     DuplicatePort { host: String, port: String },
     #[error("endpoint {address} of service {host}: {why}")]
     Endpoint { host: String, address: String, why: String },
-    #[error("service {host} is there twice")]
-    DuplicateHost { host: String },
+    #[error("service {id} is there twice")]
+    DuplicateService { id: String },
+    #[error(
+        "export_to: {why}; expected \"*\" (everybody), \".\" (the service's own namespace), \"~\" (nobody), or namespaces"
+    )]
+    Visibility { why: String },
 }
 
 /// Why an attempt to follow a registry ended.

@@ -60,6 +60,7 @@ mod endpoint;
 mod error;
 mod hostname;
 mod memory;
+mod namespace;
 mod port;
 mod registrar;
 mod registry;
@@ -70,6 +71,7 @@ mod sink;
 mod snapshot;
 mod status;
 pub mod usual;
+mod visibility;
 
 pub use async_trait::async_trait;
 
@@ -77,13 +79,15 @@ pub use endpoint::{Address, Endpoint, Health, Labels, Locality, SpiffeId, Weight
 pub use error::{ConfigError, ErrorKind, ModelError, RegistryError};
 pub use hostname::Hostname;
 pub use memory::{Lent, Memory};
+pub use namespace::Namespace;
 pub use port::{Port, Protocol, ServicePort};
 pub use registrar::{RegisteredPort, Registrar, Registration};
 pub use registry::ServiceRegistry;
 pub use reload::Reload;
 pub use secret::Secret;
-pub use service::{Namespace, Resolution, Service, ServiceSpec};
+pub use service::{Resolution, Service, ServiceSpec};
 pub use sink::{Content, Fault, Feed, Published, RegistryHealth, Sink, State, Trouble, channel};
 pub use snapshot::{Snapshot, SnapshotSink};
 pub use status::{Following, LastError, Status, WatchState, WatchStatus};
 pub use usual::missing_scheme;
+pub use visibility::{ServiceId, Visibility};

@@ -3,13 +3,15 @@
 mod doubles;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::IpAddr;
 use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Endpoint, Hostname, Labels, ModelError, Port, ServicePort, SpiffeId};
+use crate::{
+    Address, Endpoint, Hostname, Labels, ModelError, Namespace, Port, ServiceId, ServicePort, SpiffeId,
+    Visibility,
+};
 
 /// How a proxy finds the addresses behind a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,47 +24,6 @@ pub enum Resolution {
     Dns,
     /// The proxy sends to the address that the client called.
     Passthrough,
-}
-
-/// The place of a service among others of its kind; `default` where a platform has no such thing.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Namespace(String);
-
-impl Namespace {
-    /// The namespace as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Default for Namespace {
-    fn default() -> Self {
-        Self("default".to_owned())
-    }
-}
-
-impl TryFrom<String> for Namespace {
-    type Error = ModelError;
-
-    fn try_from(text: String) -> Result<Self, ModelError> {
-        let ok = !text.is_empty()
-            && text.len() <= 253
-            && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._".contains(&c));
-        if ok { Ok(Self(text)) } else { Err(ModelError::Namespace { name: text }) }
-    }
-}
-
-impl From<Namespace> for String {
-    fn from(namespace: Namespace) -> Self {
-        namespace.0
-    }
-}
-
-impl fmt::Display for Namespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// What a [`Service`] is built from. See [`Service::new`] for what makes sense.
@@ -87,6 +48,9 @@ pub struct ServiceSpec {
     pub resolution: Resolution,
     /// Where it is among others of its kind.
     pub namespace: Namespace,
+    /// Which clients see it.
+    #[serde(default, skip_serializing_if = "Visibility::is_everybody")]
+    pub visibility: Visibility,
     /// The service's own labels.
     pub labels: Labels,
     /// Who may serve it.
@@ -107,6 +71,7 @@ impl ServiceSpec {
             virtual_addresses: Vec::new(),
             resolution: Resolution::default(),
             namespace: Namespace::default(),
+            visibility: Visibility::default(),
             labels: Labels::new(),
             identities: Vec::new(),
             endpoints: Vec::new(),
@@ -161,6 +126,21 @@ impl Service {
     /// The service's name and its aliases.
     pub fn hosts(&self) -> impl Iterator<Item = &Hostname> {
         std::iter::once(&self.host).chain(&self.aliases)
+    }
+
+    /// Its namespace, if not everybody sees it.
+    pub fn owner(&self) -> Option<&Namespace> {
+        (!self.visibility.is_everybody()).then_some(&self.namespace)
+    }
+
+    /// What tells it from all others.
+    pub fn id(&self) -> ServiceId {
+        ServiceId { host: self.host.clone(), owner: self.owner().cloned() }
+    }
+
+    /// The same, to be compared. In the same order as [`Service::id`].
+    pub fn key(&self) -> (&Hostname, Option<&Namespace>) {
+        (&self.host, self.owner())
     }
 
     /// What it was built from, to build another.
@@ -289,9 +269,21 @@ mod tests {
     }
 
     #[test]
+    fn a_service_that_not_everybody_sees_belongs_to_its_namespace() {
+        let namespace: Namespace = "shop".to_owned().try_into().unwrap();
+        let only = Visibility::Only([namespace.clone()].into());
+        let service = Service::new(ServiceSpec { namespace, visibility: only, ..spec() }).unwrap();
+        assert_eq!(service.id().to_string(), "a.local of namespace shop");
+        let text = serde_json::to_string(&service).unwrap();
+        assert_eq!(serde_json::from_str::<Service>(&text).unwrap(), service);
+        assert_eq!(Service::new(spec()).unwrap().id().to_string(), "a.local");
+    }
+
+    #[test]
     fn what_was_written_before_there_were_local_names_is_read() {
         let text = serde_json::to_string(&Service::new(spec()).unwrap()).unwrap();
-        assert!(!text.contains("local_names") && !text.contains("guessed"), "{text}");
+        let newer = ["local_names", "guessed", "visibility"];
+        assert!(newer.iter().all(|key| !text.contains(key)), "{text}");
         let read = serde_json::from_str::<Service>(&text).unwrap();
         assert_eq!((read.local_names.len(), read.guessed.len()), (0, 0));
     }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::sink::{Content, Sink};
-use crate::{ModelError, Service};
+use crate::{ModelError, Service, ServiceId};
 
 /// Where a registry publishes what it knows.
 pub type SnapshotSink = Sink<Snapshot>;
 
-/// All services of a registry at one moment, ordered by host.
+/// All services of a registry at one moment, ordered by [id](ServiceId): by host, those that everybody sees first.
 ///
 /// A service that did not change keeps its `Arc` from snapshot to snapshot ([`SnapshotSink`] sees
 /// to it), so two snapshots are compared by pointers.
@@ -31,12 +31,12 @@ impl Snapshot {
     /// A snapshot of these services, in any order.
     ///
     /// # Errors
-    /// Two services have one host. Adapters report all but one of them as skipped, before they get here.
+    /// Two services have one id. Adapters report all but one of them as skipped, before they get here.
     pub fn new(services: impl IntoIterator<Item = Arc<Service>>) -> Result<Self, ModelError> {
         let mut services: Vec<_> = services.into_iter().collect();
-        services.sort_by(|a, b| a.host.cmp(&b.host));
-        match services.windows(2).find(|pair| pair[0].host == pair[1].host) {
-            Some(pair) => Err(ModelError::DuplicateHost { host: pair[0].host.to_string() }),
+        services.sort_by(|a, b| a.key().cmp(&b.key()));
+        match services.windows(2).find(|pair| pair[0].key() == pair[1].key()) {
+            Some(pair) => Err(ModelError::DuplicateService { id: pair[0].id().to_string() }),
             None => Ok(Self { services, deliberate: false }),
         }
     }
@@ -54,15 +54,22 @@ impl Snapshot {
         self.deliberate
     }
 
-    /// The services, ordered by host.
+    /// The services, ordered by id.
     pub fn services(&self) -> &[Arc<Service>] {
         &self.services
     }
 
-    /// The service of that name. Aliases do not count.
-    pub fn get(&self, host: &str) -> Option<&Arc<Service>> {
-        let at = self.services.binary_search_by(|service| service.host.as_str().cmp(host));
+    /// The service of that id.
+    pub fn find(&self, id: &ServiceId) -> Option<&Arc<Service>> {
+        let key = (&id.host, id.owner.as_ref());
+        let at = self.services.binary_search_by(|service| service.key().cmp(&key));
         at.ok().map(|at| &self.services[at])
+    }
+
+    /// The service of that name; of several, the one that everybody sees. Aliases do not count.
+    pub fn get(&self, host: &str) -> Option<&Arc<Service>> {
+        let at = self.services.partition_point(|service| service.host.as_str() < host);
+        self.services.get(at).filter(|service| service.host.as_str() == host)
     }
 
     /// How many endpoints its services have.
@@ -75,8 +82,8 @@ impl Content for Snapshot {
     fn reusing(mut self, previous: &Self) -> Self {
         let mut old = previous.services.iter().peekable();
         for service in &mut self.services {
-            while old.next_if(|old| old.host < service.host).is_some() {}
-            if let Some(old) = old.next_if(|old| old.host == service.host)
+            while old.next_if(|old| old.key() < service.key()).is_some() {}
+            if let Some(old) = old.next_if(|old| old.key() == service.key())
                 && (Arc::ptr_eq(old, service) || old == service)
             {
                 *service = Arc::clone(old);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pilot_registry::{
     Endpoint, Health, Hostname, Namespace, Port, Protocol, Resolution, Service, ServicePort, ServiceSpec,
-    Snapshot, Weight,
+    Snapshot, Visibility, Weight,
 };
 
 /// Begins a service of that name.
@@ -159,6 +159,13 @@ impl ServiceBuilder {
     pub fn namespace(mut self, namespace: &str) -> Self {
         let namespace = Namespace::try_from(namespace.to_owned());
         self.spec.namespace = namespace.unwrap_or_else(|error| panic!("{error}"));
+        self
+    }
+
+    /// Says which clients see it, in the words of `exportTo`. After its namespace.
+    pub fn export_to(mut self, words: &[&str]) -> Self {
+        let visibility = Visibility::of_words(words.iter().copied(), &self.spec.namespace);
+        self.spec.visibility = visibility.unwrap_or_else(|error| panic!("{error}"));
         self
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilot_registry::{Hostname, Service, Snapshot};
+use pilot_registry::{Service, ServiceId, Snapshot};
 use tokio::time::Instant;
 
 use super::diff::{self, Findings};
@@ -30,33 +30,33 @@ impl Baseline {
     }
 
     /// With what is said now of these services, and as it is in all others.
-    pub(super) fn moved_on(&self, said: &Said, since: Instant, which: impl Fn(&Hostname) -> bool) -> Self {
-        let old = self.said.snapshot.services().iter().filter(|service| !which(&service.host));
-        let new = said.snapshot.services().iter().filter(|service| which(&service.host));
+    pub(super) fn moved_on(&self, said: &Said, since: Instant, which: impl Fn(&ServiceId) -> bool) -> Self {
+        let old = self.said.snapshot.services().iter().filter(|service| !which(&service.id()));
+        let new = said.snapshot.services().iter().filter(|service| which(&service.id()));
         Self::new(&Said::of(old.chain(new).cloned().collect()), since)
     }
 }
 
 impl Said {
-    /// These services have become those, with the same hosts.
-    pub(super) fn update(&mut self, mut updated: BTreeMap<&Hostname, Arc<Service>>) {
+    /// These services have become those, with the same ids.
+    pub(super) fn update(&mut self, mut updated: BTreeMap<ServiceId, Arc<Service>>) {
         if updated.is_empty() {
             return;
         }
         let mut services = self.snapshot.services().to_vec();
         for service in &mut services {
-            if let Some(updated) = updated.remove(&service.host) {
+            if let Some(updated) = updated.remove(&service.id()) {
                 self.usable = (self.usable + diff::usable(&updated)).saturating_sub(diff::usable(service));
                 *service = updated;
             }
         }
-        let snapshot = Snapshot::new(services).expect("hosts do not change");
+        let snapshot = Snapshot::new(services).expect("ids do not change");
         self.snapshot = Arc::new(snapshot);
     }
 
     pub(super) fn of(services: Vec<Arc<Service>>) -> Self {
         let usable = services.iter().map(|service| diff::usable(service)).sum();
-        let snapshot = Snapshot::new(services).expect("of each host one service was taken");
+        let snapshot = Snapshot::new(services).expect("of each id one service was taken");
         Self { snapshot: Arc::new(snapshot), usable }
     }
 }

@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pilot_registry::{Address, Endpoint, Hostname, Port, Resolution, Service, ServicePort, Snapshot};
+use pilot_registry::{Address, Endpoint, Port, Resolution, Service, ServiceId, ServicePort, Snapshot};
 
 /// A service that two snapshots differ in.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) struct ServiceDiff<'a> {
 /// What two snapshots differ in.
 #[derive(Debug, Default)]
 pub(super) struct SnapshotDiff<'a> {
-    /// Services that are not equal, ordered by host.
+    /// Services that are not equal, ordered by id.
     pub(super) changes: Vec<ServiceDiff<'a>>,
     /// Some services are equal, and not the same allocation.
     pub(super) reallocated: bool,
@@ -53,7 +53,7 @@ pub(super) struct Total {
 /// What has been found out of services by comparing snapshots with one older one, so that each is looked into
 /// once.
 #[derive(Debug, Default)]
-pub(super) struct Findings(BTreeMap<Hostname, Finding>);
+pub(super) struct Findings(BTreeMap<ServiceId, Finding>);
 
 #[derive(Debug)]
 struct Finding {
@@ -72,11 +72,11 @@ impl<'a> SnapshotDiff<'a> {
             match (old, new) {
                 ([], []) => return difference,
                 ([was, olds @ ..], [is, news @ ..]) if Arc::ptr_eq(was, is) => (old, new) = (olds, news),
-                ([was, olds @ ..], [is, news @ ..]) if was.host == is.host => {
+                ([was, olds @ ..], [is, news @ ..]) if was.key() == is.key() => {
                     difference.changed(was, is, findings);
                     (old, new) = (olds, news);
                 }
-                ([was, olds @ ..], news) if news.first().is_none_or(|is| was.host < is.host) => {
+                ([was, olds @ ..], news) if news.first().is_none_or(|is| was.key() < is.key()) => {
                     difference.changes.push(ServiceDiff {
                         old: Some(was),
                         new: None,
@@ -103,7 +103,7 @@ impl<'a> SnapshotDiff<'a> {
     }
 
     fn changed(&mut self, was: &'a Arc<Service>, is: &'a Arc<Service>, findings: &mut Findings) {
-        let known = findings.0.get(&is.host).filter(|known| Arc::ptr_eq(&known.of, is));
+        let known = findings.0.get(&is.id()).filter(|known| Arc::ptr_eq(&known.of, is));
         let (missing, gained, updated) = match known {
             Some(known) => (known.missing, known.gained, None),
             None if was == is => {
@@ -113,7 +113,7 @@ impl<'a> SnapshotDiff<'a> {
             None => {
                 let usable = |of: Vec<&Endpoint>| of.into_iter().filter(|it| serves(it)).count();
                 let (missing, gained) = (usable(missing(was, is)), usable(missing(is, was)));
-                findings.0.insert(is.host.clone(), Finding { of: Arc::clone(is), missing, gained });
+                findings.0.insert(is.id(), Finding { of: Arc::clone(is), missing, gained });
                 (missing, gained, updated(was, is))
             }
         };
@@ -139,10 +139,10 @@ impl<'a> SnapshotDiff<'a> {
         }
     }
 
-    /// The older snapshot's services as the newer one shows them, those of them that differ, by host.
-    pub(super) fn updated(&self) -> BTreeMap<&'a Hostname, Arc<Service>> {
+    /// The older snapshot's services as the newer one shows them, those of them that differ.
+    pub(super) fn updated(&self) -> BTreeMap<ServiceId, Arc<Service>> {
         let updated =
-            |change: &ServiceDiff<'a>| Some((&change.old?.host, Arc::clone(change.updated.as_ref()?)));
+            |change: &ServiceDiff<'a>| Some((change.old?.id(), Arc::clone(change.updated.as_ref()?)));
         self.changes.iter().filter_map(updated).collect()
     }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilot_registry::{Address, Endpoint, Health, Hostname, Port, Service, Snapshot};
+use pilot_registry::{Address, Endpoint, Health, Port, Service, ServiceId, Snapshot};
 use tokio::time::Instant;
 
 use super::GuardSettings;
@@ -18,10 +18,10 @@ type Place = (Address, BTreeMap<Port, Port>);
 /// Of one registry.
 #[derive(Debug, Default)]
 pub(super) struct Turned {
-    endpoints: BTreeMap<Hostname, BTreeMap<Place, Former>>,
+    endpoints: BTreeMap<ServiceId, BTreeMap<Place, Former>>,
     hold: Option<Hold>,
     /// What was made of the services last, so that what does not change stays one allocation.
-    made: BTreeMap<Hostname, (Arc<Service>, Arc<Service>)>,
+    made: BTreeMap<ServiceId, (Arc<Service>, Arc<Service>)>,
 }
 
 /// What an endpoint was.
@@ -77,21 +77,21 @@ impl Turned {
         let mut before = said.services().iter().peekable();
         let mut joined = false;
         for is in now_said.services() {
-            while let Some(gone) = before.next_if(|was| was.host < is.host) {
-                self.endpoints.remove(&gone.host);
+            while let Some(gone) = before.next_if(|was| was.key() < is.key()) {
+                self.endpoints.remove(&gone.id());
             }
-            let Some(was) = before.next_if(|was| was.host == is.host) else { continue };
+            let Some(was) = before.next_if(|was| was.key() == is.key()) else { continue };
             if Arc::ptr_eq(was, is) {
                 continue;
             }
-            let known = self.endpoints.remove(&is.host).unwrap_or_default();
+            let known = self.endpoints.remove(&is.id()).unwrap_or_default();
             let turned = turned(now, was, is, &known);
             joined |= turned.keys().any(|place| !known.contains_key(place));
             if !turned.is_empty() {
-                self.endpoints.insert(is.host.clone(), turned);
+                self.endpoints.insert(is.id(), turned);
             }
         }
-        before.for_each(|gone| _ = self.endpoints.remove(&gone.host));
+        before.for_each(|gone| _ = self.endpoints.remove(&gone.id()));
         joined
     }
 
@@ -105,16 +105,16 @@ impl Turned {
     }
 
     /// Of how many endpoints former health is kept, by service.
-    pub(super) fn held(&self) -> BTreeMap<Hostname, usize> {
+    pub(super) fn held(&self) -> BTreeMap<ServiceId, usize> {
         let all = self.endpoints.iter().filter(|_| self.hold.is_some());
-        all.map(|(host, endpoints)| (host.clone(), endpoints.len())).collect()
+        all.map(|(id, endpoints)| (id.clone(), endpoints.len())).collect()
     }
 
     /// Whether this read says of one whose former health is kept that it can serve.
     pub(super) fn is_partly_well_in(&self, read: &Snapshot) -> bool {
         self.hold.is_some()
-            && self.endpoints.iter().any(|(host, turned)| {
-                let endpoints = read.get(host.as_str()).map_or(&[][..], |service| &service.endpoints);
+            && self.endpoints.iter().any(|(id, turned)| {
+                let endpoints = read.find(id).map_or(&[][..], |service| &service.endpoints);
                 endpoints.iter().any(|it| it.is_usable() && turned.contains_key(&place(it)))
             })
     }
@@ -139,13 +139,13 @@ impl Turned {
         let mut made = std::mem::take(&mut self.made);
         let mut services = snapshot.services().to_vec();
         for service in &mut services {
-            let Some(turned) = self.endpoints.get(&service.host) else { continue };
-            let known = made.remove(&service.host).filter(|(of, _)| Arc::ptr_eq(of, service));
+            let Some(turned) = self.endpoints.get(&service.id()) else { continue };
+            let known = made.remove(&service.id()).filter(|(of, _)| Arc::ptr_eq(of, service));
             let (of, new) = known.unwrap_or_else(|| (Arc::clone(service), with_former(service, turned)));
-            self.made.insert(of.host.clone(), (of, Arc::clone(&new)));
+            self.made.insert(of.id(), (of, Arc::clone(&new)));
             *service = new;
         }
-        Arc::new(Snapshot::new(services).expect("hosts do not change"))
+        Arc::new(Snapshot::new(services).expect("ids do not change"))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{Endpoint, Hostname, Service, Snapshot};
+use pilot_registry::{Endpoint, Service, ServiceId, Snapshot};
 use tokio::time::Instant;
 
 use super::diff::{Instances, ServiceDiff};
@@ -17,9 +17,9 @@ pub struct Held {
     /// When the first of it is let go at the latest, if the registry is live then.
     pub until: Instant,
     /// The endpoints that are kept, by service, ordered by address.
-    pub services: BTreeMap<Hostname, Arc<[Endpoint]>>,
+    pub services: BTreeMap<ServiceId, Arc<[Endpoint]>>,
     /// How many endpoints keep the health that they had, by service.
-    pub unhealthy: BTreeMap<Hostname, usize>,
+    pub unhealthy: BTreeMap<ServiceId, usize>,
 }
 
 impl Held {
@@ -29,17 +29,16 @@ impl Held {
     }
 
     /// The same, of one service.
-    pub fn of(&self, host: &Hostname) -> usize {
-        let kept = self.services.get(host).map_or(0, |endpoints| endpoints.len());
-        kept + self.unhealthy.get(host).copied().unwrap_or_default()
+    pub fn of(&self, id: &ServiceId) -> usize {
+        let kept = self.services.get(id).map_or(0, |endpoints| endpoints.len());
+        kept + self.unhealthy.get(id).copied().unwrap_or_default()
     }
 
     /// The same, by service.
-    pub fn counts(&self) -> BTreeMap<&Hostname, usize> {
-        let mut counts: BTreeMap<_, usize> =
-            self.unhealthy.iter().map(|(host, count)| (host, *count)).collect();
-        for (host, endpoints) in &self.services {
-            *counts.entry(host).or_default() += endpoints.len();
+    pub fn counts(&self) -> BTreeMap<&ServiceId, usize> {
+        let mut counts: BTreeMap<_, usize> = self.unhealthy.iter().map(|(id, count)| (id, *count)).collect();
+        for (id, endpoints) in &self.services {
+            *counts.entry(id).or_default() += endpoints.len();
         }
         counts
     }
@@ -70,7 +69,7 @@ impl HeldService {
 
     /// Whether some of what is held is there.
     pub(super) fn is_partly_in(&self, read: &Snapshot) -> bool {
-        let Some(service) = read.get(self.whole.host.as_str()) else { return false };
+        let Some(service) = read.find(&self.whole.id()) else { return false };
         let there = Instances::of(service);
         let can_serve = |at: usize| service.endpoints[at].is_usable();
         self.missing.is_empty() && self.is_gone()

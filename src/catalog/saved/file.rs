@@ -3,7 +3,7 @@
 //! ```text
 //! pilot-snapshot 1 c0ffee0123456789          format, version, XXH3 of all that follows this line
 //! {"registry":"east","kind":"consul",...}    whose it is, when it was saved, how much follows
-//! {"host":"a.local",...}                     a service on each line, ordered by host
+//! {"host":"a.local",...}                     a service on each line, ordered by id
 //! ```
 //!
 //! A file with any wrong part is refused as a whole: half a registry is worse than an older one.
@@ -18,7 +18,9 @@ use crate::rfc3339;
 
 const FORMAT: &str = "pilot-snapshot";
 /// Changes whenever a file of the one would be misread by a pilot of the other.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// What every pilot reads. It does not know that some clients may not see a service.
+const VERSION_OF_ALL: u32 = 1;
 
 /// Why a file is not believed.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +61,9 @@ pub(super) fn encode(registry: &str, kind: &str, saved_at: SystemTime, snapshot:
     let mut body = Vec::new();
     write_line(&mut body, &header);
     snapshot.services().iter().for_each(|service| write_line(&mut body, &**service));
-    let mut bytes = format!("{FORMAT} {VERSION} {:016x}\n", xxh3_64(&body)).into_bytes();
+    let for_all = snapshot.services().iter().all(|service| service.visibility.is_everybody());
+    let version = if for_all { VERSION_OF_ALL } else { VERSION };
+    let mut bytes = format!("{FORMAT} {version} {:016x}\n", xxh3_64(&body)).into_bytes();
     bytes.append(&mut body);
     bytes
 }
@@ -100,7 +104,7 @@ fn checked(bytes: &[u8]) -> Result<&[u8], Refused> {
         return Err(Refused::Foreign);
     }
     let version: u32 = words.next().and_then(|word| word.parse().ok()).ok_or(Refused::Foreign)?;
-    if version != VERSION {
+    if version != VERSION && version != VERSION_OF_ALL {
         return Err(Refused::Version(version));
     }
     let sum = words.next().filter(|word| word.len() == 16);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use pilot_registry::{Hostname, Protocol, Resolution, ServicePort};
+use pilot_registry::{Protocol, Resolution, ServiceId, ServicePort};
 
 use crate::catalog::{Catalog, CatalogService};
 use crate::config::{Config, Problem};
@@ -18,8 +18,8 @@ const ENVOY_ADMIN: u16 = 9901;
 /// As many services are named in one sentence.
 const NAMED: usize = 3;
 
-/// Where services are written, by host.
-pub(super) type Places = BTreeMap<Hostname, Problem>;
+/// Where services are written.
+pub(super) type Places = BTreeMap<ServiceId, Problem>;
 
 /// All warnings of services. `complete` says whether every registry was looked at.
 pub(super) fn of(catalog: Catalog, config: &Config, places: &Places, complete: bool) -> Vec<Problem> {
@@ -33,8 +33,8 @@ pub(super) fn of(catalog: Catalog, config: &Config, places: &Places, complete: b
 }
 
 /// A warning at the place where the service is written.
-fn warning(host: Option<&Hostname>, places: &Places, message: String) -> Problem {
-    let place = host.and_then(|host| places.get(host)).cloned().unwrap_or_default();
+fn warning(service: Option<&ServiceId>, places: &Places, message: String) -> Problem {
+    let place = service.and_then(|service| places.get(service)).cloned().unwrap_or_default();
     Problem { message, ..place }
 }
 
@@ -44,15 +44,15 @@ fn without_endpoints(catalog: &Catalog, places: &Places) -> Vec<Problem> {
         service.lead().resolution == Resolution::Endpoints && service.endpoints().next().is_none()
     });
     let warn = |service: &std::sync::Arc<CatalogService>| {
-        let host = service.host();
-        warning(Some(host), places, format!("{host} has no endpoints: clients get 503 until it has one"))
+        let id = service.id();
+        warning(Some(id), places, format!("{id} has no endpoints: clients get 503 until it has one"))
     };
     lacking.map(warn).collect()
 }
 
 /// Ports that a router may be unable to listen on. One warning for each, however many services have it.
 fn ports(catalog: &Catalog, config: &Config, places: &Places) -> Vec<Problem> {
-    let mut by_port: BTreeMap<u16, Vec<&Hostname>> = BTreeMap::new();
+    let mut by_port: BTreeMap<u16, Vec<&ServiceId>> = BTreeMap::new();
     let bound = |service: &&std::sync::Arc<CatalogService>| {
         // A router has nothing to listen on for those.
         service.lead().resolution != Resolution::Passthrough
@@ -63,10 +63,10 @@ fn ports(catalog: &Catalog, config: &Config, places: &Places) -> Vec<Problem> {
     };
     for service in catalog.services().iter().filter(bound) {
         for port in service.ports().iter().filter(|port| has_listener(port)) {
-            by_port.entry(port.number.get()).or_default().push(service.host());
+            by_port.entry(port.number.get()).or_default().push(service.id());
         }
     }
-    let warn = |(port, hosts): (u16, Vec<&Hostname>)| {
+    let warn = |(port, hosts): (u16, Vec<&ServiceId>)| {
         let why = taken(SocketAddr::new(config.router.bind, port), config, "give the service another port")?;
         Some(warning(hosts.first().copied(), places, format!("port {port} of {}: {why}", listed(&hosts))))
     };
@@ -104,9 +104,9 @@ fn overlap(bind: IpAddr, at: SocketAddr) -> bool {
     bind == at.ip() || bind.is_unspecified() || at.ip().is_unspecified()
 }
 
-fn listed(hosts: &[&Hostname]) -> String {
-    let named: Vec<&str> = hosts.iter().take(NAMED).map(|host| host.as_str()).collect();
-    match hosts.len().saturating_sub(NAMED) {
+fn listed(services: &[&ServiceId]) -> String {
+    let named: Vec<String> = services.iter().take(NAMED).map(ToString::to_string).collect();
+    match services.len().saturating_sub(NAMED) {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
     }
@@ -117,15 +117,15 @@ fn conflicts(catalog: Catalog, config: &Config, places: &Places) -> Vec<Problem>
     let mesh = Mesh { catalog, options: config.into() };
     let scope = Scope::new(Role::Router, ConfigSource::Ads);
     let disputed = mesh.catalog.disagreements();
-    let disputed = disputed.map(|(host, said)| warning(Some(host), places, format!("{host}: {said}")));
+    let disputed = disputed.map(|(id, said)| warning(Some(id), places, format!("{id}: {said}")));
     let claims = translate(&mesh, &scope, tokio::time::Instant::now()).conflicts;
     let claims = claims.iter().map(|conflict| warning(loser(conflict), places, conflict.to_string()));
     disputed.chain(claims).collect()
 }
 
-fn loser(conflict: &Conflict) -> Option<&Hostname> {
+fn loser(conflict: &Conflict) -> Option<&ServiceId> {
     match &conflict.loser {
-        Claimant::Service(host, _) | Claimant::Endpoint(host, _) => Some(host),
+        Claimant::Service(id, _) | Claimant::Endpoint(id, _) => Some(id),
         _ => None,
     }
 }

@@ -124,6 +124,7 @@ fn the_schema_of_a_description_refuses_what_the_parser_refuses() {
         json!({ "ports": [{ "number": 80, "protocol": "http" }] }),
         json!({ "ports": [{ "number": 80, "name": "web", "protocol": "tcp" }], "resolution": "dns" }),
         json!({ "ports": [{ "number": 80, "protocol": "tcp" }], "virtual_addresses": ["10.0.0.1"] }),
+        json!({ "ports": [{ "number": 80, "protocol": "tcp" }], "namespace": "shop", "export_to": [".", "bank"] }),
     ];
     let bad = [
         json!({}),
@@ -133,6 +134,7 @@ fn the_schema_of_a_description_refuses_what_the_parser_refuses() {
         json!({ "ports": [{ "number": 80, "name": "", "protocol": "http" }] }),
         json!({ "ports": [{ "number": 80, "protocol": "http" }], "resolution": "static" }),
         json!({ "ports": [{ "number": 80, "protocol": "http" }], "address": "10.0.0.1" }),
+        json!({ "ports": [{ "number": 80, "protocol": "http" }], "export_to": [] }),
     ];
     let parse = |json: &[u8]| Description::parse(json).map(drop);
     agree(&service_schema().to_value(), parse, &good, &bad);

@@ -1,12 +1,13 @@
 //! One entry of the list `service`.
 
 use pilot_registry::{
-    Hostname, ModelError, Namespace, Protocol, Resolution, Service, ServicePort, ServiceSpec,
+    Hostname, ModelError, Namespace, Protocol, Resolution, Service, ServiceId, ServicePort, ServiceSpec,
+    Visibility,
 };
 
 use super::endpoint::{self, Ports};
 use super::fields::{self, Mistakes, Table};
-use crate::document::{Node, Position};
+use crate::document::{Node, Position, Value};
 
 pub(super) const KEYS: &[&str] = &[
     "host",
@@ -15,6 +16,7 @@ pub(super) const KEYS: &[&str] = &[
     "addresses",
     "resolution",
     "namespace",
+    "export_to",
     "labels",
     "identities",
     "endpoints",
@@ -27,19 +29,30 @@ pub(super) const RESOLUTIONS: &[(&str, Resolution)] = &[
     ("passthrough", Resolution::Passthrough),
 ];
 
-/// The host with its place where it can be read, and the service when there is no mistake. Endpoints that are
+/// The id with its host's place where that can be read, and the service when there is no mistake. Endpoints that are
 /// there twice are no mistake of the service: `doubles` tells of them.
 pub(super) fn service(
     node: &Node,
     mistakes: &mut Mistakes,
     doubles: &mut Mistakes,
-) -> (Option<(Position, Hostname)>, Option<Service>) {
+) -> (Option<(Position, ServiceId)>, Option<Service>) {
     let Some(table) = Table::open(node, ("a service", EXAMPLE), KEYS, mistakes) else { return (None, None) };
     let host = host(&table, mistakes);
     // Everything is read even without a host: the author hears of all mistakes at once.
     let name = host.as_ref().map_or_else(placeholder, |(_, host)| Some(host.clone()));
-    let service = name.and_then(|name| body(&table, name, mistakes, doubles)).filter(|_| host.is_some());
-    (host, service)
+    let namespace = namespace(&table, mistakes);
+    let visibility = visibility(&table, &namespace, mistakes);
+    // Who wrote that not everybody shall see it has meant this, however it was written.
+    let owner = table.get("export_to").filter(|_| visibility != Some(Visibility::Everybody));
+    let owner = owner.map(|_| namespace.clone());
+    let spec = |name| ServiceSpec {
+        namespace,
+        visibility: visibility.unwrap_or_default(),
+        ..ServiceSpec::new(name)
+    };
+    let service = name.and_then(|name| body(&table, spec(name), mistakes, doubles));
+    let service = service.filter(|_| host.is_some());
+    (host.map(|(at, host)| (at, ServiceId { host, owner })), service)
 }
 
 fn host(table: &Table<'_>, mistakes: &mut Mistakes) -> Option<(Position, Hostname)> {
@@ -50,17 +63,37 @@ fn host(table: &Table<'_>, mistakes: &mut Mistakes) -> Option<(Position, Hostnam
     Some((node.at, fields::parsed(node, "host", mistakes)?))
 }
 
+fn namespace(table: &Table<'_>, mistakes: &mut Mistakes) -> Namespace {
+    let Some(node) = table.get("namespace") else { return Namespace::default() };
+    let Some(text) = fields::text(node, "namespace", mistakes) else { return Namespace::default() };
+    Namespace::try_from(text.to_owned()).unwrap_or_else(|error| {
+        mistakes.add(node.at, error.to_string());
+        Namespace::default()
+    })
+}
+
+/// Which clients see the service; `None` = what is written makes no sense.
+fn visibility(table: &Table<'_>, own: &Namespace, mistakes: &mut Mistakes) -> Option<Visibility> {
+    let Some(node) = table.get("export_to") else { return Some(Visibility::Everybody) };
+    let items = fields::list(node, "export_to", mistakes).iter();
+    let words: Vec<Option<&str>> = items.map(|item| fields::text(item, "export_to", mistakes)).collect();
+    if !matches!(node.value, Value::List(_)) {
+        return None;
+    }
+    let words: Vec<&str> = words.into_iter().collect::<Option<_>>()?;
+    Visibility::of_words(words, own).map_err(|error| mistakes.add(node.at, error.to_string())).ok()
+}
+
 fn placeholder() -> Option<Hostname> {
     "unnamed".parse().ok()
 }
 
 fn body(
     table: &Table<'_>,
-    host: Hostname,
+    mut spec: ServiceSpec,
     mistakes: &mut Mistakes,
     doubles: &mut Mistakes,
 ) -> Option<Service> {
-    let mut spec = ServiceSpec::new(host);
     spec.aliases = fields::parsed_list(table.get("aliases"), "aliases", mistakes);
     let ports = ports(table, mistakes);
     for node in table.get("addresses").map_or(&[][..], |node| fields::list(node, "addresses", mistakes)) {
@@ -72,12 +105,6 @@ fn body(
     }
     if let Some(node) = table.get("resolution") {
         spec.resolution = fields::word(node, "resolution", RESOLUTIONS, mistakes).unwrap_or_default();
-    }
-    if let Some(text) = table.get("namespace").and_then(|node| fields::text(node, "namespace", mistakes)) {
-        spec.namespace = Namespace::try_from(text.to_owned()).unwrap_or_else(|error| {
-            mistakes.add(table.get("namespace").map_or(table.at, |node| node.at), error.to_string());
-            Namespace::default()
-        });
     }
     spec.labels = fields::labels(table.get("labels"), mistakes);
     spec.identities = fields::parsed_list(table.get("identities"), "identities", mistakes);

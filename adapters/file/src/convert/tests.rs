@@ -62,6 +62,7 @@ fn every_key_of_a_service_is_read() {
         addresses = ["10.0.0.1", "fd00::1"]
         resolution = "DNS"
         namespace = "shop"
+        export_to = [".", "bank"]
         labels = { app = "a" }
         identities = ["spiffe://local/a"]
         endpoints = [{ address = "db.local:8080", port = 8080 }]"#
@@ -72,6 +73,7 @@ fn every_key_of_a_service_is_read() {
     assert_eq!(service.virtual_addresses.len(), 2);
     assert_eq!(service.resolution, Resolution::Dns);
     assert_eq!((service.namespace.as_str(), service.labels["app"].as_str()), ("shop", "a"));
+    assert_eq!(service.visibility.to_string(), "namespace bank, shop");
     assert_eq!(service.identities[0].as_str(), "spiffe://local/a");
     let endpoint = &service.endpoints[0];
     assert_eq!(endpoint.health, Health::Draining);
@@ -171,6 +173,11 @@ fn each_mistake_says_where_and_what_was_expected() {
         (with("addresses = ['db.local']"), "4:14: address \"db.local\" is not an IPv4 or IPv6 address"),
         (with("identities = ['me']"), "4:15: identity \"me\" is not a SPIFFE id"),
         (with("namespace = 'a b'"), "4:13: namespace \"a b\" is not a namespace"),
+        (with("export_to = '.'"), "4:13: export_to: expected a list, found text"),
+        (with("export_to = []"), "4:13: export_to: it is empty; expected \"*\" (everybody), \".\""),
+        (with("export_to = ['*', 'shop']"), "4:13: export_to: \"*\" and \"~\" stand alone"),
+        (with("export_to = ['a b']"), "4:13: export_to: \"a b\" is no namespace"),
+        (with("export_to = [1]"), "4:14: export_to: expected text in quotes, found an integer"),
         (with("labels = []"), "4:10: labels: expected a table, found a list"),
         (
             two_ports("{ address = '10.0.0.1:8080' }"),
@@ -189,7 +196,7 @@ fn all_mistakes_of_an_entry_are_told_and_its_siblings_stand() {
     let bad = with("endpoints = [{ address = 'x y' }, { address = '::1', weight = 0 }]\nzone = 'a'");
     let found = toml(&(bad + &with("").replace("a.local", "b.local")));
     assert_eq!(found[0].service.as_ref().unwrap_err().len(), 3);
-    assert_eq!(found[0].host.as_ref().unwrap().as_str(), "a.local");
+    assert_eq!(found[0].id.as_ref().unwrap().host.as_str(), "a.local");
     assert!(found[1].service.is_ok());
 }
 

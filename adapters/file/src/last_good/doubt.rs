@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{Hostname, Service, Snapshot};
+use pilot_registry::{Service, ServiceId, Snapshot};
 use tokio::time::Instant;
 
 /// It is over after this time. Far longer than the guard of pilot.toml holds anything, which reads once more
@@ -18,7 +18,7 @@ pub(super) struct Doubt {
     /// Of services that nobody has seen: until when.
     unknown: Option<Instant>,
     /// Services that went with their file: how many endpoints they had, and until when they are waited for.
-    missing: BTreeMap<Hostname, (usize, Instant)>,
+    missing: BTreeMap<ServiceId, (usize, Instant)>,
 }
 
 impl Doubt {
@@ -29,17 +29,17 @@ impl Doubt {
 
     /// The file of these is gone.
     pub(super) fn miss(&mut self, services: impl Iterator<Item = Arc<Service>>, now: Instant) {
-        let missing = services.map(|service| (service.host.clone(), (service.endpoints.len(), now + TIME)));
+        let missing = services.map(|service| (service.id(), (service.endpoints.len(), now + TIME)));
         self.missing.extend(missing);
     }
 
     /// Ends what is over: what is back with as many endpoints, and what has taken long enough.
     pub(super) fn review(&mut self, snapshot: &Snapshot, now: Instant) {
         self.unknown = self.unknown.filter(|until| now < *until);
-        let is_back = |host: &Hostname, endpoints: usize| {
-            snapshot.get(host.as_str()).is_some_and(|service| service.endpoints.len() >= endpoints)
+        let is_back = |id: &ServiceId, endpoints: usize| {
+            snapshot.find(id).is_some_and(|service| service.endpoints.len() >= endpoints)
         };
-        self.missing.retain(|host, (endpoints, until)| now < *until && !is_back(host, *endpoints));
+        self.missing.retain(|id, (endpoints, until)| now < *until && !is_back(id, *endpoints));
     }
 
     pub(super) fn is_none(&self) -> bool {

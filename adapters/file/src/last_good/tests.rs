@@ -99,3 +99,34 @@ fn while_a_file_has_never_made_sense_no_change_of_another_is_all_that_was_meant(
     folder.remove("c.toml");
     assert_eq!(folder.at(1004), ("c".into(), false), "nobody knows what it was to say");
 }
+
+/// Two namespaces have a service of one host: a mistake in one of them is none of the other's.
+#[test]
+fn services_of_one_host_are_told_apart_by_their_owners() {
+    let owned = |namespace: &str, export_to: &str, port: u16| {
+        format!(
+            "[[service]]\nhost = 'db'\nnamespace = '{namespace}'\nexport_to = {export_to}\n\
+             ports = [{{ port = {port}, protocol = 'tcp' }}]\n"
+        )
+    };
+    let public = services(&["db"]);
+    let mut folder = Folder::of(&[(
+        "a.toml",
+        &(public.clone() + &owned("shop", "['.']", 81) + &owned("bank", "['.']", 82)),
+    )]);
+    let in_force = |folder: &mut Folder| -> Vec<String> {
+        let view = folder.last_good.look(&Config::new(folder.folder.path()), folder.start);
+        let services = view.snapshot.services().iter();
+        services.map(|service| format!("{} {}", service.id(), service.ports[0].number)).collect()
+    };
+    let all = ["db 80", "db of namespace bank 82", "db of namespace shop 81"];
+    assert_eq!(in_force(&mut folder), all);
+    folder.write("a.toml", &(owned("shop", "['x y']", 83) + &public + &owned("bank", "['.']", 82)));
+    assert_eq!(in_force(&mut folder), all, "its own last good version stays");
+    folder.write("a.toml", &(owned("shop", "['.']", 83) + &public + &owned("shop", "['bank']", 84)));
+    assert_eq!(
+        in_force(&mut folder),
+        ["db 80", "db of namespace shop 83"],
+        "a namespace has one of each host"
+    );
+}

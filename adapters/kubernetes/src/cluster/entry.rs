@@ -11,6 +11,9 @@ use crate::objects::{Key, Meta, PodSpec, ServiceSpec};
 /// How the annotations begin that are pilot's.
 const ANNOTATIONS: &str = "pilot/";
 
+/// Istio's, of services: who sees them.
+const EXPORT_TO: &str = "networking.istio.io/exportTo";
+
 const REGION: [&str; 2] = ["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"];
 const ZONE: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"];
 
@@ -37,6 +40,8 @@ pub(crate) struct Service {
     pub(crate) labels: Labels,
     /// Pilot's own, without the beginning that they share.
     pub(crate) annotations: BTreeMap<String, String>,
+    /// The annotation that says who sees it.
+    pub(crate) export_to: Option<String>,
     pub(crate) spec: ServiceSpec,
 }
 
@@ -45,7 +50,9 @@ impl Service {
         let all = meta.annotations.iter().flatten();
         let own =
             all.filter_map(|(key, value)| Some((key.strip_prefix(ANNOTATIONS)?.to_owned(), value.clone())));
-        Self { labels: meta.labels.clone().unwrap_or_default(), annotations: own.collect(), spec }
+        let export_to = meta.annotations.as_ref().and_then(|all| all.get(EXPORT_TO).cloned());
+        let labels = meta.labels.clone().unwrap_or_default();
+        Self { labels, annotations: own.collect(), export_to, spec }
     }
 }
 

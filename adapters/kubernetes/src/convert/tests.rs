@@ -265,6 +265,23 @@ fn what_is_to_be_ignored_is_neither_there_nor_reported() {
 }
 
 #[test]
+fn istios_annotation_says_who_sees_a_service() {
+    for (words, seen_by, noted) in [
+        ("*", "everybody", 0),
+        (".", "namespace shop", 0),
+        ("~", "nobody", 0),
+        ("., bank", "namespace bank, shop", 0),
+        ("*,bank", "namespace shop", 1),
+        ("", "namespace shop", 1),
+    ] {
+        let annotations = json!({ "annotations": { "networking.istio.io/exportTo": words } });
+        let outcome = outcome(&service(annotations, json!({ "ports": one_port() })), &[]).unwrap();
+        assert_eq!(outcome.service.unwrap().visibility.to_string(), seen_by, "{words:?}");
+        assert_eq!(outcome.notes.len(), noted, "{:?}", outcome.notes);
+    }
+}
+
+#[test]
 fn addresses_that_make_no_sense_hide_only_themselves() {
     let endpoints = json!([{ "addresses": ["10.0.0.1"] }, { "addresses": ["10.0.0"] }, { "addresses": [] }]);
     let slices = [slice("web-a", "IPv4", json!([{ "name": "http", "port": 8080 }]), endpoints)];

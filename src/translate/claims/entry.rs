@@ -1,0 +1,171 @@
+//! The candidates for one thing, in order, and who has it in the eyes of whom.
+//!
+//! ```text
+//!  Entry ── all       candidates that everybody sees
+//!    └───── special   by namespace: candidates that only its clients see, and those of all that they do not see
+//! ```
+//!
+//! A viewer's owner is the first candidate that it sees. So who has something is asked for a viewer, and for each
+//! another one may have it.
+
+use imbl::{OrdMap, OrdSet};
+use pilot_registry::{Namespace, Port, ServiceId};
+
+/// A candidate's place in the order: the smallest wins.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub(super) class: Class,
+    pub(super) priority: u32,
+    /// `None` = pilot.toml itself.
+    pub(super) service: Option<ServiceId>,
+    pub(super) port: Option<Port>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    Configuration,
+    Own,
+    Alias,
+    /// A name that only clients of the service's namespace use.
+    Local,
+    /// What a service would have beside its virtual addresses.
+    Beside,
+}
+
+/// Who looks at the claims.
+pub(in crate::translate) trait Viewer {
+    /// The namespace of whose clients it is one; `None` = of none in particular.
+    fn namespace(&self) -> Option<&Namespace>;
+
+    /// Whether, of the services that clients of the namespace see, it sees this one.
+    fn reaches(&self, service: &ServiceId) -> bool;
+}
+
+/// All clients of a namespace, or all who are in none in particular: everybody.
+impl Viewer for Option<&Namespace> {
+    fn namespace(&self) -> Option<&Namespace> {
+        *self
+    }
+
+    fn reaches(&self, _: &ServiceId) -> bool {
+        true
+    }
+}
+
+/// Who has something. HTTP services that share a listener count as one owner, so a change among them affects
+/// nobody else.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Owner {
+    Nobody,
+    Sharers,
+    One(Rank),
+    /// An endpoint that listens there.
+    Endpoint(ServiceId, Port),
+}
+
+/// The candidates for one thing. HTTP services share a listener among themselves; all else has one owner.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Candidates {
+    pub(super) sharing: OrdSet<Rank>,
+    pub(super) alone: OrdSet<Rank>,
+}
+
+/// What clients of one namespace see beside, and do not see.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Special {
+    pub(super) own: Candidates,
+    pub(super) hidden: OrdSet<Rank>,
+}
+
+/// All candidates for one thing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entry {
+    pub(super) all: Candidates,
+    pub(super) special: OrdMap<Namespace, Special>,
+}
+
+impl Candidates {
+    pub(super) fn is_empty(&self) -> bool {
+        self.sharing.is_empty() && self.alone.is_empty()
+    }
+
+    pub(super) fn ranks(&self) -> impl Iterator<Item = &Rank> {
+        self.sharing.iter().chain(&self.alone)
+    }
+
+    pub(super) fn services(&self) -> impl Iterator<Item = &ServiceId> {
+        self.ranks().filter_map(|rank| rank.service.as_ref())
+    }
+
+    pub(super) fn of_kind(&mut self, shares: bool) -> &mut OrdSet<Rank> {
+        if shares { &mut self.sharing } else { &mut self.alone }
+    }
+}
+
+impl Special {
+    pub(super) fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.hidden.is_empty()
+    }
+}
+
+impl Entry {
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.special.is_empty()
+    }
+
+    /// Who has it for that viewer, as far as services decide that.
+    pub(super) fn owner(&self, viewer: &impl Viewer) -> Owner {
+        match (self.first(viewer, |it| &it.sharing), self.first(viewer, |it| &it.alone)) {
+            (None, None) => Owner::Nobody,
+            (Some(_), None) => Owner::Sharers,
+            (Some(shared), Some(alone)) if shared < alone => Owner::Sharers,
+            (_, Some(alone)) => Owner::One(alone.clone()),
+        }
+    }
+
+    /// The first of the candidates that the viewer sees.
+    pub(super) fn first<V: Viewer>(&self, viewer: &V, of: fn(&Candidates) -> &OrdSet<Rank>) -> Option<&Rank> {
+        let special = self.special(viewer);
+        let all = of(&self.all).iter().find(|rank| sees(viewer, special, rank));
+        let own = special.and_then(|special| of(&special.own).iter().find(|rank| sees(viewer, None, rank)));
+        match (all, own) {
+            (Some(all), Some(own)) => Some(all.min(own)),
+            (all, own) => all.or(own),
+        }
+    }
+
+    /// The candidates that the viewer sees and that are not the owner.
+    pub(super) fn losers<'a, V: Viewer>(
+        &'a self,
+        viewer: &'a V,
+        owner: &'a Owner,
+    ) -> impl Iterator<Item = &'a Rank> {
+        let special = self.special(viewer);
+        let lost = move |candidates: &'a Candidates| {
+            let sharing = (*owner != Owner::Sharers).then_some(&candidates.sharing).into_iter().flatten();
+            let alone = candidates.alone.iter().filter(move |rank| match owner {
+                Owner::One(winner) => *rank != winner,
+                _ => true,
+            });
+            sharing.chain(alone)
+        };
+        let all = lost(&self.all).filter(move |rank| sees(viewer, special, rank));
+        let own = special.into_iter().flat_map(move |special| lost(&special.own));
+        all.chain(own.filter(move |rank| sees(viewer, None, rank)))
+    }
+
+    /// Whether it is the claim of an HTTP service, which others may share.
+    pub(super) fn is_sharing(&self, rank: &Rank) -> bool {
+        let mut special = self.special.values();
+        self.all.sharing.contains(rank) || special.any(|it| it.own.sharing.contains(rank))
+    }
+
+    fn special(&self, viewer: &impl Viewer) -> Option<&Special> {
+        viewer.namespace().and_then(|namespace| self.special.get(namespace))
+    }
+}
+
+fn sees(viewer: &impl Viewer, special: Option<&Special>, rank: &Rank) -> bool {
+    rank.service.as_ref().is_none_or(|service| viewer.reaches(service))
+        && special.is_none_or(|special| !special.hidden.contains(rank))
+}
