@@ -9,6 +9,8 @@ mod conflicts;
 mod news;
 #[path = "world/scopes.rs"]
 mod scopes;
+#[path = "world/spared.rs"]
+mod spared;
 #[path = "world/streams.rs"]
 mod streams;
 #[path = "world/workloads.rs"]
