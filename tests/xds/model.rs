@@ -79,6 +79,9 @@ pub(crate) struct Envoy<V: Words> {
     /// The clusters that it refused and does not have in another version: what names them need not wait.
     excused: BTreeSet<String>,
     latest: Arc<View>,
+    /// The route configurations that came on this stream. Of one that it came back with in another version it is not
+    /// known where its names led, so that is sent as a whole.
+    routes: BTreeSet<String>,
     /// Where names led when that was checked last, by route configuration and name.
     routed: BTreeMap<(String, String), BTreeSet<String>>,
     /// How it reads resources that are none of [`crate::things`].
@@ -105,6 +108,7 @@ impl<V: Words> Envoy<V> {
             active: BTreeSet::new(),
             excused: BTreeSet::new(),
             latest: Arc::clone(set),
+            routes: BTreeSet::new(),
             routed: BTreeMap::new(),
             reading,
         };
@@ -145,6 +149,7 @@ impl<V: Words> Envoy<V> {
         self.machine.update(Arc::clone(&self.latest));
         self.came_back = self.kinds.iter().any(|kind| kind.asked);
         self.connected = true;
+        self.routes.clear();
         let tells = |kind: &Kind| V::TELLS && kind.untold.is_empty();
         self.known = self.kinds.iter().all(|kind| tells(kind) || kind.having.is_empty());
         for of in ResourceType::ALL {
@@ -185,6 +190,9 @@ impl<V: Words> Envoy<V> {
         self.follow(Cluster, Endpoint);
         self.follow(Listener, Route);
         self.check();
+        if kind == Route {
+            self.routes.extend(content.resources.iter().map(|(name, _)| name.clone()));
+        }
         true
     }
 

@@ -112,7 +112,7 @@ impl<V: Words> Envoy<V> {
             }
         }
         let ready = |cluster: &String| self.active.contains(cluster);
-        for (at, clusters) in &routed {
+        for (at, clusters) in routed.iter().filter(|((route, _), _)| self.routes.contains(route)) {
             let before = self.routed.get(at).filter(|before| before.iter().any(ready));
             for gained in before.into_iter().flat_map(|before| clusters.difference(before)) {
                 let is_right = ready(gained) || self.excused.contains(gained);
