@@ -87,6 +87,8 @@ pub struct Xds {
     /// (node.metadata.XDS_CLUSTER): each is one more configuration to keep up to date. "pilot" does not count.
     #[schemars(range(min = 1, max = 10_000))]
     pub max_scopes: usize,
+    /// How Envoys get the virtual hosts of their routes: one by one (VHDS) where they can, or as a whole.
+    pub vhds: VirtualHosts,
     /// After this time, more or less, a client is asked to connect again, so that the load of several
     /// pilots evens out. "0s" = never.
     #[serde(with = "duration")]
@@ -114,6 +116,7 @@ impl Default for Xds {
             max_request_bytes: 16 << 20,
             max_names: 50_000,
             max_scopes: 16,
+            vhds: VirtualHosts::Auto,
             max_connection_age: Duration::from_secs(30 * 60),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
@@ -207,6 +210,17 @@ pub enum Panic {
     Serve,
 }
 
+/// How Envoys get virtual hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VirtualHosts {
+    /// Envoys from 1.40 on, with delta ADS, get each virtual host by itself (VHDS): one service more is one virtual
+    /// host more. All others get the whole route configuration each time.
+    Auto,
+    /// All clients get the whole route configuration each time.
+    Off,
+}
+
 /// `[router]`
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -267,6 +281,7 @@ impl From<&Config> for crate::mesh::MeshOptions {
             http_port_listeners: config.router.http_port_listeners,
             prefer_near: config.mesh.locality == LocalityPreference::Prefer,
             serves_unhealthy: config.mesh.panic == Panic::Serve,
+            vhds: config.xds.vhds == VirtualHosts::Auto,
         }
     }
 }

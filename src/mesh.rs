@@ -36,7 +36,11 @@ impl Mesh {
         let near = near.then(|| self.catalog.known_part(&place()));
         let namespace = named.then(|| namespace(proxy.namespace.as_ref(), workload.as_ref())).flatten();
         let namespace = namespace.filter(|namespace| self.catalog.differs_in(namespace)).cloned();
-        Scope { locality: near.unwrap_or_default(), namespace, ..proxy.scope(transport) }
+        let scope = proxy.scope(transport);
+        // What a namespace sees otherwise, it gets as a whole.
+        let in_parts = self.options.vhds && namespace.is_none();
+        let client = if in_parts { scope.client } else { scope.client.whole() };
+        Scope { client, locality: near.unwrap_or_default(), namespace, ..scope }
     }
 }
 
@@ -67,6 +71,8 @@ pub struct MeshOptions {
     pub http_port_listeners: bool,
     /// Whether a proxy is told to use the endpoints near to it first. `[mesh] locality`.
     pub prefer_near: bool,
+    /// Whether Envoys that can take routes in parts do. `[xds] vhds`.
+    pub vhds: bool,
     /// Whether a service without healthy endpoints is served by its unhealthy ones. `[mesh] panic`.
     pub serves_unhealthy: bool,
 }
@@ -79,6 +85,7 @@ impl Default for MeshOptions {
             http_listen: None,
             http_port_listeners: true,
             prefer_near: false,
+            vhds: true,
             serves_unhealthy: false,
         }
     }

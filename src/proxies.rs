@@ -52,7 +52,7 @@ struct Stream {
     connected_at: SystemTime,
     scope: Mutex<Scope>,
     /// Boxed, because most streams of clients that do not aggregate have one type.
-    types: Mutex<[Option<Box<TypeStatus>>; 4]>,
+    types: Mutex<[Option<Box<TypeStatus>>; 5]>,
     /// How many there may be is bounded by the stream.
     unknown_types: Mutex<BTreeSet<String>>,
 }
@@ -71,7 +71,7 @@ pub struct Subscriber {
     /// The scope of its newest stream.
     pub scope: Scope,
     /// Whether it follows everything there is, by type; `false` for types that it does not ask for.
-    pub wildcard: [bool; 4],
+    pub wildcard: [bool; 5],
 }
 
 impl Proxies {
@@ -146,7 +146,7 @@ impl Proxies {
         let streams: Vec<_> =
             self.0.streams.lock().range(keys_of(id)).map(|(_, it)| Arc::clone(it)).collect();
         let newest = streams.last()?;
-        let mut wildcard = [false; 4];
+        let mut wildcard = [false; 5];
         for stream in &streams {
             for (wildcard, status) in wildcard.iter_mut().zip(stream.types.lock().iter()) {
                 *wildcard |= status.as_ref().is_some_and(|status| status.wildcard);
@@ -293,7 +293,7 @@ mod tests {
         clusters.update(ResourceType::Cluster, |status| status.wildcard = true);
         endpoints.update(ResourceType::Endpoint, |status| status.names = 1);
         let expected =
-            Subscriber { scope: proxy("a").scope(per_type), wildcard: [true, false, false, false] };
+            Subscriber { scope: proxy("a").scope(per_type), wildcard: [true, false, false, false, false] };
         assert_eq!(proxies.subscriber("a"), Some(expected));
         assert_eq!(proxies.subscriber("b"), None);
     }

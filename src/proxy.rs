@@ -1,5 +1,6 @@
 //! Who a proxy is, as its node says, and the scope that follows from it.
 
+mod client_kind;
 mod node;
 mod scope;
 
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use pilot_registry::{Locality, Namespace};
 
+pub use client_kind::ClientKind;
 pub use node::{NodeError, named};
 pub use scope::{ConfigSource, Scope};
 
@@ -51,6 +53,8 @@ pub struct Proxy {
     pub address: Option<IpAddr>,
     /// The client's name and version as it tells them: `envoy 1.40.0`.
     pub user_agent: Arc<str>,
+    /// What it understands, where the way in which it asks allows it.
+    pub client: ClientKind,
     /// `node.locality`: where it runs. Empty parts are unknown.
     pub locality: Locality,
     /// Its place among services: what the short names are that it uses.
@@ -90,16 +94,23 @@ impl Proxy {
         self.says_xds_cluster
     }
 
+    /// The same proxy, as one that does not take routes in parts.
+    #[must_use]
+    pub fn with_whole_routes(self) -> Self {
+        Self { client: self.client.whole(), ..self }
+    }
+
     /// The key of everything that this proxy's configuration depends on when it asks like that, and neither where
     /// it runs matters nor what its namespace is.
     pub fn scope(&self, transport: Transport) -> Scope {
-        let config_source = match transport {
-            Transport::Ads => ConfigSource::Ads,
+        let (client, config_source) = match transport {
+            Transport::Ads => (self.client, ConfigSource::Ads),
             Transport::PerType { delta } => {
-                ConfigSource::PerType { cluster: Arc::clone(&self.xds_cluster), delta }
+                let cluster = Arc::clone(&self.xds_cluster);
+                (self.client.whole(), ConfigSource::PerType { cluster, delta })
             }
         };
-        Scope::new(self.role, config_source)
+        Scope { client, ..Scope::new(self.role, config_source) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Encoded resources: each is encoded once and shared by all streams that send it.
 //!
 //! ```text
-//!  translate ──► Resource ──► TypeSet ×4 ──► Layer ─┐
+//!  translate ──► Resource ──► TypeSet ×5 ──► Layer ─┐
 //!                   └ Rope: virtual hosts    Layer ─┼─► View, of one proxy and all that see the same layers
 //!                                            Layer ─┘     │ what changed since an earlier view
 //!                                                         ▼
@@ -20,13 +20,16 @@ mod resource;
 mod rope;
 mod set;
 mod view;
+mod virtual_host;
+mod wire;
 
 pub use integrity::{Dangling, dangling};
-pub use json::{JsonError, any_to_json, to_json};
+pub use json::{JsonError, any_to_json, part_to_json, to_json};
 pub use kind::{PerType, ResourceType};
 pub use layer::{Layer, Published};
 pub use origin::Origin;
 pub use resource::Resource;
-pub use rope::{HostChange, Rope, VirtualHost};
+pub use rope::{HostChange, Rope};
 pub use set::{Patch, TypeSet};
 pub use view::{Change, Changes, TypeView, View};
+pub use virtual_host::{VirtualHost, in_parts, is_in_parts, part_name, read_part_name};

@@ -37,6 +37,7 @@ mod layers;
 mod listeners;
 mod names;
 mod overlay;
+mod parts;
 mod proximity;
 mod reachable;
 mod routes;

@@ -6,7 +6,7 @@
 //!  View ──────────────► Machine::update ──┘                      └─► nothing
 //!
 //!  Machine<Sotw> · Machine<Delta>    one per stream, no IO, no clock
-//!    ├─ TypeState ×4   subscription; what the client has that is not what there is; what is unanswered
+//!    ├─ TypeState ×5   subscription; what the client has that is not what there is; what is unanswered
 //!    ├─ order          what may be sent, and removed, now: make before break
 //!    └─ answers        who is to blame for a refusal, and what is tried next
 //! ```
@@ -25,6 +25,7 @@ pub mod machine;
 pub mod names;
 pub mod older;
 pub mod order;
+pub mod parts;
 pub mod rejections;
 pub mod ropes;
 pub mod shared;
@@ -33,6 +34,7 @@ pub mod stream;
 pub mod subscription;
 pub mod type_state;
 pub mod variant;
+pub mod virtual_hosts;
 pub mod words;
 
 pub use composed::{Composed, Scene};

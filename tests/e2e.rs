@@ -40,6 +40,7 @@ mod e2e {
     mod mesh;
     mod namespaces;
     mod outages;
+    mod parts;
     mod platform;
     mod ports;
     mod refusals;

@@ -54,6 +54,10 @@ mod moves;
 mod older;
 #[path = "xds/order.rs"]
 mod order;
+#[path = "xds/parts.rs"]
+mod parts;
+#[path = "xds/parts_model.rs"]
+mod parts_model;
 #[path = "xds/properties.rs"]
 mod properties;
 #[path = "xds/refusals.rs"]

@@ -16,7 +16,9 @@ use super::reply::Failure;
 use super::services::nearest;
 use crate::proxies::Subscriber;
 use crate::proxy::{Proxy, Transport};
-use crate::resources::{Resource, ResourceType, View, to_json};
+use crate::resources::{
+    JsonError, Resource, ResourceType, View, VirtualHost, part_name, part_to_json, read_part_name, to_json,
+};
 
 /// A scope that nobody uses is translated on demand; it may take that long.
 const TRANSLATION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -104,7 +106,10 @@ impl Selection {
             .clone()
             .map(|kind| {
                 let chosen = set.of(kind).iter().filter(|it| self.chooses(kind, it));
-                (kind.as_str().to_owned(), chosen.map(|it| ResourceReport::of(it)).collect())
+                (kind.as_str().to_owned(), {
+                    let all = chosen.flat_map(|it| ResourceReport::all_of(kind, it));
+                    all.filter(|it| self.names(kind, it)).collect()
+                })
             })
             .collect();
         if let Some(name) = &self.name
@@ -123,10 +128,19 @@ impl Selection {
         })
     }
 
+    /// Of routes in parts, the name may be that of one virtual host.
+    fn names(&self, kind: ResourceType, report: &ResourceReport) -> bool {
+        let names_host = |name: &&String| kind == ResourceType::VirtualHost && name.contains('/');
+        self.name.as_ref().filter(names_host).is_none_or(|name| *name == report.name)
+    }
+
     /// What is there by name only is not shown to those who ask for everything.
     fn chooses(&self, kind: ResourceType, resource: &Resource) -> bool {
         match &self.name {
-            Some(name) => **name == **resource.name(),
+            Some(name) => {
+                let routes = read_part_name(name).filter(|_| kind == ResourceType::VirtualHost);
+                **name == **resource.name() || routes.is_some_and(|(routes, _)| *routes == **resource.name())
+            }
             None => !(resource.is_by_name_only() && self.subscriber.wildcard[kind as usize]),
         }
     }
@@ -170,16 +184,25 @@ fn read_type(word: &str) -> Result<ResourceType, Failure> {
 }
 
 impl ResourceReport {
-    fn of(resource: &Resource) -> Self {
-        let (json, error) = match to_json(resource) {
+    /// What a proxy is sent of a resource: itself, or its virtual hosts one by one.
+    fn all_of(kind: ResourceType, resource: &Resource) -> Vec<Self> {
+        let routes = resource.name();
+        match resource.rope().filter(|_| kind == ResourceType::VirtualHost) {
+            None => vec![Self::new(routes.to_string(), resource.version(), to_json(resource))],
+            Some(rope) => {
+                let part = |host: &VirtualHost| {
+                    Self::new(part_name(routes, host.name()), &host.version(), part_to_json(host, routes))
+                };
+                rope.virtual_hosts().map(part).collect()
+            }
+        }
+    }
+
+    fn new(name: String, version: &str, json: Result<Value, JsonError>) -> Self {
+        let (json, error) = match json {
             Ok(json) => (Some(json), None),
             Err(error) => (None, Some(format!("{error:#}"))),
         };
-        Self {
-            name: resource.name().to_string(),
-            version: resource.version().to_owned(),
-            resource: json,
-            error,
-        }
+        Self { name, version: version.to_owned(), resource: json, error }
     }
 }

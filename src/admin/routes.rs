@@ -36,7 +36,7 @@ const PATHS: [(&str, &str); 8] = [
     ("/debug/proxies", "connected proxies: who and where, their workloads; sent, accepted, refused by type"),
     (
         "/debug/resources",
-        "?proxy=<id> or ?node=<id> (&region, &zone, &sub_zone: where it runs, &namespace), &type=cds|eds|lds|rds, \
+        "?proxy=<id> or ?node=<id> (&region, &zone, &sub_zone: where it runs, &namespace), &type=cds|eds|lds|rds|vhds, \
          &name=<name>: what a proxy gets",
     ),
 ];

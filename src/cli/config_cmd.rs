@@ -56,6 +56,8 @@ enum Kind {
     Lds,
     /// Routes: where requests go.
     Rds,
+    /// Virtual hosts of routes that the proxy takes in parts.
+    Vhds,
 }
 
 impl From<Kind> for ResourceType {
@@ -65,6 +67,7 @@ impl From<Kind> for ResourceType {
             Kind::Eds => Self::Endpoint,
             Kind::Lds => Self::Listener,
             Kind::Rds => Self::Route,
+            Kind::Vhds => Self::VirtualHost,
         }
     }
 }

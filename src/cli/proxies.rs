@@ -51,18 +51,19 @@ impl Args {
 type Report = BTreeMap<String, Vec<ProxyReport>>;
 
 fn table(proxies: &[ProxyReport], style: Style) -> View {
-    let mut table =
-        Table::new(["proxy", "role", "client", "peer", "conns", "cds", "eds", "lds", "rds", "workload"]);
+    let mut table = Table::new([
+        "proxy", "role", "client", "peer", "conns", "cds", "eds", "lds", "rds", "vhds", "workload",
+    ]);
     if style.wide {
         table.extend(["cluster", "namespace", "locality"]);
     }
     let mut refusals = String::new();
     for proxy in proxies {
-        let [cds, eds, lds, rds] = ResourceType::ALL.map(|kind| state(proxy, kind).to_owned());
+        let [cds, eds, lds, rds, vhds] = ResourceType::ALL.map(|kind| state(proxy, kind).to_owned());
         let (id, role) = (proxy.status.id.clone(), proxy.status.role.clone());
         let peer = proxy.status.peer.map(|peer| peer.to_string()).unwrap_or_default();
         let conns = proxy.status.connections.to_string();
-        table.row([id.clone(), role, client(proxy), peer, conns, cds, eds, lds, rds, workload(proxy)]);
+        table.row([id.clone(), role, client(proxy), peer, conns, cds, eds, lds, rds, vhds, workload(proxy)]);
         if style.wide {
             let namespace = proxy.effective_namespace.as_ref().map(ToString::to_string).unwrap_or_default();
             table.extend_row([proxy.status.cluster.clone(), namespace, locality(&proxy.effective_locality)]);

@@ -59,7 +59,7 @@ pub struct StreamStatus {
     pub scope: String,
     /// When it came (RFC 3339).
     pub connected_at: String,
-    /// `cds`, `eds`, `lds`, `rds`: those that were asked for.
+    /// `cds`, `eds`, `lds`, `rds`, `vhds`: those that were asked for.
     pub types: BTreeMap<String, TypeReport>,
     /// URLs of types that were asked for and do not exist here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]

@@ -13,7 +13,7 @@ use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::google::protobuf::value::Kind;
 use pilot_registry::{Locality, Namespace};
 
-use super::{DEFAULT_XDS_CLUSTER, Proxy, Role};
+use super::{ClientKind, DEFAULT_XDS_CLUSTER, Proxy, Role};
 
 /// How long the parts of a node may be, in bytes: each stream keeps them.
 const MAX_NODE_ID: usize = 1024;
@@ -91,6 +91,7 @@ impl Proxy {
             role: istios.map_or(Role::Router, |(role, ..)| role),
             address: istios.and_then(|(_, ip, _)| address(ip)),
             user_agent: user_agent(node).into(),
+            client: ClientKind::of(node),
             locality,
             namespace,
             xds_cluster: xds_cluster.into(),

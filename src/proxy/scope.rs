@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pilot_registry::{Locality, Namespace};
 
-use super::{DEFAULT_XDS_CLUSTER, Role};
+use super::{ClientKind, DEFAULT_XDS_CLUSTER, Role};
 
 /// How a client gets the resources that others refer to: endpoints of clusters, routes of listeners.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +28,8 @@ pub struct Scope {
     pub role: Role,
     /// Where resources that others refer to come from.
     pub config_source: ConfigSource,
+    /// What its client understands.
+    pub client: ClientKind,
     /// What its endpoints are near to or far from; empty where that makes no difference.
     pub locality: Locality,
     /// Whose short names it uses; `None` where those are no others than everybody's.
@@ -35,16 +37,22 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// The scope of proxies to which nothing is near, and which use no names of a namespace.
+    /// The scope of Envoys that take routes as a whole, to which nothing is near, and which use no names of a namespace.
     pub fn new(role: Role, config_source: ConfigSource) -> Self {
-        Self { role, config_source, locality: Locality::default(), namespace: None }
+        Self {
+            role,
+            config_source,
+            client: ClientKind::Envoy,
+            locality: Locality::default(),
+            namespace: None,
+        }
     }
 
     /// The scope whose resources those of all scopes like this one begin with, wherever their proxies run and
     /// whatever their namespace is.
     #[must_use]
     pub fn common(&self) -> Self {
-        Self::new(self.role, self.config_source.clone())
+        Self { client: self.client, ..Self::new(self.role, self.config_source.clone()) }
     }
 
     /// Whether there are as many scopes like this one as clients think up names: it is neither of ADS, nor
@@ -65,6 +73,11 @@ impl fmt::Display for Scope {
             ConfigSource::PerType { cluster, delta } => {
                 write!(f, "/{}/{cluster}", if *delta { "delta" } else { "sotw" })
             }
+        }?;
+        match self.client {
+            ClientKind::EnvoyWithVhds => f.write_str("/vhds"),
+            ClientKind::Grpc => f.write_str("/grpc"),
+            ClientKind::Envoy => Ok(()),
         }?;
         if let Some(namespace) = &self.namespace {
             write!(f, " in {namespace}")?;

@@ -3,11 +3,12 @@
 use std::sync::LazyLock;
 
 use pilot_envoy_api::FILE_DESCRIPTOR_SET;
+use pilot_envoy_api::envoy::service::discovery::v3 as discovery;
 use pilot_envoy_api::google::protobuf::Any;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 
-use super::Resource;
+use super::{Resource, VirtualHost};
 
 /// A resource could not be shown as JSON.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,17 @@ pub fn to_json(resource: &Resource) -> Result<serde_json::Value, JsonError> {
     let any =
         decoded.map_err(|source| JsonError::Decode { type_url: "google.protobuf.Any".into(), source })?;
     any_to_json(&any)
+}
+
+/// A virtual host as a resource of its own, in Envoy's JSON. `routes`: the route configuration that it is in.
+///
+/// # Errors
+/// As [`to_json`].
+pub fn part_to_json(host: &VirtualHost, routes: &str) -> Result<serde_json::Value, JsonError> {
+    let decoded = discovery::Resource::decode(host.part(routes));
+    let type_url = "envoy.service.discovery.v3.Resource".to_owned();
+    let part = decoded.map_err(|source| JsonError::Decode { type_url, source })?;
+    any_to_json(&part.resource.unwrap_or_default())
 }
 
 /// A packed message in Envoy's JSON, without `@type` at the top.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Index, IndexMut};
 
-/// The four kinds of resources, in the order in which they are sent: make before break.
+/// The five kinds of resources, in the order in which they are sent: make before break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResourceType {
     /// CDS.
@@ -14,11 +14,18 @@ pub enum ResourceType {
     Listener,
     /// RDS.
     Route,
+    /// VHDS: the virtual hosts of route configurations that a client takes in parts. All that belong to one route
+    /// configuration are one resource here, a rope with the route configuration's name: see `xds/parts.rs`.
+    VirtualHost,
 }
 
 impl ResourceType {
     /// All types, in the order in which they are sent.
-    pub const ALL: [Self; 4] = [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route];
+    pub const ALL: [Self; 5] =
+        [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route, Self::VirtualHost];
+
+    /// The types of which clients say what they want. Virtual hosts come with the routes that they belong to.
+    pub const ASKED: [Self; 4] = [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route];
 
     /// The name in `google.protobuf.Any` and in discovery requests.
     pub fn type_url(self) -> &'static str {
@@ -27,6 +34,7 @@ impl ResourceType {
             Self::Endpoint => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
             Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            Self::VirtualHost => "type.googleapis.com/envoy.config.route.v3.VirtualHost",
         }
     }
 
@@ -35,13 +43,14 @@ impl ResourceType {
         Self::ALL.into_iter().find(|known| known.type_url() == url)
     }
 
-    /// `cds`, `eds`, `lds` or `rds`.
+    /// `cds`, `eds`, `lds`, `rds` or `vhds`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cluster => "cds",
             Self::Endpoint => "eds",
             Self::Listener => "lds",
             Self::Route => "rds",
+            Self::VirtualHost => "vhds",
         }
     }
 
@@ -59,7 +68,7 @@ impl fmt::Display for ResourceType {
 
 /// One value for each type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PerType<T>([T; 4]);
+pub struct PerType<T>([T; 5]);
 
 impl<T> PerType<T> {
     /// A value made for each type.
@@ -114,12 +123,13 @@ mod tests {
         use config::cluster::v3::Cluster;
         use config::endpoint::v3::ClusterLoadAssignment;
         use config::listener::v3::Listener;
-        use config::route::v3::RouteConfiguration;
+        use config::route::v3::{RouteConfiguration, VirtualHost};
         for (kind, url) in [
             (ResourceType::Cluster, Cluster::type_url()),
             (ResourceType::Endpoint, ClusterLoadAssignment::type_url()),
             (ResourceType::Listener, Listener::type_url()),
             (ResourceType::Route, RouteConfiguration::type_url()),
+            (ResourceType::VirtualHost, VirtualHost::type_url()),
         ] {
             assert_eq!(kind.type_url(), url);
             assert_eq!(ResourceType::from_type_url(&url), Some(kind));

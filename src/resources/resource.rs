@@ -11,7 +11,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::ResourceType;
 use super::origin::Origin;
-use super::rope::{Rope, VirtualHost};
+use super::rope::Rope;
+use super::virtual_host::VirtualHost;
 
 /// One resource, encoded.
 pub struct Resource {

@@ -14,89 +14,16 @@ use bytes::Bytes;
 use imbl::OrdMap;
 use parking_lot::Mutex;
 use pilot_envoy_api::envoy::config::route::v3 as route;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len, string};
 use prost::{Message, Name};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::Xxh3;
 
-use super::origin::Origin;
-
-/// The fields of `envoy.service.discovery.v3.Resource`.
-const VERSION: u32 = 1;
-const RESOURCE: u32 = 2;
-const NAME: u32 = 3;
-
-/// Those of `google.protobuf.Any`.
-const ANY_TYPE_URL: u32 = 1;
-const ANY_VALUE: u32 = 2;
+use super::virtual_host::VirtualHost;
+use super::wire::{begin, field_len, resource};
 
 /// `envoy.config.route.v3.RouteConfiguration.virtual_hosts`.
 const VIRTUAL_HOSTS: u32 = 2;
 
-/// One virtual host, encoded.
-#[derive(Debug)]
-pub struct VirtualHost {
-    name: Arc<str>,
-    bytes: Bytes,
-    hash: u64,
-    domains: Box<[Box<str>]>,
-    clusters: Box<[Arc<str>]>,
-    origin: Origin,
-}
-
-impl VirtualHost {
-    /// Encodes a virtual host. `clusters` are those that its routes name.
-    pub fn new(host: &route::VirtualHost, clusters: Vec<Arc<str>>, origin: Origin) -> Self {
-        let bytes = Bytes::from(host.encode_to_vec());
-        let domains = host.domains.iter().map(|domain| domain.as_str().into()).collect();
-        let hash = xxh3_64(&bytes);
-        Self { name: host.name.as_str().into(), bytes, hash, domains, clusters: clusters.into(), origin }
-    }
-
-    /// Its name, unique in a route configuration.
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// The encoded `envoy.config.route.v3.VirtualHost`.
-    pub fn bytes(&self) -> &Bytes {
-        &self.bytes
-    }
-
-    /// A hash of the bytes.
-    pub fn hash(&self) -> u64 {
-        self.hash
-    }
-
-    /// The domains that it answers for.
-    pub fn domains(&self) -> impl Iterator<Item = &str> {
-        self.domains.iter().map(|domain| &**domain)
-    }
-
-    /// The clusters that its routes name.
-    pub fn clusters(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.clusters.iter()
-    }
-
-    /// What it is there for.
-    pub fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    fn encoded_len(&self) -> usize {
-        field_len(VIRTUAL_HOSTS, self.bytes.len())
-    }
-}
-
-impl PartialEq for VirtualHost {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.bytes == other.bytes
-    }
-}
-
-/// Equal for itself, so that `Arc` compares addresses first.
-impl Eq for VirtualHost {}
-
-/// A route configuration in parts.
+/// A route configuration and its virtual hosts.
 #[derive(Debug)]
 pub struct Rope {
     /// The message without virtual hosts, encoded.
@@ -106,6 +33,8 @@ pub struct Rope {
     len: usize,
     /// The sum of their hashes: independent of order, and cheap to keep up to date.
     hash: u64,
+    /// Of how many of them no more is known than that a client has them.
+    unknown: usize,
     /// As it was put together last, for as long as somebody sends it: all who send it at once share it.
     whole: Mutex<Weak<Vec<u8>>>,
 }
@@ -119,10 +48,22 @@ pub struct HostChange {
     pub now: Option<Arc<VirtualHost>>,
 }
 
+impl HostChange {
+    /// The virtual host's name.
+    pub fn name(&self) -> Option<&Arc<str>> {
+        self.now.as_ref().or(self.before.as_ref()).map(|host| host.name())
+    }
+
+    /// Whether it is not known what it was.
+    pub fn is_from_unknown(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| !before.is_known())
+    }
+}
+
 impl Clone for Rope {
     fn clone(&self) -> Self {
         let (head, hosts) = (self.head.clone(), self.hosts.clone());
-        Self { head, hosts, len: self.len, hash: self.hash, whole: Mutex::default() }
+        Self { head, hosts, len: self.len, hash: self.hash, unknown: self.unknown, whole: Mutex::default() }
     }
 }
 
@@ -135,15 +76,17 @@ impl Rope {
             hosts: OrdMap::new(),
             len: 0,
             hash: 0,
+            unknown: 0,
             whole: Mutex::default(),
         }
     }
 
     /// Adds a virtual host, or replaces the one of its name.
     pub fn insert(&mut self, host: Arc<VirtualHost>) {
-        self.len += host.encoded_len();
-        self.hash = self.hash.wrapping_add(host.hash);
-        let before = self.hosts.insert(Arc::clone(&host.name), host);
+        self.len += encoded_len(&host);
+        self.hash = self.hash.wrapping_add(host.hash());
+        self.unknown += usize::from(host.may_lead_anywhere());
+        let before = self.hosts.insert(Arc::clone(host.name()), host);
         self.forget(before);
     }
 
@@ -155,8 +98,9 @@ impl Rope {
 
     fn forget(&mut self, before: Option<Arc<VirtualHost>>) {
         if let Some(before) = before {
-            self.len -= before.encoded_len();
-            self.hash = self.hash.wrapping_sub(before.hash);
+            self.len -= encoded_len(&before);
+            self.hash = self.hash.wrapping_sub(before.hash());
+            self.unknown -= usize::from(before.may_lead_anywhere());
         }
         // What was put together is not of this content any more.
         self.whole = Mutex::default();
@@ -167,9 +111,28 @@ impl Rope {
         self.hosts.values().map(|host| &**host)
     }
 
+    /// The same, to be shared.
+    pub fn shared_hosts(&self) -> impl Iterator<Item = &Arc<VirtualHost>> {
+        self.hosts.values()
+    }
+
     /// The virtual host of that name.
     pub fn get(&self, name: &str) -> Option<&Arc<VirtualHost>> {
         self.hosts.get(name)
+    }
+
+    /// Whether it has virtual hosts of which it is not known where they lead.
+    pub fn may_lead_anywhere(&self) -> bool {
+        self.unknown > 0
+    }
+
+    /// The same, of virtual hosts that lead nowhere any more.
+    #[must_use]
+    pub fn abandoned(&self) -> Self {
+        let mut rope = self.clone();
+        let leads = |host: &&Arc<VirtualHost>| host.may_lead_anywhere() || host.clusters().next().is_some();
+        self.hosts.values().filter(leads).for_each(|host| rope.insert(Arc::new(host.abandoned())));
+        rope
     }
 
     /// How many virtual hosts it has.
@@ -217,23 +180,14 @@ impl Rope {
 
     /// Written field by field, so that what may be megabytes is copied once.
     fn put_together(&self, name: &str, version: &str) -> Vec<u8> {
-        let (name, version) = (name.to_owned(), version.to_owned());
         let type_url = route::RouteConfiguration::type_url();
-        let value_len = self.head.len() + self.len;
-        let any_len = string::encoded_len(ANY_TYPE_URL, &type_url) + field_len(ANY_VALUE, value_len);
-        let strings = string::encoded_len(VERSION, &version) + string::encoded_len(NAME, &name);
-        let mut whole = Vec::with_capacity(strings + field_len(RESOURCE, any_len));
-        string::encode(VERSION, &version, &mut whole);
-        begin(RESOURCE, any_len, &mut whole);
-        string::encode(ANY_TYPE_URL, &type_url, &mut whole);
-        begin(ANY_VALUE, value_len, &mut whole);
-        whole.extend_from_slice(&self.head);
-        for host in self.virtual_hosts() {
-            begin(VIRTUAL_HOSTS, host.bytes.len(), &mut whole);
-            whole.extend_from_slice(&host.bytes);
-        }
-        string::encode(NAME, &name, &mut whole);
-        whole
+        resource(name, version, &type_url, self.head.len() + self.len, |whole| {
+            whole.extend_from_slice(&self.head);
+            for host in self.virtual_hosts() {
+                begin(VIRTUAL_HOSTS, host.bytes().len(), whole);
+                whole.extend_from_slice(host.bytes());
+            }
+        })
     }
 }
 
@@ -246,13 +200,9 @@ impl AsRef<[u8]> for Sent {
     }
 }
 
-fn begin(field: u32, len: usize, whole: &mut Vec<u8>) {
-    encode_key(field, WireType::LengthDelimited, whole);
-    encode_varint(len as u64, whole);
-}
-
-fn field_len(field: u32, len: usize) -> usize {
-    key_len(field) + encoded_len_varint(len as u64) + len
+/// The bytes that a virtual host takes.
+fn encoded_len(host: &VirtualHost) -> usize {
+    field_len(VIRTUAL_HOSTS, host.bytes().len())
 }
 
 #[cfg(test)]
@@ -261,7 +211,7 @@ mod tests {
     use pilot_envoy_api::envoy::service::discovery::v3 as discovery;
     use pilot_envoy_api::google::protobuf::Any;
 
-    use super::super::{Resource, ResourceType};
+    use super::super::{Origin, Resource, ResourceType};
     use super::*;
 
     fn message(name: &str, hosts: &[&str]) -> RouteConfiguration {

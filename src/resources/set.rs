@@ -123,7 +123,7 @@ impl TypeSet {
 
     /// The names of which the resources differ in both sets, in order. Costs what differs, if one set came from the
     /// other.
-    pub(super) fn differing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a Arc<str>> {
+    pub fn differing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a Arc<str>> {
         self.resources.diff(&other.resources).map(|item| match item {
             DiffItem::Add(name, _) | DiffItem::Remove(name, _) | DiffItem::Update { old: (name, _), .. } => {
                 name

@@ -33,6 +33,14 @@ impl RouteKey {
             Self::Port(port) => port.to_string(),
         }
     }
+
+    /// The key of the route configuration of that name; `None` = there is none.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        match name {
+            names::HTTP_LISTEN => Some(Self::HttpListen),
+            port => Port::try_from(port.parse::<u32>().ok()?).ok().map(Self::Port),
+        }
+    }
 }
 
 /// Virtual hosts of one service, by the routes that they are in and the service's port.

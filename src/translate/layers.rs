@@ -20,6 +20,7 @@ use super::audience::Audience;
 use super::base::{Base, http_listen};
 use super::conflict::Conflict;
 use super::context::NOWHERE;
+use super::parts::Parts;
 use super::scoped::ScopedEndpoints;
 use super::step::{Failures, Step};
 use crate::mesh::Mesh;
@@ -45,6 +46,8 @@ pub enum LayerKey {
         /// Where they run.
         locality: Locality,
     },
+    /// Listeners and routes of proxies that take routes in parts.
+    Parts(Role, ConfigSource),
     /// What proxies of one namespace see otherwise than the base says.
     Audience(Role, ConfigSource, Namespace),
     /// The endpoints of services that proxies of one namespace see and not everybody does.
@@ -72,7 +75,9 @@ impl LayerKey {
         let place = Some(&scope.locality).filter(|locality| *locality != NOWHERE);
         let place = place.map(|locality| Self::Place { is_router, locality: locality.clone() });
         let below = [Self::base_of(scope), Self::Endpoints { is_router }];
-        scoped.into_iter().chain(audience).chain(place).chain(below).collect()
+        let in_parts = scope.client.has_vhds() && scope.namespace.is_none();
+        let parts = in_parts.then(|| Self::Parts(role, source.clone()));
+        scoped.into_iter().chain(audience).chain(parts).chain(place).chain(below).collect()
     }
 
     /// The base of a scope.
@@ -83,7 +88,9 @@ impl LayerKey {
     /// The base that the layer is made from; none if it is made from the mesh alone.
     fn base(&self) -> Option<Self> {
         match self {
-            Self::Audience(role, source, _) => Some(Self::Base(*role, source.clone())),
+            Self::Parts(role, source) | Self::Audience(role, source, _) => {
+                Some(Self::Base(*role, source.clone()))
+            }
             Self::Endpoints { .. } | Self::Base(..) | Self::Place { .. } | Self::Scoped { .. } => None,
         }
     }
@@ -96,6 +103,8 @@ pub enum Made {
     Assignments(Arc<Assignments>),
     /// Of [`LayerKey::Base`].
     Base(Arc<Base>),
+    /// Of [`LayerKey::Parts`].
+    Parts(Arc<Parts>),
     /// Of [`LayerKey::Audience`].
     Audience(Arc<Audience>),
     /// Of [`LayerKey::Scoped`].
@@ -108,17 +117,20 @@ impl Made {
         match self {
             Self::Assignments(made) => made.layer(),
             Self::Base(made) => made.layer(),
+            Self::Parts(made) => made.layer(),
             Self::Audience(made) => made.layer(),
             Self::Scoped(made) => made.layer(),
         }
     }
 
-    fn failures(&self) -> &Failures {
+    fn failures(&self) -> Option<&Failures> {
         match self {
-            Self::Assignments(made) => made.failures(),
-            Self::Base(made) => made.failures(),
-            Self::Audience(made) => made.failures(),
-            Self::Scoped(made) => made.failures(),
+            Self::Assignments(made) => Some(made.failures()),
+            Self::Base(made) => Some(made.failures()),
+            Self::Audience(made) => Some(made.failures()),
+            Self::Scoped(made) => Some(made.failures()),
+            // It has no services of its own.
+            Self::Parts(_) => None,
         }
     }
 }
@@ -162,6 +174,13 @@ impl Job {
                     _ => None,
                 };
                 Made::Base(Arc::new(Base::next(before, *role, source, &step)))
+            }
+            LayerKey::Parts(..) => {
+                let before = match &before {
+                    Some(Made::Parts(before)) => Some(&**before),
+                    _ => None,
+                };
+                Made::Parts(Arc::new(Parts::next(before, base.as_deref()?, &step)))
             }
             LayerKey::Audience(_, _, namespace) => {
                 let before = match &before {
@@ -267,6 +286,10 @@ impl Layers {
             return true;
         }
         match (key, made) {
+            (LayerKey::Parts(..), Made::Parts(parts)) => {
+                let base = key.base().and_then(|base| self.base(&base, done));
+                base.is_some_and(|base| !parts.is_current(&base))
+            }
             (LayerKey::Audience(_, _, namespace), Made::Audience(audience)) => {
                 let base = key.base().and_then(|base| self.base(&base, done));
                 base.is_some_and(|base| !audience.is_current(namespace, &base))
@@ -337,7 +360,7 @@ impl Layers {
 
     /// The services whose translation failed in some layer, with the reason. Each keeps what it had before.
     pub fn failures(&self) -> BTreeMap<String, Arc<str>> {
-        let failures = self.made.values().flat_map(|made| made.failures());
+        let failures = self.made.values().filter_map(|made| made.failures()).flatten();
         failures.map(|(host, failure)| (host.to_string(), Arc::clone(&failure.why))).collect()
     }
 

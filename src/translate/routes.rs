@@ -1,5 +1,6 @@
 //! Virtual hosts, and the route configurations that they are in.
 
+use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_envoy_api::envoy::config::route::v3 as route;
 use pilot_envoy_api::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
 use pilot_envoy_api::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
@@ -13,6 +14,21 @@ pub(super) fn configuration(name: &str, ignore_port: bool) -> route::RouteConfig
     route::RouteConfiguration {
         name: name.to_owned(),
         validate_clusters: boolean(false),
+        ignore_port_in_host_matching: ignore_port,
+        ..Default::default()
+    }
+}
+
+/// The same, of which clients take the virtual hosts one by one. It is constant, and has nothing that a client could
+/// refuse: an Envoy that does not take it gets none of its virtual hosts.
+pub(super) fn skeleton(
+    name: &str,
+    ignore_port: bool,
+    source: &core::ConfigSource,
+) -> route::RouteConfiguration {
+    route::RouteConfiguration {
+        name: name.to_owned(),
+        vhds: Some(route::Vhds { config_source: Some(source.clone()) }),
         ignore_port_in_host_matching: ignore_port,
         ..Default::default()
     }

@@ -18,7 +18,7 @@ use super::ropes::{self, Unit};
 use super::shared::Shared;
 use super::type_state::{Base, TypeState};
 use super::words::{self, cut};
-use crate::resources::{Resource, ResourceType, TypeView};
+use crate::resources::{Resource, ResourceType, TypeView, part_name};
 
 /// The client uses what it was sent.
 pub fn accept(state: &mut TypeState, flight: InFlight, view: TypeView<'_>) {
@@ -70,6 +70,7 @@ pub struct Refusing<'a> {
 impl Refusing<'_> {
     /// The client does not use what it was sent, or not all of it. Gives the culprits that are found.
     pub fn take(&self, state: &mut TypeState, flight: InFlight) -> Vec<Arc<Rejection>> {
+        let is_forgotten = flight.forgotten;
         let items = self.items(state, flight);
         let is_suspect = |(name, sent): &Item| {
             let (copy, sent) = (state.copies.get(name)?, sent.clone()?);
@@ -88,7 +89,8 @@ impl Refusing<'_> {
         }
         let knows = |suspect: &&(_, Arc<Resource>)| self.shared.rejections.knows(self.kind, &suspect.1);
         let known: Vec<_> = suspects.iter().filter(knows).collect();
-        let is_dropped = items.iter().any(|(name, it)| it.is_some() && !state.copies.contains_key(name));
+        let is_dropped =
+            is_forgotten || items.iter().any(|(name, it)| it.is_some() && !state.copies.contains_key(name));
         let to_blame = |name: &Arc<str>| match suspects.as_slice() {
             [(only, _)] => only == name && !is_dropped,
             _ => known.iter().any(|(known, _)| known == name),
@@ -164,6 +166,15 @@ impl Refusing<'_> {
             let blame = |(name, sent): &(_, _)| self.blame(state, name, sent, self.words, false);
             return suspects.iter().filter_map(blame).collect();
         }
+        if self.kind == ResourceType::VirtualHost {
+            // Envoy takes a route configuration whole or not at all, and which of several it took is luck.
+            for (name, _) in suspects.iter().rev() {
+                state.copies.get_mut(name).into_iter().for_each(|copy| copy.suspicion = Suspicion::Waits);
+                state.trials.push(vec![Arc::clone(name)]);
+            }
+            state.find_due();
+            return Vec::new();
+        }
         let (mut first, mut then) = (Vec::new(), Vec::new());
         for (at, (name, _)) in suspects.iter().enumerate() {
             let is_first = if hints { hinted.binary_search(&at).is_err() } else { at < suspects.len() / 2 };
@@ -196,7 +207,7 @@ impl Refusing<'_> {
         };
         let is_known = |unit: &&Unit| {
             let mut hosts = unit.0.iter().filter_map(|host| host.now.as_ref());
-            hosts.any(|host| self.shared.rejections.knows_host(sent, host))
+            hosts.any(|host| self.shared.rejections.knows_host(self.kind, sent, host))
         };
         let known: Vec<&Unit> = parts.iter().filter(is_known).collect();
         let culprits = match (known.as_slice(), parts.as_slice()) {
@@ -219,8 +230,17 @@ impl Refusing<'_> {
         let route = copy.route.get_or_insert_with(Box::<RouteCopy>::default);
         // Of the group that was tried, halves are tried; the others after them.
         let tried = route.groups.pop();
-        let group = |units: &[Unit]| units.iter().flat_map(Unit::names).cloned().collect::<Vec<_>>();
-        let (first, then) = parts.split_at(parts.len() / 2);
+        let group = |units: Vec<&Unit>| units.into_iter().flat_map(Unit::names).cloned().collect::<Vec<_>>();
+        let (hinted, others): (Vec<&Unit>, Vec<&Unit>) =
+            parts.iter().partition(|unit| is_hinted(self.words, name, unit));
+        let (first, then) = match hinted.is_empty() || others.is_empty() {
+            true => {
+                let (first, then) = parts.split_at(parts.len() / 2);
+                (first.iter().collect(), then.iter().collect())
+            }
+            // Those that the client names are tried last, alone.
+            false => (others, hinted),
+        };
         debug_assert!(
             tried.is_none_or(|tried| tried.len() >= parts.len()),
             "only what was tried is to blame"
@@ -244,7 +264,7 @@ impl Refusing<'_> {
         let mut found = Vec::new();
         for host in culprits.iter().flat_map(|unit| &unit.0).filter_map(|change| change.now.as_ref()) {
             let words: Arc<str> = cut(self.words).into();
-            let rejection = self.shared.rejections.note_host(sent, host, &words);
+            let rejection = self.shared.rejections.note_host(self.kind, sent, host, &words);
             let refused = Refused { rejection: Arc::clone(&rejection), words, named: false, again: false };
             route.refused.insert(Arc::clone(host.name()), (host.hash(), refused));
             found.push(rejection);
@@ -288,4 +308,17 @@ impl Refusing<'_> {
         state.find_due();
         Some(rejection)
     }
+}
+
+/// Whether the client's words name one of these virtual hosts, or one of their domains: a hint, no more.
+fn is_hinted(text: &str, routes: &str, unit: &Unit) -> bool {
+    let hosts = unit.0.iter().filter_map(|change| change.now.as_ref());
+    let names = hosts.flat_map(|host| {
+        let own = [host.name().to_string(), part_name(routes, host.name())];
+        own.into_iter().chain(host.domains().map(str::to_owned))
+    });
+    let mut names: Vec<String> = names.collect();
+    names.sort_unstable();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    !words::hinted(text, &names).is_empty()
 }

@@ -32,6 +32,15 @@ impl Has {
         }
     }
 
+    /// Whether it may lead to any other resource, because it is not known, or not all of it.
+    pub fn may_lead_anywhere(&self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::This(resource) => resource.rope().is_some_and(Rope::may_lead_anywhere),
+            Self::Unknown => true,
+        }
+    }
+
     /// Whether there is nothing.
     pub fn is_nothing(&self) -> bool {
         matches!(self, Self::Nothing)

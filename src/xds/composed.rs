@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::client_copy::{ClientCopy, Has, Owed, Suspicion};
 use super::in_flight::{Item, Whole};
 use super::order::{Gate, MayRemove};
+use super::parts;
 use super::type_state::{Base, TypeState};
 use crate::resources::{Resource, ResourceType, View};
 
@@ -14,6 +17,8 @@ use crate::resources::{Resource, ResourceType, View};
 pub struct Composed {
     /// What is sent.
     pub resources: Vec<Arc<Resource>>,
+    /// What is sent instead, one by one: encoded virtual hosts (delta only).
+    pub parts: Vec<Bytes>,
     /// Names that do not exist (delta only).
     pub removed: Vec<Arc<str>>,
     /// What is new to the client, and what it is asked to take once more.
@@ -146,6 +151,10 @@ impl Scene<'_> {
         for (name, act) in acts {
             let said = match &act {
                 Act::Send(resource, _) => Some(Arc::clone(resource)),
+                Act::Missing | Act::Remove if self.kind == ResourceType::VirtualHost => {
+                    parts::abandon(state, &name);
+                    continue;
+                }
                 Act::Missing | Act::Remove => None,
                 Act::Wait(_) | Act::Keep => {
                     self.note(state, &name, &act);

@@ -8,10 +8,11 @@ use pilot_envoy_api::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use super::client_copy::{ClientCopy, Has, Owed};
 use super::composed::{Composed, Scene};
 use super::in_flight::InFlight;
+use super::parts::{self, RoutesAsked};
 use super::subscription::WILDCARD;
 use super::type_state::{Base, TypeState};
 use super::variant::{Asked, Refusal, RequestParts, Variant};
-use crate::resources::Resource;
+use crate::resources::{Resource, ResourceType, read_part_name};
 
 /// Delta.
 #[derive(Debug)]
@@ -38,11 +39,18 @@ impl Variant for Delta {
         names.chain(claims).map(String::len).max().unwrap_or(0)
     }
 
+    fn routes_in_parts(request: &DeltaDiscoveryRequest, first: bool) -> Option<RoutesAsked> {
+        RoutesAsked::of(request, first)
+    }
+
     fn subscribe(
         state: &mut TypeState,
         asked: &Asked<'_>,
         request: DeltaDiscoveryRequest,
     ) -> Result<(), Refusal> {
+        if asked.kind == ResourceType::VirtualHost {
+            return ask_for_hosts(state, asked, request);
+        }
         let (given, dropped) = (request.resource_names_subscribe, request.resource_names_unsubscribe);
         let claims = request.initial_resource_versions;
         let longest = given.len().max(dropped.len()).max(claims.len());
@@ -83,7 +91,7 @@ impl Variant for Delta {
         let bytes = |resource: &Arc<Resource>| resource.delta_bytes();
         DeltaDiscoveryResponse {
             system_version_info: version.to_owned(),
-            resources: composed.resources.iter().map(bytes).collect(),
+            resources: composed.resources.iter().map(bytes).chain(composed.parts).collect(),
             type_url: type_url.to_owned(),
             nonce: nonce.to_owned(),
             removed_resources: composed.removed.iter().map(|name| name.as_ref().to_owned()).collect(),
@@ -156,4 +164,24 @@ fn unsubscribe(state: &mut TypeState, asked: &Asked<'_>, dropped: &[String]) {
     let after = std::mem::replace(&mut state.subscription, before);
     names.iter().for_each(|name| state.look_at(view, name, Owed::Answer, asked.update));
     state.subscription = after;
+}
+
+/// Envoy names no virtual hosts, but what it has from an earlier stream. pilot has no client ask for single ones: who
+/// does gets them with all others of their routes.
+fn ask_for_hosts(
+    state: &mut TypeState,
+    asked: &Asked<'_>,
+    request: DeltaDiscoveryRequest,
+) -> Result<(), Refusal> {
+    let (given, dropped) = (request.resource_names_subscribe, request.resource_names_unsubscribe);
+    let claims = request.initial_resource_versions;
+    asked.allows(given.len().max(claims.len()).max(dropped.len()))?;
+    parts::tell(state, claims, asked.view, asked.update);
+    for name in given {
+        let routes = read_part_name(&name).and_then(|(routes, _)| state.subscription.names().get(routes));
+        if let Some((routes, view)) = routes.cloned().zip(asked.view) {
+            parts::ask_again(state, view, &routes, asked.update);
+        }
+    }
+    Ok(())
 }

@@ -19,6 +19,8 @@ pub struct InFlight {
     pub items: Vec<Item>,
     /// The first response of a type holds all that there was, which need not be listed.
     pub whole: Option<Whole>,
+    /// It holds more, of which the client forgets what it is told.
+    pub forgotten: bool,
 }
 
 /// A name, and what a response says of it: a resource, or that there is none.
@@ -42,6 +44,13 @@ impl InFlight {
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         let whole = self.whole.iter().flat_map(Whole::resources).map(|resource| resource.name());
         self.items.iter().map(|(name, _)| name).chain(whole)
+    }
+
+    /// The client forgets what it says of that name.
+    pub fn forget(&mut self, name: &Arc<str>) {
+        self.forgotten |= self.sent(name).is_some();
+        self.items.retain(|(known, _)| known != name);
+        self.whole.iter_mut().for_each(|whole| _ = whole.left.insert(Arc::clone(name)));
     }
 
     /// What it says of that name; `None` = nothing.

@@ -12,13 +12,15 @@ use super::composed::{Composed, Scene};
 use super::in_flight::InFlight;
 use super::older::Older;
 use super::order::Order;
+use super::parts::{self, RoutesAsked};
 use super::rejections::Rejection;
 use super::shared::Shared;
 use super::type_state::{Base, TypeState};
 use super::variant::{
     Answer, Asked, Limits, MAX_NAME, MAX_UNKNOWN_TYPES, Outcome, Refusal, RequestParts, Response, Variant,
 };
-use crate::resources::{PerType, Resource, ResourceType, TypeView, View};
+use super::virtual_hosts;
+use crate::resources::{PerType, Resource, ResourceType, TypeView, View, is_in_parts};
 
 /// How long a type URL may be, in bytes.
 const MAX_TYPE_URL: usize = 512;
@@ -86,8 +88,15 @@ impl<V: Variant> Machine<V> {
         let is_older = state.last_nonce.is_some() && !nonce.is_empty();
         let stale = !answers_last && (is_older || issued);
         if !stale || V::STALE_REQUESTS_COUNT {
+            let first = !state.requested;
+            let names_routes = kind == ResourceType::Route && self.only.is_none();
+            let routes = names_routes.then(|| V::routes_in_parts(&request, first)).flatten();
             V::subscribe(state, &asked, request)?;
-            state.requested = true;
+            // Virtual hosts are asked for by the routes that they belong to.
+            state.requested |= kind != ResourceType::VirtualHost;
+            if let Some(routes) = routes {
+                self.follow_routes(routes);
+            }
         }
         if kind == ResourceType::Endpoint {
             self.order.endpoints_asked(&mut self.types[kind], view.as_deref(), self.updates);
@@ -101,6 +110,10 @@ impl<V: Variant> Machine<V> {
         match self.view.replace(Arc::clone(&view)) {
             None => {
                 for (kind, state) in self.types.iter_mut() {
+                    if kind == ResourceType::VirtualHost {
+                        parts::settle_told(state, view.of(kind), self.updates);
+                        continue;
+                    }
                     state.settle_claims(view.of(kind), &self.shared.untold.of(kind), self.updates);
                     state.find_missing(view.of(kind));
                 }
@@ -134,11 +147,13 @@ impl<V: Variant> Machine<V> {
 
     /// Whether something waits for the client to ask or to answer, and should not wait for ever.
     pub fn is_waiting(&self) -> bool {
-        self.view.is_some() && self.order.is_waiting(&self.types)
+        let is_untold = parts::is_untold(&self.types[ResourceType::VirtualHost]);
+        self.view.is_some() && (is_untold || self.order.is_waiting(&self.types))
     }
 
     /// The client has had its time. Ask for [`responses`](Self::responses) afterwards.
     pub fn end_patience(&mut self) {
+        parts::end_patience(&mut self.types[ResourceType::VirtualHost]);
         self.order.end_patience(&mut self.types);
     }
 
@@ -198,6 +213,26 @@ impl<V: Variant> Machine<V> {
         }
     }
 
+    /// The client wants the virtual hosts of the routes that it asks for.
+    fn follow_routes(&mut self, asked: RoutesAsked) {
+        let mut state = std::mem::take(&mut self.types[ResourceType::VirtualHost]);
+        let view = self.view.as_ref().map(|view| view.of(ResourceType::VirtualHost));
+        let (routes, lists) = (&self.types[ResourceType::Route], &self.shared.lists);
+        parts::follow(&mut state, routes, asked, view, lists, self.updates);
+        self.types[ResourceType::VirtualHost] = state;
+    }
+
+    /// It has refused these routes. Of those that it does not have, it has dropped the virtual hosts that came behind.
+    fn routes_refused<'a>(&mut self, names: impl Iterator<Item = &'a Arc<str>>, view: &View) {
+        for name in names.filter(|name| is_in_parts(name)) {
+            let hosts = &self.types[ResourceType::VirtualHost];
+            let is_new = self.types[ResourceType::Route].has(view.of(ResourceType::Route), name).is_nothing();
+            if is_new && hosts.subscription.has_name(name) {
+                parts::anew(&mut self.types[ResourceType::VirtualHost], name, self.updates);
+            }
+        }
+    }
+
     fn kind_of(&self, type_url: &str) -> Result<Option<ResourceType>, Refusal> {
         match (self.only, type_url) {
             (None, "") => Err(Refusal::NoType),
@@ -240,6 +275,7 @@ impl<V: Variant> Machine<V> {
                 Answer::Ack { version, generation }
             }
         };
+        let parts_are_refused = parts.error.is_some();
         match kind {
             ResourceType::Endpoint => {
                 let was_said = |name: &Arc<str>| {
@@ -257,7 +293,11 @@ impl<V: Variant> Machine<V> {
             }
             // Its port may have been what another one could not have.
             ResourceType::Listener if freed && parts.error.is_none() => self.offer_listeners(|_| true),
-            ResourceType::Listener | ResourceType::Route => {}
+            ResourceType::Route if parts_are_refused => {
+                let names = whole.iter().flat_map(|(_, all)| all.names().iter());
+                self.routes_refused(said.iter().chain(names), &view);
+            }
+            ResourceType::Listener | ResourceType::Route | ResourceType::VirtualHost => {}
         }
         Some(answer)
     }
@@ -278,7 +318,10 @@ impl<V: Variant> Machine<V> {
         let composed = compose::<V>(&mut state, &mut scene);
         drop(scene);
         self.types[kind] = state;
-        self.send(kind, view, composed?)
+        let is_nothing = |it: &Composed| {
+            kind == ResourceType::VirtualHost && it.resources.is_empty() && it.items.is_empty()
+        };
+        self.send(kind, view, composed.filter(|it| !is_nothing(it))?)
     }
 
     fn send(
@@ -300,8 +343,18 @@ impl<V: Variant> Machine<V> {
             gone.for_each(|cluster| self.order.cluster_removed(cluster));
         }
         let state = &mut self.types[kind];
+        if kind == ResourceType::VirtualHost {
+            virtual_hosts::encode(state, &mut composed, whole.is_some());
+        }
         let whole = whole.filter(|_| state.base != Base::Accepted);
-        let flight = InFlight { nonce: nonce.clone(), version: Box::default(), generation, items, whole };
+        let flight = InFlight {
+            nonce: nonce.clone(),
+            version: Box::default(),
+            generation,
+            items,
+            whole,
+            forgotten: false,
+        };
         state.in_flight.push_back(flight);
         state.last_nonce = Some(nonce.clone());
         let version = version(state, view.of(kind));
@@ -309,7 +362,7 @@ impl<V: Variant> Machine<V> {
             flight.version.clone_from(&version);
         }
         self.order.sent(kind, &fresh, &mut self.types, view, (self.nonces, self.updates));
-        let count = composed.resources.len();
+        let count = composed.resources.len() + composed.parts.len();
         let message = V::response(composed, kind.type_url(), &version, &nonce);
         Some(Response { kind: Some(kind), nonce, version, resources: count, generation, message })
     }

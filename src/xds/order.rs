@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::client_copy::{ClientCopy, Owed, Suspicion};
+use super::parts;
 use super::shared::Composed;
 use super::type_state::{Base, TypeState};
 use crate::resources::{PerType, Resource, ResourceType, View};
@@ -83,7 +84,7 @@ impl Order {
         let dependent = match kind {
             ResourceType::Cluster => ResourceType::Endpoint,
             ResourceType::Listener => ResourceType::Route,
-            ResourceType::Endpoint | ResourceType::Route => return,
+            ResourceType::Endpoint | ResourceType::Route | ResourceType::VirtualHost => return,
         };
         for resource in fresh {
             let since = types[kind].copies.get(&**resource.name()).map_or(update, |copy| copy.since);
@@ -182,8 +183,8 @@ impl Order {
             .iter()
             .filter(|(name, awaited)| is_needed(name, &awaited.of) && !gate::has(endpoints, view, name));
         let awaited = awaited.map(|(_, awaited)| awaited.since).filter(|_| !self.without_endpoints);
-        let kinds = [ResourceType::Cluster, ResourceType::Listener, ResourceType::Route];
-        let others = kinds.into_iter().map(|kind| earliest_of(kind, &types[kind], view));
+        let kinds = ResourceType::ALL.into_iter().filter(|kind| *kind != ResourceType::Endpoint);
+        let others = kinds.map(|kind| earliest_of(kind, &types[kind], view));
         others.chain(awaited).min().unwrap_or(u64::MAX)
     }
 }
@@ -205,10 +206,11 @@ fn earliest_of(kind: ResourceType, state: &TypeState, view: &View) -> u64 {
 /// The types that name resources of this one.
 fn users(kind: ResourceType) -> &'static [ResourceType] {
     match kind {
-        ResourceType::Cluster => &[ResourceType::Listener, ResourceType::Route],
+        ResourceType::Cluster => &[ResourceType::Listener, ResourceType::Route, ResourceType::VirtualHost],
         ResourceType::Endpoint => &[ResourceType::Cluster],
         ResourceType::Listener => &[],
         ResourceType::Route => &[ResourceType::Listener],
+        ResourceType::VirtualHost => &[ResourceType::Route],
     }
 }
 
@@ -223,6 +225,8 @@ fn all_told(kind: ResourceType, types: &PerType<TypeState>, view: &View) -> bool
             let mut named = known.flat_map(|listener| needs(listener, ResourceType::Route));
             named.all(|name| routes.subscription.covers(name))
         }
+        // It is told of with the routes that it belongs to.
+        ResourceType::VirtualHost => !parts::is_untold(&types[ResourceType::VirtualHost]),
         user => types[*user].requested,
     };
     users(kind).iter().all(told)

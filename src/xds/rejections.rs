@@ -58,9 +58,9 @@ impl Key {
         Self { kind, name: Arc::clone(resource.name()), host: None, version: resource.version().into() }
     }
 
-    fn of_host(resource: &Resource, host: &VirtualHost) -> Self {
+    fn of_host(kind: ResourceType, resource: &Resource, host: &VirtualHost) -> Self {
         let (name, own) = (Arc::clone(resource.name()), Arc::clone(host.name()));
-        Self { kind: ResourceType::Route, name, host: Some(own), version: host_version(host) }
+        Self { kind, name, host: Some(own), version: host.version() }
     }
 
     /// Whether a resource of that name has the version.
@@ -69,7 +69,7 @@ impl Key {
             None => *self.version == *resource.version(),
             Some(host) => {
                 let host = resource.rope().and_then(|rope| rope.get(host));
-                host.is_some_and(|host| host_version(host) == self.version)
+                host.is_some_and(|host| host.version() == self.version)
             }
         }
     }
@@ -115,12 +115,18 @@ impl Rejections {
     }
 
     /// Notes that a proxy refuses a virtual host of a route configuration.
-    pub fn note_host(&self, resource: &Resource, host: &VirtualHost, words: &str) -> Arc<Rejection> {
+    pub fn note_host(
+        &self,
+        kind: ResourceType,
+        resource: &Resource,
+        host: &VirtualHost,
+        words: &str,
+    ) -> Arc<Rejection> {
         let rejection = Rejection {
-            kind: ResourceType::Route,
+            kind,
             name: Arc::clone(resource.name()),
             host: Some(Arc::clone(host.name())),
-            version: host_version(host),
+            version: host.version(),
             origin: host.origin().clone(),
             words: words.into(),
         };
@@ -152,8 +158,8 @@ impl Rejections {
     }
 
     /// Whether a proxy refused that version of the virtual host.
-    pub fn knows_host(&self, resource: &Resource, host: &VirtualHost) -> bool {
-        self.0.lock().contains_key(&Key::of_host(resource, host))
+    pub fn knows_host(&self, kind: ResourceType, resource: &Resource, host: &VirtualHost) -> bool {
+        self.0.lock().contains_key(&Key::of_host(kind, resource, host))
     }
 
     /// What connected proxies refuse now, in order.
@@ -162,8 +168,4 @@ impl Rejections {
         let rejections = all.values().map(|known| &known.rejection);
         rejections.filter(|rejection| Arc::strong_count(rejection) > 1).cloned().collect()
     }
-}
-
-fn host_version(host: &VirtualHost) -> Box<str> {
-    format!("{:016x}", host.hash()).into()
 }

@@ -13,17 +13,18 @@ pub struct Unit(pub Vec<HostChange>);
 impl Unit {
     /// The names of its virtual hosts.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.0.iter().filter_map(name)
+        self.0.iter().filter_map(HostChange::name)
+    }
+
+    /// Whether it is not known what some of them were before.
+    pub fn is_from_unknown(&self) -> bool {
+        self.0.iter().any(HostChange::is_from_unknown)
     }
 
     /// Whether it only takes virtual hosts away.
     pub fn is_removal(&self) -> bool {
         self.0.iter().all(|change| change.now.is_none())
     }
-}
-
-fn name(change: &HostChange) -> Option<&Arc<str>> {
-    change.now.as_ref().or(change.before.as_ref()).map(|host| host.name())
 }
 
 /// What differs between what a client has and what there is, in the order of names.
@@ -35,6 +36,10 @@ pub fn units(has: Option<&Rope>, now: &Rope) -> Vec<Unit> {
             hosts.map(|host| HostChange { before: None, now: Some(Arc::clone(host)) }).collect()
         }
     };
+    if changes.iter().any(HostChange::is_from_unknown) {
+        // Any domain may move between these.
+        return vec![Unit(changes)];
+    }
     if has.is_none() || changes.len() < 2 {
         return changes.into_iter().map(|change| Unit(vec![change])).collect();
     }
@@ -68,7 +73,7 @@ pub fn without<'a>(now: &Arc<Resource>, held: impl Iterator<Item = &'a Unit>) ->
     for change in held.flat_map(|unit| &unit.0) {
         match &change.before {
             Some(before) => rope.insert(Arc::clone(before)),
-            None => name(change).into_iter().for_each(|name| rope.remove(name)),
+            None => change.name().into_iter().for_each(|name| rope.remove(name)),
         }
     }
     Arc::new(Resource::from_rope(Arc::clone(now.name()), rope, now.origin().clone()))

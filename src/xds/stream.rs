@@ -31,7 +31,7 @@ pub use peer::Peer;
 pub use turns::{FirstSyncs, Turn};
 
 use super::machine::Machine;
-use super::variant::{Limits, Refusal, Response, Variant};
+use super::variant::{Answer, Limits, Outcome, Refusal, Response, Variant};
 use crate::metrics::{Metrics, StreamGuard};
 use crate::proxies::{Connection, Proxies};
 use crate::proxy::{Proxy, Scope, Transport, named};
@@ -164,14 +164,14 @@ struct Client {
     connection: Connection,
     resources: Views,
     /// When the change behind the last response of each type was published.
-    changed: [Option<Instant>; 4],
+    changed: [Option<Instant>; 5],
     /// When the first change that the client is yet to be told of was published, of each type.
-    news: [Option<Instant>; 4],
+    news: [Option<Instant>; 5],
     /// What the machine was last given of this scope. What the first set of a scope brings is no news: it may
     /// have been known for long.
     set: Option<Arc<View>>,
     /// The names that it asks for and that do not exist, as they were told last; the first of many.
-    missing: [Vec<Arc<str>>; 4],
+    missing: [Vec<Arc<str>>; 5],
     /// Whether it refuses something.
     refuses: PerType<Refuses>,
     /// What it is not sent, because others like it refused it.
@@ -357,10 +357,22 @@ where
         let type_url = V::parts(&request).type_url;
         let unknown = ResourceType::from_type_url(type_url).is_none().then(|| Box::<str>::from(type_url));
         let outcome = self.machine.request(request).map_err(wrong)?;
+        let is_unable = cannot_take_parts(&outcome);
         match unknown.filter(|_| outcome.kind.is_none()) {
             Some(type_url) => self.note_unknown_type(type_url),
             None => self.note_outcome(outcome),
         }
+        if is_unable { self.serve_whole_routes() } else { Ok(()) }
+    }
+
+    /// The client turned out not to take routes in parts.
+    fn serve_whole_routes(&mut self) -> Step<()> {
+        let Some(client) = self.client.as_mut().filter(|client| client.scope.client.has_vhds()) else {
+            return Ok(());
+        };
+        client.proxy = client.proxy.clone().with_whole_routes();
+        self.follow_scope()?;
+        self.take_resources();
         Ok(())
     }
 
@@ -376,6 +388,8 @@ where
             None => Transport::Ads,
             Some(_) => Transport::PerType { delta },
         };
+        // Only an aggregated delta stream has a word for virtual hosts.
+        let proxy = if delta && self.only.is_none() { proxy } else { proxy.with_whole_routes() };
         let scope = self.context.source.scope(&proxy, transport);
         let resources = self.resources(&proxy, transport, &scope)?;
         self.note_who(&proxy, transport);
@@ -391,8 +405,8 @@ where
             transport,
             scope,
             resources,
-            changed: [None; 4],
-            news: [None; 4],
+            changed: [None; 5],
+            news: [None; 5],
             set: None,
             _open: self.context.metrics.stream_opened(transport, delta),
         })
@@ -478,6 +492,12 @@ where
             }
         }
     }
+}
+
+/// Whether a client has refused routes because it is to take them in parts.
+fn cannot_take_parts(outcome: &Outcome) -> bool {
+    let Some(Answer::Nack { message, .. }) = &outcome.answer else { return false };
+    outcome.kind == Some(ResourceType::Route) && message.contains("vhds:")
 }
 
 /// The next stream is to be opened on another connection: this one ends.

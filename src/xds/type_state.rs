@@ -78,6 +78,10 @@ pub struct Brought {
     pub untold: bool,
     /// It accepted something, and cannot say what (SotW).
     pub unsaid: bool,
+    /// The routes of which it has something, until their virtual hosts are compared.
+    pub routes: BTreeSet<String>,
+    /// It has told of its virtual hosts.
+    pub told: bool,
 }
 
 impl TypeState {

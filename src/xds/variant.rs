@@ -7,6 +7,7 @@ use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::google::rpc::Status as RpcStatus;
 
 use super::composed::{Composed, Scene};
+use super::parts::RoutesAsked;
 use super::rejections::Rejection;
 use super::shared::Shared;
 use super::type_state::TypeState;
@@ -37,6 +38,11 @@ pub trait Variant: Sized + Send + 'static {
 
     /// The length of the longest of the names, and of the versions of resources, in a request.
     fn longest_name(request: &Self::Request) -> usize;
+
+    /// What a request for routes says of those that the client takes in parts. `first`: it is the first for routes.
+    fn routes_in_parts(_request: &Self::Request, _first: bool) -> Option<RoutesAsked> {
+        None
+    }
 
     /// Brings a subscription to what a request says.
     ///

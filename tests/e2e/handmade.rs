@@ -124,7 +124,7 @@ pub(crate) fn socket(at: (&str, u32)) -> Option<core::Address> {
     Some(core::Address { address: Some(core::address::Address::SocketAddress(socket)) })
 }
 
-fn ads() -> Option<core::ConfigSource> {
+pub(crate) fn ads() -> Option<core::ConfigSource> {
     let ads = config_source::ConfigSourceSpecifier::Ads(core::AggregatedConfigSource::default());
     let version = core::ApiVersion::V3.into();
     Some(core::ConfigSource {
@@ -185,9 +185,9 @@ pub(crate) fn virtual_host(name: &str, is_bad: bool) -> Arc<VirtualHost> {
     Arc::new(VirtualHost::new(&message, vec![name.into()], Origin::Shared))
 }
 
-pub(crate) fn listener(name: &str, at: Option<SocketAddr>) -> Resource {
+pub(crate) fn listener(name: &str, at: Option<SocketAddr>, routes: &str) -> Resource {
     use http_manager::http_connection_manager::RouteSpecifier;
-    let rds = http_manager::Rds { config_source: ads(), route_config_name: "routes".to_owned() };
+    let rds = http_manager::Rds { config_source: ads(), route_config_name: routes.to_owned() };
     let router = http_manager::HttpFilter {
         name: "router".to_owned(),
         config_type: Some(http_manager::http_filter::ConfigType::TypedConfig(to_any(&Router::default()))),
@@ -209,7 +209,7 @@ pub(crate) fn listener(name: &str, at: Option<SocketAddr>) -> Resource {
         filter_chains: vec![listener::FilterChain { filters: vec![filter], ..Default::default() }],
         ..Default::default()
     };
-    Resource::new(name.into(), &message, vec![(Route, "routes".into())], Origin::Shared)
+    Resource::new(name.into(), &message, vec![(Route, routes.into())], Origin::Shared)
 }
 
 /// What an Envoy refuses, by type.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilot::resources::ResourceType::{self, Cluster, Endpoint, Listener, Route};
-use pilot::resources::{Origin, PerType, Resource, Rope, TypeSet};
+use pilot::resources::{Origin, PerType, Resource, Rope, TypeSet, is_in_parts};
 use pilot_envoy_api::envoy::config::route::v3::{self as route};
 
-use crate::e2e::handmade::{Server, cluster, endpoints, listener, name, virtual_host};
+use crate::e2e::handmade::{Server, ads, cluster, endpoints, listener, name, virtual_host};
 use crate::support::backend::Backend;
 use crate::support::envoy::{Envoy, Kind};
 use crate::support::tools::{envoy, oldest_envoy};
@@ -20,18 +20,19 @@ use crate::support::wait::{holds, throughout, until};
 const GOOD: usize = 300;
 
 /// What is refused, and what status calls it.
-const CULPRITS: [(ResourceType, &str); 4] = [
-    (Cluster, "bad-cluster"),
-    (Endpoint, "service-007"),
-    (Listener, "bad-listener"),
-    (Route, "routes (virtual host service-009)"),
-];
+const CULPRITS: [(ResourceType, &str); 3] =
+    [(Cluster, "bad-cluster"), (Endpoint, "service-007"), (Listener, "bad-listener")];
 
 /// Services with these numbers at that backend, and the four that are refused.
-fn resources(address: Ipv4Addr, backend: &Backend, numbers: std::ops::Range<usize>) -> PerType<TypeSet> {
+fn resources(
+    address: Ipv4Addr,
+    backend: &Backend,
+    numbers: std::ops::Range<usize>,
+    routes: &str,
+) -> PerType<TypeSet> {
     let at = (backend.socket().ip().to_string(), u32::from(backend.socket().port()));
     let mut sets = PerType::<TypeSet>::default();
-    let mut rope = Rope::new(&route::RouteConfiguration { name: "routes".to_owned(), ..Default::default() });
+    let mut rope = Rope::new(&route::RouteConfiguration { name: routes.to_owned(), ..Default::default() });
     for number in numbers {
         let name = name(number);
         sets[Cluster].insert(Arc::new(cluster(&name, true)));
@@ -40,24 +41,36 @@ fn resources(address: Ipv4Addr, backend: &Backend, numbers: std::ops::Range<usiz
         rope.insert(virtual_host(&name, number == 9));
     }
     sets[Cluster].insert(Arc::new(cluster("bad-cluster", false)));
-    sets[Listener].insert(Arc::new(listener("good-listener", Some((address, 15080).into()))));
-    sets[Listener].insert(Arc::new(listener("bad-listener", None)));
-    sets[Route].insert(Arc::new(Resource::from_rope("routes".into(), rope, Origin::Shared)));
+    sets[Listener].insert(Arc::new(listener("good-listener", Some((address, 15080).into()), routes)));
+    sets[Listener].insert(Arc::new(listener("bad-listener", None, routes)));
+    let rope = Resource::from_rope(routes.into(), rope, Origin::Shared);
+    if is_in_parts(routes) {
+        let vhds = Some(route::Vhds { config_source: ads() });
+        let skeleton = route::RouteConfiguration { name: routes.to_owned(), vhds, ..Default::default() };
+        let references = vec![(ResourceType::VirtualHost, routes.into())];
+        sets[Route].insert(Arc::new(Resource::new(routes.into(), &skeleton, references, Origin::Shared)));
+        sets[ResourceType::VirtualHost].insert(Arc::new(rope));
+    } else {
+        sets[Route].insert(Arc::new(rope));
+    }
     sets
 }
 
-async fn refuses_one_of_each(binary: Option<PathBuf>, kind: Kind) {
+async fn refuses_one_of_each(binary: Option<PathBuf>, kind: Kind, routes: &str) {
     let Some(binary) = binary else { return };
     let [one, other] = [Backend::http("one").await, Backend::http("other").await];
     let server = Server::start().await;
     let address = server.pilot.address();
-    server.publish(resources(address, &one, 0..GOOD), 1);
+    server.publish(resources(address, &one, 0..GOOD, routes), 1);
     let envoy = Envoy::spawn(&binary, &server.pilot, kind);
     for number in [0, 150, GOOD - 1] {
         envoy.answers(&name(number), "one").await;
     }
+    let of = if is_in_parts(routes) { ResourceType::VirtualHost } else { Route };
+    let host = format!("{routes} (virtual host service-009)");
+    let culprits = CULPRITS.into_iter().chain([(of, host.as_str())]);
     let expected: BTreeMap<String, Vec<String>> =
-        CULPRITS.into_iter().map(|(kind, name)| (kind.to_string(), vec![name.to_owned()])).collect();
+        culprits.map(|(kind, name)| (kind.to_string(), vec![name.to_owned()])).collect();
     let blamed = async || {
         let refused = server.refused()?;
         holds(refused == expected, format!("{refused:?}"))
@@ -69,7 +82,7 @@ async fn refuses_one_of_each(binary: Option<PathBuf>, kind: Kind) {
     })
     .await;
     // The good ones change, come and go, and nothing that is refused goes with them.
-    server.publish(resources(address, &other, 1..GOOD + 1), 2);
+    server.publish(resources(address, &other, 1..GOOD + 1, routes), 2);
     for number in [1, 150, GOOD] {
         envoy.answers(&name(number), "other").await;
     }
@@ -80,15 +93,20 @@ async fn refuses_one_of_each(binary: Option<PathBuf>, kind: Kind) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p04_one_of_each_type_is_refused_and_300_services_go_on_delta() {
-    refuses_one_of_each(envoy(), Kind::Delta).await;
+    refuses_one_of_each(envoy(), Kind::Delta, "routes").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p25_one_of_each_type_is_refused_and_300_services_in_parts_go_on() {
+    refuses_one_of_each(envoy(), Kind::Delta, "routes~v").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p04_one_of_each_type_is_refused_and_300_services_go_on_sotw() {
-    refuses_one_of_each(envoy(), Kind::Sotw).await;
+    refuses_one_of_each(envoy(), Kind::Sotw, "routes").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p04_one_of_each_type_is_refused_by_the_oldest_envoy_and_300_services_go_on() {
-    refuses_one_of_each(oldest_envoy(), Kind::Delta).await;
+    refuses_one_of_each(oldest_envoy(), Kind::Delta, "routes").await;
 }

@@ -45,7 +45,7 @@ fn services(address: Ipv4Addr, backend: &Backend, spoilt: bool) -> PerType<TypeS
         sets[Endpoint].insert(Arc::new(endpoints(&name, at)));
         rope.insert(virtual_host(&name, is_bad(9)));
     }
-    sets[Listener].insert(Arc::new(listener("listener", Some((address, 15080).into()))));
+    sets[Listener].insert(Arc::new(listener("listener", Some((address, 15080).into()), "routes")));
     sets[Route].insert(Arc::new(Resource::from_rope("routes".into(), rope, Origin::Shared)));
     sets
 }
@@ -134,7 +134,7 @@ fn with_socket(name: &str, of: &str, config: Any) -> Resource {
 }
 
 fn plain_listener(name: &str, at: (&str, u32)) -> ListenerMessage {
-    let message = listener(name, None);
+    let message = listener(name, None, "routes");
     let any = Any::decode(message.any_bytes()).unwrap();
     ListenerMessage { address: socket(at), ..ListenerMessage::decode(any.value).unwrap() }
 }

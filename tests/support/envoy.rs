@@ -32,6 +32,9 @@ impl Kind {
     pub(crate) const ALL: [Self; 4] = [Self::Delta, Self::Sotw, Self::PerTypeDelta, Self::PerTypeSotw];
 }
 
+/// Connections of a listener that changes are cut after so many seconds, so that a test sees it.
+const SOON: u32 = 1;
+
 /// A running Envoy. It ends when this is dropped.
 pub(crate) struct Envoy {
     process: Process,
@@ -52,6 +55,14 @@ impl Envoy {
         envoy
     }
 
+    /// The same; connections of a listener that changes are cut only after so many seconds.
+    pub(crate) async fn start_draining(binary: &Path, pilot: &Pilot, kind: Kind, seconds: u32) -> Self {
+        let document = bootstrap::envoy(pilot, kind, &[]);
+        let mut envoy = Self::spawn_from(binary, &document, pilot.address(), seconds);
+        envoy.configured().await;
+        envoy
+    }
+
     /// Starts an Envoy and does not wait for anything.
     pub(crate) fn spawn(binary: &Path, pilot: &Pilot, kind: Kind) -> Self {
         Self::spawn_with(binary, pilot, kind, &[])
@@ -64,15 +75,15 @@ impl Envoy {
         document["admin"]["address"]["socket_address"]["address"] = json!(address);
         let from = json!({ "source_address": { "address": address, "port_value": 0 } });
         document["static_resources"]["clusters"][0]["upstream_bind_config"] = from;
-        Self::spawn_from(binary, &document, address)
+        Self::spawn_from(binary, &document, address, SOON)
     }
 
     /// The same as [`Self::spawn`], with further arguments for `pilot bootstrap`.
     pub(crate) fn spawn_with(binary: &Path, pilot: &Pilot, kind: Kind, more: &[&str]) -> Self {
-        Self::spawn_from(binary, &bootstrap::envoy(pilot, kind, more), pilot.address())
+        Self::spawn_from(binary, &bootstrap::envoy(pilot, kind, more), pilot.address(), SOON)
     }
 
-    fn spawn_from(binary: &Path, document: &Value, address: Ipv4Addr) -> Self {
+    fn spawn_from(binary: &Path, document: &Value, address: Ipv4Addr, drain_seconds: u32) -> Self {
         let folder = TempDir::new().unwrap();
         let config = folder.path().join("envoy.json");
         fs::write(&config, document.to_string()).unwrap();
@@ -80,8 +91,7 @@ impl Envoy {
         command.arg("--config-path").arg(config).current_dir(folder.path());
         // Without its shared memory, which a killed Envoy would leave behind.
         command.args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warn"]);
-        // Connections of a listener that changes are cut soon, so that a test sees it.
-        command.args(["--drain-time-s", "1"]);
+        command.args(["--drain-time-s", &drain_seconds.to_string()]);
         let process = Process::spawn("envoy", folder.path(), &mut command);
         Self { process, address, _folder: folder }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use pilot::mesh::{Mesh, MeshOptions};
 use pilot::proxy::{ConfigSource, Role, Scope};
-use pilot::resources::{ResourceType, dangling, to_json};
+use pilot::resources::{ResourceType, dangling, part_to_json, to_json};
 use pilot::translate::Translation;
 use pilot_registry::{Health, Locality, Resolution, ServiceSpec};
 use serde_json::{Value, json};
@@ -167,10 +167,18 @@ fn conflicts() -> Mesh {
 
 fn as_yaml(translation: &Translation) -> String {
     let mut document = BTreeMap::new();
-    for kind in ResourceType::ALL {
+    for kind in ResourceType::ASKED {
         let resources = translation.view.of(kind).iter();
         let resources: Vec<Value> = resources.map(|resource| to_json(resource).unwrap()).collect();
         document.insert(kind.as_str(), json!(resources));
+    }
+    let mut parts = Vec::new();
+    for routes in translation.view.of(ResourceType::VirtualHost).iter() {
+        let hosts = routes.rope().unwrap().virtual_hosts();
+        parts.extend(hosts.map(|host| part_to_json(host, routes.name()).unwrap()));
+    }
+    if !parts.is_empty() {
+        document.insert(ResourceType::VirtualHost.as_str(), json!(parts));
     }
     let conflicts = translation.conflicts.iter().map(ToString::to_string);
     document.insert("conflicts", json!(conflicts.collect::<Vec<_>>()));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pilot::mesh::Mesh;
-use pilot::proxy::{Role, Scope};
+use pilot::proxy::{ClientKind, Role, Scope};
 use pilot::resources::{Resource, ResourceType, dangling};
 use pilot::translate::Translation;
 use pilot_envoy_api::envoy::config::cluster::v3::Cluster;
@@ -252,6 +252,10 @@ fn has_owners(mesh: &Mesh) -> bool {
     mesh.catalog.services().iter().any(|service| service.id().owner.is_some())
 }
 
+fn client() -> impl Strategy<Value = ClientKind> {
+    prop_oneof![Just(ClientKind::EnvoyWithVhds), Just(ClientKind::Envoy)]
+}
+
 proptest! {
     #[test]
     fn priorities_have_no_gaps(
@@ -341,16 +345,18 @@ proptest! {
         worlds in vec(world(), 1..6),
         locality in locality(),
         namespace in prop::option::of(namespace()),
+        client in client(),
     ) {
-        let scope = Scope { locality, namespace, ..router() };
-        let mut both = Translator::of([router(), scope.clone()]);
+        let scope = Scope { client, locality, namespace, ..router() };
+        let common = Scope { client, ..router() };
+        let mut both = Translator::of([common.clone(), scope.clone()]);
         let [mut last_shared, mut last] = both.all(&empty());
         let mut last_mesh = empty();
         for world in worlds {
             let mesh = after(&last_mesh, &world);
             let [shared, translation] = both.all(&mesh);
             prop_assert!(same(&translation, &translate(&mesh, &scope)));
-            prop_assert!(same(&shared, &translate(&mesh, &router())));
+            prop_assert!(same(&shared, &translate(&mesh, &common)));
             prop_assert_eq!(dangling(&translation.view), vec![]);
             for kind in ResourceType::ALL {
                 for resource in translation.view.of(kind).iter() {
@@ -402,9 +408,10 @@ proptest! {
         world in world(),
         sidecar: bool,
         namespace in prop::option::of(namespace()),
+        client in client(),
     ) {
         let role = if sidecar { Role::Sidecar } else { Role::Router };
-        let translation = translate(&after(&empty(), &world), &Scope { role, namespace, ..router() });
+        let translation = translate(&after(&empty(), &world), &Scope { role, client, namespace, ..router() });
         prop_assert_eq!(dangling(&translation.view), vec![]);
         prop_assert_eq!(twice(&translation), Vec::<String>::new());
     }
@@ -413,8 +420,9 @@ proptest! {
     fn layers_that_follow_give_what_those_from_scratch_give(
         worlds in vec(world(), 1..6),
         namespace in prop::option::of(namespace()),
+        client in client(),
     ) {
-        let scope = Scope { namespace, ..router() };
+        let scope = Scope { client, namespace, ..router() };
         let mut translator = Translator::new(scope.clone());
         let mut last_mesh = empty();
         let mut last = translator.translate(&last_mesh);
@@ -423,7 +431,7 @@ proptest! {
             let translation = translator.translate(&mesh);
             prop_assert!(same(&translation, &translate(&mesh, &scope)));
             prop_assert_eq!(&mesh.catalog, &after(&empty(), &world).catalog);
-            let common = |mesh| translate(mesh, &router());
+            let common = |mesh| translate(mesh, &Scope { client, ..router() });
             for kind in ResourceType::ALL {
                 for resource in translation.view.of(kind).iter() {
                     let old = last.view.of(kind).get(resource.name()).filter(|old| *old == resource);

@@ -68,9 +68,9 @@ impl Fleet {
         let responses = serve::<Delta, _>(&self.context, inbound, None, peer).boxed();
         let (waiting, has) = Default::default();
         let mut member = Member { id: address.to_owned(), node, requests, responses, waiting, has };
-        for kind in ResourceType::ALL {
+        for kind in ResourceType::ASKED {
             let names: Vec<&str> = match kind {
-                Cluster | Listener => Vec::new(),
+                Cluster | Listener | ResourceType::VirtualHost => Vec::new(),
                 Endpoint => vec!["a", "b", "c"],
                 Route => vec!["r"],
             };

@@ -126,7 +126,7 @@ impl<V: Words> Client<V> {
         self.responses.clear();
         self.machine = Machine::new(None, LIMITS, std::sync::Arc::default());
         self.machine.update(things.publish());
-        for kind in ResourceType::ALL {
+        for kind in ResourceType::ASKED {
             let state = &mut self.kinds[kind as usize];
             (state.asked, state.last) = (false, None);
             if !V::TELLS {
@@ -149,7 +149,7 @@ fn run<V: Words>(steps: &[Step]) {
         responses: VecDeque::new(),
     };
     for (at, step) in steps.iter().enumerate() {
-        let kind = |n: &usize| ResourceType::ALL[*n];
+        let kind = |n: &usize| ResourceType::ASKED[*n];
         match step {
             Step::Put(of, n, true) => {
                 hidden.insert((kind(of), NAMES[*n]), true);
@@ -183,7 +183,7 @@ fn run<V: Words>(steps: &[Step]) {
             client.collect();
         }
     }
-    for kind in ResourceType::ALL {
+    for kind in ResourceType::ASKED {
         let state = &client.kinds[kind as usize];
         let is_hidden =
             |name: &str| hidden.iter().any(|((of, it), hidden)| *of == kind && *it == name && *hidden);

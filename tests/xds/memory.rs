@@ -10,7 +10,7 @@ use crate::order::envoys;
 use crate::things::two_services;
 
 fn assert_keeps_nothing<V: Dialect>(stream: &Stream<V>) {
-    for kind in ResourceType::ALL {
+    for kind in ResourceType::ASKED {
         let state = stream.machine.state(kind);
         assert!(state.copies.is_empty() && state.in_flight.is_empty(), "{kind}: {state:?}");
     }

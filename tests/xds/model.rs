@@ -119,7 +119,7 @@ impl<V: Words> Envoy<V> {
     /// The server has something new.
     pub(crate) fn update(&mut self, set: &Arc<View>) {
         let changes = set.changes_since(&self.latest);
-        for kind in ResourceType::ALL {
+        for kind in ResourceType::ASKED {
             let state = &mut self.kinds[kind as usize];
             state.allowed += changes.of(kind).iter().map(parts).sum::<usize>();
         }
@@ -152,7 +152,7 @@ impl<V: Words> Envoy<V> {
         self.routes.clear();
         let tells = |kind: &Kind| V::TELLS && kind.untold.is_empty();
         self.known = self.kinds.iter().all(|kind| tells(kind) || kind.having.is_empty());
-        for of in ResourceType::ALL {
+        for of in ResourceType::ASKED {
             let kind = &mut self.kinds[of as usize];
             // Each of what it brings and of what there is may have to be told of.
             let hosts = self.latest.of(of).iter().filter_map(|it| it.rope()).map(|rope| rope.len());
@@ -162,7 +162,7 @@ impl<V: Words> Envoy<V> {
             kind.asks.clear();
             kind.stuck = V::is_full(of);
         }
-        for kind in ResourceType::ALL {
+        for kind in ResourceType::ASKED {
             if kind.has_wildcard() || !self.kinds[kind as usize].names.is_empty() {
                 let names = std::mem::take(&mut self.kinds[kind as usize].names);
                 self.wish(kind, names);

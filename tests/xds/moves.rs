@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pilot::proxy::{Proxy, Scope, Transport};
-use pilot::resources::ResourceType::Cluster;
+use pilot::resources::ResourceType::{Cluster, Listener, Route};
 use pilot::resources::View;
 use pilot::world::{TooManyScopes, Views};
 use pilot::xds::Delta;
@@ -136,4 +136,49 @@ async fn a_move_is_not_measured_as_the_change_of_its_resources() {
     client.source.sets[2].send_replace(Some(set));
     assert_eq!(next(&mut client).as_deref(), Some("shop again"));
     assert_eq!(client.measured(Cluster), "1");
+}
+
+/// Routes in parts for those who can take them, and as a whole for others.
+struct ByKind {
+    parts: watch::Sender<Option<Arc<View>>>,
+    whole: watch::Sender<Option<Arc<View>>>,
+}
+
+impl ResourceSource for ByKind {
+    fn subscribe(&self, scope: &Scope) -> Result<Views, TooManyScopes> {
+        let views = if scope.client.has_vhds() { &self.parts } else { &self.whole };
+        Ok(Views::of(views.subscribe()))
+    }
+}
+
+/// An Envoy says so where it cannot take virtual hosts by themselves.
+#[tokio::test]
+async fn p25_a_client_that_refuses_to_take_routes_in_parts_gets_them_as_a_whole() {
+    let things = || {
+        let mut things = Things::default();
+        things.dns_cluster("a", "1");
+        things
+    };
+    let (mut parts, mut whole) = (things(), things());
+    parts.listener("l", "1", &["r~v"]);
+    parts.parts("r~v", &["x>a"]);
+    whole.listener("l", "2", &["r"]);
+    whole.rope("r", &["x>a"]);
+    let sets = [&mut parts, &mut whole].map(|things| watch::Sender::new(Some(things.publish())));
+    let [parts, whole] = sets;
+    let mut client = Client::of(ByKind { parts, whole }, things());
+    for kind in [Cluster, Listener] {
+        let responses = client.send(delta_request(kind, &[], &[]));
+        client.ack(responses);
+    }
+    let responses = client.send(delta_request(Route, &["r~v"], &[]));
+    let kinds: Vec<&str> = responses.iter().map(|it| it.type_url.rsplit('.').next().unwrap()).collect();
+    assert_eq!(kinds, ["RouteConfiguration", "VirtualHost"]);
+    let words = "vhds: only 'DELTA_GRPC' is supported as an api_type.";
+    let responses = client.send(answer(&responses[0], Some(words)));
+    let listeners = responses.iter().map(|it| Delta::content(it).resources).collect::<Vec<_>>();
+    assert_eq!(listeners, [[("l".to_owned(), "2".to_owned())]]);
+    client.ack(responses);
+    let responses = client.send(delta_request(Route, &["r"], &[]));
+    assert_eq!(Delta::content(&responses[0]).resources, [("r".to_owned(), "x>a".to_owned())]);
 }

@@ -136,7 +136,7 @@ impl Server {
             }
             Step::NoListener(n) => self.things.remove(Listener, LISTENERS[*n]),
             Step::Spoil(kind, n, all) => {
-                let kind = ResourceType::ALL[*kind];
+                let kind = ResourceType::ASKED[*kind];
                 let names = self.things.of(kind).keys().cloned().collect::<Vec<_>>();
                 if let Some(name) = names.get(*n) {
                     self.spoil(kind, name, if *all { "worse" } else { "bad" });

@@ -13,8 +13,10 @@ use pilot::shutdown::{Trigger, shutdown};
 use pilot::xds::Delta;
 use pilot::xds::stream::{Context, FirstSyncs, Peer, ResourceSource, serve};
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
-use pilot_envoy_api::envoy::config::core::v3::Node;
+use pilot_envoy_api::envoy::config::core::v3::node::UserAgentVersionType;
+use pilot_envoy_api::envoy::config::core::v3::{BuildVersion, Node};
 use pilot_envoy_api::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use pilot_envoy_api::envoy::r#type::v3::SemanticVersion;
 use pilot_envoy_api::google::rpc;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
@@ -79,7 +81,14 @@ impl<S: ResourceSource + 'static> Client<S> {
     }
 
     pub(crate) fn send(&mut self, request: DeltaDiscoveryRequest) -> Vec<DeltaDiscoveryResponse> {
-        let node = Some(Node { id: "envoy".to_owned(), ..Node::default() });
+        let version = SemanticVersion { major_number: 1, minor_number: 40, patch: 0 };
+        let build = BuildVersion { version: Some(version), ..Default::default() };
+        let node = Some(Node {
+            id: "envoy".to_owned(),
+            user_agent_name: "envoy".to_owned(),
+            user_agent_version_type: Some(UserAgentVersionType::UserAgentBuildVersion(build)),
+            ..Node::default()
+        });
         self.requests.try_send(DeltaDiscoveryRequest { node, ..request }).unwrap();
         self.received()
     }

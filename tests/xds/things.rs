@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilot::resources::ResourceType::{self, Cluster, Endpoint, Listener, Route};
+use pilot::resources::ResourceType::{self, Cluster, Endpoint, Listener, Route, VirtualHost as VirtualHosts};
 use pilot::resources::{Layer, Origin, PerType, Resource, Rope, TypeSet, View, VirtualHost};
 use pilot_envoy_api::envoy::config::route::v3::{self as route, RouteConfiguration};
 use pilot_envoy_api::google::protobuf::Any;
@@ -22,6 +22,11 @@ pub(crate) struct Thing {
 impl Thing {
     /// The content of a route configuration of virtual hosts is `name>cluster`, one after the other.
     pub(crate) fn of(any: &Any) -> Self {
+        if any.type_url == VirtualHosts.type_url() {
+            let host = route::VirtualHost::decode(any.value.clone()).unwrap();
+            let content = format!(">{}", host.response_headers_to_remove.concat());
+            return Self { name: host.name, content };
+        }
         let rope = RouteConfiguration::decode(any.value.clone()).ok();
         if let Some(rope) = rope.filter(|it| it.virtual_hosts.iter().any(|host| !host.domains.is_empty())) {
             let text = |host: &route::VirtualHost| {
@@ -82,6 +87,18 @@ impl Things {
 
     /// A route configuration of virtual hosts: `name>cluster`. Each has its name as its domain.
     pub(crate) fn rope(&mut self, name: &str, hosts: &[&str]) {
+        let resource = Resource::from_rope(name.into(), Self::virtual_hosts(name, hosts), Origin::Shared);
+        self.types[Route].insert(name.to_owned(), Arc::new(resource));
+    }
+
+    /// The same, which clients take in parts.
+    pub(crate) fn parts(&mut self, name: &str, hosts: &[&str]) {
+        self.put(Route, name, "parts", vec![(VirtualHosts, name.into())]);
+        let resource = Resource::from_rope(name.into(), Self::virtual_hosts(name, hosts), Origin::Shared);
+        self.types[VirtualHosts].insert(name.to_owned(), Arc::new(resource));
+    }
+
+    fn virtual_hosts(name: &str, hosts: &[&str]) -> Rope {
         let mut rope = Rope::new(&RouteConfiguration { name: name.to_owned(), ..Default::default() });
         for host in hosts {
             let (host, cluster) = host.split_once('>').unwrap();
@@ -94,8 +111,7 @@ impl Things {
             let cluster = cluster.split('!').next().unwrap();
             rope.insert(Arc::new(VirtualHost::new(&message, vec![cluster.into()], Origin::Shared)));
         }
-        let resource = Resource::from_rope(name.into(), rope, Origin::Shared);
-        self.types[Route].insert(name.to_owned(), Arc::new(resource));
+        rope
     }
 
     /// A resource that is not part of the wildcard.

@@ -60,7 +60,8 @@ impl<'a> Gate<'a> {
         composed: &'a Composed,
     ) -> Self {
         let (clusters, endpoints) = (&types[ResourceType::Cluster], &types[ResourceType::Endpoint]);
-        let names_clusters = matches!(kind, ResourceType::Listener | ResourceType::Route);
+        let names_clusters =
+            matches!(kind, ResourceType::Listener | ResourceType::Route | ResourceType::VirtualHost);
         let checks = order.aggregated && names_clusters && clusters.requested && !order.patience_over;
         let untold = clusters.brought.came_back && !endpoints.requested;
         let endpoints_there = !endpoints.requested || endpoints.is_all_there();
@@ -83,6 +84,9 @@ impl<'a> Gate<'a> {
     /// What the client may be sent of a resource of which it has `copy`.
     pub fn target(&self, copy: &ClientCopy, now: &Arc<Resource>) -> Target {
         let whole = || Target { resource: Some(Arc::clone(now)), waits: false };
+        if self.kind == ResourceType::VirtualHost && !self.has_routes(now.name()) {
+            return Target { resource: None, waits: true };
+        }
         match (copy.has.resource().map(|has| has.rope()), now.rope()) {
             (Some(Some(has)), Some(rope)) => self.parts(copy, Some(has), now, rope),
             (Some(_), _) if self.gains_missing(copy, now) => Target { resource: None, waits: true },
@@ -103,19 +107,27 @@ impl<'a> Gate<'a> {
         if state.brought.untold {
             return MayRemove::Waits;
         }
-        let unknown = |user: &ResourceType| {
-            self.types[*user].copies.values().any(|copy| matches!(copy.has, Has::Unknown))
-        };
+        let unknown =
+            |user: &ResourceType| self.types[*user].copies.values().any(|copy| copy.has.may_lead_anywhere());
         if users(self.kind).iter().any(unknown) || self.used().contains(name) {
             return MayRemove::IsUsed;
         }
-        let is_last = matches!(self.kind, ResourceType::Listener | ResourceType::Route);
+        let is_last =
+            matches!(self.kind, ResourceType::Listener | ResourceType::Route | ResourceType::VirtualHost);
         if is_last && self.is_ahead(copy.changed) { MayRemove::Waits } else { MayRemove::Yes }
     }
 
     /// Whether a client that asks for these endpoints is to be answered, even if there are none.
     pub fn awaits(&self, endpoints: &str) -> bool {
         self.order.awaits(endpoints)
+    }
+
+    /// Whether the client has the routes of that name, or they are on their way. Virtual hosts that come before, it
+    /// would drop.
+    fn has_routes(&self, name: &str) -> bool {
+        let routes = &self.types[ResourceType::Route];
+        let is_coming = || routes.on_its_way(name).any(|sent| sent.is_some());
+        !routes.has(self.view.of(ResourceType::Route), name).is_nothing() || is_coming()
     }
 
     /// Whether something that came with that update, or before it, is not there yet.
@@ -194,7 +206,9 @@ impl<'a> Gate<'a> {
         let mut gained = now.filter(|name| !before().any(|had| had == *name));
         // Nobody has called a new one before: 404 until its cluster is there is better than 503. It holds up no other.
         let is_new = unit.0.iter().all(|host| host.before.is_none());
-        let serves = is_new || before().any(|name| self.missing(name).is_none() || self.is_coming(name));
+        let serves = is_new
+            || unit.is_from_unknown()
+            || before().any(|name| self.missing(name).is_none() || self.is_coming(name));
         self.checks && serves && gained.any(|name| self.missing(name).is_some())
     }
 

@@ -20,7 +20,7 @@ impl<V: Words> Envoy<V> {
     /// The same, of all content that there is.
     pub(crate) fn assert_has(&self, all: &PerType<Having>) {
         let kept = self.kept();
-        for kind in ResourceType::ALL {
+        for kind in ResourceType::ASKED {
             let Kind { having, names, refused, .. } = &self.kinds[kind as usize];
             let wanted = |name: &str| kind.has_wildcard() || names.contains(name);
             let there = all[kind].iter().filter(|(name, it)| wanted(name) && !it.is_empty());
@@ -39,7 +39,7 @@ impl<V: Words> Envoy<V> {
                 Cluster => &[Listener, Route],
                 Endpoint => &[Listener, Route, Cluster],
                 Listener => &[],
-                Route => &[Listener],
+                Route | ResourceType::VirtualHost => &[Listener],
             };
             let unknown =
                 self.came_back && users.iter().any(|it| !self.kinds[*it as usize].refused.is_empty());
@@ -51,7 +51,7 @@ impl<V: Words> Envoy<V> {
                 .retain(|name, _| there.contains_key(name) || !(stuck || kept[kind as usize].contains(name)));
             assert_eq!(having, there, "{kind}");
         }
-        let states = ResourceType::ALL.map(|kind| self.machine.state(kind));
+        let states = ResourceType::ASKED.map(|kind| self.machine.state(kind));
         assert!(!self.machine.is_waiting(), "patience should not be needed: {states:?}");
     }
 
@@ -63,7 +63,7 @@ impl<V: Words> Envoy<V> {
             let old = |name: &String| refused.contains_key(name) || kept[from as usize].contains(name);
             let contents: Vec<_> =
                 having.iter().filter(|(name, _)| old(name)).map(|(_, it)| it.clone()).collect();
-            for to in ResourceType::ALL {
+            for to in ResourceType::ASKED {
                 kept[to as usize].extend(contents.iter().flat_map(|content| named(content, to)));
             }
             let clusters = contents.iter().flat_map(|content| routed(content));

@@ -13,7 +13,7 @@ use crate::things::References;
 /// The references that a content names.
 pub(crate) fn references(content: &str) -> References {
     let words = content.split(' ').filter_map(|word| word.split_once(':'));
-    let kind = |word: &str| ResourceType::ALL.into_iter().find(|kind| kind.as_str() == word).unwrap();
+    let kind = |word: &str| ResourceType::ASKED.into_iter().find(|kind| kind.as_str() == word).unwrap();
     words.map(|(word, name)| (kind(word), Arc::from(name))).collect()
 }
 
