@@ -203,7 +203,7 @@ impl Refusing<'_> {
         let parts = match (&has, sent.rope()) {
             // What it has is not known, so what it would lose by a trial is not, either.
             (Has::Unknown, _) | (_, None) => Vec::new(),
-            (has, Some(rope)) => ropes::units(has.resource().and_then(|has| has.rope()), rope),
+            (has, Some(rope)) => ropes::apart(has.resource().and_then(|has| has.rope()), rope),
         };
         let is_known = |unit: &&Unit| {
             let mut hosts = unit.0.iter().filter_map(|host| host.now.as_ref());
@@ -231,16 +231,21 @@ impl Refusing<'_> {
         // Of the group that was tried, halves are tried; the others after them.
         let tried = route.groups.pop();
         let group = |units: Vec<&Unit>| units.into_iter().flat_map(Unit::names).cloned().collect::<Vec<_>>();
+        // Those of which it is not known what they were may lose a domain to others.
+        let (unknown, known): (Vec<&Unit>, Vec<&Unit>) =
+            parts.iter().partition(|unit| unit.is_from_unknown());
         let (hinted, others): (Vec<&Unit>, Vec<&Unit>) =
             parts.iter().partition(|unit| is_hinted(self.words, name, unit));
-        let (first, then) = match hinted.is_empty() || others.is_empty() {
-            true => {
-                let (first, then) = parts.split_at(parts.len() / 2);
-                (first.iter().collect(), then.iter().collect())
-            }
-            // Those that the client names are tried last, alone.
-            false => (others, hinted),
-        };
+        let (first, then) =
+            match (unknown.is_empty() || known.is_empty(), hinted.is_empty() || others.is_empty()) {
+                (false, _) => (unknown, known),
+                // Those that the client names are tried last, alone.
+                (true, false) => (others, hinted),
+                (true, true) => {
+                    let (first, then) = parts.split_at(parts.len() / 2);
+                    (first.iter().collect(), then.iter().collect())
+                }
+            };
         debug_assert!(
             tried.is_none_or(|tried| tried.len() >= parts.len()),
             "only what was tried is to blame"

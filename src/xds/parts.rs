@@ -74,6 +74,10 @@ pub fn follow(
     }
     if asked.first {
         state.brought.routes = asked.claimed;
+    } else {
+        // What it told, or will tell, is of before.
+        let anew = gone.iter().map(|name| &**name).chain(asked.given.iter().map(String::as_str));
+        anew.for_each(|name| _ = state.brought.routes.remove(name));
     }
     if is_untold(state) && state.brought.told {
         begin(state, view, update);

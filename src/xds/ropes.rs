@@ -27,8 +27,18 @@ impl Unit {
     }
 }
 
-/// What differs between what a client has and what there is, in the order of names.
+/// What differs between what a client has and what there is, in the order of names. Where it is not known what some
+/// virtual hosts were, any domain may move.
 pub fn units(has: Option<&Rope>, now: &Rope) -> Vec<Unit> {
+    let units = apart(has, now);
+    match units.iter().any(Unit::is_from_unknown) {
+        true => vec![Unit(units.into_iter().flat_map(|unit| unit.0).collect())],
+        false => units,
+    }
+}
+
+/// The same, as far as domains are known to move.
+pub fn apart(has: Option<&Rope>, now: &Rope) -> Vec<Unit> {
     let changes = match has {
         Some(has) => now.changes_since(has),
         None => {
@@ -36,10 +46,6 @@ pub fn units(has: Option<&Rope>, now: &Rope) -> Vec<Unit> {
             hosts.map(|host| HostChange { before: None, now: Some(Arc::clone(host)) }).collect()
         }
     };
-    if changes.iter().any(HostChange::is_from_unknown) {
-        // Any domain may move between these.
-        return vec![Unit(changes)];
-    }
     if has.is_none() || changes.len() < 2 {
         return changes.into_iter().map(|change| Unit(vec![change])).collect();
     }

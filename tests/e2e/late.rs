@@ -92,7 +92,7 @@ fn two(server: &Server, backend: &Backend, seconds: i64, second: bool) -> PerTyp
         rope.insert(virtual_host(&name, false));
     }
     let socket = Some((server.pilot.address(), 15080).into());
-    sets[Listener].insert(Arc::new(listener("listener", socket)));
+    sets[Listener].insert(Arc::new(listener("listener", socket, "routes")));
     sets[Route].insert(Arc::new(Resource::from_rope("routes".into(), rope, Origin::Shared)));
     sets
 }

@@ -23,7 +23,7 @@ fn refused(before: &Arc<View>, now: &Arc<View>, rejections: &Rejections) -> Vec<
                 (Some(before), Some(rope)) => {
                     let hosts = rope.changes_since(before).into_iter();
                     let hosts = hosts.filter(|host| host.before.is_some()).filter_map(|host| host.now);
-                    all.extend(hosts.map(|host| rejections.note_host(now, &host, "no good")));
+                    all.extend(hosts.map(|host| rejections.note_host(kind, now, &host, "no good")));
                 }
                 _ => all.push(rejections.note(kind, now, "no good", None)),
             }

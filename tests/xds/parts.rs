@@ -214,6 +214,33 @@ fn p25_what_a_client_has_is_known_in_whatever_order_it_tells() {
 }
 
 #[test]
+fn p25_what_a_client_tells_of_routes_that_it_has_taken_anew_is_of_before() {
+    let mut things = things(&["x>a"]);
+    let has = format!("r~v/x@{}", version(&things, "r~v", "x"));
+    let mut delta = returning(&mut things);
+    delta.come_back(Route, &["r~v"], &["r~v@parts"]);
+    delta.drop_names(Route, &["r~v"]);
+    delta.ask(Route, &["r~v"]);
+    assert_eq!(delta.received(), ["rds r~v@parts", "vhds r~v/x@>a"]);
+    delta.come_back(VirtualHost, &[], &[&has]);
+    assert_eq!(delta.settle(), NOTHING);
+}
+
+/// What they were before is not known, so they come in one response, and have to be tried apart.
+#[test]
+fn p4a_a_virtual_host_that_who_comes_back_refuses_holds_up_no_other() {
+    let mut things = things(&["x>a", "y>b"]);
+    let has = ["x", "y"].map(|host| format!("r~v/{host}@{}", version(&things, "r~v", host)));
+    things.parts("r~v", &["bad>a", "x>b", "y>a"]);
+    let mut delta = returning(&mut things);
+    delta.come_back(Route, &["r~v"], &["r~v@parts"]);
+    delta.come_back(VirtualHost, &[], &has.each_ref().map(String::as_str));
+    let all = delta.judge(|name, _| name.contains("bad"));
+    assert_eq!(all[..2], ["vhds r~v/bad@>a r~v/x@>b r~v/y@>a", "vhds r~v/x@>b r~v/y@>a"]);
+    assert_eq!(delta.refused(VirtualHost), ["r~v (virtual host bad)"]);
+}
+
+#[test]
 fn p25_who_never_tells_what_it_has_is_sent_all_after_a_while() {
     let mut things = things(&["x>a"]);
     let mut delta = returning(&mut things);

@@ -181,7 +181,10 @@ impl<'a> Gate<'a> {
         if copy.route.is_none() && !self.checks {
             return Target { resource: Some(Arc::clone(now)), waits: false };
         }
-        let units = ropes::units(has, rope);
+        // What is refused, or may be, is not to hold back all else.
+        let is_refused_in =
+            copy.route.as_ref().is_some_and(|it| !it.refused.is_empty() || !it.groups.is_empty());
+        let units = if is_refused_in { ropes::apart(has, rope) } else { ropes::units(has, rope) };
         let off_trial =
             |unit: &Unit| group.is_some_and(|group| !unit.names().any(|name| group.contains(name)));
         let waiting: Vec<bool> =
