@@ -187,7 +187,7 @@ async fn resources_are_those_of_the_proxys_scope_in_envoys_json() {
     let report: Value = pilot.get("/debug/resources?proxy=envoy-1").await.json();
     assert_eq!((&report["scope"], &report["connected"]), (&"router".into(), &true.into()));
     let types: Vec<_> = report["resources"].as_object().unwrap().keys().collect();
-    assert_eq!(types, ["cds", "eds", "lds", "rds"]);
+    assert_eq!(types, ["cds", "eds", "lds", "rds", "vhds"]);
     let report: Value = pilot.get("/debug/resources?node=sidecar~10.0.0.1~a~b&type=cds").await.json();
     assert_eq!((&report["scope"], &report["connected"]), (&"sidecar".into(), &false.into()));
     let clusters = report["resources"]["cds"].as_array().unwrap();

@@ -143,8 +143,8 @@ async fn proxies_show_the_worst_of_each_type_and_what_was_refused() {
     });
     assert_eq!(
         ask(&pilot, &["proxies"]).await.stdout,
-        "PROXY    ROLE    CLIENT  PEER  CONNS  CDS  EDS    LDS     RDS  WORKLOAD\n\
-         envoy-1  router  -       -     0      -    STALE  NACKED  -    -\n\
+        "PROXY    ROLE    CLIENT  PEER  CONNS  CDS  EDS    LDS     RDS  VHDS  WORKLOAD\n\
+         envoy-1  router  -       -     0      -    STALE  NACKED  -    -     -\n\
          \n\
          envoy-1 refuses lds l, virtual host h (service a.local):\n  can't:\n  no such filter\\u{1b}[31m\n"
     );
@@ -185,9 +185,9 @@ async fn clients_of_two_kinds_with_one_id_have_a_row_each() {
     let _connections = [client("envoy"), client("gRPC"), client("envoy")];
     assert_eq!(
         ask(&pilot, &["proxies"]).await.stdout,
-        "PROXY  ROLE    CLIENT  PEER  CONNS  CDS  EDS  LDS  RDS  WORKLOAD\n\
-         same   router  envoy   -     0      -    -    -    -    -\n\
-         same   router  gRPC    -     0      -    -    -    -    -\n"
+        "PROXY  ROLE    CLIENT  PEER  CONNS  CDS  EDS  LDS  RDS  VHDS  WORKLOAD\n\
+         same   router  envoy   -     0      -    -    -    -    -     -\n\
+         same   router  gRPC    -     0      -    -    -    -    -     -\n"
     );
 }
 
@@ -202,8 +202,8 @@ async fn two_proxies_with_one_node_id_have_a_row_each_and_are_named() {
     let streams = ["10.0.0.1:4001", "10.0.0.1:4001", "10.0.0.1:4002"].map(connect);
     assert_eq!(
         ask(&pilot, &["proxies"]).await.stdout,
-        "PROXY  ROLE    CLIENT  PEER      CONNS  CDS  EDS  LDS  RDS  WORKLOAD\n\
-         same   router  -       10.0.0.1  2      -    -    -    -    -\n"
+        "PROXY  ROLE    CLIENT  PEER      CONNS  CDS  EDS  LDS  RDS  VHDS  WORKLOAD\n\
+         same   router  -       10.0.0.1  2      -    -    -    -    -     -\n"
     );
     let other = connect("10.0.0.2:4001");
     for (stream, version) in [(&streams[0], "1"), (&other, "2")] {
@@ -212,9 +212,9 @@ async fn two_proxies_with_one_node_id_have_a_row_each_and_are_named() {
     streams[0].update(ResourceType::Cluster, |status| status.on_acked("1"));
     assert_eq!(
         ask(&pilot, &["proxies"]).await.stdout,
-        "PROXY  ROLE    CLIENT  PEER      CONNS  CDS    EDS  LDS  RDS  WORKLOAD\n\
-         same   router  -       10.0.0.1  2      ACKED  -    -    -    -\n\
-         same   router  -       10.0.0.2  1      STALE  -    -    -    -\n\
+        "PROXY  ROLE    CLIENT  PEER      CONNS  CDS    EDS  LDS  RDS  VHDS  WORKLOAD\n\
+         same   router  -       10.0.0.1  2      ACKED  -    -    -    -     -\n\
+         same   router  -       10.0.0.2  1      STALE  -    -    -    -     -\n\
          \n\
          2 proxies have node id same (10.0.0.1, 10.0.0.2): give each its own\n"
     );
@@ -246,8 +246,8 @@ async fn names_that_do_not_exist_are_shown_with_what_may_be_meant() {
     });
     assert_eq!(
         ask(&pilot, &["proxies"]).await.stdout,
-        "PROXY  ROLE    CLIENT  PEER  CONNS  CDS  EDS  LDS        RDS  WORKLOAD\n\
-         shop   router  -       -     0      -    -    NOT FOUND  -    -\n\
+        "PROXY  ROLE    CLIENT  PEER  CONNS  CDS  EDS  LDS        RDS  VHDS  WORKLOAD\n\
+         shop   router  -       -     0      -    -    NOT FOUND  -    -     -\n\
          \n\
          shop asks for lds a.locale:80, which does not exist (no service has that name; did you mean a.local:80?)\n\
          \n\
