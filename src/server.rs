@@ -36,6 +36,7 @@ use admission::AdmissionLayer;
 use budget::Budget;
 use connections::Connections;
 use discovery::{DiscoveryLayer, SERVICES};
+use framing::Bodies;
 use incoming::{ConnectionLimits, incoming};
 use silent::SilentStreams;
 use stranger::Strangers;
@@ -101,7 +102,7 @@ pub async fn serve(
     let silent = SilentStreams::new(settings.first_request_timeout, metrics.clone());
     let budget =
         Budget::new(LARGE_REQUESTS.max(2 * context.max_request_bytes), settings.first_request_timeout);
-    let discovery = DiscoveryLayer { context, silent, budget }.layer(routes);
+    let discovery = DiscoveryLayer { context, silent, budget, bodies: Bodies::default() }.layer(routes);
     let service = AdmissionLayer::new(settings.max_streams, metrics).layer(discovery);
     let connections = Arc::new(Connections::new(service, settings, drain, shutdown.clone()));
     let deadline = async {

@@ -1,8 +1,8 @@
 //! From registries' changes to the layers that proxies see: merge, debounce, translate, publish.
 //!
 //! ```text
-//!  Intake ─┐ changed                                                      ┌─ watch of a layer ─► its streams
-//!  Intake ─┼────────► debounce ─► merge ─► translate the layers that ─────┼─ watch of a layer ─► its streams
+//!  Intake ─┐ changed                                                      ┌─ waiters of a layer ─► its streams
+//!  Intake ─┼────────► debounce ─► merge ─► translate the layers that ─────┼─ waiters of a layer ─► its streams
 //!  Intake ─┘                               differ, on all cores           └─ all in place before any is announced
 //! ```
 //!
@@ -18,6 +18,7 @@ mod debounce;
 pub(crate) mod hint;
 mod news;
 mod outages;
+mod signal;
 mod store;
 mod views;
 mod whereabouts;
@@ -153,7 +154,7 @@ impl World {
     /// As above.
     pub fn subscribe_at(&self, scope: &Scope, address: Option<IpAddr>) -> Result<Views, TooManyScopes> {
         let seen = self.0.store.subscribe(scope)?;
-        Ok(Views::new(seen, self.0.whereabouts.of(address)))
+        Ok(Views::new(seen, &self.0.whereabouts, address))
     }
 
     /// What a scope sees now, waiting for its layers where nobody else has asked for them; `None` = not known yet, or

@@ -29,6 +29,7 @@ pub mod parts;
 pub mod rejections;
 pub mod ropes;
 pub mod shared;
+mod sorted;
 pub mod sotw;
 pub mod stream;
 pub mod subscription;

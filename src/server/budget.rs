@@ -5,9 +5,12 @@
 //! is served in order of arrival.
 //!
 //! ```text
-//!  first frame ─► how long is it? ─► share of the budget ─► read ─► dealt with: the share is free again
-//!                                     └ waits its turn       └ 10 s without a byte, or 60 s in all: closed
+//!  first frame ─► how long is it? ─► share of the budget ─► read ─► its turn ─► decoded ─► dealt with: all is free
+//!                                     └ waits its turn       └ 10 s without a byte, or 60 s in all: closed     again
 //! ```
+//!
+//! A decoded request is several times as large as its bytes, and made of thousands of small parts, which leave holes in
+//! the memory of the process when they go. So few are decoded at one time; the others wait as bytes.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,6 +26,9 @@ use tonic::Status;
 /// Requests up to this size need no share: a frame's worth, which the transport has read anyway.
 const SMALL: usize = 16 << 10;
 
+/// So many requests for each core are decoded at one time: enough to keep all cores busy.
+const PER_CORE: usize = 2;
+
 /// What is counted, in bytes.
 const UNIT: usize = 1024;
 
@@ -30,13 +36,16 @@ const UNIT: usize = 1024;
 #[derive(Clone)]
 pub(super) struct Budget {
     units: Arc<Semaphore>,
+    decoding: Arc<Semaphore>,
     timeout: Duration,
 }
 
 impl Budget {
     /// Of that many bytes. A client that has its share may send nothing for `timeout`.
     pub(super) fn new(bytes: usize, timeout: Duration) -> Self {
-        Self { units: Arc::new(Semaphore::new(units(bytes))), timeout }
+        let decoded = std::thread::available_parallelism().map_or(1, usize::from) * PER_CORE;
+        let [units, decoding] = [units(bytes), decoded].map(|permits| Arc::new(Semaphore::new(permits)));
+        Self { units, decoding, timeout }
     }
 
     /// The share of a request of that many bytes; `None` = it needs none.
@@ -46,7 +55,7 @@ impl Budget {
         }
         let units = u32::try_from(units(bytes)).unwrap_or(u32::MAX);
         let asked = Arc::clone(&self.units).acquire_many_owned(units).map(Result::ok).boxed();
-        Some(Share { timeout: self.timeout, state: State::Waiting(asked) })
+        Some(Share { budget: self.clone(), state: State::Waiting(asked) })
     }
 }
 
@@ -56,22 +65,49 @@ fn units(bytes: usize) -> usize {
 
 /// A request's share of the budget, or the wait for it.
 pub(super) struct Share {
-    timeout: Duration,
+    budget: Budget,
     state: State,
 }
 
 enum State {
-    Waiting(BoxFuture<'static, Option<OwnedSemaphorePermit>>),
-    Reading { units: Option<OwnedSemaphorePermit>, alarm: Pin<Box<Sleep>>, end: Instant },
+    Waiting(Asked),
+    Reading {
+        units: Option<OwnedSemaphorePermit>,
+        alarm: Pin<Box<Sleep>>,
+        end: Instant,
+    },
+    /// It has come as a whole.
+    Whole {
+        units: Option<OwnedSemaphorePermit>,
+        turn: Asked,
+    },
+    Decoded(Vec<OwnedSemaphorePermit>),
 }
+
+type Asked = BoxFuture<'static, Option<OwnedSemaphorePermit>>;
 
 impl Share {
     /// Ready once the request may be read.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if let State::Waiting(asked) = &mut self.state {
             let units = ready!(asked.as_mut().poll(context));
-            let alarm = Box::pin(sleep(self.timeout));
-            self.state = State::Reading { units, alarm, end: Instant::now() + self.timeout * 6 };
+            let timeout = self.budget.timeout;
+            let alarm = Box::pin(sleep(timeout));
+            self.state = State::Reading { units, alarm, end: Instant::now() + timeout * 6 };
+        }
+        Poll::Ready(())
+    }
+
+    /// Ready once the request, which has come as a whole, may be decoded.
+    pub(super) fn poll_whole(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        ready!(self.poll(context));
+        if let State::Reading { units, .. } = &mut self.state {
+            let turn = Arc::clone(&self.budget.decoding).acquire_owned().map(Result::ok).boxed();
+            self.state = State::Whole { units: units.take(), turn };
+        }
+        if let State::Whole { units, turn } = &mut self.state {
+            let turn = ready!(turn.as_mut().poll(context));
+            self.state = State::Decoded(units.take().into_iter().chain(turn).collect());
         }
         Poll::Ready(())
     }
@@ -79,7 +115,7 @@ impl Share {
     /// A part of the request came: the rest has its time, too.
     pub(super) fn progress(&mut self) {
         if let State::Reading { alarm, end, .. } = &mut self.state {
-            alarm.as_mut().reset((Instant::now() + self.timeout).min(*end));
+            alarm.as_mut().reset((Instant::now() + self.budget.timeout).min(*end));
         }
     }
 
@@ -90,11 +126,11 @@ impl Share {
         Poll::Ready(Status::deadline_exceeded("the rest of a large request does not come"))
     }
 
-    /// What it holds of the budget.
-    pub(super) fn into_units(self) -> Option<OwnedSemaphorePermit> {
+    /// What it holds, once it may be decoded.
+    pub(super) fn into_held(self) -> Vec<OwnedSemaphorePermit> {
         match self.state {
-            State::Waiting(_) => None,
-            State::Reading { units, .. } => units,
+            State::Decoded(held) => held,
+            State::Waiting(_) | State::Reading { .. } | State::Whole { .. } => Vec::new(),
         }
     }
 }
@@ -125,12 +161,29 @@ mod tests {
             timeout(SHORT, ready(&mut third)).await.is_err(),
             "it would fit, and the second is before it"
         );
-        let in_hand = first.into_units();
+        poll_fn(|context| first.poll_whole(context)).await;
+        let in_hand = first.into_held();
         assert!(timeout(SHORT, ready(&mut second)).await.is_err(), "the first is still being dealt with");
         drop(in_hand);
         ready(&mut second).await;
         drop(second);
         ready(&mut third).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_requests_are_decoded_at_one_time() {
+        let budget = Budget::new(1 << 20, SHORT);
+        let whole = async |share: &mut Share| poll_fn(|context| share.poll_whole(context)).await;
+        let mut held = Vec::new();
+        for _ in 0..budget.decoding.available_permits() {
+            let mut share = budget.share(20 * KIB).unwrap();
+            whole(&mut share).await;
+            held.push(share.into_held());
+        }
+        let mut next = budget.share(20 * KIB).unwrap();
+        assert!(timeout(SHORT, whole(&mut next)).await.is_err(), "it waits as bytes");
+        held.pop();
+        whole(&mut next).await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -40,6 +40,9 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How many bytes of its requests a client may send before they are read.
 const STREAM_WINDOW: u32 = 64 << 10;
 
+/// How many bytes of a response wait to be sent, besides what the client's windows and the socket take.
+const SEND_BUFFER: usize = 128 << 10;
+
 /// What answers requests.
 pub(super) type Service = Admission<Discovery<Routes>>;
 
@@ -60,6 +63,7 @@ impl Connections {
             .timer(TokioTimer::new())
             // A client that is not read from keeps that much here.
             .initial_stream_window_size(STREAM_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
             // Clients without ADS open a stream for each cluster. All streams together are bounded by admission.
             .max_concurrent_streams(None)
             .keep_alive_interval(Some(settings.keepalive_interval).filter(|it| !it.is_zero()))

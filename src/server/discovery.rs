@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 
 use super::budget::Budget;
 use super::caller::Caller;
-use super::framing::{Inbound, Outbound, RequestLimits, Shared};
+use super::framing::{Bodies, Inbound, Outbound, RequestLimits, Shared};
 use super::silent::SilentStreams;
 use crate::resources::ResourceType;
 use crate::xds::stream::{self, InHand, Peer};
@@ -34,6 +34,8 @@ pub(super) struct DiscoveryLayer {
     pub(super) silent: SilentStreams,
     /// Of the bytes of large requests.
     pub(super) budget: Budget,
+    /// What streams write.
+    pub(super) bodies: Bodies,
 }
 
 impl<S> Layer<S> for DiscoveryLayer {
@@ -100,7 +102,7 @@ impl<S> Discovery<S> {
         };
         let inbound = Inbound::<V::Request>::new(request.into_body(), limits);
         let responses = stream::serve::<V, _>(context, inbound, only, peer);
-        let mut response = Response::new(Body::new(Outbound::new(responses)));
+        let mut response = Response::new(Body::new(Outbound::new(responses, self.layer.bodies.clone())));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         response
     }

@@ -2,298 +2,45 @@
 //!
 //! A stream lives for hours and is idle nearly all the time. The framing that comes with tonic keeps a
 //! buffer per stream and direction that is as large as the largest message ever, which is megabytes where a
-//! client was sent a whole mesh. Here an idle stream has no buffer; responses are put together from shared
-//! bytes as the client takes them, a piece at a time.
+//! client was sent a whole mesh. Here an idle stream has no buffer.
+//!
+//! ```text
+//!  frames ─► inbound: whole messages, within limits ─► the stream ─► outbound: pieces, as the client takes them
+//!                                                                       └ bodies: what many are sent, encoded once
+//! ```
 //!
 //! Format: "gRPC over HTTP2", Length-Prefixed-Message: one byte 0 (not compressed), four bytes of length,
 //! big-endian, the message.
 
-use std::marker::PhantomData;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+mod bodies;
+mod format;
+mod inbound;
+mod outbound;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use futures_util::Stream;
-use http::HeaderMap;
-use hyper::body::{Body as HttpBody, Frame};
-use pilot_envoy_api::discovery::{DeltaDiscoveryResponse, DiscoveryResponse};
-use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
-use tonic::body::Body;
-use tonic::{Code, Status};
-
-use super::budget::{Budget, Share};
-use super::silent::{FirstRequest, Known};
-use crate::xds::stream::InHand;
-
-/// The length of a message's header.
-const HEADER: usize = 5;
-
-/// How much is copied at once: about what one write to a socket takes.
-const PIECE: usize = 32 << 10;
-
-/// Resources larger than this are not copied: they are pieces of their own.
-const LARGE: usize = PIECE / 2;
-
-/// The field of both responses that holds the resources.
-const RESOURCES: u32 = 2;
-
-/// A response that consists mostly of bytes that are shared with other streams.
-pub(super) trait Shared: Message {
-    /// Takes the resources out.
-    fn take_resources(&mut self) -> Vec<Bytes>;
-}
-
-impl Shared for DiscoveryResponse {
-    fn take_resources(&mut self) -> Vec<Bytes> {
-        std::mem::take(&mut self.resources)
-    }
-}
-
-impl Shared for DeltaDiscoveryResponse {
-    fn take_resources(&mut self) -> Vec<Bytes> {
-        std::mem::take(&mut self.resources)
-    }
-}
-
-type Responses<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
-
-/// The body of a response: the messages of a stream, then its status.
-pub(super) struct Outbound<M> {
-    responses: Option<Responses<M>>,
-    writing: Option<Writing>,
-}
-
-impl<M> Outbound<M> {
-    /// Writes what the stream gives.
-    pub(super) fn new(responses: impl Stream<Item = Result<M, Status>> + Send + 'static) -> Self {
-        Self { responses: Some(Box::pin(responses)), writing: None }
-    }
-}
-
-impl<M: Shared> HttpBody for Outbound<M> {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        loop {
-            if let Some(piece) = self.writing.as_mut().and_then(Writing::piece) {
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
-            }
-            self.writing = None;
-            let Some(responses) = &mut self.responses else { return Poll::Ready(None) };
-            match ready!(responses.as_mut().poll_next(context)) {
-                Some(Ok(message)) => self.writing = Some(Writing::new(message)),
-                ended => {
-                    self.responses = None;
-                    let status = ended.and_then(Result::err).unwrap_or_else(|| Status::ok(""));
-                    let mut trailers = HeaderMap::new();
-                    return match status.add_header(&mut trailers) {
-                        Ok(()) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-                        Err(error) => Poll::Ready(Some(Err(error))),
-                    };
-                }
-            }
-        }
-    }
-}
-
-/// What is left to write of a message.
-struct Writing {
-    /// Written before the resources.
-    head: Bytes,
-    /// What is left of the resources, the next one last.
-    resources: Vec<Bytes>,
-    /// The bytes of all that is left.
-    left: usize,
-}
-
-impl Writing {
-    fn new<M: Shared>(mut message: M) -> Self {
-        let mut resources = message.take_resources();
-        resources.reverse();
-        let fields: usize = resources.iter().map(field_len).sum();
-        let length = message.encoded_len() + fields;
-        let mut head = BytesMut::with_capacity(HEADER + message.encoded_len());
-        head.put_u8(0);
-        // No message comes near 4 GiB: it is made of what one client may ask for.
-        head.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-        message.encode_raw(&mut head);
-        Self { head: head.freeze(), resources, left: HEADER + length }
-    }
-
-    /// The next piece; `None` when all is written.
-    fn piece(&mut self) -> Option<Bytes> {
-        if self.left == 0 {
-            return None;
-        }
-        let large = self.head.len() > LARGE;
-        let piece = if large { std::mem::take(&mut self.head) } else { self.copied() };
-        self.left -= piece.len();
-        Some(piece)
-    }
-
-    /// What comes next, as far as it is small, in one piece.
-    fn copied(&mut self) -> Bytes {
-        let mut piece = BytesMut::with_capacity(self.left.min(PIECE));
-        piece.put(std::mem::take(&mut self.head));
-        while let Some(next) = self.resources.pop_if(|next| fits(&piece, next)) {
-            encode_key(RESOURCES, WireType::LengthDelimited, &mut piece);
-            encode_varint(next.len() as u64, &mut piece);
-            if next.len() > LARGE {
-                self.head = next;
-                break;
-            }
-            piece.put(next);
-        }
-        piece.freeze()
-    }
-}
-
-fn fits(piece: &BytesMut, next: &Bytes) -> bool {
-    next.len() > LARGE || piece.len() + field_len(next) <= PIECE
-}
-
-fn field_len(resource: &Bytes) -> usize {
-    key_len(RESOURCES) + encoded_len_varint(resource.len() as u64) + resource.len()
-}
-
-/// What bounds the messages of a stream.
-pub(super) struct RequestLimits {
-    /// The longest message that is read, in bytes.
-    pub(super) max: usize,
-    /// Until the first message has come.
-    pub(super) first: Option<FirstRequest>,
-    /// Of the bytes of large messages, of all streams.
-    pub(super) budget: Budget,
-    /// Where a message's share of the budget goes with the message.
-    pub(super) in_hand: InHand,
-}
-
-/// The messages of a request's body.
-pub(super) struct Inbound<M> {
-    body: Body,
-    limits: RequestLimits,
-    /// The share of the message that is being read, if it is a large one.
-    share: Option<Share>,
-    /// From the first message on.
-    known: Option<Known>,
-    /// What has come and has not been read, in the transport's own buffer.
-    whole: Bytes,
-    /// The beginning of a message that has not come as a whole. Empty unless there is one.
-    partial: BytesMut,
-    message: PhantomData<fn() -> M>,
-}
-
-impl<M: Message + Default> Inbound<M> {
-    /// Reads messages within these limits.
-    pub(super) fn new(body: Body, limits: RequestLimits) -> Self {
-        let (whole, partial) = (Bytes::new(), BytesMut::new());
-        Self { body, limits, share: None, known: None, whole, partial, message: PhantomData }
-    }
-
-    fn came(&mut self, data: Bytes) {
-        match (&mut self.share, &mut self.limits.first) {
-            (Some(share), _) => share.progress(),
-            (None, Some(first)) => first.progress(),
-            (None, None) => {}
-        }
-        if self.whole.is_empty() && self.partial.is_empty() {
-            self.whole = data;
-        } else {
-            self.partial.put(data);
-        }
-    }
-
-    /// The next message, if it has come as a whole.
-    fn take(&mut self) -> Result<Option<M>, Status> {
-        let bytes: &[u8] = if self.partial.is_empty() { &self.whole } else { &self.partial };
-        let needed = needed(bytes, self.limits.max)?;
-        if bytes.len() < needed {
-            if self.share.is_none() {
-                self.share = self.limits.budget.share(needed);
-            }
-            self.partial.put(std::mem::take(&mut self.whole));
-            return Ok(None);
-        }
-        if !self.partial.is_empty() {
-            self.whole = std::mem::take(&mut self.partial).freeze();
-        }
-        let mut message = self.whole.split_to(needed);
-        if self.whole.is_empty() {
-            self.whole = Bytes::new();
-        }
-        message.advance(HEADER);
-        if let Some(first) = self.limits.first.take() {
-            self.known = Some(first.came());
-        }
-        self.limits.in_hand.take(self.share.take().and_then(Share::into_units));
-        M::decode(message).map(Some).map_err(|error| Status::internal(error.to_string()))
-    }
-}
-
-/// How long the first message is, with its header, as far as that can be told.
-fn needed(bytes: &[u8], max: usize) -> Result<usize, Status> {
-    let Some(([compressed, length @ ..], _)) = bytes.split_first_chunk::<HEADER>() else {
-        return Ok(HEADER);
-    };
-    if *compressed != 0 {
-        return Err(Status::unimplemented("compressed messages are not read: expected flag 0"));
-    }
-    let length = u32::from_be_bytes(*length) as usize;
-    if length > max {
-        return Err(Status::out_of_range(format!("a message of {length} bytes: at most {max} are read")));
-    }
-    Ok(HEADER + length)
-}
-
-impl<M: Message + Default> Stream for Inbound<M> {
-    type Item = Result<M, Status>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        loop {
-            if let Some(message) = this.take().transpose() {
-                return Poll::Ready(Some(message));
-            }
-            if let Some(share) = &mut this.share {
-                ready!(share.poll(context));
-            }
-            let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else {
-                let late = match (&mut this.share, &mut this.limits.first) {
-                    (Some(share), _) => share.poll_late(context),
-                    (None, Some(first)) => first.poll(context),
-                    (None, None) => return Poll::Pending,
-                };
-                return late.map(|status| Some(Err(status)));
-            };
-            match frame {
-                Some(Ok(frame)) => frame.into_data().into_iter().for_each(|data| this.came(data)),
-                Some(Err(status)) if status.code() == Code::Cancelled => return Poll::Ready(None),
-                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
-                None if this.partial.is_empty() => return Poll::Ready(None),
-                None => {
-                    this.partial = BytesMut::new();
-                    return Poll::Ready(Some(Err(Status::internal("the stream ended within a message"))));
-                }
-            }
-        }
-    }
-}
+pub(super) use bodies::Bodies;
+pub(super) use inbound::{Inbound, RequestLimits};
+pub(super) use outbound::{Outbound, Shared};
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use super::format::{HEADER, needed};
+    use super::outbound::{LARGE, PIECE};
     use super::*;
     use crate::metrics::Metrics;
+    use crate::server::budget::Budget;
     use crate::server::silent::SilentStreams;
+    use crate::xds::stream::InHand;
+    use bytes::{BufMut, Bytes};
     use futures_util::{FutureExt, StreamExt, stream};
     use http_body_util::{BodyExt, StreamBody};
+    use hyper::body::Frame;
+    use pilot_envoy_api::discovery::{DeltaDiscoveryResponse, DiscoveryResponse};
     use pilot_envoy_api::envoy::service::discovery::v3::DiscoveryRequest;
+    use prost::Message;
+    use tonic::body::Body;
+    use tonic::{Code, Status};
 
     fn response(sizes: &[usize]) -> DeltaDiscoveryResponse {
         DeltaDiscoveryResponse {
@@ -329,7 +76,7 @@ mod tests {
         let sizes: [&[usize]; 5] =
             [&[], &[0, 1], &[1_000; 100], &[LARGE, LARGE + 1, 3 * PIECE, 1], &[PIECE - 6, 200]];
         let messages: Vec<_> = sizes.iter().map(|sizes| response(sizes)).collect();
-        let mut body = Outbound::new(stream::iter(messages.clone().into_iter().map(Ok)));
+        let mut body = Outbound::new(stream::iter(messages.clone().into_iter().map(Ok)), Bodies::default());
         let mut bytes = Vec::new();
         let trailers = loop {
             match body.frame().await.unwrap().unwrap().into_data() {
@@ -351,9 +98,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_many_streams_write_is_encoded_once_for_as_long_as_one_writes_it() {
+        let (bodies, message) = (Bodies::default(), response(&[1_000; 200]));
+        let write = async || {
+            let mut body = Outbound::new(stream::iter([Ok(message.clone())]), bodies.clone());
+            let (mut pieces, mut left) = (Vec::<Bytes>::new(), HEADER + message.encoded_len());
+            // It is not asked for more, so it has not heard that there is no more.
+            while left > 0 {
+                let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+                left -= piece.len();
+                pieces.push(piece);
+            }
+            let bytes = Bytes::from(pieces.concat());
+            assert_eq!(DeltaDiscoveryResponse::decode(bytes.slice(HEADER..)).unwrap(), message);
+            (pieces, body)
+        };
+        let is_one = |a: &[Bytes], b: &[Bytes]| {
+            let parts = |pieces: &[Bytes]| pieces.iter().map(|it| it.as_ptr()).skip(1).collect::<Vec<_>>();
+            parts(a) == parts(b)
+        };
+        let [(first, _), (second, writes), (third, _)] = [write().await, write().await, write().await];
+        assert!(!is_one(&first, &second), "it is not known that there will be a second");
+        assert!(is_one(&second, &third));
+        assert_eq!(bodies.live(), 1);
+        drop(writes);
+        assert_eq!(bodies.live(), 0, "nobody writes it any more");
+    }
+
+    #[tokio::test]
     async fn a_failed_stream_ends_with_its_status() {
         let failed = stream::iter([Err(Status::unavailable("later"))]);
-        let mut body = Outbound::<DiscoveryResponse>::new(failed);
+        let mut body = Outbound::<DiscoveryResponse>::new(failed, Bodies::default());
         let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
         assert_eq!(
             (&trailers["grpc-status"], &trailers["grpc-message"]),
@@ -388,6 +163,7 @@ mod tests {
         });
         let [first, second] = &mut streams;
         first.next().await.unwrap().unwrap();
+        assert_eq!((first.whole.len(), first.partial.capacity()), (0, 0), "its bytes are let go");
         assert!(second.next().now_or_never().is_none(), "the first is being dealt with");
         first.limits.in_hand.release();
         second.next().await.unwrap().unwrap();

@@ -1,35 +1,34 @@
 //! What a stream follows: the views of one scope, one after another.
 //!
 //! ```text
-//!  Slot (layer, watch) ─┐                         ┌─► Views of a stream
-//!  Slot ────────────────┼─► Seen: view of a scope ┼─► Views of a stream    waits on the watches of its own layers
-//!  Slot ────────────────┘   made once for all     └─► Views of a stream
+//!  Slot (layer, waiters) ─┐                         ┌─► Views of a stream
+//!  Slot ──────────────────┼─► Seen: view of a scope ┼─► Views of a stream    is woken by its own layers, and by
+//!  Slot ──────────────────┘   made once for all     └─► Views of a stream    what becomes of its address
 //! ```
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use super::whereabouts::Whereabout;
+use super::signal::{Signal, Waiters};
+use super::whereabouts::{Whereabout, Whereabouts};
 use crate::resources::{Layer, View};
 use crate::translate::LayerKey;
-
-/// How many layers a scope can see.
-const LAYERS_MAX: usize = 5;
 
 /// One layer in use. It is in use for as long as somebody holds it.
 pub(super) struct Slot {
     pub(super) key: LayerKey,
     /// Written by [`Epoch::publish`] only; `None` = not made yet.
     layer: Mutex<Option<Arc<Layer>>>,
-    announced: watch::Sender<u64>,
+    waiters: Waiters,
 }
 
 impl Slot {
     /// A slot for a layer, which may be made already.
     pub(super) fn new(key: LayerKey, layer: Option<Arc<Layer>>) -> Self {
-        Self { key, layer: Mutex::new(layer), announced: watch::Sender::new(0) }
+        Self { key, layer: Mutex::new(layer), waiters: Waiters::default() }
     }
 }
 
@@ -45,9 +44,7 @@ impl Epoch {
             *slot.layer.lock() = Some(Arc::clone(layer));
         }
         drop(publishing);
-        for (slot, layer) in layers {
-            slot.announced.send_replace(layer.generation);
-        }
+        layers.iter().for_each(|(slot, _)| slot.waiters.set());
     }
 }
 
@@ -62,7 +59,6 @@ pub(super) struct Seen {
 impl Seen {
     /// Through these slots, the topmost layer's first.
     pub(super) fn new(epoch: &Arc<Epoch>, slots: Vec<Arc<Slot>>) -> Self {
-        debug_assert!((1..=LAYERS_MAX).contains(&slots.len()), "a stream waits for so many");
         Self { epoch: Arc::clone(epoch), slots, view: Mutex::default() }
     }
 
@@ -90,21 +86,19 @@ impl Seen {
 pub struct Views(Source);
 
 enum Source {
-    Seen { seen: Arc<Seen>, layers: [Option<watch::Receiver<u64>>; LAYERS_MAX], whereabout: Whereabout },
+    Seen { seen: Arc<Seen>, signal: Arc<Signal>, _whereabout: Whereabout },
     Single(watch::Receiver<Option<Arc<View>>>),
 }
 
 impl Views {
-    pub(super) fn new(seen: Arc<Seen>, whereabout: Whereabout) -> Self {
-        let mut slots = seen.slots.iter();
-        let mut receiver = || {
-            let mut receiver = slots.next()?.announced.subscribe();
-            // What was announced before counts, too.
-            receiver.mark_changed();
-            Some(receiver)
-        };
-        let layers = std::array::from_fn(|_| receiver());
-        Self(Source::Seen { seen, layers, whereabout })
+    /// What is seen from an address, if there is one.
+    pub(super) fn new(seen: Arc<Seen>, whereabouts: &Whereabouts, address: Option<IpAddr>) -> Self {
+        let signal = Arc::new(Signal::default());
+        seen.slots.iter().for_each(|slot| slot.waiters.add(&signal));
+        let whereabout = whereabouts.follow(address, &signal);
+        // What was announced before counts, too.
+        signal.set();
+        Self(Source::Seen { seen, signal, _whereabout: whereabout })
     }
 
     /// The views that somebody sends.
@@ -122,10 +116,7 @@ impl Views {
     fn mark_seen(&mut self) {
         match &mut self.0 {
             Source::Single(receiver) => _ = receiver.borrow_and_update(),
-            Source::Seen { layers, whereabout, .. } => {
-                layers.iter_mut().flatten().for_each(|layer| _ = layer.borrow_and_update());
-                whereabout.mark_seen();
-            }
+            Source::Seen { signal, .. } => signal.clear(),
         }
     }
 
@@ -139,20 +130,14 @@ impl Views {
 
     /// Waits until there may be another view, or until the proxy may belong to another scope.
     pub async fn changed(&mut self) {
-        let changed = match &mut self.0 {
-            Source::Single(receiver) => receiver.changed().await,
-            Source::Seen { layers: [a, b, c, d, e], whereabout, .. } => tokio::select! {
-                changed = next(a) => changed,
-                changed = next(b) => changed,
-                changed = next(c) => changed,
-                changed = next(d) => changed,
-                changed = next(e) => changed,
-                changed = whereabout.changed() => changed,
-            },
-        };
-        if changed.is_err() {
-            // Nobody makes views any more: the last one stays.
-            std::future::pending::<()>().await;
+        match &mut self.0 {
+            Source::Seen { signal, .. } => signal.wait().await,
+            Source::Single(receiver) => {
+                if receiver.changed().await.is_err() {
+                    // Nobody makes views any more: the last one stays.
+                    std::future::pending::<()>().await;
+                }
+            }
         }
         self.mark_seen();
     }
@@ -161,7 +146,7 @@ impl Views {
     pub fn mark_changed(&mut self) {
         match &mut self.0 {
             Source::Single(receiver) => receiver.mark_changed(),
-            Source::Seen { whereabout, .. } => whereabout.mark_changed(),
+            Source::Seen { signal, .. } => signal.set(),
         }
     }
 
@@ -173,12 +158,5 @@ impl Views {
             }
             self.changed().await;
         }
-    }
-}
-
-async fn next(layer: &mut Option<watch::Receiver<u64>>) -> Result<(), watch::error::RecvError> {
-    match layer {
-        Some(layer) => layer.changed().await,
-        None => std::future::pending().await,
     }
 }

@@ -16,12 +16,12 @@
 
 mod gate;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::client_copy::{ClientCopy, Owed, Suspicion};
 use super::parts;
 use super::shared::Composed;
+use super::sorted::Sorted;
 use super::type_state::{Base, TypeState};
 use crate::resources::{PerType, Resource, ResourceType, View};
 
@@ -32,7 +32,7 @@ pub use gate::{Gate, MayRemove, Target};
 pub struct Order {
     aggregated: bool,
     /// Endpoints of clusters that were sent, until the client has them.
-    awaited: BTreeMap<Arc<str>, Awaited>,
+    awaited: Sorted<Arc<str>, Awaited>,
     /// The client was given its time to ask for what it was told of.
     patience_over: bool,
     /// The client was given its time and has never asked for any endpoints.
@@ -55,7 +55,7 @@ struct Awaited {
 impl Order {
     /// The order on a stream of all types, or none on a stream of one.
     pub fn new(aggregated: bool) -> Self {
-        Self { aggregated, awaited: BTreeMap::new(), patience_over: false, without_endpoints: false }
+        Self { aggregated, awaited: Sorted::default(), patience_over: false, without_endpoints: false }
     }
 
     /// What may be sent and removed of one type now.
@@ -86,6 +86,7 @@ impl Order {
             ResourceType::Listener => ResourceType::Route,
             ResourceType::Endpoint | ResourceType::Route | ResourceType::VirtualHost => return,
         };
+        let mut awaited = Vec::new();
         for resource in fresh {
             let since = types[kind].copies.get(&**resource.name()).map_or(update, |copy| copy.since);
             let state = &mut types[dependent];
@@ -98,18 +99,17 @@ impl Order {
                     state.look_at(view.of(dependent), name, Owed::Again, update);
                 }
                 if kind == ResourceType::Cluster && self.aggregated {
-                    self.awaited.insert(
-                        Arc::clone(name),
-                        Awaited { of: Arc::clone(resource.name()), asked, since, nonce },
-                    );
+                    let of = Arc::clone(resource.name());
+                    awaited.push((Arc::clone(name), Awaited { of, asked, since, nonce }));
                 }
             }
         }
+        self.awaited.extend(awaited);
     }
 
     /// The client is not told of that cluster any more, so its endpoints are not waited for.
     pub fn cluster_removed(&mut self, cluster: &Resource) {
-        needs(cluster, ResourceType::Endpoint).for_each(|name| _ = self.awaited.remove(name));
+        needs(cluster, ResourceType::Endpoint).for_each(|name| self.awaited.remove(name));
     }
 
     /// The client said which endpoints it wants.
@@ -143,7 +143,7 @@ impl Order {
 
     /// Whether a client that asks for these endpoints is to be answered, even if there are none.
     pub fn awaits(&self, endpoints: &str) -> bool {
-        self.awaited.contains_key(endpoints)
+        self.awaited.get(endpoints).is_some()
     }
 
     /// Whether something waits that only the client, or the end of patience, can let go. While a response is

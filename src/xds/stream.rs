@@ -12,13 +12,14 @@ mod turns;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status};
 use tracing::field::display;
 
@@ -139,8 +140,8 @@ struct Session<V: Variant, S> {
     inbound: S,
     only: Option<ResourceType>,
     peer: Option<SocketAddr>,
-    /// Cancelled when the connection of the stream is to end.
-    leave: CancellationToken,
+    /// Ends when the connection of the stream is to end.
+    left: Pin<Box<WaitForCancellationFutureOwned>>,
     in_hand: InHand,
     /// The types that the client has asked for.
     asked: Vec<ResourceType>,
@@ -219,7 +220,7 @@ where
             inbound,
             only,
             peer: peer.address,
-            leave: peer.leave,
+            left: Box::pin(peer.leave.cancelled_owned()),
             in_hand: peer.in_hand,
             asked: Vec::new(),
             outbox: VecDeque::new(),
@@ -318,7 +319,7 @@ where
             // What a client said before a change is heard before the change.
             biased;
             () = at(self.ends) => Event::DrainOver,
-            () = self.leave.cancelled() => Event::AgeOver,
+            () = &mut self.left => Event::AgeOver,
             () = &mut self.shutdown_begun, if !self.ending => Event::ShutdownBegun,
             request = self.inbound.next() => Event::Request(request),
             event = resources => event,
@@ -339,7 +340,7 @@ where
     async fn turn(&mut self) -> Step<Turn> {
         tokio::select! {
             turn = self.context.first_syncs.turn(&self.context.metrics) => Ok(turn),
-            () = self.leave.cancelled() => Err(too_old()),
+            () = &mut self.left => Err(too_old()),
         }
     }
 
