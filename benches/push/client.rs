@@ -23,23 +23,29 @@ const PROBE: &str = "probe";
 
 /// What all clients ask for, in the order in which they ask.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wants(pub(crate) [Wanted; 4]);
+pub(crate) struct Wants(pub(crate) [Wanted; 4], Newcomer);
+
+/// The endpoints of a service that may come, which a client asks for once it is told of the cluster.
+#[derive(Clone, Debug, Default)]
+struct Newcomer(Wanted);
 
 impl Wants {
-    /// All clusters, their endpoints by name, all listeners, the routes of the one port by name.
-    pub(crate) fn new(clusters: impl Iterator<Item = String>, routes: String) -> Self {
+    /// All clusters, their endpoints by name, all listeners, the routes of the one port by name. `newcomer`: the cluster
+    /// that may come later.
+    pub(crate) fn new(clusters: impl Iterator<Item = String>, newcomer: String, routes: String) -> Self {
         let names = |names: Vec<String>| names.into_iter().map(Bytes::from).collect();
         let wanted = |kind: ResourceType, names: Vec<Bytes>| Wanted {
             type_url: kind.type_url(),
             names,
             ..Wanted::default()
         };
-        Self([
+        let own = [
             wanted(ResourceType::Cluster, Vec::new()),
             wanted(ResourceType::Endpoint, names(clusters.collect())),
             wanted(ResourceType::Listener, Vec::new()),
             wanted(ResourceType::Route, names(vec![routes])),
-        ])
+        ];
+        Self(own, Newcomer(wanted(ResourceType::Endpoint, names(vec![newcomer]))))
     }
 
     fn at(&self, type_url: &str) -> anyhow::Result<usize> {
@@ -103,7 +109,12 @@ pub(crate) async fn follow<V: Variant>(
         let at = wants.at(type_url)?;
         tally.received(resources);
         if in_sync {
-            tally.arrived();
+            tally.followed(type_url);
+            if at == 0
+                && let Some(request) = V::follow_clusters(&wants.1.0, &response)
+            {
+                connection.send(request).await?;
+            }
         }
         connection.send(V::accept(&wants.0[at], &response)).await?;
         if in_sync || at + 1 != next {

@@ -1,4 +1,4 @@
-//! What a thousand clients cost: memory, the first sync, one change, and coming back.
+//! What a thousand clients cost: memory, the first sync, one change, one service more or less, and coming back.
 //!
 //! `cargo bench --bench push [-- --clients 1000 --services 1000 --changes 20]`; figures and budgets are in
 //! benches/README.md.
@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 
 use client::Wants;
 use measure::{Samples, ms};
+use pilot::resources::ResourceType;
 use probe::Probe;
 use server::Server;
 use tally::Tally;
@@ -56,10 +57,17 @@ fn main() -> anyhow::Result<()> {
     println!("{} services x {ENDPOINTS} endpoints, {} ADS clients", size.services, size.clients);
     let runs = |what: &str| only.as_deref().is_none_or(|only| only == what);
     if runs("delta") {
-        runtime.block_on(push::<Delta>("delta", size))?;
+        runtime.block_on(async {
+            let (mut server, mut clients) = in_sync::<Delta>("delta", size).await?;
+            changes(&mut server, &mut clients, size).await?;
+            more_and_less(&mut server, &mut clients, size).await
+        })?;
     }
     if runs("sotw") {
-        runtime.block_on(push::<Sotw>("state of the world", size))?;
+        runtime.block_on(async {
+            let (mut server, mut clients) = in_sync::<Sotw>("state of the world", size).await?;
+            changes(&mut server, &mut clients, size).await
+        })?;
     }
     if runs("reconnect") {
         runtime.block_on(reconnect(size))?;
@@ -116,7 +124,7 @@ impl Clients {
 
 fn wants(size: Size) -> Wants {
     let cluster = |number| format!("outbound|{}||{}", services::PORT, services::host(number));
-    Wants::new((0..size.services).map(cluster), services::PORT.to_string())
+    Wants::new((0..size.services).map(cluster), cluster(size.services), services::PORT.to_string())
 }
 
 /// A server that knows the mesh and has translated it.
@@ -128,8 +136,9 @@ async fn warm_server(size: Size) -> anyhow::Result<(Server, Wants)> {
     Ok((server, held))
 }
 
-async fn push<V: Variant>(name: &str, size: Size) -> anyhow::Result<()> {
-    let (mut server, _) = warm_server(size).await?;
+/// A server with all clients in sync.
+async fn in_sync<V: Variant>(name: &str, size: Size) -> anyhow::Result<(Server, Clients)> {
+    let (server, _) = warm_server(size).await?;
     let process = server.process();
     let (memory, cpu) = (process.resident(), process.cpu());
     process.forget_peak();
@@ -158,8 +167,7 @@ async fn push<V: Variant>(name: &str, size: Size) -> anyhow::Result<()> {
     print("server memory per client", &kb(process.resident()), "kB, idle");
     print("  at the most", &kb(process.peak()), "kB, in the first sync");
     print("  server without clients", &(memory >> 20).to_string(), "MiB");
-
-    changes(&mut server, &mut clients, size).await
+    Ok((server, clients))
 }
 
 /// One endpoint changes, again and again.
@@ -181,6 +189,33 @@ async fn changes(server: &mut Server, clients: &mut Clients, size: Size) -> anyh
         println!("{:<32} {samples}", format!("  {name} of the clients has it"));
     }
     print("  server CPU", &ms(cpu), "ms for each change, ACKs included");
+    Ok(())
+}
+
+/// One service more, which is there when its route is, and one less, which is gone when its cluster is; in turns.
+async fn more_and_less(server: &mut Server, clients: &mut Clients, size: Size) -> anyhow::Result<()> {
+    let steps = [(size.services + 1, ResourceType::Route), (size.services, ResourceType::Cluster)];
+    let mut costs = [const { (Vec::new(), Duration::ZERO, 0) }; 2];
+    let rounds = size.changes.div_ceil(4);
+    for _ in 0..rounds {
+        for ((services, last_of), (took, cpu, bytes)) in steps.iter().zip(&mut costs) {
+            let before = server.process().cpu();
+            clients.tally.begin_of(size.clients, Some(*last_of));
+            let published = server.resize(*services, ENDPOINTS)?;
+            let arrivals = clients.complete().await?;
+            tokio::time::sleep(size.rest).await;
+            took.push(last(&arrivals).saturating_sub(published));
+            *cpu += server.process().cpu().saturating_sub(before);
+            *bytes += clients.tally.traffic().1;
+        }
+    }
+    let times = u64::from(rounds) * size.clients as u64;
+    for (what, (took, cpu, bytes)) in ["one service more", "one service less"].into_iter().zip(costs) {
+        let samples: Samples = took.into_iter().collect();
+        println!("{:<32} {samples}", format!("{what} (ms), last client"));
+        print("  server CPU", &ms(cpu / u32::try_from(times)?), "ms for each client");
+        print("  sent", &(bytes / times).to_string(), "bytes to each client");
+    }
     Ok(())
 }
 

@@ -62,6 +62,11 @@ impl Server {
         self.command(&format!("change {service} {step}"))
     }
 
+    /// Publishes a service more, or takes the last one away, so that there are so many. Returns the time of it.
+    pub(crate) fn resize(&mut self, services: usize, endpoints: usize) -> anyhow::Result<Duration> {
+        self.command(&format!("resize {services} {endpoints}"))
+    }
+
     /// The process.
     pub(crate) fn process(&self) -> Process {
         Process::of(self.child.id())
@@ -128,6 +133,11 @@ async fn obey(script: Script) -> anyhow::Result<()> {
                 let number: usize = service.parse()?;
                 let known = mesh.get_mut(number).with_context(|| format!("no service {number}"))?;
                 *known = services::service(number, known.endpoints.len(), step.parse()?);
+            }
+            ["resize", services, endpoints] => {
+                let (services, endpoints) = (services.parse()?, endpoints.parse()?);
+                mesh.truncate(services);
+                mesh.extend((mesh.len()..services).map(|number| services::service(number, endpoints, 0)));
             }
             _ => bail!("unknown command {line:?}"),
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use parking_lot::Mutex;
+use pilot::resources::ResourceType;
 use tokio::sync::Notify;
 
 /// How long anything may take.
@@ -14,6 +15,8 @@ const DEADLINE: Duration = Duration::from_secs(120);
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     awaited: AtomicUsize,
+    /// The one type of which responses count, if not all do.
+    only: Mutex<Option<ResourceType>>,
     arrivals: Mutex<Vec<Duration>>,
     complete: Notify,
     resources: AtomicU64,
@@ -23,6 +26,12 @@ pub(crate) struct Tally {
 impl Tally {
     /// Begins anew: that many arrivals are awaited.
     pub(crate) fn begin(&self, awaited: usize) {
+        self.begin_of(awaited, None);
+    }
+
+    /// The same, of responses of one type.
+    pub(crate) fn begin_of(&self, awaited: usize, only: Option<ResourceType>) {
+        *self.only.lock() = only;
         self.awaited.store(awaited, Ordering::SeqCst);
         self.arrivals.lock().clear();
         self.resources.store(0, Ordering::SeqCst);
@@ -35,6 +44,13 @@ impl Tally {
         arrivals.push(now());
         if arrivals.len() == self.awaited.load(Ordering::SeqCst) {
             self.complete.notify_one();
+        }
+    }
+
+    /// A client that is in sync has a response of that type.
+    pub(crate) fn followed(&self, type_url: &str) {
+        if self.only.lock().is_none_or(|only| only.type_url() == type_url) {
+            self.arrived();
         }
     }
 

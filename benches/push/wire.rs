@@ -31,6 +31,10 @@ pub(crate) trait Variant: Send + Sync + 'static {
     fn subscribe(wanted: &Wanted, node: Bytes) -> Self::Request;
     /// Accepts a response.
     fn accept(wanted: &Wanted, response: &Self::Response) -> Self::Request;
+    /// What a client asks for that is told of a cluster more or less: its endpoints, or none any more.
+    fn follow_clusters(_newcomer: &Wanted, _clusters: &Self::Response) -> Option<Self::Request> {
+        None
+    }
     /// Type and resources of a response.
     fn content(response: &Self::Response) -> (&str, &[Bytes]);
 }
@@ -44,6 +48,8 @@ pub(crate) struct DeltaRequest {
     type_url: String,
     #[prost(bytes = "bytes", repeated, tag = "3")]
     subscribe: Vec<Bytes>,
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    unsubscribe: Vec<Bytes>,
     #[prost(bytes = "bytes", repeated, tag = "5")]
     initial_resource_versions: Vec<Bytes>,
     #[prost(string, tag = "6")]
@@ -80,13 +86,24 @@ impl Variant for Delta {
             type_url: wanted.type_url.to_owned(),
             subscribe: wanted.names.clone(),
             initial_resource_versions: wanted.held.clone(),
-            response_nonce: String::new(),
+            ..Default::default()
         }
     }
 
     fn accept(wanted: &Wanted, response: &DeltaDiscoveryResponse) -> DeltaRequest {
         let response_nonce = response.nonce.clone();
         DeltaRequest { type_url: wanted.type_url.to_owned(), response_nonce, ..Default::default() }
+    }
+
+    fn follow_clusters(newcomer: &Wanted, clusters: &DeltaDiscoveryResponse) -> Option<DeltaRequest> {
+        let names = |is: bool| if is { newcomer.names.clone() } else { Vec::new() };
+        let (came, went) = (!clusters.resources.is_empty(), !clusters.removed_resources.is_empty());
+        (came || went).then(|| DeltaRequest {
+            type_url: newcomer.type_url.to_owned(),
+            subscribe: names(came),
+            unsubscribe: names(went),
+            ..Default::default()
+        })
     }
 
     fn content(response: &DeltaDiscoveryResponse) -> (&str, &[Bytes]) {
