@@ -34,7 +34,16 @@ use server::Server;
 use tally::Tally;
 use wire::{Delta, Sotw, Variant};
 
+/// The server's, as in `src/main.rs`.
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const ENDPOINTS: usize = 20;
+
+/// How many times as long as between changes the server is left alone before its memory is read: until its allocator has
+/// given back what is free.
+const RESTS: u32 = 50;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +141,7 @@ async fn warm_server(size: Size) -> anyhow::Result<(Server, Wants)> {
     let mut server = Server::start()?;
     server.publish(size.services, ENDPOINTS)?;
     let held = client::held(server.address, &wants(size)).await?;
-    tokio::time::sleep(size.rest * 3).await;
+    tokio::time::sleep(size.rest * RESTS).await;
     Ok((server, held))
 }
 
@@ -154,7 +163,7 @@ async fn in_sync<V: Variant>(name: &str, size: Size) -> anyhow::Result<(Server, 
     }
     let arrivals = clients.complete().await?;
     let probed = probe.end()?;
-    tokio::time::sleep(size.rest * 10).await;
+    tokio::time::sleep(size.rest * RESTS).await;
     let took = last(&arrivals).saturating_sub(started);
     let (resources, bytes) = clients.tally.traffic();
     println!("\n{name}");
