@@ -87,7 +87,8 @@ impl Scene<'_> {
         if copy.owed <= Owed::News && copy.has.is(there) {
             return Act::Keep;
         }
-        let target = self.gate.target(copy, there);
+        let sent = state.on_its_way(name).last().flatten();
+        let target = self.gate.target(copy, sent, there);
         match target.resource.filter(|resource| copy.owed > Owed::News || !copy.has.is(resource)) {
             Some(resource) => Act::Send(resource, target.waits),
             None if target.waits => Act::Wait(true),
@@ -112,7 +113,7 @@ impl Scene<'_> {
         let mut composed = Composed::default();
         let mut left = BTreeSet::new();
         for resource in state.subscription.resources(view) {
-            match self.gate.target(&nothing, resource).resource {
+            match self.gate.target(&nothing, None, resource).resource {
                 Some(resource) => composed.resources.push(resource),
                 None => _ = left.insert(Arc::clone(resource.name())),
             }

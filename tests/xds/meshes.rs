@@ -300,4 +300,29 @@ fn meshes_that_once_went_wrong() {
         8,
         7_393_247_977_581_502_599,
     );
+    // A name moved to a virtual host that led to a cluster before, which was not ready.
+    let (request, response) = (|| Step::Request(0), || Step::Response(0));
+    run::<Sotw>(
+        &[
+            Service(0, of("a", &["80/grpc"], &[])),
+            Publish,
+            request(),
+            request(),
+            response(),
+            request(),
+            response(),
+            Service(1, of("b", &["80/http"], &["a"])),
+            request(),
+            request(),
+            request(),
+            Service(0, of("a", &["80/http"], &[])),
+            Publish,
+            Service(0, None),
+            response(),
+            request(),
+            Publish,
+        ],
+        0,
+        0,
+    );
 }

@@ -76,6 +76,8 @@ pub(crate) struct Envoy<V: Words> {
     /// The clusters that take traffic: those that once had their endpoints. A cluster that changes goes on as
     /// it was until it has the endpoints that it names now.
     active: BTreeSet<String>,
+    /// Those of them that have had endpoints which the client took: requests to them were served.
+    serving: BTreeSet<String>,
     /// The clusters that it refused and does not have in another version: what names them need not wait.
     excused: BTreeSet<String>,
     latest: Arc<View>,
@@ -106,6 +108,7 @@ impl<V: Words> Envoy<V> {
             known: true,
             came_back: false,
             active: BTreeSet::new(),
+            serving: BTreeSet::new(),
             excused: BTreeSet::new(),
             latest: Arc::clone(set),
             routes: BTreeSet::new(),

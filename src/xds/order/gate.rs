@@ -1,7 +1,7 @@
 //! What may be sent and removed of one type now.
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Order, earliest_of, needs, users};
@@ -81,8 +81,8 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// What the client may be sent of a resource of which it has `copy`.
-    pub fn target(&self, copy: &ClientCopy, now: &Arc<Resource>) -> Target {
+    /// What the client may be sent of a resource of which it has `copy`, and `sent` is on its way.
+    pub fn target(&self, copy: &ClientCopy, sent: Option<&Arc<Resource>>, now: &Arc<Resource>) -> Target {
         let whole = || Target { resource: Some(Arc::clone(now)), waits: false };
         if self.kind == ResourceType::VirtualHost && !self.has_routes(now.name()) {
             return Target { resource: None, waits: true };
@@ -92,8 +92,14 @@ impl<'a> Gate<'a> {
             (Some(_), _) if self.gains_missing(copy, now) => Target { resource: None, waits: true },
             (Some(_), _) => whole(),
             (None, _) if self.first_waits(copy, now) => Target { resource: None, waits: true },
-            (None, Some(rope)) if copy.route.is_some() && copy.has.is_nothing() => {
-                self.parts(copy, None, now, rope)
+            (None, Some(rope)) if copy.has.is_nothing() => {
+                // By the time that this arrives, the client has what is on its way.
+                let sent = sent.and_then(|sent| sent.rope());
+                if sent.is_some() || copy.route.is_some() {
+                    self.parts(copy, sent, now, rope)
+                } else {
+                    whole()
+                }
             }
             (None, _) => whole(),
         }
@@ -203,16 +209,31 @@ impl<'a> Gate<'a> {
             let gone = |name| copy.route.as_ref().and_then(|route| route.gone.get(name)).copied();
             return unit.names().any(|name| self.is_ahead(gone(name).unwrap_or(copy.changed)));
         }
-        let before =
-            || unit.0.iter().filter_map(|host| host.before.as_ref()).flat_map(|host| host.clusters());
-        let now = unit.0.iter().filter_map(|host| host.now.as_ref()).flat_map(|host| host.clusters());
-        let mut gained = now.filter(|name| !before().any(|had| had == *name));
+        if !self.checks {
+            return false;
+        }
+        let before = || unit.0.iter().filter_map(|host| host.before.as_ref());
+        let now = || unit.0.iter().filter_map(|host| host.now.as_ref());
+        let is_missing = |name: &Arc<str>| self.missing(name).is_some();
         // Nobody has called a new one before: 404 until its cluster is there is better than 503. It holds up no other.
-        let is_new = unit.0.iter().all(|host| host.before.is_none());
-        let serves = is_new
-            || unit.is_from_unknown()
-            || before().any(|name| self.missing(name).is_none() || self.is_coming(name));
-        self.checks && serves && gained.any(|name| self.missing(name).is_some())
+        if before().next().is_none() || unit.is_from_unknown() {
+            let had: BTreeSet<_> = before().flat_map(|host| host.clusters()).collect();
+            return now()
+                .flat_map(|host| host.clusters())
+                .any(|name| !had.contains(name) && is_missing(name));
+        }
+        let mut led: BTreeMap<&str, BTreeSet<&Arc<str>>> = BTreeMap::new();
+        for host in before() {
+            host.domains().for_each(|domain| led.entry(domain).or_default().extend(host.clusters()));
+        }
+        let serves = |name: &&Arc<str>| !is_missing(name) || self.is_coming(name);
+        now().any(|host| {
+            let lost = || host.domains().filter_map(|domain| led.get(domain));
+            let gains = |had: &BTreeSet<&Arc<str>>| {
+                host.clusters().any(|name| !had.contains(name) && is_missing(name))
+            };
+            lost().any(|had| gains(had) && had.iter().any(|name| serves(name)))
+        })
     }
 
     /// Whether the client can use a cluster when all that is on its way has arrived.

@@ -82,6 +82,12 @@ impl<V: Words> Envoy<V> {
         };
         let active = clusters.having.iter().filter(|(name, content)| ready(name, content));
         self.active = active.map(|(name, _)| name.clone()).collect();
+        let serves = |name: &str, content: &str| {
+            self.serving.contains(name)
+                || named(content, Endpoint).all(|name| endpoints.having.contains_key(&name))
+        };
+        let serving = clusters.having.iter().filter(|(name, content)| serves(name, content));
+        self.serving = serving.map(|(name, _)| name.clone()).collect();
         self.excused.extend(clusters.refused.keys().cloned());
         self.excused.retain(|name| !self.active.contains(name));
         let idle = self.requests.is_empty() && self.responses.is_empty();
@@ -113,7 +119,8 @@ impl<V: Words> Envoy<V> {
         }
         let ready = |cluster: &String| self.active.contains(cluster);
         for (at, clusters) in routed.iter().filter(|((route, _), _)| self.routes.contains(route)) {
-            let before = self.routed.get(at).filter(|before| before.iter().any(ready));
+            let served = |cluster: &String| self.serving.contains(cluster);
+            let before = self.routed.get(at).filter(|before| before.iter().any(served));
             for gained in before.into_iter().flat_map(|before| clusters.difference(before)) {
                 let is_right = ready(gained) || self.excused.contains(gained);
                 assert!(is_right, "{at:?} led to {before:?} and leads to {gained}, which is not ready");
