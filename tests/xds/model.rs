@@ -125,12 +125,11 @@ impl<V: Words> Envoy<V> {
         for kind in ResourceType::ASKED {
             let state = &mut self.kinds[kind as usize];
             state.allowed += changes.of(kind).iter().map(parts).sum::<usize>();
-            // What was gone may be tried once more when it is back.
-            let is_gone = |name: &str| {
-                let gone = changes.of(kind).iter().filter(|change| change.resource.is_none());
-                gone.into_iter().any(|change| &*change.name == name)
-            };
-            state.alone.retain(|(name, _), _| !is_gone(name));
+            // What was gone, or another, may be tried once more when it is back.
+            for change in changes.of(kind) {
+                let asks = state.asks.entry(change.name.to_string()).or_default();
+                *asks = (*asks).max(1) + 1;
+            }
         }
         self.latest = Arc::clone(set);
         if self.connected {

@@ -166,6 +166,8 @@ impl Envoy {
             return;
         }
         self.connected = true;
+        // Of routes without any virtual host, the first ones are once more such that nobody could call.
+        self.live.values_mut().filter(|live| live.hosts.is_empty()).for_each(|live| live.warm = false);
         self.machine = Machine::new(None, LIMITS, Arc::clone(&self.shared));
         self.machine.update(Arc::clone(&self.view));
         let has = |request, has: &BTreeMap<String, String>| DeltaDiscoveryRequest {

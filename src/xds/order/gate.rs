@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Order, earliest_of, needs, users};
-use crate::resources::{PerType, Resource, ResourceType, Rope, View};
+use crate::resources::{PerType, Resource, ResourceType, Rope, View, VirtualHost};
 use crate::xds::client_copy::{ClientCopy, Has, Suspicion};
 use crate::xds::ropes::{self, Unit};
 use crate::xds::shared::Composed;
@@ -215,24 +215,24 @@ impl<'a> Gate<'a> {
         let before = || unit.0.iter().filter_map(|host| host.before.as_ref());
         let now = || unit.0.iter().filter_map(|host| host.now.as_ref());
         let is_missing = |name: &Arc<str>| self.missing(name).is_some();
+        let serves = |name: &&Arc<str>| !is_missing(name) || self.is_coming(name);
+        let had: BTreeSet<_> = before().flat_map(|host| host.clusters()).collect();
+        let gains = |host: &VirtualHost, had: &BTreeSet<_>| {
+            host.clusters().any(|it| !had.contains(it) && is_missing(it))
+        };
         // Nobody has called a new one before: 404 until its cluster is there is better than 503. It holds up no other.
-        if before().next().is_none() || unit.is_from_unknown() {
-            let had: BTreeSet<_> = before().flat_map(|host| host.clusters()).collect();
-            return now()
-                .flat_map(|host| host.clusters())
-                .any(|name| !had.contains(name) && is_missing(name));
+        let is_new = before().next().is_none() || unit.is_from_unknown();
+        if now().any(|host| gains(host, &had)) && (is_new || had.iter().any(serves)) {
+            return true;
         }
+        // A domain may move to a virtual host that led elsewhere before.
         let mut led: BTreeMap<&str, BTreeSet<&Arc<str>>> = BTreeMap::new();
         for host in before() {
             host.domains().for_each(|domain| led.entry(domain).or_default().extend(host.clusters()));
         }
-        let serves = |name: &&Arc<str>| !is_missing(name) || self.is_coming(name);
         now().any(|host| {
-            let lost = || host.domains().filter_map(|domain| led.get(domain));
-            let gains = |had: &BTreeSet<&Arc<str>>| {
-                host.clusters().any(|name| !had.contains(name) && is_missing(name))
-            };
-            lost().any(|had| gains(had) && had.iter().any(|name| serves(name)))
+            let had = host.domains().filter_map(|domain| led.get(domain));
+            had.into_iter().any(|had| gains(host, had) && had.iter().any(serves))
         })
     }
 
