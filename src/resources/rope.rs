@@ -35,6 +35,8 @@ pub struct Rope {
     hash: u64,
     /// Of how many of them no more is known than that a client has them.
     unknown: usize,
+    /// How many virtual hosts there are of which nothing is known but that a client has them.
+    blank: usize,
     /// As it was put together last, for as long as somebody sends it: all who send it at once share it.
     whole: Mutex<Weak<Vec<u8>>>,
 }
@@ -63,7 +65,15 @@ impl HostChange {
 impl Clone for Rope {
     fn clone(&self) -> Self {
         let (head, hosts) = (self.head.clone(), self.hosts.clone());
-        Self { head, hosts, len: self.len, hash: self.hash, unknown: self.unknown, whole: Mutex::default() }
+        Self {
+            head,
+            hosts,
+            len: self.len,
+            hash: self.hash,
+            unknown: self.unknown,
+            blank: self.blank,
+            whole: Mutex::default(),
+        }
     }
 }
 
@@ -77,6 +87,7 @@ impl Rope {
             len: 0,
             hash: 0,
             unknown: 0,
+            blank: 0,
             whole: Mutex::default(),
         }
     }
@@ -86,6 +97,7 @@ impl Rope {
         self.len += encoded_len(&host);
         self.hash = self.hash.wrapping_add(host.hash());
         self.unknown += usize::from(host.may_lead_anywhere());
+        self.blank += usize::from(!host.is_known());
         let before = self.hosts.insert(Arc::clone(host.name()), host);
         self.forget(before);
     }
@@ -101,6 +113,7 @@ impl Rope {
             self.len -= encoded_len(&before);
             self.hash = self.hash.wrapping_sub(before.hash());
             self.unknown -= usize::from(before.may_lead_anywhere());
+            self.blank -= usize::from(!before.is_known());
         }
         // What was put together is not of this content any more.
         self.whole = Mutex::default();
@@ -119,6 +132,11 @@ impl Rope {
     /// The virtual host of that name.
     pub fn get(&self, name: &str) -> Option<&Arc<VirtualHost>> {
         self.hosts.get(name)
+    }
+
+    /// Whether all of its virtual hosts are known, so that it could be sent.
+    pub fn is_known(&self) -> bool {
+        self.blank == 0
     }
 
     /// Whether it has virtual hosts of which it is not known where they lead.

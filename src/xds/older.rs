@@ -36,7 +36,7 @@ impl Older {
         let whole = has(rejection.kind, &rejection.name)?;
         let (last, named) = match &rejection.host {
             Some(host) => {
-                let host = Arc::clone(whole.rope()?.get(host)?);
+                let host = Arc::clone(whole.rope()?.get(host).filter(|host| host.is_known())?);
                 let named = host.clusters().map(|name| (ResourceType::Cluster, Arc::clone(name))).collect();
                 (Last::Host(host), named)
             }

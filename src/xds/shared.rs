@@ -38,6 +38,10 @@ type Key = (Arc<str>, Box<str>);
 impl Composed {
     /// The same resource, as another stream made it, if one still sends or holds it.
     pub fn share(&self, made: Arc<Resource>) -> Arc<Resource> {
+        // What only one client is known to have has a version, and nothing that could be sent to another.
+        if made.rope().is_some_and(|rope| !rope.is_known()) {
+            return made;
+        }
         let key = (Arc::clone(made.name()), made.version().into());
         let mut known = self.0.lock();
         if let Some(same) = known.get(&key).and_then(Weak::upgrade) {

@@ -28,7 +28,9 @@ pub fn encode(state: &TypeState, composed: &mut Composed, whole: bool) {
         }
         for (host, now) in hosts {
             match now {
-                Some(now) => composed.parts.push(now.part(name)),
+                Some(now) if now.is_known() => composed.parts.push(now.part(name)),
+                // It has that already, and nobody else knows what it is.
+                Some(_) => {}
                 None => composed.removed.push(part_name(name, &host).into()),
             }
         }
