@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::said::Said;
-use crate::xds::Rejection;
+use crate::xds::rejections::Key;
 
 /// What was said, by what it is about.
 #[derive(Debug, Default)]
@@ -19,8 +19,8 @@ pub(crate) struct Told {
     pub(crate) version: Said<IpAddr>,
     /// Of a node id and a name: there is no such listener.
     pub(crate) missing: Said<(Arc<str>, Box<str>)>,
-    /// Of a node id: it refuses that version of a resource.
-    pub(crate) refused: Said<(Arc<str>, Arc<Rejection>)>,
+    /// Of a node id: it refuses that version of a resource. A key, because who keeps the rejection itself refuses it.
+    pub(crate) refused: Said<(Arc<str>, Key)>,
     /// Of a node id and a type URL: there is no such type.
     pub(crate) unknown_type: Said<(Arc<str>, Box<str>)>,
 }

@@ -41,7 +41,7 @@ impl fmt::Display for Rejection {
 }
 
 /// What is refused: a version of a resource, or of a virtual host in it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The type.
     pub kind: ResourceType,

@@ -43,7 +43,7 @@ impl<V: Variant, S> Session<V, S> {
                 self.context.metrics.nacked(kind);
                 let id = &client.proxy.id;
                 let told = &self.context.proxies.told().refused;
-                let is_new = |culprit: &Arc<Rejection>| told.first((Arc::clone(id), Arc::clone(culprit)));
+                let is_new = |culprit: &Arc<Rejection>| told.first((Arc::clone(id), culprit.key()));
                 let is_news = culprits.iter().filter(|culprit| is_new(culprit)).count() > 0;
                 let names: Vec<String> = culprits.iter().map(|culprit| culprit.to_string()).collect();
                 // A string value is escaped in either format of the log; the client's words are not to look
