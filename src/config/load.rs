@@ -164,8 +164,8 @@ fn deserialize(
 /// What to say of a key that is missing in that table; `None` = the error is about something else.
 fn missing(schema: &Value, table: &str, error: &str) -> Option<String> {
     let key = error.strip_prefix("missing field `")?.strip_suffix('`')?;
-    let path = table.split('.').filter(|key| !key.is_empty()).chain([key]);
-    let shape = path.fold(Some(Shape::new(schema)), |shape, key| shape?.get(key));
+    let mut path = table.split('.').filter(|key| !key.is_empty()).chain([key]);
+    let shape = path.try_fold(Shape::new(schema), |shape, key| shape.get(key));
     let expected = shape.map(|shape| format!(": {}", shape.expected())).unwrap_or_default();
     Some(format!("{key} is missing{expected}"))
 }

@@ -28,7 +28,7 @@ async fn commands_show_what_is_served_and_to_whom() {
     let proxies = until("all is acknowledged", async || {
         let proxies = print(&pilot, &["proxies"]);
         let line = proxies.lines().find(|line| line.contains("envoy 1.")).unwrap_or_default();
-        holds(line.matches("ACKED").count() == 4, &proxies).map(|()| line.to_owned())
+        holds(line.matches("ACKED").count() == 5, &proxies).map(|()| line.to_owned())
     })
     .await;
     let id = proxies.split_whitespace().next().expect("a row begins with the node id");

@@ -148,7 +148,7 @@ fn reading(knows_versions: bool, one_in: u64, seed: u64) -> Reading {
         }
         found.sort();
         found.dedup();
-        let is_bad = kind != Route && one_in > 0 && hash.wrapping_add(seed) % one_in == 0;
+        let is_bad = kind != Route && one_in > 0 && hash.wrapping_add(seed).is_multiple_of(one_in);
         let bad = if is_bad { " bad" } else { "" };
         Thing { name, content: format!("={version} {hash:x} {}{bad}", found.join(" ")) }
     })
