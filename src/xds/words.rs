@@ -19,9 +19,9 @@ pub(crate) fn cut(words: &str) -> &str {
 /// What follows the announcement of refused clusters or listeners.
 const HEADS: [&str; 2] = ["Error adding/updating cluster(s) ", "Error adding/updating listener(s) "];
 
-/// What an Envoy says when the reason may be its machine, or what it was built or started with, so that another one of
-/// the same version may take the same resource: a port that is taken or not allowed, an address or a socket option that
-/// the kernel does not have, a file that is not there or cannot be read, an extension that is left out of its build.
+/// What an Envoy says when the reason may be its machine, or what it was built or started with. Another one of the same
+/// version may take the same resource. Such reasons are a port that is taken or not allowed, an address or a socket
+/// option that the kernel does not have, a file that cannot be read, and an extension that is left out of a build.
 const OF_MACHINE: [&str; 12] = [
     "cannot bind",
     "duplicate address",

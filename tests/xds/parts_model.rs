@@ -1,6 +1,9 @@
-//! Random interleavings with a client that takes routes in parts as Envoy 1.40 does: it drops virtual hosts of routes
-//! that it does not have, says of them that it has them, takes a response whole or not at all for each of its routes,
-//! lets go of routes and takes them again, loses its stream and comes back.
+//! Random interleavings with a client that takes routes in parts as Envoy 1.40 does. It drops virtual hosts of routes
+//! that it does not have, and says that it has them. Of a response it takes all or nothing for each of its routes. It
+//! lets go of routes and takes them again, or it loses its stream and comes back.
+//!
+//! Not drawn: both of these in one case, refusals where streams break, and routes that are let go of while something is
+//! on its way. There a client may keep a virtual host that nobody knows of.
 //!
 //! No domain ever leads to a cluster that is not there, none is ever in two virtual hosts, and after quiet all good
 //! virtual hosts are as they are to be.
