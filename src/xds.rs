@@ -43,5 +43,5 @@ pub use delta::Delta;
 pub use machine::Machine;
 pub use rejections::{Rejection, Rejections};
 pub use shared::Shared;
-pub use sotw::Sotw;
-pub use variant::{Answer, Asked, Limits, Outcome, Refusal, Response, Variant};
+pub use sotw::{Sotw, StateRequest};
+pub use variant::{Answer, Asked, Limits, Outcome, Read, Refusal, Response, Variant};

@@ -63,7 +63,8 @@ impl<V: Variant> Machine<V> {
     ///
     /// # Errors
     /// The stream has to end.
-    pub fn request(&mut self, request: V::Request) -> Result<Outcome, Refusal> {
+    pub fn request(&mut self, request: impl Into<V::Request>) -> Result<Outcome, Refusal> {
+        let request = request.into();
         let parts = V::parts(&request);
         fits("a type_url", parts.type_url.len(), MAX_TYPE_URL)?;
         fits("a resource name", V::longest_name(&request), MAX_NAME)?;

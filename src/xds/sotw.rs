@@ -1,13 +1,16 @@
 //! State of the world: a request lists all names that the client wants, a response is the full state
 //! (CDS, LDS) or any part of it (EDS, RDS).
 
+mod request;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use pilot_envoy_api::discovery::DiscoveryResponse;
 use pilot_envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
-use pilot_envoy_api::envoy::service::discovery::v3::DiscoveryRequest;
+
+pub use request::StateRequest;
 
 use super::client_copy::{ClientCopy, Has, Owed};
 use super::composed::{Act, Composed, Scene};
@@ -21,12 +24,12 @@ use crate::resources::{Origin, Resource, ResourceType};
 pub struct Sotw;
 
 impl Variant for Sotw {
-    type Request = DiscoveryRequest;
+    type Request = StateRequest;
     type Response = DiscoveryResponse;
     const NAME: &'static str = "sotw";
     const STALE_REQUESTS_COUNT: bool = false;
 
-    fn parts(request: &DiscoveryRequest) -> RequestParts<'_> {
+    fn parts(StateRequest { rest: request, .. }: &StateRequest) -> RequestParts<'_> {
         RequestParts {
             node: request.node.as_ref(),
             type_url: &request.type_url,
@@ -35,21 +38,27 @@ impl Variant for Sotw {
         }
     }
 
-    fn longest_name(request: &DiscoveryRequest) -> usize {
-        request.resource_names.iter().map(String::len).max().unwrap_or(0)
+    fn longest_name(request: &StateRequest) -> usize {
+        request.names.longest
     }
 
-    fn subscribe(state: &mut TypeState, asked: &Asked<'_>, request: DiscoveryRequest) -> Result<(), Refusal> {
-        let given = request.resource_names;
-        asked.allows(given.len())?;
-        asked.allows_bytes(given.iter().map(String::len))?;
+    fn subscribe(state: &mut TypeState, asked: &Asked<'_>, request: StateRequest) -> Result<(), Refusal> {
+        let StateRequest { rest: request, names } = request;
+        asked.allows(names.count)?;
+        asked.allows_bytes(std::iter::once(names.bytes))?;
         // An empty nonce in mid-stream: the client begins anew (P2a). One that has never answered may only not have
         // read the first response yet.
         let anew = request.response_nonce.is_empty() && state.answered;
         if !state.requested {
             state.brought.unsaid = !request.version_info.is_empty();
         }
-        let kind = asked.kind;
+        // As in most requests: they only acknowledge.
+        let listed = Some(names.hash());
+        if state.listed == listed && !anew {
+            return Ok(());
+        }
+        state.listed = listed;
+        let (kind, given) = (asked.kind, names.decoded());
         let was_named = state.subscription.was_named() && !anew;
         let everything = match given.is_empty() {
             true => kind.has_wildcard() && !was_named,
@@ -100,7 +109,7 @@ impl Variant for Sotw {
         }
     }
 
-    fn nothing_of(_request: &DiscoveryRequest, first: bool) -> Option<Composed> {
+    fn nothing_of(_request: &StateRequest, first: bool) -> Option<Composed> {
         first.then(Composed::default)
     }
 }
@@ -152,7 +161,7 @@ fn replace_names(state: &mut TypeState, asked: &Asked<'_>, given: Vec<String>, w
     widened
 }
 
-/// Whether the list is the same as before, as it is in most requests: they only acknowledge.
+/// Whether the names are the same as before, perhaps in another order.
 fn same_names(subscription: &Subscription, given: &[String]) -> bool {
     let known = || subscription.names().iter().map(|name| &**name);
     if given.iter().map(String::as_str).eq(known()) {

@@ -22,6 +22,8 @@ pub struct TypeState {
     pub requested: bool,
     /// What the client wants.
     pub subscription: Subscription,
+    /// The hash of the names that it listed last (SotW).
+    pub listed: Option<u64>,
     /// What the client has of names that are not in `copies`.
     pub base: Base,
     /// What the client has of a name, where that is not what there is, or not known to be.

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::google::rpc::Status as RpcStatus;
+use prost::{DecodeError, Message};
 
 use super::composed::{Composed, Scene};
 use super::parts::RoutesAsked;
@@ -25,7 +27,7 @@ const NAME_BYTES: usize = 150;
 /// One of the protocol's two variants: state of the world, or delta.
 pub trait Variant: Sized + Send + 'static {
     /// What clients send.
-    type Request: prost::Message + Default + Send + 'static;
+    type Request: Read + Send + 'static;
     /// What clients are sent.
     type Response: prost::Message + Send + 'static;
     /// The variant's name: `sotw` or `delta`.
@@ -59,6 +61,21 @@ pub trait Variant: Sized + Send + 'static {
     /// The answer to a request for a type that does not exist: none of it does (P18). `None`: the request
     /// asks for nothing that was not answered before.
     fn nothing_of(request: &Self::Request, first: bool) -> Option<Composed>;
+}
+
+/// A message as it is read.
+pub trait Read: Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is malformed.
+    fn read(message: Bytes) -> Result<Self, DecodeError>;
+}
+
+impl<M: Message + Default> Read for M {
+    fn read(message: Bytes) -> Result<Self, DecodeError> {
+        M::decode(message)
+    }
 }
 
 /// The parts that both variants' requests have.

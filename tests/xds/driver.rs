@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilot::resources::{ResourceType, View};
-use pilot::xds::{Delta, Limits, Machine, Outcome, Refusal, Response, Shared, Sotw, Variant};
+use pilot::xds::{Delta, Limits, Machine, Outcome, Refusal, Response, Shared, Sotw, StateRequest, Variant};
 use pilot_envoy_api::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DiscoveryRequest, Resource as DeltaResource,
 };
@@ -47,20 +47,16 @@ pub(crate) trait Dialect: Variant {
 pub(crate) type Read<'a> = &'a dyn Fn(&Any, Option<&str>) -> Thing;
 
 impl Dialect for Sotw {
-    fn answer(
-        content: &Content,
-        accepted: &str,
-        names: &[String],
-        error: Option<Status>,
-    ) -> DiscoveryRequest {
-        DiscoveryRequest {
+    fn answer(content: &Content, accepted: &str, names: &[String], error: Option<Status>) -> StateRequest {
+        let request = DiscoveryRequest {
             version_info: accepted.to_owned(),
             resource_names: names.to_vec(),
             type_url: content.type_url.clone(),
             response_nonce: content.nonce.clone(),
             error_detail: error,
             ..Default::default()
-        }
+        };
+        request.into()
     }
 
     fn read(message: &Self::Response, read: Read<'_>) -> Content {
@@ -151,11 +147,11 @@ impl<V: Dialect> Stream<V> {
         self.collect();
     }
 
-    pub(crate) fn request(&mut self, request: V::Request) -> Outcome {
+    pub(crate) fn request(&mut self, request: impl Into<V::Request>) -> Outcome {
         self.try_request(request).unwrap()
     }
 
-    pub(crate) fn try_request(&mut self, request: V::Request) -> Result<Outcome, Refusal> {
+    pub(crate) fn try_request(&mut self, request: impl Into<V::Request>) -> Result<Outcome, Refusal> {
         let outcome = self.machine.request(request)?;
         self.collect();
         Ok(outcome)

@@ -98,7 +98,7 @@ async fn an_envoy_without_ads_and_xds_cluster_is_told_which_cluster_it_needs() {
     let (context, _trigger) = context();
     let request = |node| DiscoveryRequest { node: Some(node), ..DiscoveryRequest::default() };
     let streams = [Cluster, Listener].map(|kind| {
-        let requests = stream::iter([Ok(request(node("plain", "1.40.0")))]).chain(stream::pending());
+        let requests = stream::iter([Ok(request(node("plain", "1.40.0")).into())]).chain(stream::pending());
         let peer = "192.0.2.1:1".parse().unwrap();
         let mut responses =
             serve::<Sotw, _>(&context, requests.boxed(), Some(kind), Some(peer).into()).boxed();

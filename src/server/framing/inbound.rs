@@ -7,14 +7,17 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::Stream;
 use hyper::body::Body as HttpBody;
-use prost::Message;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::format::{HEADER, needed};
 use crate::server::budget::{Budget, Share};
 use crate::server::silent::{FirstRequest, Known};
+use crate::xds::Read;
 use crate::xds::stream::InHand;
+
+/// So many bytes of a message are made room for before they come.
+const RESERVED: usize = 64 << 10;
 
 /// What bounds the messages of a stream.
 pub(in crate::server) struct RequestLimits {
@@ -43,7 +46,7 @@ pub(in crate::server) struct Inbound<M> {
     message: PhantomData<fn() -> M>,
 }
 
-impl<M: Message + Default> Inbound<M> {
+impl<M: Read> Inbound<M> {
     /// Reads messages within these limits.
     pub(in crate::server) fn new(body: Body, limits: RequestLimits) -> Self {
         let (whole, partial) = (Bytes::new(), BytesMut::new());
@@ -73,6 +76,9 @@ impl<M: Message + Default> Inbound<M> {
         if self.share.is_none() {
             self.share = self.limits.budget.share(needed);
         }
+        if !self.whole.is_empty() {
+            self.partial.reserve(needed.min(RESERVED));
+        }
         self.partial.put(std::mem::take(&mut self.whole));
         Ok(None)
     }
@@ -91,11 +97,11 @@ impl<M: Message + Default> Inbound<M> {
             self.known = Some(first.came());
         }
         self.limits.in_hand.take(self.share.take().map_or_else(Vec::new, Share::into_held));
-        M::decode(message).map_err(|error| Status::internal(error.to_string()))
+        M::read(message).map_err(|error| Status::internal(error.to_string()))
     }
 }
 
-impl<M: Message + Default> Stream for Inbound<M> {
+impl<M: Read> Stream for Inbound<M> {
     type Item = Result<M, Status>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pilot::resources::ResourceType;
-use pilot::xds::{Delta, Sotw};
+use pilot::xds::{Delta, Sotw, StateRequest};
 use pilot_envoy_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 
 use crate::driver::{Content, Dialect};
@@ -67,14 +67,15 @@ impl Words for Sotw {
         kind.has_wildcard()
     }
 
-    fn wish(wish: Wish<'_>) -> DiscoveryRequest {
-        DiscoveryRequest {
+    fn wish(wish: Wish<'_>) -> StateRequest {
+        let request = DiscoveryRequest {
             type_url: wish.kind.type_url().to_owned(),
             resource_names: wish.names.iter().cloned().collect(),
             response_nonce: wish.last.map(|last| last.nonce.clone()).unwrap_or_default(),
             version_info: wish.accepted.to_owned(),
             ..Default::default()
-        }
+        };
+        request.into()
     }
 }
 
