@@ -21,7 +21,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use crate::proxy::{Proxy, Scope, Transport};
-use crate::resources::ResourceType;
+use crate::resources::{PerType, ResourceType};
 use crate::xds::Shared;
 
 pub use report::{NackReport, NotFound, ProxyStatus, StreamStatus, TypeReport};
@@ -52,7 +52,7 @@ struct Stream {
     connected_at: SystemTime,
     scope: Mutex<Scope>,
     /// Boxed, because most streams of clients that do not aggregate have one type.
-    types: Mutex<[Option<Box<TypeStatus>>; 5]>,
+    types: Mutex<PerType<Option<Box<TypeStatus>>>>,
     /// How many there may be is bounded by the stream.
     unknown_types: Mutex<BTreeSet<String>>,
 }
@@ -71,7 +71,7 @@ pub struct Subscriber {
     /// The scope of its newest stream.
     pub scope: Scope,
     /// Whether it follows everything there is, by type; `false` for types that it does not ask for.
-    pub wildcard: [bool; 5],
+    pub wildcard: PerType<bool>,
 }
 
 impl Proxies {
@@ -146,11 +146,11 @@ impl Proxies {
         let streams: Vec<_> =
             self.0.streams.lock().range(keys_of(id)).map(|(_, it)| Arc::clone(it)).collect();
         let newest = streams.last()?;
-        let mut wildcard = [false; 5];
+        let mut wildcard = PerType::<bool>::default();
         for stream in &streams {
-            for (wildcard, status) in wildcard.iter_mut().zip(stream.types.lock().iter()) {
-                *wildcard |= status.as_ref().is_some_and(|status| status.wildcard);
-            }
+            let types = stream.types.lock();
+            let all = types.iter().filter(|(_, status)| status.as_ref().is_some_and(|it| it.wildcard));
+            all.for_each(|(kind, _)| wildcard[kind] = true);
         }
         Some(Subscriber { scope: newest.scope.lock().clone(), wildcard })
     }
@@ -174,7 +174,7 @@ impl Proxies {
     pub(crate) fn states(&self) -> BTreeMap<SyncState, usize> {
         let mut proxies: BTreeMap<Client, SyncState> = BTreeMap::new();
         for stream in self.streams() {
-            let worst = stream.types.lock().iter().flatten().map(|status| status.state()).max();
+            let worst = stream.types.lock().values().flatten().map(|status| status.state()).max();
             let state = proxies.entry(stream.client()).or_insert(SyncState::Acked);
             *state = worst.map_or(*state, |worst| worst.max(*state));
         }
@@ -207,7 +207,7 @@ impl Connection {
 
     /// Records what became of a type on this stream.
     pub fn update(&self, kind: ResourceType, change: impl FnOnce(&mut TypeStatus)) {
-        change(self.stream.types.lock()[kind as usize].get_or_insert_default());
+        change(self.stream.types.lock()[kind].get_or_insert_default());
     }
 }
 
@@ -232,7 +232,7 @@ impl Stream {
     fn status(&self) -> StreamStatus {
         let types = self.types.lock();
         let reports = ResourceType::ALL.into_iter().filter_map(|kind| {
-            let status = types[kind as usize].as_ref()?;
+            let status = types[kind].as_ref()?;
             Some((kind.as_str().to_owned(), TypeReport::of(status)))
         });
         StreamStatus {
@@ -292,8 +292,10 @@ mod tests {
         let endpoints = proxies.connect(&proxy("a"), per_type, false, None);
         clusters.update(ResourceType::Cluster, |status| status.wildcard = true);
         endpoints.update(ResourceType::Endpoint, |status| status.names = 1);
-        let expected =
-            Subscriber { scope: proxy("a").scope(per_type), wildcard: [true, false, false, false, false] };
+        let expected = Subscriber {
+            scope: proxy("a").scope(per_type),
+            wildcard: PerType::of(|kind| kind == ResourceType::Cluster),
+        };
         assert_eq!(proxies.subscriber("a"), Some(expected));
         assert_eq!(proxies.subscriber("b"), None);
     }

@@ -17,7 +17,8 @@ use super::services::nearest;
 use crate::proxies::Subscriber;
 use crate::proxy::{Proxy, Transport};
 use crate::resources::{
-    JsonError, Resource, ResourceType, View, VirtualHost, part_name, part_to_json, read_part_name, to_json,
+    JsonError, PerType, Resource, ResourceType, View, VirtualHost, part_name, part_to_json, read_part_name,
+    to_json,
 };
 
 /// A scope that nobody uses is translated on demand; it may take that long.
@@ -141,7 +142,7 @@ impl Selection {
                 let routes = read_part_name(name).filter(|_| kind == ResourceType::VirtualHost);
                 **name == **resource.name() || routes.is_some_and(|(routes, _)| *routes == **resource.name())
             }
-            None => !(resource.is_by_name_only() && self.subscriber.wildcard[kind as usize]),
+            None => !(resource.is_by_name_only() && self.subscriber.wildcard[kind]),
         }
     }
 }
@@ -172,7 +173,7 @@ fn described(admin: &Admin, id: &str, query: &Query<'_>) -> Result<Subscriber, F
     let metadata = query.get(NAMESPACE).map(said);
     let node = Node { id: id.to_owned(), locality, metadata, ..Node::default() };
     let proxy = Proxy::from_node(Some(&node)).map_err(|error| Failure::bad_request(error.to_string()))?;
-    let wildcard = ResourceType::ALL.map(ResourceType::has_wildcard);
+    let wildcard = PerType::of(ResourceType::has_wildcard);
     Ok(Subscriber { scope: admin.world.scope(&proxy, Transport::Ads), wildcard })
 }
 

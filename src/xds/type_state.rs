@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::client_copy::{ClientCopy, Has, Owed, RouteCopy, Suspicion};
 use super::in_flight::InFlight;
+use super::shared::UntoldNames;
 use super::subscription::Subscription;
 use crate::resources::{Change, Resource, TypeView};
 
@@ -273,10 +274,10 @@ impl TypeState {
 
     /// Compares what the client says it has with what there is (P10).
     /// `untold`: what it may have and not tell of.
-    pub fn settle_claims(&mut self, view: TypeView<'_>, untold: &BTreeSet<Arc<str>>, update: u64) {
+    pub fn settle_claims(&mut self, view: TypeView<'_>, untold: &UntoldNames, update: u64) {
         let claims = std::mem::take(&mut self.brought.claims);
         let may_have = |name: &Arc<str>| self.subscription.is_wildcard() && view.get(name).is_none();
-        let has_some = !claims.is_empty() || untold.iter().any(may_have);
+        let has_some = !claims.is_empty() || untold.keys().any(may_have);
         if !has_some || self.base != Base::Nothing {
             return;
         }
@@ -296,7 +297,7 @@ impl TypeState {
             }
         }
         let there = |name: &str| view.get(name).is_some_and(|it| subscription.wants(it));
-        let untold = untold.iter().filter(|name| subscription.is_wildcard() && !there(name));
+        let untold = untold.keys().filter(|name| subscription.is_wildcard() && !there(name));
         untold.for_each(|name| owe(name, Has::Unknown, Owed::News));
         for name in claims.keys().filter(|name| subscription.covers(name) && !there(name)) {
             owe(&name.as_str().into(), Has::Unknown, Owed::News);

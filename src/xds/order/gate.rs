@@ -27,7 +27,8 @@ pub struct Gate<'a> {
     /// The update of the earliest of this type that is not there yet.
     own: u64,
     earliest: OnceCell<u64>,
-    used: OnceCell<BTreeSet<Arc<str>>>,
+    /// `None`: any, because it is not known what names this type.
+    used: OnceCell<Option<BTreeSet<Arc<str>>>>,
 }
 
 /// What a client is to be sent of a resource.
@@ -113,9 +114,7 @@ impl<'a> Gate<'a> {
         if state.brought.untold {
             return MayRemove::Waits;
         }
-        let unknown =
-            |user: &ResourceType| self.types[*user].copies.values().any(|copy| copy.has.may_lead_anywhere());
-        if users(self.kind).iter().any(unknown) || self.used().contains(name) {
+        if self.used().as_ref().is_none_or(|used| used.contains(name)) {
             return MayRemove::IsUsed;
         }
         let is_last =
@@ -143,10 +142,14 @@ impl<'a> Gate<'a> {
         patient && (self.own <= update || *self.earliest.get_or_init(others) <= update)
     }
 
-    /// What of this type is named by what the client uses and is not there any more.
-    fn used(&self) -> &BTreeSet<Arc<str>> {
+    /// What of this type is named by what the client uses and is not there any more; `None` = anything may be.
+    fn used(&self) -> &Option<BTreeSet<Arc<str>>> {
         self.used.get_or_init(|| {
             let mut used = BTreeSet::new();
+            let mut users_have = users(self.kind).iter().flat_map(|user| self.types[*user].copies.values());
+            if users_have.any(|copy| copy.has.may_lead_anywhere()) {
+                return None;
+            }
             for user in users(self.kind) {
                 for (name, resource) in self.types[*user].in_use() {
                     let now = self.view.of(*user).get(name).and_then(|now| now.rope());
@@ -159,7 +162,7 @@ impl<'a> Gate<'a> {
                     }
                 }
             }
-            used
+            Some(used)
         })
     }
 
