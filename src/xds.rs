@@ -33,6 +33,7 @@ mod sorted;
 pub mod sotw;
 pub mod stream;
 pub mod subscription;
+mod trials;
 pub mod type_state;
 pub mod variant;
 pub mod virtual_hosts;

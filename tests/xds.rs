@@ -16,6 +16,7 @@
 //!  order · warming         the same, of several types; visitors: clients that come back, or ask by name
 //!  refusals · ropes        who is to blame for a refusal; the same, and the order, of virtual hosts
 //!  spared · older          which new clients of a fleet are not sent what others refused
+//!  spared_scopes           the same, where not all see the same; and what clients that refuse much can do
 //!  memory                  what a stream keeps
 //!  scenarios               those of the public conformance harness, on the same machines
 //!  properties · free       random interleavings, with an Envoy (model) and with clients that ask for anything
@@ -76,6 +77,8 @@ mod server;
 mod sotw;
 #[path = "xds/spared.rs"]
 mod spared;
+#[path = "xds/spared_scopes.rs"]
+mod spared_scopes;
 #[path = "xds/strangers.rs"]
 mod strangers;
 #[path = "xds/things.rs"]

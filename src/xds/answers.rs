@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!  refused ── the client names clusters, listeners ──► these are the culprits, it has the others
-//!          ── others refused one of these versions ──► the same, and the rest is sent again
 //!          ── one resource in it ────────────────────► the culprit; of a route configuration, its virtual hosts
+//!          ── several, others refused some of them ──► the rest together, and each of these alone
 //!          ── several ───────────────────────────────► each half alone, and so on
 //! ```
 //!
-//! Nothing is tried alone twice in one version, so finding the culprits among n resources takes at most 2n trials.
+//! What another client refused is a hint and no proof: that client may be wrong, or lie. Nothing is tried alone twice in
+//! one version, so finding the culprits among n resources takes at most 2n trials.
 
 use std::sync::Arc;
 
@@ -16,12 +17,16 @@ use super::in_flight::{InFlight, Item};
 use super::rejections::Rejection;
 use super::ropes::{self, Unit};
 use super::shared::Shared;
+use super::trials::{self, Clue};
 use super::type_state::{Base, TypeState};
 use super::words::{self, cut};
+use crate::proxy::Scope;
 use crate::resources::{Resource, ResourceType, TypeView, part_name};
 
 /// The client uses what it was sent.
 pub fn accept(state: &mut TypeState, flight: InFlight, view: TypeView<'_>) {
+    // Of a full state, it has just that.
+    state.brought.unsaid = false;
     if let Some(whole) = &flight.whole {
         state.base = Base::Accepted;
         for name in state.copies.keys().cloned().collect::<Vec<_>>() {
@@ -63,9 +68,14 @@ pub struct Refusing<'a> {
     pub shared: &'a Shared,
     /// Responses hold all that the client is to have: what is left out, it removes.
     pub full: bool,
+    /// Whom the client is like: what these were told of, it may be told of. `None`: not known.
+    pub scope: Option<&'a Scope>,
     /// The number of the last update.
     pub update: u64,
 }
+
+/// What may be the reason for a refusal: its name, and what was sent of it.
+type Suspect = (Arc<str>, Arc<Resource>);
 
 impl Refusing<'_> {
     /// The client does not use what it was sent, or not all of it. Gives the culprits that are found.
@@ -76,7 +86,7 @@ impl Refusing<'_> {
             let (copy, sent) = (state.copies.get(name)?, sent.clone()?);
             (!copy.has.is(&sent)).then(|| (Arc::clone(name), sent))
         };
-        let suspects: Vec<(Arc<str>, Arc<Resource>)> = items.iter().filter_map(is_suspect).collect();
+        let suspects: Vec<Suspect> = items.iter().filter_map(is_suspect).collect();
         if suspects.is_empty() {
             // It refuses what it has, or what goes: there is nothing else to offer.
             items.into_iter().for_each(|(name, sent)| take(state, &name, sent, self.view));
@@ -87,25 +97,18 @@ impl Refusing<'_> {
         if !named.culprits.is_empty() {
             return self.blame_named(state, items, &suspects, &named);
         }
-        let knows = |suspect: &&(_, Arc<Resource>)| self.shared.rejections.knows(self.kind, &suspect.1);
-        let known: Vec<_> = suspects.iter().filter(knows).collect();
         let is_dropped =
             is_forgotten || items.iter().any(|(name, it)| it.is_some() && !state.copies.contains_key(name));
-        let to_blame = |name: &Arc<str>| match suspects.as_slice() {
-            [(only, _)] => only == name && !is_dropped,
-            _ => known.iter().any(|(known, _)| known == name),
-        };
-        let others = items.iter().filter(|(name, _)| !to_blame(name));
-        self.send_again(state, others);
-        match (known.as_slice(), suspects.as_slice()) {
+        let only = match suspects.as_slice() {
             // What the client does not want any more may be what it refuses.
-            ([], [_]) if is_dropped => self.isolate(state, &suspects),
-            ([], [(name, sent)]) => self.blame_alone(state, name, sent),
-            ([], _) => self.isolate(state, &suspects),
-            _ => known
-                .into_iter()
-                .filter_map(|(name, it)| self.blame(state, name, it, self.words, false))
-                .collect(),
+            [only] if !is_dropped => Some(only),
+            _ => None,
+        };
+        let is_only = |name: &Arc<str>| only.is_some_and(|(only, _)| only == name);
+        self.send_again(state, items.iter().filter(|(name, _)| !is_only(name)));
+        match only {
+            Some((name, sent)) => self.blame_alone(state, name, sent),
+            None => self.isolate(state, &suspects),
         }
     }
 
@@ -128,7 +131,7 @@ impl Refusing<'_> {
         &self,
         state: &mut TypeState,
         items: Vec<Item>,
-        suspects: &[(Arc<str>, Arc<Resource>)],
+        suspects: &[Suspect],
         named: &words::Named<'_>,
     ) -> Vec<Arc<Rejection>> {
         let mut found = Vec::new();
@@ -157,39 +160,77 @@ impl Refusing<'_> {
         state.find_due();
     }
 
-    fn isolate(&self, state: &mut TypeState, suspects: &[(Arc<str>, Arc<Resource>)]) -> Vec<Arc<Rejection>> {
+    fn isolate(&self, state: &mut TypeState, suspects: &[Suspect]) -> Vec<Arc<Rejection>> {
+        if self.kind == ResourceType::VirtualHost {
+            // Envoy takes a route configuration whole or not at all, and which of several it took is luck.
+            return put_on_trial(state, suspects.iter().map(|(name, _)| vec![Arc::clone(name)]).collect());
+        }
         let names: Vec<&str> = suspects.iter().map(|(name, _)| &**name).collect();
         let hinted = words::hinted(self.words, &names);
         let hints = !hinted.is_empty() && hinted.len() < suspects.len();
-        if self.full && state.brought.unsaid && !hints {
-            // It may have an older version of each, which a trial of the others would take from it.
-            let blame = |(name, sent): &(_, _)| self.blame(state, name, sent, self.words, false);
-            return suspects.iter().filter_map(blame).collect();
+        // What a full state leaves out, the client removes. So all others are in a trial as the client has them.
+        let is_known = match self.full && state.brought.unsaid {
+            true => self.older_known(state, suspects),
+            false => suspects.iter().map(|(_, it)| self.shared.rejections.knows(self.kind, it)).collect(),
+        };
+        if self.full && state.brought.unsaid && !hints && !is_known.contains(&true) {
+            return self.give_up(state, suspects);
         }
-        if self.kind == ResourceType::VirtualHost {
-            // Envoy takes a route configuration whole or not at all, and which of several it took is luck.
-            for (name, _) in suspects.iter().rev() {
-                state.copies.get_mut(name).into_iter().for_each(|copy| copy.suspicion = Suspicion::Waits);
-                state.trials.push(vec![Arc::clone(name)]);
-            }
-            state.find_due();
-            return Vec::new();
+        let clue = |at: &usize| match (hinted.binary_search(at), is_known.get(*at)) {
+            // It is probably bad: better that one is gone than that all others stay as they are.
+            (Ok(_), _) => Clue::Hinted,
+            (_, Some(true)) => Clue::Known,
+            _ => Clue::None,
+        };
+        let groups = trials::groups((0..suspects.len()).collect(), clue).into_iter();
+        let names = |group: Vec<usize>| group.into_iter().map(|at| Arc::clone(&suspects[at].0)).collect();
+        put_on_trial(state, groups.map(names).collect())
+    }
+
+    /// Nothing can be tried, and nobody is to blame: the client keeps all that it has. Once something changes, it is sent
+    /// everything.
+    fn give_up(&self, state: &mut TypeState, suspects: &[Suspect]) -> Vec<Arc<Rejection>> {
+        state.trials.clear();
+        for (name, sent) in suspects {
+            let is_there = state.visible(self.view, name).is_some_and(|it| it.version() == sent.version());
+            let Some(copy) = state.copies.get_mut(name) else { continue };
+            (copy.has, copy.suspicion) = (Has::Unknown, Suspicion::None);
+            copy.owed = match copy.owed {
+                Owed::Answer => Owed::Answer,
+                _ if is_there => Owed::Nothing,
+                _ => Owed::News,
+            };
         }
-        let (mut first, mut then) = (Vec::new(), Vec::new());
-        for (at, (name, _)) in suspects.iter().enumerate() {
-            let is_first = if hints { hinted.binary_search(&at).is_err() } else { at < suspects.len() / 2 };
-            if is_first {
-                first.push(Arc::clone(name))
-            } else {
-                then.push(Arc::clone(name))
+        for copy in state.copies.values_mut() {
+            copy.doubt = None;
+            if copy.suspicion != Suspicion::None {
+                (copy.has, copy.suspicion) = (Has::Unknown, Suspicion::None);
             }
-            if let Some(copy) = state.copies.get_mut(name) {
-                copy.suspicion = Suspicion::Waits;
+            if copy.owed == Owed::Again {
+                copy.owed = Owed::News;
             }
         }
-        state.trials.extend([then, first]);
         state.find_due();
         Vec::new()
+    }
+
+    /// Of which suspects it is known what a client has that came back and did not say it. What others of its scope kept
+    /// instead of a suspect will do.
+    fn older_known(&self, state: &mut TypeState, suspects: &[Suspect]) -> Vec<bool> {
+        let is_known = |(name, sent): &Suspect| {
+            let Some(copy) = state.copies.get_mut(name) else { return false };
+            if copy.has.resource().is_none() {
+                copy.has = self.kept(sent);
+            }
+            copy.has.resource().is_some()
+        };
+        suspects.iter().map(is_known).collect()
+    }
+
+    /// What a client that came back may have instead of a version that it refuses.
+    fn kept(&self, refused: &Resource) -> Has {
+        let kept = self.scope.and_then(|scope| self.shared.rejections.kept(self.kind, refused, scope));
+        kept.map_or(Has::Unknown, Has::This)
     }
 
     /// It was alone in the response.
@@ -205,52 +246,46 @@ impl Refusing<'_> {
             (Has::Unknown, _) | (_, None) => Vec::new(),
             (has, Some(rope)) => ropes::apart(has.resource().and_then(|has| has.rope()), rope),
         };
-        let is_known = |unit: &&Unit| {
-            let mut hosts = unit.0.iter().filter_map(|host| host.now.as_ref());
-            hosts.any(|host| self.shared.rejections.knows_host(self.kind, sent, host))
-        };
-        let known: Vec<&Unit> = parts.iter().filter(is_known).collect();
-        let culprits = match (known.as_slice(), parts.as_slice()) {
-            ([], []) => return self.blame(state, name, sent, self.words, false).into_iter().collect(),
-            ([], [only]) if only.is_removal() => {
-                return self.blame(state, name, sent, self.words, false).into_iter().collect();
+        match parts.as_slice() {
+            [] => self.blame(state, name, sent, self.words, false).into_iter().collect(),
+            [only] if only.is_removal() => {
+                self.blame(state, name, sent, self.words, false).into_iter().collect()
             }
-            ([], [only]) => vec![only],
-            ([], _) => {
-                self.isolate_parts(state, name, &parts);
-                return Vec::new();
+            [only] => self.blame_parts(state, name, sent, only),
+            _ => {
+                self.isolate_parts(state, name, sent, parts);
+                Vec::new()
             }
-            _ => known,
-        };
-        self.blame_parts(state, name, sent, &culprits)
+        }
     }
 
-    fn isolate_parts(&self, state: &mut TypeState, name: &Arc<str>, parts: &[Unit]) {
+    fn isolate_parts(&self, state: &mut TypeState, name: &Arc<str>, sent: &Arc<Resource>, parts: Vec<Unit>) {
         let Some(copy) = state.copies.get_mut(name) else { return };
         let route = copy.route.get_or_insert_with(Box::<RouteCopy>::default);
-        // Of the group that was tried, halves are tried; the others after them.
+        // Of the group that was tried, parts are tried; the other groups after them.
         let tried = route.groups.pop();
-        let group = |units: Vec<&Unit>| units.into_iter().flat_map(Unit::names).cloned().collect::<Vec<_>>();
-        // Those of which it is not known what they were may lose a domain to others.
-        let (unknown, known): (Vec<&Unit>, Vec<&Unit>) =
-            parts.iter().partition(|unit| unit.is_from_unknown());
-        let (hinted, others): (Vec<&Unit>, Vec<&Unit>) =
-            parts.iter().partition(|unit| is_hinted(self.words, name, unit));
-        let (first, then) =
-            match (unknown.is_empty() || known.is_empty(), hinted.is_empty() || others.is_empty()) {
-                (false, _) => (unknown, known),
-                // Those that the client names are tried last, alone.
-                (true, false) => (others, hinted),
-                (true, true) => {
-                    let (first, then) = parts.split_at(parts.len() / 2);
-                    (first.iter().collect(), then.iter().collect())
-                }
-            };
         debug_assert!(
             tried.is_none_or(|tried| tried.len() >= parts.len()),
             "only what was tried is to blame"
         );
-        route.groups.extend([group(then), group(first)]);
+        let is_known = |unit: &Unit| {
+            let mut hosts = unit.0.iter().filter_map(|host| host.now.as_ref());
+            hosts.any(|host| self.shared.rejections.knows_host(self.kind, sent, host))
+        };
+        let clue = |unit: &Unit| match () {
+            () if is_hinted(self.words, name, unit) => Clue::Hinted,
+            () if is_known(unit) => Clue::Known,
+            () => Clue::None,
+        };
+        // Those of which it is not known what they were may lose a domain to others.
+        let (unknown, known): (Vec<Unit>, Vec<Unit>) = parts.into_iter().partition(Unit::is_from_unknown);
+        let groups = match (unknown.is_empty(), known.is_empty()) {
+            (false, false) => vec![unknown, known],
+            (true, _) => trials::groups(known, clue),
+            (false, true) => trials::groups(unknown, clue),
+        };
+        let names = |units: Vec<Unit>| units.iter().flat_map(Unit::names).cloned().collect::<Vec<_>>();
+        route.groups.extend(groups.into_iter().rev().map(names));
         copy.suspicion = Suspicion::Waits;
         copy.owed = Owed::Again;
         state.trials.push(vec![Arc::clone(name)]);
@@ -262,12 +297,12 @@ impl Refusing<'_> {
         state: &mut TypeState,
         name: &Arc<str>,
         sent: &Arc<Resource>,
-        culprits: &[&Unit],
+        culprit: &Unit,
     ) -> Vec<Arc<Rejection>> {
         let Some(copy) = state.copies.get_mut(name) else { return Vec::new() };
         let route = copy.route.get_or_insert_with(Box::<RouteCopy>::default);
         let mut found = Vec::new();
-        for host in culprits.iter().flat_map(|unit| &unit.0).filter_map(|change| change.now.as_ref()) {
+        for host in culprit.0.iter().filter_map(|change| change.now.as_ref()) {
             let words: Arc<str> = cut(self.words).into();
             let rejection = self.shared.rejections.note_host(self.kind, sent, host, &words);
             let refused = Refused { rejection: Arc::clone(&rejection), words, named: false, again: false };
@@ -295,10 +330,11 @@ impl Refusing<'_> {
         let there = state.visible(self.view, name).cloned();
         let copy = state.copies.get_mut(name)?;
         let words: Arc<str> = cut(words).into();
-        let rejection = self.shared.rejections.note(self.kind, sent, &words, copy.has.resource());
+        let kept = self.scope.zip(copy.has.resource());
+        let rejection = self.shared.rejections.note(self.kind, sent, &words, kept);
         if self.full && copy.has.is_nothing() && state.brought.unsaid {
             // What it has from an earlier stream is to stay.
-            copy.has = self.shared.rejections.kept(&rejection).map_or(Has::Unknown, Has::This);
+            copy.has = self.kept(sent);
         }
         copy.refused = Some(Refused { rejection: Arc::clone(&rejection), words, named, again: false });
         (copy.doubt, copy.suspicion) = (None, Suspicion::None);
@@ -313,6 +349,16 @@ impl Refusing<'_> {
         state.find_due();
         Some(rejection)
     }
+}
+
+/// These groups are tried, in this order and before all others.
+fn put_on_trial(state: &mut TypeState, groups: Vec<Vec<Arc<str>>>) -> Vec<Arc<Rejection>> {
+    for name in groups.iter().flatten() {
+        state.copies.get_mut(name).into_iter().for_each(|copy| copy.suspicion = Suspicion::Waits);
+    }
+    state.trials.extend(groups.into_iter().rev());
+    state.find_due();
+    Vec::new()
 }
 
 /// Whether the client's words name one of these virtual hosts, or one of their domains: a hint, no more.

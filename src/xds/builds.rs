@@ -10,10 +10,11 @@
 //! - the words of the refusals tell of no single machine ([`is_of_machine`]),
 //! - at least three proxies at different addresses refused it, or both that were told of it,
 //! - no proxy of the build has accepted it,
-//! - it is known what they had before.
+//! - it is known what proxies of the same scope had before: what others see is not for this one to see.
 //!
 //! Who is connected keeps what it has in any case. All of this is in memory, and bounded; it is forgotten when the
-//! version is gone, or when a proxy of the build accepts it.
+//! version is gone from a scope, or when a proxy of the build accepts it. One machine that refuses much takes the place of
+//! nothing that is withheld, and wakes the others a few times only.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -25,14 +26,21 @@ use tokio::sync::watch;
 use super::older::Older;
 use super::rejections::{Key, Rejection};
 use super::words::is_of_machine;
+use crate::proxy::Scope;
 
 /// How many proxies have to refuse a version. One alone is never enough.
 const ENOUGH: usize = 3;
 const AT_LEAST: usize = 2;
 
-/// How many versions are remembered of a build, and how many addresses of a version.
+/// How many versions are remembered of a build, how many of those that one address alone refused, and of how many of
+/// the latter all other proxies are asked.
 const RECORDS_MAX: usize = 256;
+const RECORDS_OF_ONE_MAX: usize = 32;
+const ASKS_OF_ONE_MAX: usize = 4;
+
+/// How many addresses are remembered of a version, and how many scopes.
 const ADDRESSES_MAX: usize = 256;
+const SCOPES_MAX: usize = 64;
 
 /// How many builds are remembered of which no proxy is connected.
 const FORMER_MAX: usize = 16;
@@ -90,7 +98,7 @@ pub enum Stand {
 pub struct Build {
     name: Arc<str>,
     records: Mutex<Records>,
-    /// There is something new to testify of, or something was accepted.
+    /// There is something new to testify of, or less is withheld.
     changed: watch::Sender<()>,
 }
 
@@ -110,22 +118,26 @@ struct Record {
     /// Those that were told of it. No more than matter.
     told: BTreeSet<IpAddr>,
     accepted: bool,
-    older: Option<Arc<Older>>,
+    /// All proxies of the build were asked whether they have it.
+    asked: bool,
+    /// The scopes in which it was refused, with what proxies of each had before.
+    scopes: BTreeMap<Scope, Option<Arc<Older>>>,
 }
 
 impl Record {
     fn new(rejection: &Rejection, number: u64) -> Self {
-        let (refused, told) = Default::default();
-        Self { number, rejection: rejection.clone(), refused, told, accepted: false, older: None }
+        let (refused, told, scopes) = Default::default();
+        Self { number, rejection: rejection.clone(), refused, told, accepted: false, asked: false, scopes }
     }
 
-    fn is_refused_by(&mut self, address: IpAddr, older: Option<Older>) {
+    fn is_refused_by(&mut self, address: IpAddr, scope: &Scope, older: Option<Older>) {
         if self.refused.len() < ADDRESSES_MAX {
             self.refused.insert(address);
         }
         self.is_told(address);
-        if let Some(older) = older {
-            self.older = Some(Arc::new(older));
+        if self.scopes.len() < SCOPES_MAX || self.scopes.contains_key(scope) {
+            let known = self.scopes.entry(scope.clone()).or_default();
+            *known = older.map(Arc::new).or(known.take());
         }
     }
 
@@ -135,11 +147,21 @@ impl Record {
         }
     }
 
-    /// What new proxies get instead.
-    fn instead(&self) -> Option<&Arc<Older>> {
+    /// Whether new proxies are spared it, where it is known what to give them.
+    fn is_enough(&self) -> bool {
         let all = self.told.iter().all(|address| self.refused.contains(address));
         let enough = self.refused.len() >= ENOUGH || (self.refused.len() >= AT_LEAST && all);
-        self.older.as_ref().filter(|_| enough && !self.accepted)
+        enough && !self.accepted
+    }
+
+    /// What new proxies of that scope get instead.
+    fn instead(&self, scope: &Scope) -> Option<&Arc<Older>> {
+        self.scopes.get(scope)?.as_ref().filter(|_| self.is_enough())
+    }
+
+    /// Whether new proxies of some scope are spared it.
+    fn is_in_force(&self) -> bool {
+        self.is_enough() && self.scopes.values().any(Option::is_some)
     }
 }
 
@@ -153,24 +175,27 @@ impl Build {
         self.changed.subscribe()
     }
 
-    /// Notes that a client at that address refuses a version, for a reason in these words, and what it has instead.
-    /// Says whether that counts.
-    pub fn refused(&self, rejection: &Rejection, words: &str, by: IpAddr, older: Option<Older>) -> bool {
+    /// Notes that a client at that address, of that scope, refuses a version, for a reason in these words, and what it
+    /// has instead. Says whether that counts.
+    pub fn refused(
+        &self,
+        rejection: &Rejection,
+        words: &str,
+        (by, scope): (IpAddr, &Scope),
+        older: Option<Older>,
+    ) -> bool {
         if is_of_machine(words) {
             return false;
         }
         let mut records = self.records.lock();
-        let key = rejection.key();
-        let is_new = !records.all.contains_key(&key);
-        if is_new && records.all.len() >= RECORDS_MAX {
-            records.forget_oldest();
-        }
-        records.noted += u64::from(is_new);
-        let number = records.noted;
-        let record = records.all.entry(key).or_insert_with(|| Record::new(rejection, number));
-        record.is_refused_by(by, older);
+        let alone = records.of_one(by).count();
+        let Some(record) = records.of(rejection, by) else { return false };
+        record.is_refused_by(by, scope, older);
+        let matters = alone < ASKS_OF_ONE_MAX || record.refused.len() >= AT_LEAST;
+        let asks = matters && !record.asked && !record.accepted;
+        record.asked |= asks;
         drop(records);
-        if is_new {
+        if asks {
             self.changed.send_replace(());
         }
         true
@@ -178,19 +203,20 @@ impl Build {
 
     /// Takes in what a client at that address has of versions that others refused.
     pub fn testify(&self, by: Option<IpAddr>, stand: impl Fn(&Rejection) -> Stand) {
-        let (mut records, mut is_accepted) = (self.records.lock(), false);
+        let (mut records, mut is_less) = (self.records.lock(), false);
         for record in records.all.values_mut().filter(|record| !record.accepted) {
             match stand(&record.rejection) {
                 Stand::Elsewhere => {}
                 Stand::Told => by.into_iter().for_each(|address| record.is_told(address)),
                 Stand::Accepted => {
-                    is_accepted = true;
-                    (record.accepted, record.older) = (true, None);
+                    is_less |= record.is_in_force();
+                    record.accepted = true;
+                    record.scopes.values_mut().for_each(|older| *older = None);
                 }
             }
         }
         drop(records);
-        if is_accepted {
+        if is_less {
             self.changed.send_replace(());
         }
     }
@@ -202,22 +228,30 @@ impl Build {
         few.filter(|record| is_told(&record.rejection)).for_each(|record| record.is_told(by));
     }
 
-    /// The version is gone.
-    pub fn forget(&self, version: &Key) {
-        if self.records.lock().all.remove(version).is_some() {
+    /// The version is gone from what clients of that scope are told.
+    pub fn forget(&self, version: &Key, scope: &Scope) {
+        let mut records = self.records.lock();
+        let Some(record) = records.all.get_mut(version) else { return };
+        let is_less = record.instead(scope).is_some();
+        record.scopes.remove(scope);
+        if record.scopes.is_empty() {
+            records.all.remove(version);
+        }
+        drop(records);
+        if is_less {
             self.changed.send_replace(());
         }
     }
 
-    /// What new proxies are to have instead of what others refused.
-    pub fn withheld(&self) -> Vec<Arc<Older>> {
-        self.records.lock().all.values().filter_map(Record::instead).cloned().collect()
+    /// What new proxies of that scope are to have instead of what others refused.
+    pub fn withheld(&self, scope: &Scope) -> Vec<Arc<Older>> {
+        self.records.lock().all.values().filter_map(|record| record.instead(scope)).cloned().collect()
     }
 
-    /// Whether that is still withheld.
-    pub fn withholds(&self, older: &Older) -> bool {
+    /// Whether that is still withheld from proxies of that scope.
+    pub fn withholds(&self, older: &Older, scope: &Scope) -> bool {
         let records = self.records.lock();
-        records.all.get(older.refused()).is_some_and(|record| record.instead().is_some())
+        records.all.get(older.refused()).is_some_and(|record| record.instead(scope).is_some())
     }
 
     /// What is known of a version that is withheld.
@@ -227,7 +261,7 @@ impl Build {
 
     fn list(&self) -> Vec<Withheld> {
         let records = self.records.lock();
-        let withheld = records.all.values().filter(|record| record.instead().is_some());
+        let withheld = records.all.values().filter(|record| record.is_in_force());
         withheld.map(|record| self.as_withheld(record)).collect()
     }
 
@@ -238,8 +272,36 @@ impl Build {
 }
 
 impl Records {
-    fn forget_oldest(&mut self) {
-        let oldest = self.all.iter().min_by_key(|(_, record)| record.number).map(|(key, _)| key.clone());
-        oldest.into_iter().for_each(|key| _ = self.all.remove(&key));
+    /// The record of a version that somebody at that address refuses; `None` = there is no place for another.
+    fn of(&mut self, rejection: &Rejection, by: IpAddr) -> Option<&mut Record> {
+        let key = rejection.key();
+        if !self.all.contains_key(&key) {
+            self.make_room(by);
+            if self.all.len() >= RECORDS_MAX {
+                return None;
+            }
+            self.noted += 1;
+            self.all.insert(key.clone(), Record::new(rejection, self.noted));
+        }
+        self.all.get_mut(&key)
+    }
+
+    /// What nobody else refused than somebody at that address.
+    fn of_one(&self, address: IpAddr) -> impl Iterator<Item = (&Key, &Record)> {
+        let is_alone = move |record: &Record| record.refused.len() == 1 && record.refused.contains(&address);
+        self.all.iter().filter(move |(_, record)| is_alone(record))
+    }
+
+    /// Forgets one where there are too many: what that address refused alone, else what the fewest refused, but nothing
+    /// that is in force.
+    fn make_room(&mut self, by: IpAddr) {
+        let others = self.all.iter().filter(|(_, record)| !record.is_in_force());
+        let goes = match self.of_one(by).count() >= RECORDS_OF_ONE_MAX {
+            true => self.of_one(by).min_by_key(|(_, record)| record.number),
+            false if self.all.len() < RECORDS_MAX => None,
+            false => others.min_by_key(|(_, record)| (record.refused.len(), record.number)),
+        };
+        let goes = goes.map(|(key, _)| key.clone());
+        goes.into_iter().for_each(|key| _ = self.all.remove(&key));
     }
 }

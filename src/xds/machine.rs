@@ -1,26 +1,22 @@
 //! The state machine of one stream: requests and sets in, responses out. No IO, no clock.
 
+mod answered;
+mod respond;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::Xxh3;
-
-use super::answers::{self, Refusing};
 use super::builds::Stand;
-use super::client_copy::{Owed, Refused, Suspicion};
-use super::composed::{Composed, Scene};
-use super::in_flight::InFlight;
+use super::composed::Composed;
 use super::older::Older;
 use super::order::Order;
 use super::parts::{self, RoutesAsked};
 use super::rejections::Rejection;
 use super::shared::Shared;
-use super::type_state::{Base, TypeState};
-use super::variant::{
-    Answer, Asked, Limits, MAX_NAME, MAX_UNKNOWN_TYPES, Outcome, Refusal, RequestParts, Response, Variant,
-};
-use super::virtual_hosts;
-use crate::resources::{PerType, Resource, ResourceType, TypeView, View, is_in_parts};
+use super::type_state::TypeState;
+use super::variant::{Asked, Limits, MAX_NAME, MAX_UNKNOWN_TYPES, Outcome, Refusal, Response, Variant};
+use crate::proxy::Scope;
+use crate::resources::{PerType, Resource, ResourceType, View};
 
 /// How long a type URL may be, in bytes.
 const MAX_TYPE_URL: usize = 512;
@@ -32,6 +28,10 @@ pub struct Machine<V: Variant> {
     only: Option<ResourceType>,
     limits: Limits,
     shared: Arc<Shared>,
+    /// Whom the client is like.
+    scope: Option<Arc<Scope>>,
+    /// It was of another scope before, on this stream.
+    moved: bool,
     view: Option<Arc<View>>,
     types: PerType<TypeState>,
     order: Order,
@@ -49,6 +49,8 @@ impl<V: Variant> Machine<V> {
             only,
             limits,
             shared,
+            scope: None,
+            moved: false,
             view: None,
             types: PerType::default(),
             order: Order::new(only.is_none()),
@@ -57,6 +59,12 @@ impl<V: Variant> Machine<V> {
             unknown: BTreeMap::new(),
             variant: std::marker::PhantomData,
         }
+    }
+
+    /// The views that follow are those of that scope.
+    pub fn follows(&mut self, scope: Arc<Scope>) {
+        self.moved |= self.scope.as_ref().is_some_and(|before| *before != scope);
+        self.scope = Some(scope);
     }
 
     /// Takes in a request. Ask for [`responses`](Self::responses) afterwards.
@@ -158,17 +166,6 @@ impl<V: Variant> Machine<V> {
         self.order.end_patience(&mut self.types);
     }
 
-    /// Whether the client could not open the ports of some listeners.
-    pub fn has_unbound(&self) -> bool {
-        self.types[ResourceType::Listener].refusals().any(|(_, refused)| is_unbound(refused))
-    }
-
-    /// Offers once more the listeners of which the client could not open the port. Ask for
-    /// [`responses`](Self::responses) afterwards.
-    pub fn offer_unbound(&mut self) {
-        self.offer_listeners(is_unbound);
-    }
-
     /// One type's state, for status.
     pub fn state(&self, kind: ResourceType) -> &TypeState {
         &self.types[kind]
@@ -194,24 +191,14 @@ impl<V: Variant> Machine<V> {
         }
     }
 
-    /// What the client has instead of a version that it refuses, with what that leads to.
+    /// What the client has instead of a version that it refuses, with what that leads to. Nothing where the client may
+    /// have it from another scope than its own.
     pub fn older(&self, rejection: &Rejection) -> Option<Older> {
-        let view = self.view.as_ref()?;
+        let view = self.view.as_ref().filter(|_| !self.moved)?;
         let has = |kind: ResourceType, name: &str| {
             self.types[kind].has(view.of(kind), name).resource().map(Arc::clone)
         };
         Older::of(rejection, has)
-    }
-
-    fn offer_listeners(&mut self, which: impl Fn(&Refused) -> bool) {
-        let state = &mut self.types[ResourceType::Listener];
-        for copy in state.copies.values_mut() {
-            if let Some(refused) = copy.refused.as_mut().filter(|refused| which(refused)) {
-                refused.again = true;
-                copy.owed = copy.owed.max(Owed::News);
-                state.due.most = state.due.most.max(Owed::News);
-            }
-        }
     }
 
     /// The client wants the virtual hosts of the routes that it asks for.
@@ -223,17 +210,6 @@ impl<V: Variant> Machine<V> {
         self.types[ResourceType::VirtualHost] = state;
     }
 
-    /// It has refused these routes. Of those that it does not have, it has dropped the virtual hosts that came behind.
-    fn routes_refused<'a>(&mut self, names: impl Iterator<Item = &'a Arc<str>>, view: &View) {
-        for name in names.filter(|name| is_in_parts(name)) {
-            let hosts = &self.types[ResourceType::VirtualHost];
-            let is_new = self.types[ResourceType::Route].has(view.of(ResourceType::Route), name).is_nothing();
-            if is_new && hosts.subscription.has_name(name) {
-                parts::anew(&mut self.types[ResourceType::VirtualHost], name, self.updates);
-            }
-        }
-    }
-
     fn kind_of(&self, type_url: &str) -> Result<Option<ResourceType>, Refusal> {
         match (self.only, type_url) {
             (None, "") => Err(Refusal::NoType),
@@ -242,130 +218,6 @@ impl<V: Variant> Machine<V> {
             (Some(only), url) if url == only.type_url() => Ok(Some(only)),
             (Some(only), url) => Err(Refusal::WrongType { serves: only.type_url(), asked: url.to_owned() }),
         }
-    }
-
-    /// The client's answer to a response that is on its way, if it is one.
-    fn resolve(&mut self, kind: ResourceType, parts: &RequestParts<'_>) -> Option<Answer> {
-        let view = self.view.clone()?;
-        let state = &mut self.types[kind];
-        let at = state.in_flight.iter().position(|flight| *flight.nonce == *parts.nonce)?;
-        // Clients answer in order, so what they did not answer before this one is settled, too.
-        let before: Vec<InFlight> = state.in_flight.drain(..at).collect();
-        before.into_iter().for_each(|flight| answers::accept(state, flight, view.of(kind)));
-        let flight = state.in_flight.pop_front()?;
-        state.answered = true;
-        let (version, generation) = (flight.version.clone(), flight.generation);
-        let said: Vec<Arc<str>> = flight.items.iter().map(|(name, _)| Arc::clone(name)).collect();
-        let freed = flight.items.iter().any(|(_, sent)| sent.is_none());
-        let whole = flight.whole.as_ref().map(|whole| (Arc::clone(&whole.view), whole.subscription.clone()));
-        let answer = match parts.error {
-            Some(error) => {
-                let refusing = Refusing {
-                    kind,
-                    view: view.of(kind),
-                    words: &error.message,
-                    shared: &self.shared,
-                    full: !V::STALE_REQUESTS_COUNT && kind.has_wildcard(),
-                    update: self.updates,
-                };
-                let culprits = refusing.take(state, flight);
-                Answer::Nack { version, message: error.message.clone(), culprits }
-            }
-            None => {
-                answers::accept(state, flight, view.of(kind));
-                Answer::Ack { version, generation }
-            }
-        };
-        let parts_are_refused = parts.error.is_some();
-        match kind {
-            ResourceType::Endpoint => {
-                let was_said = |name: &Arc<str>| {
-                    said.binary_search(name).is_ok()
-                        || whole.as_ref().is_some_and(|(_, all)| all.covers(name))
-                };
-                let nonce = parts.nonce.parse().unwrap_or(u64::MAX);
-                self.order.endpoints_answered(&self.types[kind], nonce, was_said);
-            }
-            ResourceType::Cluster => {
-                if let Answer::Nack { culprits, .. } = &answer {
-                    let gone = culprits.iter().filter_map(|culprit| view.of(kind).get(&culprit.name));
-                    gone.for_each(|cluster| self.order.cluster_removed(cluster));
-                }
-            }
-            // Its port may have been what another one could not have.
-            ResourceType::Listener if freed && parts.error.is_none() => self.offer_listeners(|_| true),
-            ResourceType::Route if parts_are_refused => {
-                let names = whole.iter().flat_map(|(_, all)| all.names().iter());
-                self.routes_refused(said.iter().chain(names), &view);
-            }
-            ResourceType::Listener | ResourceType::Route | ResourceType::VirtualHost => {}
-        }
-        Some(answer)
-    }
-
-    fn respond(&mut self, kind: ResourceType, view: &Arc<View>) -> Option<Response<V::Response>> {
-        let state = &self.types[kind];
-        let (due, busy) = (state.due, !state.in_flight.is_empty());
-        let urgent = state.base == Base::Nothing || due.answer || due.most == Owed::Answer;
-        let owes = due.most > Owed::Nothing || !state.trials.is_empty();
-        if !state.requested || !(urgent || (owes && !busy)) {
-            return None;
-        }
-        // The gate looks at the other types only.
-        let mut state = std::mem::take(&mut self.types[kind]);
-        self.order.hear(kind, &mut state, &self.types, view);
-        let gate = self.order.gate(kind, &state, &self.types, view, &self.shared.composed);
-        let mut scene = Scene { kind, view, gate, update: self.updates, trial: false, busy };
-        let composed = compose::<V>(&mut state, &mut scene);
-        drop(scene);
-        self.types[kind] = state;
-        let is_nothing = |it: &Composed| {
-            kind == ResourceType::VirtualHost && it.resources.is_empty() && it.items.is_empty()
-        };
-        self.send(kind, view, composed.filter(|it| !is_nothing(it))?)
-    }
-
-    fn send(
-        &mut self,
-        kind: ResourceType,
-        view: &Arc<View>,
-        mut composed: Composed,
-    ) -> Option<Response<V::Response>> {
-        self.nonces += 1;
-        let (nonce, generation): (Box<str>, _) = (self.nonces.to_string().into(), view.generation());
-        let (items, whole) = (std::mem::take(&mut composed.items), composed.whole.take());
-        let fresh: Vec<Arc<Resource>> = match &whole {
-            Some(_) => composed.resources.clone(),
-            None => items.iter().filter_map(|(_, sent)| sent.clone()).collect(),
-        };
-        if kind == ResourceType::Cluster {
-            let gone = items.iter().filter(|(_, sent)| sent.is_none());
-            let gone = gone.filter_map(|(name, _)| self.types[kind].copies.get(name)?.has.resource());
-            gone.for_each(|cluster| self.order.cluster_removed(cluster));
-        }
-        let state = &mut self.types[kind];
-        if kind == ResourceType::VirtualHost {
-            virtual_hosts::encode(state, &mut composed, whole.is_some());
-        }
-        let whole = whole.filter(|_| state.base != Base::Accepted);
-        let flight = InFlight {
-            nonce: nonce.clone(),
-            version: Box::default(),
-            generation,
-            items,
-            whole,
-            forgotten: false,
-        };
-        state.in_flight.push_back(flight);
-        state.last_nonce = Some(nonce.clone());
-        let version = version(state, view.of(kind));
-        if let Some(flight) = state.in_flight.back_mut() {
-            flight.version.clone_from(&version);
-        }
-        self.order.sent(kind, &fresh, &mut self.types, view, (self.nonces, self.updates));
-        let count = composed.resources.len() + composed.parts.len();
-        let message = V::response(composed, kind.type_url(), &version, &nonce);
-        Some(Response { kind: Some(kind), nonce, version, resources: count, generation, message })
     }
 
     fn unknown_type(&mut self, request: &V::Request) -> Result<Outcome, Refusal> {
@@ -398,72 +250,4 @@ impl<V: Variant> Machine<V> {
 
 fn fits(part: &'static str, bytes: usize, max: usize) -> Result<(), Refusal> {
     if bytes > max { Err(Refusal::TooLong { part, bytes, max }) } else { Ok(()) }
-}
-
-/// What the client is to be sent now: what is new, or the next trial, in turn.
-fn compose<V: Variant>(state: &mut TypeState, scene: &mut Scene<'_>) -> Option<Composed> {
-    for news in if state.due.trial_was_last { [true, false] } else { [false, true] } {
-        let composed = match news {
-            true => {
-                scene.trial = false;
-                V::compose(state, scene)
-            }
-            false if scene.busy || !begin_trial(state) => None,
-            false => {
-                scene.trial = true;
-                V::compose(state, scene)
-            }
-        };
-        if composed.is_some() {
-            state.due.trial_was_last = !news;
-            return composed;
-        }
-    }
-    None
-}
-
-/// Puts the next group that may be to blame on trial. Says whether there is one.
-fn begin_trial(state: &mut TypeState) -> bool {
-    while let Some(group) = state.trials.pop() {
-        let mut some = false;
-        for name in group {
-            if let Some(copy) = state.copies.get_mut(&name).filter(|it| it.suspicion == Suspicion::Waits) {
-                copy.suspicion = Suspicion::OnTrial;
-                some = true;
-            }
-        }
-        if some {
-            return true;
-        }
-    }
-    false
-}
-
-/// The version of what the client is brought to: that of the view, if it is to have just that. Equal versions mean
-/// equal content.
-fn version(state: &TypeState, view: TypeView<'_>) -> Box<str> {
-    let mut hash = Xxh3::new();
-    let mut same = true;
-    for (name, copy) in &state.copies {
-        let there = state.visible(view, name);
-        let sent = state.on_its_way(name).last();
-        let latest = sent.unwrap_or_else(|| copy.has.resource());
-        let version = |resource: Option<&Arc<Resource>>| resource.map_or("", |it| it.version()).to_owned();
-        if version(latest) != version(there) {
-            same = false;
-            hash.update(name.as_bytes());
-            hash.update(&[0]);
-            hash.update(version(latest).as_bytes());
-            hash.update(&[0]);
-        }
-    }
-    if same {
-        return view.version().into();
-    }
-    hash.update(view.version().as_bytes());
-    format!("{:016x}", hash.digest()).into()
-}
-
-fn is_unbound(refused: &Refused) -> bool {
-    refused.words.contains("cannot bind")
 }

@@ -1,7 +1,7 @@
 //! What proxies refuse: written by streams, read by whoever shows it. In memory only.
 //!
 //! A refusal is of one version of one resource, or of one virtual host in it. What one proxy was found to refuse, the
-//! next that complains of the same version is known to mean.
+//! next that complains of the same version probably means.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,10 +9,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::proxy::Scope;
 use crate::resources::{Origin, Resource, ResourceType, VirtualHost};
 
 /// How many refusals are remembered that no connected proxy stands by.
 const FORMER_MAX: usize = 1024;
+
+/// Of how many scopes it is remembered what proxies kept instead of a version.
+const SCOPES_MAX: usize = 64;
 
 /// A version that a proxy refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -90,18 +94,18 @@ pub struct Rejections(Mutex<BTreeMap<Key, Known>>);
 #[derive(Debug)]
 struct Known {
     rejection: Arc<Rejection>,
-    /// What a proxy that refused it had of it, and kept.
-    kept: Option<Arc<Resource>>,
+    /// What proxies that refused it had of it, and kept, by scope: what those of one scope have is not for others to see.
+    kept: BTreeMap<Scope, Arc<Resource>>,
 }
 
 impl Rejections {
-    /// Notes that a proxy refuses a resource, and keeps what it had of it.
+    /// Notes that a proxy refuses a resource, and, with its scope, what it had of it and keeps.
     pub fn note(
         &self,
         kind: ResourceType,
         resource: &Resource,
         words: &str,
-        kept: Option<&Arc<Resource>>,
+        kept: Option<(&Scope, &Arc<Resource>)>,
     ) -> Arc<Rejection> {
         let rejection = Rejection {
             kind,
@@ -133,23 +137,25 @@ impl Rejections {
         self.insert(rejection, None)
     }
 
-    fn insert(&self, rejection: Rejection, kept: Option<&Arc<Resource>>) -> Arc<Rejection> {
+    fn insert(&self, rejection: Rejection, kept: Option<(&Scope, &Arc<Resource>)>) -> Arc<Rejection> {
         let key = rejection.key();
         let mut all = self.0.lock();
         if all.len() > FORMER_MAX && !all.contains_key(&key) {
             all.retain(|_, known| Arc::strong_count(&known.rejection) > 1);
         }
-        let new = || Known { rejection: Arc::new(rejection), kept: None };
+        let new = || Known { rejection: Arc::new(rejection), kept: BTreeMap::new() };
         let known = all.entry(key).or_insert_with(new);
-        if let Some(kept) = kept {
-            known.kept = Some(Arc::clone(kept));
+        if let Some((scope, kept)) = kept
+            && (known.kept.len() < SCOPES_MAX || known.kept.contains_key(scope))
+        {
+            known.kept.insert(scope.clone(), Arc::clone(kept));
         }
         Arc::clone(&known.rejection)
     }
 
-    /// What a proxy that refused that version kept instead, if one had something.
-    pub fn kept(&self, rejection: &Rejection) -> Option<Arc<Resource>> {
-        self.0.lock().get(&rejection.key())?.kept.clone()
+    /// What a proxy of that scope that refused that version kept instead, if one had something.
+    pub fn kept(&self, kind: ResourceType, resource: &Resource, scope: &Scope) -> Option<Arc<Resource>> {
+        self.0.lock().get(&Key::of(kind, resource))?.kept.get(scope).cloned()
     }
 
     /// Whether a proxy refused that version of the resource.

@@ -12,7 +12,7 @@ use pilot_envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 
 pub use request::StateRequest;
 
-use super::client_copy::{ClientCopy, Has, Owed};
+use super::client_copy::{ClientCopy, Has, Owed, Suspicion};
 use super::composed::{Act, Composed, Scene};
 use super::subscription::{Subscription, WILDCARD};
 use super::type_state::{Base, TypeState};
@@ -224,10 +224,15 @@ fn full_state(state: &mut TypeState, scene: &Scene<'_>) -> Option<Composed> {
 fn stays(state: &TypeState, copy: &ClientCopy, there: Option<&Arc<Resource>>) -> Option<Arc<Resource>> {
     match &copy.has {
         Has::This(has) => Some(Arc::clone(has)),
-        // From an earlier stream it may have an older version, which is not to be taken from it.
+        // From an earlier stream it may have an older version, which is not to be taken from it. Where that is not
+        // known, there is only the new one to be said in its place: the client does not use it, but for what it named.
         _ if state.brought.unsaid => {
             let is_named = copy.refused.as_ref().is_some_and(|refused| refused.named);
-            there.filter(|there| is_named && copy.refuses(there)).cloned()
+            let is_to_be_said = |there: &&Arc<Resource>| match copy.refuses(there) {
+                true => is_named,
+                false => matches!(copy.has, Has::Unknown) && copy.suspicion == Suspicion::None,
+            };
+            there.filter(is_to_be_said).cloned()
         }
         _ => None,
     }

@@ -3,7 +3,9 @@
 //! The server that writes the responses polls the stream, so a stream has no task and no queue of its own.
 //! From a client that does not read, nothing is read either.
 
+mod context;
 mod farewell;
+mod following;
 mod in_hand;
 mod notes;
 mod peer;
@@ -27,18 +29,19 @@ use farewell::Farewell;
 use notes::{refusal_name, refusal_status};
 use spared::Spared;
 
+pub use context::{Context, ResourceSource};
 pub use in_hand::InHand;
 pub use peer::Peer;
 pub use turns::{FirstSyncs, Turn};
 
 use super::machine::Machine;
-use super::variant::{Answer, Limits, Outcome, Refusal, Response, Variant};
-use crate::metrics::{Metrics, StreamGuard};
-use crate::proxies::{Connection, Proxies};
-use crate::proxy::{Proxy, Scope, Transport, named};
+use super::variant::{Refusal, Response, Variant};
+use crate::metrics::StreamGuard;
+use crate::proxies::Connection;
+use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::{PerType, ResourceType, View};
-use crate::shutdown::{self, Shutdown};
-use crate::world::{TooManyScopes, Views, World};
+use crate::shutdown;
+use crate::world::Views;
 
 /// How long what waits for a client's next request waits: a client that is told of a cluster asks for its
 /// endpoints at once, so one that has not after this time never will.
@@ -46,72 +49,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long listeners that a client could not bind wait until they are offered again: their ports may be free then.
 const BIND_AGAIN: Duration = Duration::from_secs(60);
-
-/// Where the resources of a scope come from.
-pub trait ResourceSource: Send + Sync {
-    /// Follows what a scope sees.
-    ///
-    /// # Errors
-    /// There are too many scopes already.
-    fn subscribe(&self, scope: &Scope) -> Result<Views, TooManyScopes>;
-
-    /// The same, for a proxy. It is told, too, when it may belong to another scope.
-    ///
-    /// # Errors
-    /// There are too many scopes already.
-    fn follow(&self, scope: &Scope, _proxy: &Proxy) -> Result<Views, TooManyScopes> {
-        self.subscribe(scope)
-    }
-
-    /// The scope of a proxy as things are now. It can be another one when resources have changed.
-    fn scope(&self, proxy: &Proxy, transport: Transport) -> Scope {
-        proxy.scope(transport)
-    }
-
-    /// Why there is no listener of that name, in words; empty where nothing is known of it.
-    fn hint(&self, _listener: &str) -> String {
-        String::new()
-    }
-}
-
-impl ResourceSource for World {
-    fn scope(&self, proxy: &Proxy, transport: Transport) -> Scope {
-        Self::scope(self, proxy, transport)
-    }
-
-    fn subscribe(&self, scope: &Scope) -> Result<Views, TooManyScopes> {
-        Self::subscribe(self, scope)
-    }
-
-    fn follow(&self, scope: &Scope, proxy: &Proxy) -> Result<Views, TooManyScopes> {
-        self.subscribe_at(scope, proxy.address)
-    }
-
-    fn hint(&self, listener: &str) -> String {
-        Self::hint(self, listener)
-    }
-}
-
-/// What all streams share.
-#[derive(Clone)]
-pub struct Context {
-    /// What to serve.
-    pub source: Arc<dyn ResourceSource>,
-    /// Where connected proxies are listed.
-    pub proxies: Proxies,
-    /// What is counted.
-    pub metrics: Metrics,
-    /// How much one client may ask for.
-    pub limits: Limits,
-    /// The longest request that is read, in bytes.
-    pub max_request_bytes: usize,
-    /// Whose turn it is to be sent much.
-    pub first_syncs: FirstSyncs,
-    /// How long shutting down may take.
-    pub drain: Duration,
-    /// The end.
-    pub shutdown: Shutdown,
-}
 
 /// Serves one stream. `only`: the type of a stream that serves one; `None` = aggregated.
 pub fn serve<V, S>(
@@ -161,18 +98,18 @@ struct Session<V: Variant, S> {
 struct Client {
     proxy: Proxy,
     transport: Transport,
-    scope: Scope,
+    scope: Arc<Scope>,
     connection: Connection,
     resources: Views,
     /// When the change behind the last response of each type was published.
-    changed: [Option<Instant>; 5],
+    changed: PerType<Option<Instant>>,
     /// When the first change that the client is yet to be told of was published, of each type.
-    news: [Option<Instant>; 5],
+    news: PerType<Option<Instant>>,
     /// What the machine was last given of this scope. What the first set of a scope brings is no news: it may
     /// have been known for long.
     set: Option<Arc<View>>,
     /// The names that it asks for and that do not exist, as they were told last; the first of many.
-    missing: [Vec<Arc<str>>; 5],
+    missing: PerType<Vec<Arc<str>>>,
     /// Whether it refuses something.
     refuses: PerType<Refuses>,
     /// What it is not sent, because others like it refused it.
@@ -346,7 +283,9 @@ where
 
     fn take_request(&mut self, request: V::Request) -> Step<()> {
         if self.client.is_none() {
-            self.client = Some(self.connect(&request)?);
+            let client = self.connect(&request)?;
+            self.machine.follows(Arc::clone(&client.scope));
+            self.client = Some(client);
             self.take_resources();
         }
         let wrong = |refusal: Refusal| {
@@ -358,117 +297,12 @@ where
         let type_url = V::parts(&request).type_url;
         let unknown = ResourceType::from_type_url(type_url).is_none().then(|| Box::<str>::from(type_url));
         let outcome = self.machine.request(request).map_err(wrong)?;
-        let is_unable = cannot_take_parts(&outcome);
+        let is_unable = following::cannot_take_parts(&outcome);
         match unknown.filter(|_| outcome.kind.is_none()) {
             Some(type_url) => self.note_unknown_type(type_url),
             None => self.note_outcome(outcome),
         }
         if is_unable { self.serve_whole_routes() } else { Ok(()) }
-    }
-
-    /// The client turned out not to take routes in parts.
-    fn serve_whole_routes(&mut self) -> Step<()> {
-        let Some(client) = self.client.as_mut().filter(|client| client.scope.client.has_vhds()) else {
-            return Ok(());
-        };
-        client.proxy = client.proxy.clone().with_whole_routes();
-        self.follow_scope()?;
-        self.take_resources();
-        Ok(())
-    }
-
-    fn connect(&self, request: &V::Request) -> Step<Client> {
-        let node = V::parts(request).node.map(|node| named(node, self.peer));
-        let proxy = Proxy::from_node(node.as_deref()).map_err(|error| {
-            self.context.metrics.refused("node");
-            tracing::warn!(peer = self.peer.map(display), %error, "stream refused");
-            Box::new(Status::invalid_argument(error.to_string()))
-        })?;
-        let delta = V::NAME == "delta";
-        let transport = match self.only {
-            None => Transport::Ads,
-            Some(_) => Transport::PerType { delta },
-        };
-        // Only an aggregated delta stream has a word for virtual hosts.
-        let proxy = if delta && self.only.is_none() { proxy } else { proxy.with_whole_routes() };
-        let scope = self.context.source.scope(&proxy, transport);
-        let resources = self.resources(&proxy, transport, &scope)?;
-        self.note_who(&proxy, transport);
-        let connection = self.context.proxies.connect(&proxy, transport, delta, self.peer);
-        connection.follows(scope.clone());
-        Ok(Client {
-            spared: Spared::new(self.context.proxies.shared(), &proxy.user_agent),
-            farewell: Farewell::new(&proxy, self.peer, V::NAME, self.only),
-            missing: Default::default(),
-            refuses: PerType::default(),
-            connection,
-            proxy,
-            transport,
-            scope,
-            resources,
-            changed: [None; 5],
-            news: [None; 5],
-            set: None,
-            _open: self.context.metrics.stream_opened(transport, delta),
-        })
-    }
-
-    fn resources(&self, proxy: &Proxy, transport: Transport, scope: &Scope) -> Step<Views> {
-        let mut resources = self.context.source.follow(scope, proxy).map_err(|error| {
-            self.context.metrics.refused("scopes");
-            tracing::warn!(proxy = &*proxy.id, peer = self.peer.map(display), %error, "stream refused");
-            Box::new(Status::resource_exhausted(error.to_string()))
-        })?;
-        // What was published since the scope was looked at counts as seen by who has just subscribed.
-        if self.context.source.scope(proxy, transport) != *scope {
-            resources.mark_changed();
-        }
-        Ok(resources)
-    }
-
-    /// Follows another scope, if this client's is another one since resources have changed. What it was told
-    /// stays in force until the resources of that scope are known.
-    fn follow_scope(&mut self) -> Step<()> {
-        let Some(client) = &self.client else { return Ok(()) };
-        let scope = self.context.source.scope(&client.proxy, client.transport);
-        if scope == client.scope {
-            return Ok(());
-        }
-        let resources = self.resources(&client.proxy, client.transport, &scope)?;
-        if let Some(client) = &mut self.client {
-            client.connection.follows(scope.clone());
-            (client.scope, client.resources, client.set) = (scope, resources, None);
-        }
-        Ok(())
-    }
-
-    fn take_resources(&mut self) {
-        let Some(client) = &mut self.client else { return };
-        // What comes after the scope was looked at is not seen here: it may be another scope.
-        let Some(set) = client.resources.peek() else { return };
-        if client.set.as_ref().is_some_and(|known| Arc::ptr_eq(known, &set)) {
-            return;
-        }
-        let is_same_scope = client.set.replace(set).is_some();
-        self.give(is_same_scope);
-    }
-
-    /// Gives the machine what there is, but for what the client is spared.
-    fn give(&mut self, is_same_scope: bool) {
-        let Some(set) = self.client.as_ref().and_then(|client| client.set.clone()) else { return };
-        let (before, given) = (self.machine.view().cloned(), self.spare(&set, is_same_scope));
-        self.machine.update(Arc::clone(&given));
-        self.testify_told();
-        let (Some(client), Some(before)) = (&mut self.client, before) else { return };
-        if is_same_scope {
-            let changes = given.changes_since(&before);
-            for kind in ResourceType::ALL {
-                let state = self.machine.state(kind);
-                if changes.of(kind).iter().any(|change| state.owes(&change.name)) {
-                    client.news[kind as usize] = client.news[kind as usize].or(set.changed());
-                }
-            }
-        }
     }
 
     /// The client sent something that is no request, or went away.
@@ -493,12 +327,6 @@ where
             }
         }
     }
-}
-
-/// Whether a client has refused routes because it is to take them in parts.
-fn cannot_take_parts(outcome: &Outcome) -> bool {
-    let Some(Answer::Nack { message, .. }) = &outcome.answer else { return false };
-    outcome.kind == Some(ResourceType::Route) && message.contains("vhds:")
 }
 
 /// The next stream is to be opened on another connection: this one ends.

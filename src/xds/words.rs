@@ -19,12 +19,17 @@ pub(crate) fn cut(words: &str) -> &str {
 /// What follows the announcement of refused clusters or listeners.
 const HEADS: [&str; 2] = ["Error adding/updating cluster(s) ", "Error adding/updating listener(s) "];
 
+/// What an Envoy says of a listener whose address it cannot have from the kernel, and of one whose address another of
+/// its listeners has.
+const CANNOT_BIND: &str = "cannot bind";
+const DUPLICATE_ADDRESS: &str = "duplicate address";
+
 /// What an Envoy says when the reason may be its machine, or what it was built or started with. Another one of the same
 /// version may take the same resource. Such reasons are a port that is taken or not allowed, an address or a socket
 /// option that the kernel does not have, a file that cannot be read, and an extension that is left out of a build.
 const OF_MACHINE: [&str; 12] = [
-    "cannot bind",
-    "duplicate address",
+    CANNOT_BIND,
+    DUPLICATE_ADDRESS,
     "socket option",
     "unable to read file",
     "Invalid path",
@@ -40,6 +45,16 @@ const OF_MACHINE: [&str; 12] = [
 /// Whether a client refuses something for a reason that may be its machine's alone.
 pub fn is_of_machine(words: &str) -> bool {
     OF_MACHINE.iter().any(|known| words.contains(known))
+}
+
+/// Whether a client refuses a listener because it could not bind it.
+pub fn is_unbound(words: &str) -> bool {
+    words.contains(CANNOT_BIND)
+}
+
+/// Whether a client refuses a listener because it cannot have its address: it may, when another listener has gone.
+pub fn is_of_address(words: &str) -> bool {
+    is_unbound(words) || words.contains(DUPLICATE_ADDRESS)
 }
 
 /// The resources that a client names as the reason.

@@ -11,7 +11,7 @@ use pilot::admin::{Admin, Failure, Readiness, RegistryReport, serve};
 use pilot::mesh::MeshOptions;
 use pilot::metrics::Metrics;
 use pilot::proxies::{Proxies, ProxyStatus, SyncState};
-use pilot::proxy::{Proxy, Transport};
+use pilot::proxy::{ConfigSource, Proxy, Role, Scope, Transport};
 use pilot::resources::{Origin, Resource, ResourceType};
 use pilot::shutdown::shutdown;
 use pilot::world::World;
@@ -149,9 +149,10 @@ async fn a_service_says_what_of_it_new_proxies_are_spared() {
     };
     let rejection = shared.rejections.note(ResourceType::Cluster, &version("2"), "no such type", None);
     let build = shared.builds.of(&"envoy 1.40.0".into()).unwrap();
+    let scope = Scope::new(Role::Router, ConfigSource::Ads);
     for last in 1..4 {
         let older = Older::of(&rejection, |_, _| Some(version("1")));
-        assert!(build.refused(&rejection, "no such type", [192, 0, 2, last].into(), older));
+        assert!(build.refused(&rejection, "no such type", ([192, 0, 2, last].into(), &scope), older));
     }
     drop(rejection);
     let report: Value = pilot.get("/debug/services").await.json();

@@ -7,10 +7,13 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
 use pilot::metrics::{Format, Metrics};
 use pilot::proxies::{Proxies, TypeReport};
+use pilot::proxy::{Proxy, Scope, Transport};
 use pilot::resources::ResourceType::{self, Cluster, Endpoint, Listener, Route};
+use pilot::resources::View;
 use pilot::shutdown::{Trigger, shutdown};
+use pilot::world::{TooManyScopes, Views};
 use pilot::xds::Delta;
-use pilot::xds::stream::{Context, FirstSyncs, Peer, serve};
+use pilot::xds::stream::{Context, FirstSyncs, Peer, ResourceSource, serve};
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::envoy::config::core::v3::node::UserAgentVersionType;
@@ -20,8 +23,26 @@ use tonic::Status;
 
 use crate::driver::{Content, Dialect, LIMITS, delta_request};
 use crate::reports::answer;
-use crate::served::Source;
 use crate::things::Things;
+
+/// What clients are told. Those of the namespace `shop`, which are at 203.0.113.x, see something else than all others.
+#[derive(Clone)]
+struct Source {
+    all: watch::Sender<Option<Arc<View>>>,
+    shop: watch::Sender<Option<Arc<View>>>,
+}
+
+impl ResourceSource for Source {
+    fn scope(&self, proxy: &Proxy, transport: Transport) -> Scope {
+        let namespace = proxy.id.starts_with("203.0.113.").then(|| "shop".to_owned().try_into().unwrap());
+        Scope { namespace, ..proxy.scope(transport) }
+    }
+
+    fn subscribe(&self, scope: &Scope) -> Result<Views, TooManyScopes> {
+        let seen = if scope.namespace.is_some() { &self.shop } else { &self.all };
+        Ok(Views::of(seen.subscribe()))
+    }
+}
 
 /// The server, and what it has.
 pub(crate) struct Fleet {
@@ -33,7 +54,8 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) fn new(mut things: Things) -> Self {
-        let source = Source(watch::Sender::new(Some(things.publish())));
+        let mut seen = || watch::Sender::new(Some(things.publish()));
+        let source = Source { all: seen(), shop: seen() };
         let (running, shutdown) = shutdown();
         let context = Context {
             source: Arc::new(source.clone()),
@@ -49,7 +71,12 @@ impl Fleet {
     }
 
     pub(crate) fn publish(&mut self) {
-        self.source.0.send_replace(Some(self.things.publish()));
+        self.source.all.send_replace(Some(self.things.publish()));
+    }
+
+    /// What those of the namespace `shop` see.
+    pub(crate) fn publish_to_shop(&mut self, things: &mut Things) {
+        self.source.shop.send_replace(Some(things.publish()));
     }
 
     /// A delta client of that name and version at that address, which has asked for everything there is.

@@ -1,12 +1,17 @@
 //! What a refusal means (P4a): who is to blame, what is sent again, and what is not.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use pilot::proxy::{ConfigSource, Role, Scope};
 use pilot::resources::ResourceType::{Cluster, Endpoint, Listener, Route};
 use pilot::xds::{Delta, Shared, Sotw};
+use pilot_envoy_api::envoy::service::discovery::v3::DiscoveryRequest;
+use proptest::prelude::*;
 
 use crate::driver::Stream;
 use crate::order::{NOTHING, envoys};
+use crate::properties::config;
 use crate::things::{Things, two_services};
 
 fn clusters(names: &[&str]) -> Things {
@@ -82,6 +87,27 @@ fn p04_a_port_that_is_taken_is_the_fault_of_one_listener_which_is_offered_again(
     assert!(!delta.machine.has_unbound());
 }
 
+/// Another listener that goes gives back an address. It mends nothing else, and each refusal is noise in logs.
+#[test]
+fn p04_only_a_listener_that_cannot_have_its_address_is_offered_again_when_another_goes() {
+    let words = "Error adding/updating listener(s) b: cannot bind '127.0.0.1:80': Address already in use\nc: error \
+                 adding listener: 'c' has duplicate address '127.0.0.1:80' as existing listener, to check if\nd: no \
+                 such filter\n";
+    let mut things = Things::default();
+    ["a", "b", "c", "d", "e"].iter().for_each(|name| things.listener(name, "1", &[]));
+    let mut delta = Stream::<Delta>::ads(&things.publish());
+    delta.ask(Listener, &[]);
+    delta.refuse(Listener, words);
+    delta.received();
+    things.remove(Listener, "a");
+    delta.update(&things.publish());
+    assert_eq!(delta.settle(), ["lds -a", "lds b@1 c@1"]);
+    things.remove(Listener, "e");
+    delta.update(&things.publish());
+    assert_eq!(delta.settle(), ["lds -e"]);
+    assert_eq!(delta.refused(Listener), ["d"]);
+}
+
 #[test]
 fn p04_of_endpoints_the_bad_ones_are_found_by_halves_and_the_good_ones_come_at_once() {
     let is_bad = |name: &str, _: &str| name == "b";
@@ -135,7 +161,8 @@ fn p04_what_one_client_was_found_to_refuse_the_next_one_means_too() {
     let shared = Arc::<Shared>::default();
     let set = endpoints(&SIX).publish();
     let is_bad = |name: &str, _: &str| name == "b";
-    for expected in [7, 2] {
+    // The rest together, and then what is known of the other client.
+    for expected in [7, 3] {
         let mut delta = Stream::<Delta>::beside(None, &shared);
         delta.update(&set);
         delta.ask(Endpoint, &SIX);
@@ -148,6 +175,86 @@ fn p04_what_one_client_was_found_to_refuse_the_next_one_means_too() {
         assert_eq!(shared.rejections.list().len(), 1);
     }
     assert_eq!(shared.rejections.list().len(), 0, "no client is left that refuses it");
+}
+
+/// A client may refuse what is good: because something is wrong with it, or because it lies.
+#[test]
+fn p04_what_another_client_refused_is_to_blame_only_if_it_is_refused_alone() {
+    let shared = Arc::<Shared>::default();
+    let set = endpoints(&SIX).publish();
+    let mut other = Stream::<Delta>::beside(None, &shared);
+    other.update(&set);
+    other.ask(Endpoint, &["a"]);
+    other.nack(Endpoint);
+    assert_eq!(other.refused(Endpoint), ["a"]);
+    let (mut sotw, mut delta) =
+        (Stream::<Sotw>::beside(None, &shared), Stream::<Delta>::beside(None, &shared));
+    let is_bad = |name: &str, _: &str| name == "f";
+    sotw.update(&set);
+    sotw.ask(Endpoint, &SIX);
+    delta.update(&set);
+    delta.ask(Endpoint, &SIX);
+    let trials = (sotw.judge(is_bad), delta.judge(is_bad));
+    assert_eq!((sotw.refused(Endpoint), delta.refused(Endpoint)), (vec!["f".into()], vec!["f".into()]));
+    assert_eq!(trials.0.last().unwrap(), "eds a@1");
+    assert!(trials.0.len() <= 12 && trials.1.len() <= 12, "{trials:#?}");
+}
+
+/// The same of virtual hosts.
+#[test]
+fn p04_the_virtual_host_that_another_client_refused_is_to_blame_only_if_it_is_refused_alone() {
+    let shared = Arc::<Shared>::default();
+    let mut things = two_services();
+    things.rope("r", &["v>a", "w>a", "x>a", "y>a", "z>a"]);
+    let mut join = || {
+        let mut stream = Stream::<Delta>::beside(None, &shared);
+        stream.update(&things.publish());
+        [Cluster, Listener].into_iter().for_each(|kind| _ = stream.ask(kind, &[]));
+        stream.ask(Endpoint, &["a", "b"]);
+        stream.ask(Route, &["r"]);
+        stream.settle();
+        stream
+    };
+    let (mut other, mut delta) = (join(), join());
+    things.rope("r", &["v>a", "w>a", "x>b", "y>a", "z>a"]);
+    other.update(&things.publish());
+    other.nack(Route);
+    assert_eq!(other.refused(Route), ["r (virtual host x)"]);
+    things.rope("r", &["v>b", "w>b", "x>b", "y>b", "z>b!bad"]);
+    delta.update(&things.publish());
+    let trials = delta.judge(|_, content| content.contains("!bad"));
+    assert_eq!(delta.refused(Route), ["r (virtual host z)"], "{trials:#?}");
+    assert_eq!(delta.last(Route).resources[0].1, "v>b+w>b+x>b+y>b+z>a");
+    assert!(trials.len() <= 10, "{trials:#?}");
+}
+
+const MANY: [&str; 14] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n"];
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// Whatever other clients refused.
+    #[test]
+    fn p04_the_bad_ones_of_many_are_found_by_at_most_twice_as_many_trials(
+        bad in prop::collection::btree_set(0..MANY.len(), 0..6),
+        known in prop::collection::btree_set(0..MANY.len(), 0..MANY.len()),
+    ) {
+        let shared = Arc::<Shared>::default();
+        let set = endpoints(&MANY).publish();
+        for name in known.iter().map(|at| MANY[*at]) {
+            let mut other = Stream::<Delta>::beside(None, &shared);
+            other.update(&set);
+            other.ask(Endpoint, &[name]);
+            other.nack(Endpoint);
+        }
+        let bad: BTreeSet<&str> = bad.iter().map(|at| MANY[*at]).collect();
+        let mut delta = Stream::<Delta>::beside(None, &shared);
+        delta.update(&set);
+        delta.ask(Endpoint, &MANY);
+        let trials = delta.judge(|name, _| bad.contains(name));
+        prop_assert_eq!(delta.refused(Endpoint), bad.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        prop_assert!(trials.len() <= 2 * MANY.len(), "{:#?}", trials);
+    }
 }
 
 /// A full state without the others would take them from the client.
@@ -235,6 +342,96 @@ fn p04_in_state_of_the_world_nothing_is_taken_from_a_client_that_came_back_becau
     assert_eq!(sotw.received(), ["cds a@1 b@1", "cds a@2 b@1"]);
     sotw.refuse(Cluster, "Error adding/updating cluster(s) b: no such type");
     assert_eq!(sotw.received(), NOTHING);
+}
+
+/// A client of state of the world with this server's memory of others, which has something from an earlier stream.
+fn come_back(shared: &Arc<Shared>, things: &mut Things, scope: &Scope) -> Stream<Sotw> {
+    let mut sotw = Stream::<Sotw>::beside(None, shared);
+    sotw.machine.follows(Arc::new(scope.clone()));
+    sotw.update(&things.publish());
+    let asks = sotw.request_for(Cluster, &[], "");
+    sotw.request(DiscoveryRequest { version_info: "what it had".to_owned(), ..asks });
+    sotw
+}
+
+fn router() -> Scope {
+    Scope::new(Role::Router, ConfigSource::Ads)
+}
+
+/// It may have an older version of each, and a response without some would take these from it.
+#[test]
+fn p04_in_state_of_the_world_a_client_that_came_back_and_names_nobody_is_sent_everything_at_the_next_change()
+{
+    let mut things = clusters(&["a", "b", "c"]);
+    let mut sotw = come_back(&Arc::default(), &mut things, &router());
+    sotw.nack(Cluster);
+    assert_eq!(sotw.received(), ["cds a@1 b@1 c@1"]);
+    assert_eq!(sotw.refused(Cluster), NOTHING, "it may be any of them");
+    things.dns_cluster("a", "2");
+    sotw.update(&things.publish());
+    assert_eq!(sotw.received(), ["cds a@2 b@1 c@1"]);
+    // What changes before it has answered does not wait for the next change.
+    things.dns_cluster("a", "3");
+    sotw.update(&things.publish());
+    sotw.nack(Cluster);
+    sotw.nack(Cluster);
+    assert_eq!((sotw.received(), sotw.refused(Cluster)), (vec!["cds a@3 b@1 c@1".to_owned()], vec![]));
+    things.dns_cluster("b", "2");
+    things.remove(Cluster, "c");
+    sotw.update(&things.publish());
+    assert_eq!(sotw.settle(), ["cds a@3 b@2"]);
+    // Now it is known what it has.
+    ["a", "b"].into_iter().for_each(|name| things.dns_cluster(name, "4"));
+    sotw.update(&things.publish());
+    let trials = sotw.judge(|name, content| name == "b" && content == "4");
+    assert_eq!(trials, ["cds a@4 b@4", "cds a@4 b@2", "cds a@4 b@4"]);
+    assert_eq!(sotw.refused(Cluster), ["b"]);
+}
+
+#[test]
+fn p04_in_state_of_the_world_a_client_that_came_back_is_tried_with_what_others_of_its_scope_kept() {
+    let shared = Arc::<Shared>::default();
+    let mut things = clusters(&["a", "b"]);
+    let mut first = Stream::<Sotw>::beside(None, &shared);
+    first.machine.follows(Arc::new(router()));
+    first.update(&things.publish());
+    first.ask(Cluster, &[]);
+    first.settle();
+    things.dns_cluster("a", "2");
+    first.update(&things.publish());
+    first.nack(Cluster);
+    assert_eq!(first.refused(Cluster), ["a"]);
+    things.dns_cluster("b", "2");
+    let is_bad = |name: &str, content: &str| name == "a" && content == "2";
+    let mut again = come_back(&shared, &mut things, &router());
+    assert_eq!(again.judge(is_bad), ["cds a@2 b@2", "cds a@1 b@2", "cds a@2 b@2"]);
+    assert_eq!(again.refused(Cluster), ["a"]);
+    // What others see is not for those of this scope to see.
+    let shop = Scope { namespace: Some("shop".to_owned().try_into().unwrap()), ..router() };
+    let mut other = come_back(&shared, &mut things, &shop);
+    assert_eq!((other.judge(is_bad), other.refused(Cluster)), (vec!["cds a@2 b@2".to_owned()], vec![]));
+}
+
+/// A client whose scope changes has of a name what those of its scope before see.
+#[test]
+fn p04_what_a_client_has_of_another_scope_is_nothing_for_others_of_its_own() {
+    let (shared, mut things) = (Arc::<Shared>::default(), clusters(&["a"]));
+    let mut delta = Stream::<Delta>::beside(None, &shared);
+    delta
+        .machine
+        .follows(Arc::new(Scope { namespace: Some("shop".to_owned().try_into().unwrap()), ..router() }));
+    delta.update(&things.publish());
+    delta.ask(Cluster, &[]);
+    delta.settle();
+    delta.machine.follows(Arc::new(router()));
+    things.dns_cluster("a", "2");
+    let set = things.publish();
+    delta.update(&set);
+    delta.nack(Cluster);
+    let rejection = Arc::clone(&shared.rejections.list()[0]);
+    assert!(delta.machine.older(&rejection).is_none());
+    let refused = set.of(Cluster).get("a").unwrap();
+    assert!(shared.rejections.kept(Cluster, refused, &router()).is_none());
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl<V: Variant, S> Session<V, S> {
         });
         match outcome.answer {
             Some(Answer::Ack { version, .. }) => {
-                let changed = client.changed[kind as usize].take();
+                let changed = client.changed[kind].take();
                 self.context.metrics.acked(kind, changed.map(|changed| changed.elapsed()));
                 client.connection.update(kind, |status| status.on_acked(&version));
                 if client.refuses[kind] == Refuses::Unknown {
@@ -96,7 +96,7 @@ impl<V: Variant, S> Session<V, S> {
     pub(super) fn note_sent(&mut self, response: &Response<V::Response>) {
         let (Some(client), Some(kind)) = (&mut self.client, response.kind) else { return };
         self.context.metrics.pushed(kind, response.resources, response.message.encoded_len());
-        client.changed[kind as usize] = client.news[kind as usize].take();
+        client.changed[kind] = client.news[kind].take();
         let Response { version, nonce, resources, .. } = response;
         client.connection.update(kind, |status| status.on_sent(version, nonce, *resources));
     }
@@ -110,7 +110,7 @@ impl<V: Variant, S> Session<V, S> {
             if !state.is_quiet() {
                 continue;
             }
-            client.news[kind as usize] = None;
+            client.news[kind] = None;
             if let Some(set) = self.machine.view().filter(|_| state.last_nonce.is_none())
                 && state.brought.came_back
             {
@@ -160,7 +160,7 @@ impl<V: Variant, S> Session<V, S> {
     pub(super) fn note_missing(&mut self) {
         let Some(client) = &mut self.client else { return };
         for kind in ResourceType::ALL {
-            let known = &mut client.missing[kind as usize];
+            let known = &mut client.missing[kind];
             let missing = || self.machine.state(kind).missing.iter().take(NAMES_MAX);
             if missing().eq(known.iter()) {
                 continue;

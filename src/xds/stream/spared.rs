@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::Session;
 use crate::proxies::{NAMES_MAX, WithheldStatus};
+use crate::proxy::Scope;
 use crate::resources::{ResourceType, View};
 use crate::xds::builds::{Build, Stand};
 use crate::xds::older::{self, Older};
@@ -18,6 +19,8 @@ use crate::xds::variant::Variant;
 pub(super) struct Spared {
     /// The client's name and version, and what is known of all of that kind.
     build: Option<(Arc<Build>, watch::Receiver<()>)>,
+    /// The scope of the views that it is given.
+    scope: Arc<Scope>,
     /// What the client gets instead of versions that were withheld when it came.
     older: Vec<Arc<Older>>,
     /// Those that the view has that it was given last.
@@ -27,15 +30,26 @@ pub(super) struct Spared {
 }
 
 impl Spared {
-    /// What a new client of that name and version is spared.
-    pub(super) fn new(shared: &Shared, build: &Arc<str>) -> Self {
+    /// What a new client of that name and version, and of that scope, is spared.
+    pub(super) fn new(shared: &Shared, build: &Arc<str>, scope: Arc<Scope>) -> Self {
         let build = shared.builds.of(build);
-        let older = build.as_ref().map(|build| build.withheld()).unwrap_or_default();
+        let older = build.as_ref().map(|build| build.withheld(&scope)).unwrap_or_default();
         let build = build.map(|build| {
             let news = build.subscribe();
             (build, news)
         });
-        Self { build, older, in_force: Vec::new(), own: Vec::new() }
+        Self { build, scope, older, in_force: Vec::new(), own: Vec::new() }
+    }
+
+    /// The client is of another scope now. What it is spared, it is spared there, too, if it is known what others of that
+    /// scope had.
+    pub(super) fn follow(&mut self, scope: Arc<Scope>) {
+        self.scope = scope;
+        let withheld = self.build.as_ref().map(|(build, _)| build.withheld(&self.scope)).unwrap_or_default();
+        let before = std::mem::take(&mut self.older);
+        let is_spared = |it: &Arc<Older>| before.iter().any(|older| older.refused() == it.refused());
+        self.older = withheld.into_iter().filter(is_spared).collect();
+        self.own.clear();
     }
 
     /// Waits until there may be something to tell, or less to be spared.
@@ -48,20 +62,18 @@ impl Spared {
     }
 
     /// What there is, but for what this client is spared.
-    fn over(&mut self, view: &Arc<View>, shared: &Shared, is_same_scope: bool) -> Arc<View> {
+    fn over(&mut self, view: &Arc<View>, shared: &Shared) -> Arc<View> {
         if self.older.is_empty() && self.own.is_empty() {
             self.in_force.clear();
             return Arc::clone(view);
         }
-        let is_gone = |key: &Key| {
-            let now = view.of(key.kind).get(&key.name);
-            is_same_scope && now.is_none_or(|now| !key.is_version_of(now))
-        };
+        let is_there = |key: &Key| view.of(key.kind).get(&key.name).is_some_and(|now| key.is_version_of(now));
         if let Some((build, _)) = &self.build {
-            let gone = self.in_force.iter().map(|older| older.refused()).chain(&self.own);
-            gone.filter(|key| is_gone(key)).for_each(|key| build.forget(key));
+            let known = self.older.iter().map(|older| older.refused()).chain(&self.own);
+            known.filter(|key| !is_there(key)).for_each(|key| build.forget(key, &self.scope));
         }
-        self.own.retain(|key| !is_gone(key));
+        self.own.retain(is_there);
+        self.older.retain(|older| is_there(older.refused()));
         let (given, in_force) = older::over(view, &self.older, |it| shared.composed.share(it));
         self.in_force = in_force;
         given
@@ -71,7 +83,7 @@ impl Spared {
     fn refresh(&mut self) -> bool {
         let Some((build, _)) = &self.build else { return false };
         let before = self.older.len();
-        self.older.retain(|older| build.withholds(older));
+        self.older.retain(|older| build.withholds(older, &self.scope));
         before > self.older.len()
     }
 
@@ -85,10 +97,10 @@ impl Spared {
 
 impl<V: Variant, S> Session<V, S> {
     /// What this client is given of a view of its scope.
-    pub(super) fn spare(&mut self, view: &Arc<View>, is_same_scope: bool) -> Arc<View> {
+    pub(super) fn spare(&mut self, view: &Arc<View>) -> Arc<View> {
         let Some(client) = &mut self.client else { return Arc::clone(view) };
         let was_spared = !client.spared.in_force.is_empty();
-        let given = client.spared.over(view, self.context.proxies.shared(), is_same_scope);
+        let given = client.spared.over(view, self.context.proxies.shared());
         if was_spared || !client.spared.in_force.is_empty() {
             for kind in self.asked.iter().copied() {
                 let withheld = client.spared.shown(kind);
@@ -107,8 +119,8 @@ impl<V: Variant, S> Session<V, S> {
             let refused = self.machine.state(culprit.kind).refusals();
             let own = refused.map(|(_, own)| own).find(|own| Arc::ptr_eq(&own.rejection, culprit));
             let Some(own) = own else { continue };
-            let (counts, key) =
-                (build.refused(culprit, &own.words, address, self.machine.older(culprit)), culprit.key());
+            let (by, older) = ((address, &*client.spared.scope), self.machine.older(culprit));
+            let (counts, key) = (build.refused(culprit, &own.words, by, older), culprit.key());
             if counts && !client.spared.own.contains(&key) {
                 client.spared.own.push(key);
             }
