@@ -31,6 +31,6 @@ pub use guard::{Guard, GuardSettings, Held};
 pub use intake::{DiskStatus, Freshness, Intake, Known, Policy, RegistryState, SavePolicy};
 pub use lookup::Catalog;
 pub use part::{Part, Source};
-pub use service::CatalogService;
+pub use service::{CatalogService, Guess};
 pub(crate) use visible::visible;
 pub use workload::{Facts, Workload};

@@ -54,12 +54,26 @@ pub(super) fn between(parts: &[Part]) -> Vec<Disagreement> {
     let mut said: BTreeMap<Field, Vec<Opinion>> = BTreeMap::new();
     for part in parts {
         for (field, value) in statements(&part.service) {
+            // A guess is taken only where nobody says it.
+            let yields =
+                matches!(field, Field::Protocol(port) if is_guess(part, port) && !all_guess(parts, port));
+            if yields {
+                continue;
+            }
             let (registry, priority) = (part.registry.to_string(), part.priority);
             said.entry(field).or_default().push(Opinion { registry, priority, value });
         }
     }
     let disputed = said.into_iter().filter(|(_, said)| said.iter().any(|it| it.value != said[0].value));
     disputed.map(|(field, said)| Disagreement { field, said }).collect()
+}
+
+fn is_guess(part: &Part, port: Port) -> bool {
+    part.service.guessed_protocols.contains(&port)
+}
+
+fn all_guess(parts: &[Part], port: Port) -> bool {
+    parts.iter().filter(|part| part.service.port(port).is_some()).all(|part| is_guess(part, port))
 }
 
 /// What a registry says of which another one might say something else.

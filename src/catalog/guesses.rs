@@ -122,6 +122,7 @@ fn renumbered(
     }
     let number = |port: &Port| moves.get(port).map_or(*port, |same| same.number);
     spec.guessed = spec.guessed.iter().map(number).collect();
+    spec.guessed_protocols = spec.guessed_protocols.iter().map(number).collect();
     for endpoint in &mut spec.endpoints {
         endpoint.ports = endpoint.ports.iter().map(|(port, own)| (number(port), *own)).collect();
     }

@@ -2,11 +2,11 @@
 //!
 //! What the registries disagree about is decided by the preferred one: its part comes first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use pilot_registry::{
-    Endpoint, Hostname, Namespace, Resolution, Service, ServiceId, ServicePort, Visibility,
+    Endpoint, Hostname, Namespace, Port, Resolution, Service, ServiceId, ServicePort, Visibility,
 };
 
 use super::disagreement::{self, Disagreement};
@@ -23,6 +23,16 @@ pub struct CatalogService {
     local_names: Vec<(Namespace, Hostname)>,
     virtual_addresses: Vec<IpAddr>,
     disagreements: Vec<Disagreement>,
+    guesses: BTreeMap<Port, Guess>,
+}
+
+/// What of a port nobody has said. What is said goes before a guess: the less is guessed, the smaller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Guess {
+    /// Its protocol is a registry's default.
+    pub protocol: bool,
+    /// Its number is the one that instances listen on.
+    pub number: bool,
 }
 
 impl CatalogService {
@@ -30,19 +40,13 @@ impl CatalogService {
     pub(super) fn new(mut parts: Vec<Part>, before: Option<&Self>) -> Self {
         parts.sort_by(|a, b| (a.priority, &a.registry).cmp(&(b.priority, &b.registry)));
         guesses::settle(&mut parts, before.map_or(&[], |before| &before.ports));
-        let mut ports: Vec<ServicePort> = Vec::new();
-        for port in parts.iter().flat_map(|part| &part.service.ports) {
-            if ports.iter().all(|known| known.number != port.number) {
-                ports.push(port.clone());
-            }
-        }
-        ports.sort();
+        let (ports, guesses) = ports(&parts);
         let aliases = union(parts.iter().flat_map(|part| &part.service.aliases));
         let virtual_addresses = union(parts.iter().flat_map(|part| &part.service.virtual_addresses));
         let local_names = local_names(&parts, &aliases);
         let disagreements = disagreement::between(&parts);
         let id = parts[0].service.id();
-        Self { id, parts, ports, aliases, local_names, virtual_addresses, disagreements }
+        Self { id, parts, ports, aliases, local_names, virtual_addresses, disagreements, guesses }
     }
 
     /// What the preferred registry says; it decides where registries disagree.
@@ -86,6 +90,11 @@ impl CatalogService {
         &self.ports
     }
 
+    /// What nobody has said of its port of that number.
+    pub fn guess(&self, port: Port) -> Guess {
+        self.guesses.get(&port).copied().unwrap_or_default()
+    }
+
     /// All addresses that stand for the service as a whole, in order.
     pub fn virtual_addresses(&self) -> &[IpAddr] {
         &self.virtual_addresses
@@ -106,6 +115,27 @@ impl CatalogService {
     pub fn is_served(&self) -> bool {
         self.lead().resolution != Resolution::Endpoints || self.endpoints().any(|(_, it)| it.is_usable())
     }
+}
+
+/// The ports of all registries, ordered by number, and what of them is a guess. The preferred registry describes a
+/// port; but where it has guessed the protocol, the first does that has not.
+fn ports(parts: &[Part]) -> (Vec<ServicePort>, BTreeMap<Port, Guess>) {
+    let mut known: BTreeMap<Port, (&ServicePort, Guess)> = BTreeMap::new();
+    for Part { service, .. } in parts {
+        for port in &service.ports {
+            let is_in = |guessed: &BTreeSet<Port>| guessed.contains(&port.number);
+            let guess =
+                Guess { protocol: is_in(&service.guessed_protocols), number: is_in(&service.guessed) };
+            let (described, all) = known.entry(port.number).or_insert((port, guess));
+            if all.protocol && !guess.protocol {
+                *described = port;
+            }
+            *all = Guess { protocol: all.protocol && guess.protocol, number: all.number && guess.number };
+        }
+    }
+    let guesses = known.iter().filter(|(_, (_, guess))| *guess != Guess::default());
+    let guesses = guesses.map(|(number, (_, guess))| (*number, *guess)).collect();
+    (known.into_values().map(|(port, _)| port.clone()).collect(), guesses)
 }
 
 /// Names that all clients use are left out.

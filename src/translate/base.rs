@@ -583,6 +583,7 @@ fn same_claims(a: &CatalogService, b: &CatalogService) -> bool {
     priorities(a) == priorities(b)
         && a.lead().resolution == b.lead().resolution
         && a.ports() == b.ports()
+        && a.ports().iter().all(|port| a.guess(port.number) == b.guess(port.number))
         && a.aliases() == b.aliases()
         && a.local_names() == b.local_names()
         && a.visibility() == b.visibility()

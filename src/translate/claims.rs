@@ -22,7 +22,7 @@ use pilot_registry::{Hostname, Namespace, ServiceId};
 
 use super::conflict::{Claim, Claimant, Conflict, Reason};
 use super::sockets::Sockets;
-use crate::catalog::CatalogService;
+use crate::catalog::{CatalogService, Guess};
 use crate::mesh::MeshOptions;
 use entry::{Class, Entry, Owner, Rank, Viewer};
 use wanted::{Row, rows, wanted};
@@ -82,7 +82,13 @@ impl Ledger {
     pub(super) fn new(http_listen: Option<SocketAddr>) -> Self {
         let mut ledger = Self { http_listen: http_listen.is_some(), ..Self::default() };
         if let Some(at) = http_listen {
-            let rank = Rank { class: Class::Configuration, priority: 0, service: None, port: None };
+            let rank = Rank {
+                class: Class::Configuration,
+                guess: Guess::default(),
+                priority: 0,
+                service: None,
+                port: None,
+            };
             ledger.entries.entry(Claim::Listener(at)).or_default().all.alone.insert(rank);
         }
         ledger
@@ -349,6 +355,8 @@ fn reason(winner: &Rank, loser: &Rank) -> Reason {
         (Class::Configuration, _) => Reason::Configuration,
         (Class::Own, Class::Alias) => Reason::OwnHost,
         (Class::Own | Class::Alias, Class::Local) => Reason::AllClients,
+        _ if winner.guess.protocol != loser.guess.protocol => Reason::GuessedProtocol,
+        _ if winner.guess.number != loser.guess.number => Reason::GuessedPort,
         _ if winner.priority != loser.priority => Reason::Priority,
         _ => Reason::FirstHost,
     }

@@ -65,6 +65,10 @@ pub enum Reason {
     OwnHost,
     /// A name that all clients use goes before one that clients of a namespace use.
     AllClients,
+    /// The winner's registry says what is spoken on the port; of the loser's port it is a guess.
+    GuessedProtocol,
+    /// The winner's registry says the port's number; of the loser it is a guess.
+    GuessedPort,
     /// The winner's registry has the smaller priority number.
     Priority,
     /// Both registries have the same priority; the host that comes first in the alphabet wins.
@@ -105,6 +109,18 @@ impl fmt::Display for Conflict {
 }
 
 impl Conflict {
+    /// Whether it is between that service and another, or about one of its endpoints.
+    pub fn is_about(&self, service: &ServiceId) -> bool {
+        let is = |claimant: &Claimant| match claimant {
+            Claimant::Service(id, _) | Claimant::Services(id, ..) | Claimant::Endpoint(id, _) => {
+                id == service
+            }
+            Claimant::HttpListen | Claimant::Pilot | Claimant::Registry(_) | Claimant::Nobody => false,
+        };
+        let is_its_endpoint = matches!(&self.claim, Claim::Endpoint(id, _) if id == service);
+        is(&self.loser) || is(&self.winner) || is_its_endpoint
+    }
+
     fn at_listener(&self, at: SocketAddr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { claim, loser, winner, reason, .. } = self;
         let place = self.place();
@@ -130,7 +146,13 @@ impl Conflict {
             _ => {
                 write!(f, "{loser} cannot be reached at {udp}{at}{place}: {winner} has it ")?;
                 let shared = if udp.is_empty() { "only HTTP services can share a port" } else { "one can" };
-                write!(f, "({shared}; {reason}): give one of them another port")
+                write!(f, "({shared}; {reason}): ")?;
+                match reason {
+                    Reason::GuessedProtocol => write!(f, "say what {loser} speaks, or ")?,
+                    Reason::GuessedPort => write!(f, "say which port clients of {loser} call, or ")?,
+                    _ => {}
+                }
+                f.write_str("give one of them another port")
             }
         }
     }
@@ -199,6 +221,8 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Self::OwnHost => "a service's own host goes before an alias",
             Self::AllClients => "a name that all clients use goes before one of a namespace",
+            Self::GuessedProtocol => "a protocol that is said goes before one that was guessed",
+            Self::GuessedPort => "a port that is said goes before one that was guessed",
             Self::Priority => "its registry is preferred",
             Self::FirstHost => "the first in the alphabet wins",
             Self::Configuration => "pilot.toml asks for it",

@@ -10,6 +10,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use pilot_registry::ServicePort;
 use tokio::time::Instant;
 
 use crate::catalog::{Catalog, CatalogService};
@@ -65,6 +66,8 @@ struct Changes<'a> {
     changed: Vec<&'a str>,
     /// With how many endpoints they had and have.
     endpoints: Vec<(&'a str, usize, usize)>,
+    /// Ports of which nobody says any more what they speak: `a.local:80 http -> tcp`.
+    guessed: Vec<String>,
 }
 
 impl<'a> Changes<'a> {
@@ -87,6 +90,7 @@ impl<'a> Changes<'a> {
 
     fn compare(&mut self, old: &'a CatalogService, new: &'a CatalogService) {
         let host = new.host().as_str();
+        self.guessed.extend(guessed(old, new));
         let is_like_before = old.ports() == new.ports()
             && old.aliases() == new.aliases()
             && old.local_names() == new.local_names()
@@ -119,7 +123,25 @@ impl<'a> Changes<'a> {
         let (added, removed) = (self.added.len(), self.removed.len());
         let (changed, endpoints) = (self.changed.len(), self.endpoints.len());
         tracing::info!(added, removed, changed, endpoints, "services: {text}");
+        if !self.guessed.is_empty() {
+            let named = self.guessed.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            tracing::warn!(
+                ports = self.guessed.len(),
+                "ports speak something else now, which is a guess, as nobody says it any more: {named}"
+            );
+        }
     }
+}
+
+/// Ports that speak something else than before because nobody says it any more.
+fn guessed(old: &CatalogService, new: &CatalogService) -> impl Iterator<Item = String> {
+    let is_said = |port: &ServicePort| !old.guess(port.number).protocol;
+    new.ports().iter().filter(|port| new.guess(port.number).protocol).filter_map(move |port| {
+        let before = old.ports().iter().find(|it| it.number == port.number && is_said(it))?;
+        let (host, number) = (new.host(), port.number);
+        (before.protocol != port.protocol)
+            .then(|| format!("{host}:{number} {} -> {}", before.protocol, port.protocol))
+    })
 }
 
 /// `2 added (a.local, b.local)`, after what the text has.

@@ -40,6 +40,20 @@ fn a_guess_yields_to_what_another_registry_says() {
     assert_eq!(shown(&catalog), "80/http-80/http 10.0.0.1:80=26201 10.0.1.1:80=8080");
 }
 
+/// What the preferred registry has guessed is no opinion, so there is nothing to disagree about.
+#[test]
+fn a_guessed_protocol_yields_to_what_another_registry_says() {
+    let guess = service("web.mesh").tcp(80).guessed_protocol().endpoint("10.0.0.1", 80).build();
+    let said = service("web.mesh").http(80).endpoint("10.0.1.1", 8080).build();
+    let catalog = merge(&[source("a", 0, [Arc::clone(&guess)]), source("b", 1, [said])]);
+    assert_eq!(shown(&catalog), "80/http-80/http 10.0.0.1:80=80 10.0.1.1:80=8080");
+    assert_eq!(disagreements(&catalog), Vec::<String>::new());
+    let other = service("web.mesh").http(80).guessed_protocol().endpoint("10.0.1.1", 8080).build();
+    let catalog = merge(&[source("a", 0, [guess]), source("b", 1, [other])]);
+    assert_eq!(shown(&catalog), "80/tcp-80/tcp 10.0.0.1:80=80 10.0.1.1:80=8080");
+    assert_eq!(disagreements(&catalog).len(), 1, "of two guesses the preferred one counts, and that is said");
+}
+
 #[test]
 fn ports_with_names_are_the_same_by_their_names() {
     let of = |web: u32, api: u32, address: &str| {

@@ -6,7 +6,9 @@ use pilot_envoy_api::google::protobuf::Any;
 use pilot_registry::{Resolution, ServiceSpec};
 use prost::Message;
 
-use crate::world::{Translator, empty, mesh, mesh_after, resolved, router, same, source, spec, translate};
+use crate::world::{
+    Translator, empty, mesh, mesh_after, port, resolved, router, same, source, spec, translate,
+};
 
 fn conflicts(mesh: &pilot::mesh::Mesh) -> Vec<String> {
     translate(mesh, &router()).conflicts.iter().map(ToString::to_string).collect()
@@ -42,6 +44,45 @@ fn the_preferred_registry_goes_before_the_alphabet() {
     let expected = "a.local cannot be reached at 127.0.0.1:3306: b.local has it (only HTTP services can share a \
                     port; its registry is preferred): give one of them another port";
     assert_eq!(conflicts(&mesh_after(&empty(), &sources)), [expected]);
+}
+
+/// A service of which nobody says what it speaks does not take a port from one of which somebody does.
+#[test]
+fn a_protocol_that_is_said_goes_before_a_guess() {
+    let stated = || spec("b.local", &["80/http"], &[]);
+    let guess = || ServiceSpec { guessed_protocols: [port(80)].into(), ..spec("a.local", &["80/tcp"], &[]) };
+    let expected = "a.local cannot be reached at 127.0.0.1:80: b.local has it (only HTTP services can share a \
+                    port; a protocol that is said goes before one that was guessed): say what a.local speaks, or \
+                    give one of them another port";
+    assert_eq!(conflicts(&mesh(vec![guess(), stated()])), [expected]);
+    let preferred = [source("near", 0, vec![guess()]), source("far", 1, vec![stated()])];
+    assert_eq!(conflicts(&mesh_after(&empty(), &preferred)), [expected], "a preferred guess is a guess");
+    assert_eq!(bound(&mesh_after(&empty(), &preferred)), ["127.0.0.1_80", "http_listen"]);
+
+    let number = ServiceSpec { guessed: [port(80)].into(), ..spec("a.local", &["80/tcp"], &[]) };
+    let expected = "a.local cannot be reached at 127.0.0.1:80: b.local has it (only HTTP services can share a \
+                    port; a port that is said goes before one that was guessed): say which port clients of \
+                    a.local call, or give one of them another port";
+    assert_eq!(conflicts(&mesh(vec![number, stated()])), [expected]);
+}
+
+#[test]
+fn a_port_goes_to_who_begins_to_say_what_it_speaks() {
+    let of = |host, guessed: &[u16]| ServiceSpec {
+        guessed_protocols: guessed.iter().copied().map(port).collect(),
+        ..spec(host, &["80/tcp"], &[])
+    };
+    let before = mesh(vec![of("a.local", &[80]), of("b.local", &[80])]);
+    let sources = [source("file", 0, vec![of("a.local", &[80]), of("b.local", &[])])];
+    let after = mesh_after(&before, &sources);
+    let mut translator = Translator::new(router());
+    for (mesh, loser) in
+        [(&before, "b.local cannot"), (&after, "a.local cannot"), (&before, "b.local cannot")]
+    {
+        let translation = translator.translate(mesh);
+        assert!(translation.conflicts[0].to_string().starts_with(loser), "{:?}", translation.conflicts);
+        assert!(same(&translation, &translate(mesh, &router())));
+    }
 }
 
 #[test]

@@ -60,11 +60,11 @@ fn service(host: String) -> impl Strategy<Value = ServiceSpec> {
         Resolution::Passthrough,
     ]);
     let seen_by = prop::sample::select(vec!["*", "*", "*", ".", "~", "shop", "default", "default,shop"]);
-    let names = (aliases, local_names, namespace(), seen_by);
+    let names = (aliases, local_names, namespace(), seen_by, any::<bool>());
     (ports, names, addresses, endpoints, localities, resolution).prop_map(
         move |(
             ports,
-            (aliases, local_names, namespace, seen_by),
+            (aliases, local_names, namespace, seen_by, is_guess),
             addresses,
             endpoints,
             localities,
@@ -82,6 +82,9 @@ fn service(host: String) -> impl Strategy<Value = ServiceSpec> {
             spec.local_names = local_names.iter().map(|name| name.parse().unwrap()).collect();
             spec.visibility = Visibility::of_words(seen_by.split(','), &namespace).unwrap();
             spec.namespace = namespace;
+            if is_guess {
+                spec.guessed_protocols = spec.ports.iter().map(|port| port.number).collect();
+            }
             spec.virtual_addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
             spec
         },

@@ -56,6 +56,24 @@ async fn changes_are_told_with_counts_and_names_and_not_more_often_than_every_fe
     assert_eq!(told.len(), 1, "{told:#?}");
 }
 
+/// An HTTP service whose meta loses a word is bytes from then on.
+#[tokio::test(start_paused = true)]
+async fn a_protocol_that_nobody_says_any_more_is_told_of() {
+    let log = Log::default();
+    let _guard = log.follow();
+    let Fixture { world, scripts, _tasks } = start(&["east"]);
+    let mut sets = world.subscribe(&router()).unwrap();
+    scripts[0].publish(snapshot([a(), b()])).await;
+    let last = until(&mut sets, |_| true).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    let unsaid = service("a.local").tcp(80).guessed_protocol().endpoint("10.0.0.1", 8080).build();
+    scripts[0].publish(snapshot([unsaid, b()])).await;
+    until(&mut sets, |set| set.generation() > last.generation()).await;
+    tokio::task::yield_now().await;
+    let told = log.fresh_of("which is a guess");
+    assert!(told.len() == 1 && told[0].contains("any more: a.local:80 http -> tcp"), "{told:#?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_service_that_loses_its_last_usable_endpoint_is_told_of_at_once_and_so_is_its_return() {
     let log = Log::default();

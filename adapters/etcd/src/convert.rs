@@ -52,11 +52,13 @@ pub(crate) fn service<'a>(
             (spec, None)
         }
         None => {
-            let Gathered { ports, unnamed, settled, notes } = Gathered::of(instances.clone(), before);
+            let Gathered { ports, guessed_protocols, unnamed, settled, notes } =
+                Gathered::of(instances.clone(), before);
             outcome.settled = settled;
             outcome.about = (!notes.is_empty()).then(|| notes.join("; "));
             let guessed = ports.iter().map(|port| port.number).collect();
-            (ServiceSpec { ports, guessed, ..ServiceSpec::new(host.clone()) }, unnamed)
+            let spec = ServiceSpec { ports, guessed, guessed_protocols, ..ServiceSpec::new(host.clone()) };
+            (spec, unnamed)
         }
     };
     let mut endpoints = BTreeMap::new();

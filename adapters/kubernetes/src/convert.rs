@@ -75,9 +75,11 @@ impl Mapping {
             content.notes.iter().for_each(|why| notes.skip(format!("endpointslices {slice}"), why.clone()));
         });
         let slices: Vec<&Slice> = slices.map(|(_, slice)| slice).collect();
-        let spec = self
-            .spec(key, service, &mut notes)
-            .map(|spec| ServiceSpec { ports: ports.iter().map(|port| port.port.clone()).collect(), ..spec });
+        let spec = self.spec(key, service, &mut notes).map(|spec| ServiceSpec {
+            ports: ports.iter().map(|port| port.port.clone()).collect(),
+            guessed_protocols: ports.iter().filter(|port| port.is_guess).map(|it| it.port.number).collect(),
+            ..spec
+        });
         let made = spec.and_then(|mut spec| {
             let endpoints = match external_name(service) {
                 Some(name) => vec![external(name?, &ports)],

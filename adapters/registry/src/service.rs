@@ -42,6 +42,10 @@ pub struct ServiceSpec {
     /// guessed number yields to what another registry says of the same host.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub guessed: BTreeSet<Port>,
+    /// Those of the ports whose protocols nobody has said: the registry took its default. A guessed protocol yields
+    /// to what another registry says of the same port.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub guessed_protocols: BTreeSet<Port>,
     /// Addresses that stand for the service as a whole, where the platform has such.
     pub virtual_addresses: Vec<IpAddr>,
     /// How its addresses are found.
@@ -68,6 +72,7 @@ impl ServiceSpec {
             local_names: Vec::new(),
             ports: Vec::new(),
             guessed: BTreeSet::new(),
+            guessed_protocols: BTreeSet::new(),
             virtual_addresses: Vec::new(),
             resolution: Resolution::default(),
             namespace: Namespace::default(),
@@ -110,7 +115,9 @@ impl Service {
         spec.local_names.retain(|name| *name != spec.host && !spec.aliases.contains(name));
         spec.ports.sort();
         check_ports(&spec)?;
-        spec.guessed.retain(|number| spec.ports.iter().any(|port| port.number == *number));
+        let is_there = |number: &Port| spec.ports.iter().any(|port| port.number == *number);
+        spec.guessed.retain(is_there);
+        spec.guessed_protocols.retain(is_there);
         spec.endpoints.iter().try_for_each(|endpoint| check_endpoint(&spec, endpoint))?;
         spec.endpoints.iter_mut().for_each(|endpoint| endpoint.address.make_canonical());
         doubles::leave_best(&mut spec.endpoints);
@@ -282,7 +289,7 @@ mod tests {
     #[test]
     fn what_was_written_before_there_were_local_names_is_read() {
         let text = serde_json::to_string(&Service::new(spec()).unwrap()).unwrap();
-        let newer = ["local_names", "guessed", "visibility"];
+        let newer = ["local_names", "guessed", "guessed_protocols", "visibility"];
         assert!(newer.iter().all(|key| !text.contains(key)), "{text}");
         let read = serde_json::from_str::<Service>(&text).unwrap();
         assert_eq!((read.local_names.len(), read.guessed.len()), (0, 0));
@@ -290,8 +297,10 @@ mod tests {
 
     #[test]
     fn a_guess_is_about_a_port_that_is_there_and_survives_being_written() {
-        let service = Service::new(ServiceSpec { guessed: [port(80), port(81)].into(), ..spec() }).unwrap();
-        assert_eq!(service.guessed, [port(80)].into());
+        let both = BTreeSet::from([port(80), port(81)]);
+        let guesses = ServiceSpec { guessed: both.clone(), guessed_protocols: both, ..spec() };
+        let service = Service::new(guesses).unwrap();
+        assert_eq!((&service.guessed, &service.guessed_protocols), (&[port(80)].into(), &[port(80)].into()));
         let text = serde_json::to_string(&service).unwrap();
         assert_eq!(serde_json::from_str::<Service>(&text).unwrap(), service);
     }

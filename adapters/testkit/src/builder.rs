@@ -62,6 +62,13 @@ impl ServiceBuilder {
         self
     }
 
+    /// The protocol of the port added last is a guess of the registry.
+    pub fn guessed_protocol(mut self) -> Self {
+        let last = self.spec.ports.last().expect("a port is added before it is a guess").number;
+        self.spec.guessed_protocols.insert(last);
+        self
+    }
+
     /// Adds a port that speaks HTTP/1.1.
     pub fn http(self, number: u32) -> Self {
         self.port(number, Protocol::Http)

@@ -197,7 +197,9 @@ impl ServiceDiff<'_> {
         }
         spec.endpoints.extend_from_slice(&kept);
         put_back(&mut spec.ports, old, &spec.endpoints);
-        spec.guessed.extend(old.guessed.iter().filter(|port| new.port(**port).is_none()));
+        let is_gone = |port: &&Port| new.port(**port).is_none();
+        spec.guessed.extend(old.guessed.iter().filter(is_gone));
+        spec.guessed_protocols.extend(old.guessed_protocols.iter().filter(is_gone));
         Service::new(spec).ok().map(|service| (Arc::new(service), kept))
     }
 }

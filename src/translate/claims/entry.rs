@@ -11,10 +11,14 @@
 use imbl::{OrdMap, OrdSet};
 use pilot_registry::{Namespace, Port, ServiceId};
 
+use crate::catalog::Guess;
+
 /// A candidate's place in the order: the smallest wins.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     pub(super) class: Class,
+    /// What is guessed of a port goes after what is said.
+    pub(super) guess: Guess,
     pub(super) priority: u32,
     /// `None` = pilot.toml itself.
     pub(super) service: Option<ServiceId>,

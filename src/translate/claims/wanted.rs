@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pilot_registry::{Hostname, Namespace, Port, Protocol, Resolution};
 
 use super::entry::{Class, Rank};
-use crate::catalog::{CatalogService, visible};
+use crate::catalog::{CatalogService, Guess, visible};
 use crate::mesh::MeshOptions;
 use crate::translate::conflict::Claim;
 
@@ -35,8 +35,9 @@ pub(super) struct Row {
 /// Everything that a service claims: its names first, then port by port. `http_listen`: whether that leads to HTTP
 /// services, too.
 pub(super) fn wanted(service: &CatalogService, options: &MeshOptions, http_listen: bool) -> Vec<Wanted> {
-    let of_class = |class, port| Rank {
+    let of_class = |class, port: Option<Port>| Rank {
         class,
+        guess: port.map(|port| service.guess(port)).unwrap_or_default(),
         priority: service.parts()[0].priority,
         service: Some(service.id().clone()),
         port,
@@ -131,6 +132,7 @@ fn beaten<'a>(
         claim: Claim::Name(service.host().clone()),
         rank: Rank {
             class: Class::Own,
+            guess: Guess::default(),
             priority: service.parts()[0].priority,
             service: Some(service.id().clone()),
             port: None::<Port>,

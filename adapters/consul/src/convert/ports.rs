@@ -25,6 +25,8 @@ pub(super) struct Ports {
     pub(super) service: Vec<ServicePort>,
     /// Those whose numbers nobody has said.
     pub(super) guessed: BTreeSet<Port>,
+    /// Those whose protocols nobody has said.
+    pub(super) guessed_protocols: BTreeSet<Port>,
     /// What a reader should know of how they were found.
     pub(super) notes: Vec<String>,
 }
@@ -66,7 +68,8 @@ impl Ports {
         let notes = notes::of(&groups, &guesses, &members, &said);
         keep(&mut numbers, before);
         let guessed = guesses.values().copied().filter(|port| !said_by_somebody.contains(port)).collect();
-        Self { numbers, service: described(&said), said, guessed, notes }
+        let guessed_protocols = guessed_protocols(&members, &said);
+        Self { numbers, service: described(&said), said, guessed, guessed_protocols, notes }
     }
 
     /// The port of the service that this port of an instance serves.
@@ -129,6 +132,19 @@ fn said(
         (*number, said)
     };
     members.iter().map(of).collect()
+}
+
+/// The ports whose protocol no instance says.
+fn guessed_protocols(
+    members: &BTreeMap<Port, Vec<&InstancePort>>,
+    said: &BTreeMap<Port, Said>,
+) -> BTreeSet<Port> {
+    let is_said = |number: &Port, ports: &[&InstancePort]| {
+        let protocol = said.get(number).map(|said| said.protocol);
+        ports.iter().any(|port| port.protocol.is_some() && port.protocol == protocol)
+    };
+    let guessed = members.iter().filter(|(number, ports)| !is_said(number, ports));
+    guessed.map(|(number, _)| *number).collect()
 }
 
 /// Name and protocol of each port: what is said of it, else its protocol and number.

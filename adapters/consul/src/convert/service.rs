@@ -45,6 +45,7 @@ pub(crate) fn service<'a>(
         endpoints: endpoints.collect(),
         ports: ports.service,
         guessed: ports.guessed,
+        guessed_protocols: ports.guessed_protocols,
         ..ServiceSpec::new(host.clone())
     };
     let service = Service::new(spec).map_err(|error| error.to_string())?;

@@ -30,6 +30,8 @@ struct SettledPort {
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) ports: Vec<ServicePort>,
+    /// Those whose protocols nobody has said.
+    pub(super) guessed_protocols: BTreeSet<Port>,
     /// The number of the port that instances do not name.
     pub(super) unnamed: Option<Port>,
     pub(super) settled: Settled,
@@ -138,7 +140,7 @@ impl Gathered {
             known.map(|known| known.number).filter(|number| !name.is_empty() || !taken.contains(number));
         let Some(number) = settled.or_else(free) else { return };
         taken.insert(number);
-        let implied = known.map_or_else(|| protocol_in(name), |known| known.implied);
+        let implied = known.map_or_else(|| protocol_in(name).unwrap_or(Protocol::Tcp), |known| known.implied);
         let protocol = said.protocol(known.map(|known| known.protocol), implied);
         let shown = if name.is_empty() { format!("{protocol}-{number}") } else { name.to_owned() };
         if self.ports.iter().any(|port| port.name == shown) {
@@ -146,6 +148,9 @@ impl Gathered {
         }
         self.ports.push(ServicePort { number, name: shown, protocol });
         self.settled.0.insert(name.to_owned(), SettledPort { number, protocol, implied });
+        if !said.says(protocol) && protocol_in(name) != Some(protocol) {
+            self.guessed_protocols.insert(number);
+        }
         if name.is_empty() {
             self.unnamed = Some(number);
         }
@@ -179,7 +184,8 @@ fn note(name: &str, number: Port, said: &Said) -> Option<String> {
     ))
 }
 
-/// A port named `grpc` or `http-admin` says what is spoken there; any other one takes bytes.
-fn protocol_in(name: &str) -> Protocol {
-    name.split('-').next().and_then(|word| word.parse().ok()).unwrap_or(Protocol::Tcp)
+/// A port named `grpc` or `http-admin` says what is spoken there; of any other one it is a guess that it
+/// takes bytes.
+fn protocol_in(name: &str) -> Option<Protocol> {
+    name.split('-').next().and_then(|word| word.parse().ok())
 }

@@ -124,6 +124,17 @@ fn what_was_left_behind_does_not_hide_the_one_that_lives() {
     }
 }
 
+#[test]
+fn a_protocol_that_no_instance_says_is_a_guess() {
+    let guessed = |instance: &str| {
+        let outcome = outcome(None, &[("a", instance)], &Settled::default());
+        outcome.service.unwrap().guessed_protocols.len()
+    };
+    assert_eq!(guessed(r#"{"address": "10.0.0.1", "port": 80}"#), 1);
+    assert_eq!(guessed(r#"{"address": "10.0.0.1", "port": 80, "protocol": "tcp"}"#), 0);
+    assert_eq!(guessed(r#"{"address": "10.0.0.1", "ports": {"grpc": 80, "admin": 81}}"#), 1);
+}
+
 /// Which of two instances is there first, or stays, decides nothing about what clients call.
 #[test]
 fn a_port_keeps_its_number_and_protocol_whoever_comes_and_goes() {

@@ -16,6 +16,8 @@ pub(super) struct NamedPort {
     pub(super) name: String,
     /// `TCP` or `UDP`.
     pub(super) transport: &'static str,
+    /// Whether nothing says its protocol, which is the default then.
+    pub(super) is_guess: bool,
 }
 
 /// The ports that the model has a place for. It has one port of each number: where TCP and UDP share one,
@@ -66,24 +68,20 @@ fn named(
     };
     let number = Port::try_from(port.port).map_err(|error| error.to_string())?;
     let name = port.name.clone().unwrap_or_default();
-    let protocol = match transport {
-        "UDP" => Protocol::Udp,
-        _ => protocol(port, &name, annotations, default),
+    let said = match transport {
+        "UDP" => Some(Protocol::Udp),
+        _ => protocol(port, &name, annotations),
     };
+    let (protocol, is_guess) = (said.unwrap_or(default), said.is_none());
     let shown = if name.is_empty() { format!("{protocol}-{number}") } else { name.clone() };
-    Ok(NamedPort { port: ServicePort { number, name: shown, protocol }, name, transport })
+    Ok(NamedPort { port: ServicePort { number, name: shown, protocol }, name, transport, is_guess })
 }
 
-/// An annotation, `appProtocol`, the beginning of the name, the default: the first that says something.
-fn protocol(
-    port: &objects::ServicePort,
-    name: &str,
-    annotations: &Annotations,
-    default: Protocol,
-) -> Protocol {
+/// An annotation, `appProtocol`, the beginning of the name: the first that says something.
+fn protocol(port: &objects::ServicePort, name: &str, annotations: &Annotations) -> Option<Protocol> {
     let said = annotations.protocol_of(port.port, name);
     let said = said.or_else(|| app_protocol(port.app_protocol.as_deref()?));
-    said.or_else(|| app_protocol(name.split('-').next()?)).unwrap_or(default)
+    said.or_else(|| app_protocol(name.split('-').next()?))
 }
 
 /// Names of IANA's and of Kubernetes' own (Service, `appProtocol`). What has no place in the model says

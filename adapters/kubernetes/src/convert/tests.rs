@@ -215,17 +215,18 @@ fn protocols_come_from_annotations_then_the_port_then_its_name_then_the_default(
     let said = |annotations: Value| {
         let service = service(json!({ "annotations": annotations }), json!({ "ports": ports }));
         let outcome = outcome(&service, &[]).unwrap();
-        let protocols: Vec<_> =
-            outcome.service.unwrap().ports.iter().map(|port| port.protocol.as_str()).collect();
-        (protocols, [outcome.skipped, outcome.notes])
+        let service = outcome.service.unwrap();
+        let protocols: Vec<_> = service.ports.iter().map(|port| port.protocol.as_str()).collect();
+        let guessed: Vec<u16> = service.guessed_protocols.iter().map(|port| port.get()).collect();
+        (protocols, guessed, [outcome.skipped, outcome.notes])
     };
-    let (protocols, [skipped, notes]) = said(json!({}));
-    assert_eq!(protocols, ["http", "http2", "grpc", "tcp", "grpc", "udp"]);
+    let (protocols, guessed, [skipped, notes]) = said(json!({}));
+    assert_eq!((protocols, guessed), (vec!["http", "http2", "grpc", "tcp", "grpc", "udp"], vec![4]));
     assert_eq!((skipped.len(), notes.len()), (1, 0), "{skipped:?}");
     assert!(skipped[0].0.contains("g (7)") && skipped[0].1.contains("SCTP"), "{skipped:?}");
-    let (protocols, _) = said(json!({ "pilot/protocol": "http, 1=redis, d=mongo" }));
-    assert_eq!(protocols, ["redis", "http", "http", "mongo", "http", "udp"]);
-    let (protocols, [_, notes]) = said(json!({ "pilot/protocol": "htp" }));
+    let (protocols, guessed, _) = said(json!({ "pilot/protocol": "http, 1=redis, d=mongo" }));
+    assert_eq!((protocols, guessed), (vec!["redis", "http", "http", "mongo", "http", "udp"], vec![]));
+    let (protocols, _, [_, notes]) = said(json!({ "pilot/protocol": "htp" }));
     assert_eq!(protocols, ["http", "http2", "grpc", "tcp", "grpc", "udp"]);
     assert!(notes.iter().any(|(entry, _)| entry.contains("pilot/protocol")), "{notes:?}");
 }

@@ -42,6 +42,17 @@ fn port(number: u32) -> Port {
     Port::try_from(number).unwrap()
 }
 
+/// Meta, a tag or the port's name says it.
+#[test]
+fn a_protocol_that_no_instance_says_is_a_guess() {
+    let at = |fields: Value| made_of(&[entry("1", fields)], &Settled::default(), &Config::default());
+    let guessed = |fields: Value| at(fields).service.guessed_protocols.len();
+    assert_eq!(guessed(json!({ "Port": 9080, "Meta": { "service_port": "9080" } })), 1);
+    assert_eq!(guessed(json!({ "Port": 9080, "Meta": { "protocol": "tcp" } })), 0);
+    assert_eq!(guessed(json!({ "Port": 9080, "Tags": ["http"] })), 0);
+    assert_eq!(guessed(json!({ "Port": 9080, "Meta": { "port_name": "http" } })), 0);
+}
+
 #[test]
 fn ports_that_differ_are_one_port_of_the_service() {
     let at = |id: &str, port: u16| {
