@@ -94,10 +94,11 @@ async fn main() -> anyhow::Result<()> {
     let lines = ConfiguredRegistry { name, kind, priority: 0, patience: None, registry };
     let listeners = Listeners::bind(&config).await?;
     let (trigger, shutdown) = shutdown::shutdown();
+    let mut signals = shutdown::Signals::new()?;
     let mut run = std::pin::pin!(pilot::run(&config, vec![lines], listeners, shutdown));
     tokio::select! {
         ended = &mut run => return Ok(ended?),
-        signal = shutdown::signal() => signal?,
+        _signal = signals.next() => {}
     }
     trigger.begin();
     Ok(run.await?)

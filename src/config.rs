@@ -20,6 +20,7 @@ mod problem;
 mod schema;
 mod settings;
 mod state;
+mod twice;
 mod usual;
 mod walk;
 
@@ -39,7 +40,7 @@ pub use problem::{Problem, Problems};
 pub use schema::schema;
 pub use settings::Setting;
 pub use state::{Guard, State};
-pub use usual::UsedVariable;
+pub use usual::{UnusedVariable, UsedVariable};
 
 /// All of pilot.toml.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]

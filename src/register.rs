@@ -16,6 +16,7 @@ mod command;
 pub mod identity;
 mod journal;
 mod keep;
+pub mod port;
 mod process;
 mod watchdog;
 
@@ -24,7 +25,7 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use pilot_registry::{Health, Port, Registrar, Registration, RegistryError};
+use pilot_registry::{ErrorKind, Health, Port, Registrar, Registration, RegistryError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -47,6 +48,9 @@ pub struct Plan {
     pub main_port: Port,
     /// How its health is known. Without a check it is healthy for as long as it is registered.
     pub check: Option<CheckPlan>,
+    /// How long the instance stays out of the registry while nothing listens on its main port. A proxy on this
+    /// machine would take the port before the program does. `None`: it is registered at once.
+    pub port_wait: Option<Duration>,
     /// How long it still serves after the registry has confirmed that it drains.
     pub drain_time: Duration,
 }
@@ -69,7 +73,7 @@ pub enum Farewell {
     Removed,
     /// The registry did not have it any more.
     NotThere,
-    /// The registry did not answer in time: it takes the instance away after its ttl.
+    /// The registry refused, or did not answer in time.
     Left(RegistryError),
 }
 
@@ -77,17 +81,24 @@ pub enum Farewell {
 /// say that it is over: while it drains, it is marked so, and the drain time is waited for; when it is gone,
 /// it is removed at once. Stages whose sender is dropped are over too.
 ///
-/// With a check, the instance is registered as unhealthy until the check has passed.
+/// With a check, the instance is registered as unhealthy until the check has passed. With a
+/// [`port_wait`](Plan::port_wait), it is not registered before something listens on its port.
 ///
 /// Dropping the future leaves the instance to its ttl.
 pub async fn register(registrar: &dyn Registrar, plan: &Plan, stages: watch::Receiver<Stage>) -> Farewell {
     let first = if plan.check.is_some() { Health::Unhealthy } else { Health::Healthy };
     let (condition, written) = (watch::Sender::new(first), watch::Sender::new(None));
+    let refused = watch::Sender::new(false);
     let mut stages = stages;
-    {
-        let kept = keep::keep(registrar, &plan.registration, condition.subscribe(), &written);
+    let is_there = tokio::select! {
+        biased;
+        () = port::listened_to(plan) => true,
+        () = reached(&mut stages, Stage::Draining) => false,
+    };
+    if is_there {
+        let kept = keep::keep(registrar, &plan.registration, condition.subscribe(), &written, &refused);
         let told = journal::follow(&plan.registration, written.subscribe());
-        let lived = live(plan, &condition, &written, &mut stages);
+        let lived = live(plan, &condition, (&written, &refused), &mut stages);
         tokio::select! {
             never = kept => match never {},
             never = told => match never {},
@@ -96,7 +107,7 @@ pub async fn register(registrar: &dyn Registrar, plan: &Plan, stages: watch::Rec
     }
     // Nobody keeps it any more.
     let left = left(registrar, &plan.registration).await;
-    journal::left(&plan.registration, &left);
+    journal::left(registrar, &plan.registration, &left);
     left
 }
 
@@ -104,7 +115,7 @@ pub async fn register(registrar: &dyn Registrar, plan: &Plan, stages: watch::Rec
 async fn live(
     plan: &Plan,
     condition: &watch::Sender<Health>,
-    written: &watch::Sender<Option<Health>>,
+    (written, refused): (&watch::Sender<Option<Health>>, &watch::Sender<bool>),
     stages: &mut watch::Receiver<Stage>,
 ) {
     tokio::select! {
@@ -114,7 +125,7 @@ async fn live(
     tokio::select! {
         biased;
         () = reached(stages, Stage::Gone) => {}
-        () = drained(plan, condition, written) => {}
+        () = drained(plan, condition, written, refused) => {}
     }
 }
 
@@ -135,14 +146,25 @@ async fn reached(stages: &mut watch::Receiver<Stage>, stage: Stage) {
 }
 
 /// Marks the instance as draining, and gives everybody the time to know it.
-async fn drained(plan: &Plan, condition: &watch::Sender<Health>, written: &watch::Sender<Option<Health>>) {
+async fn drained(
+    plan: &Plan,
+    condition: &watch::Sender<Health>,
+    written: &watch::Sender<Option<Health>>,
+    refused: &watch::Sender<bool>,
+) {
     tracing::info!(drain_ms = plan.drain_time.as_millis(), "draining");
+    // What was denied before is tried again now, and says nothing of this.
+    refused.send_replace(false);
     condition.send_replace(Health::Draining);
-    let mut written = written.subscribe();
-    let confirmation = written.wait_for(|health| *health == Some(Health::Draining));
-    // What `wait_for` returns is a read lock. Kept while the drain time passes, it would stop `keep`.
-    let confirmed = timeout(FAREWELL, confirmation).await.is_ok();
-    if confirmed {
+    let (mut written, mut refused) = (written.subscribe(), refused.subscribe());
+    let answer = async {
+        // What `wait_for` returns is a read lock. Kept while the drain time passes, it would stop `keep`.
+        tokio::select! {
+            confirmed = written.wait_for(|health| *health == Some(Health::Draining)) => confirmed.is_ok(),
+            _refused = refused.wait_for(|refused| *refused) => false,
+        }
+    };
+    if timeout(FAREWELL, answer).await == Ok(true) {
         sleep(plan.drain_time).await;
     }
     // Where nobody was told, nobody stops sending, however long one waits.
@@ -158,7 +180,8 @@ async fn left(registrar: &dyn Registrar, registration: &Registration) -> Farewel
             Ok(Err(error)) => error,
             Err(_elapsed) => return Farewell::Left(silent(FAREWELL)),
         };
-        if Instant::now() + FAREWELL_PAUSE >= deadline {
+        // Who may not will not be allowed to a moment later.
+        if error.kind() == ErrorKind::Denied || Instant::now() + FAREWELL_PAUSE >= deadline {
             return Farewell::Left(error);
         }
         sleep(FAREWELL_PAUSE).await;

@@ -6,11 +6,14 @@ use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{self, SignalKind};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// After a second signal, whoever still runs after this time is ended, whatever holds it up.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// So soon after the first signal, another one is the same.
+pub const SAME: Duration = Duration::from_millis(500);
 
 /// Says that the end has begun. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -52,18 +55,44 @@ impl Shutdown {
     }
 }
 
-/// Waits for SIGINT or SIGTERM.
+/// The signals that ask for the end: SIGINT and SIGTERM.
 ///
-/// # Errors
-/// Signals cannot be handled here.
-pub async fn signal() -> io::Result<()> {
-    let (mut interrupt, mut terminate) =
-        (unix::signal(SignalKind::interrupt())?, unix::signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// What comes within [`SAME`] of the first one is the first one: `timeout`, and whoever signals a process and its
+/// group, means one.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+    first: Option<Instant>,
+}
+
+impl Signals {
+    /// Those that come from now on.
+    ///
+    /// # Errors
+    /// Signals cannot be handled here.
+    pub fn new() -> io::Result<Self> {
+        let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(unix::signal);
+        Ok(Self { interrupt: interrupt?, terminate: terminate?, first: None })
     }
-    Ok(())
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> SignalKind {
+        loop {
+            let kind = tokio::select! {
+                _ = self.interrupt.recv() => SignalKind::interrupt(),
+                _ = self.terminate.recv() => SignalKind::terminate(),
+            };
+            let now = Instant::now();
+            match self.first {
+                Some(first) if now < first + SAME => {}
+                _ => {
+                    self.first.get_or_insert(now);
+                    return kind;
+                }
+            }
+        }
+    }
 }
 
 /// Ends the process with exit code 1 a while after a second SIGINT or SIGTERM.
@@ -71,15 +100,10 @@ pub async fn signal() -> io::Result<()> {
 /// Whoever handles signals ends in order long before. This is for what blocks the thread that would have to:
 /// a log that nobody reads, a disk that does not answer. So it needs a task of its own.
 pub async fn end_for_sure() {
-    let signals = (unix::signal(SignalKind::interrupt()), unix::signal(SignalKind::terminate()));
     // Where signals cannot be handled, the system's way to handle them ends the process.
-    let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
-    for _ in 0..2 {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    }
+    let Ok(mut signals) = Signals::new() else { return };
+    signals.next().await;
+    signals.next().await;
     sleep(GRACE).await;
     std::process::exit(1);
 }

@@ -241,3 +241,15 @@ fn check_names_the_variables_of_other_tools_that_it_used_and_shows_no_token() {
         "{wrong:?}"
     );
 }
+
+#[test]
+fn check_names_the_variables_of_other_tools_that_do_not_count() {
+    let folder = folder("[registry.east.consul]\naddress = \"http://10.0.0.9:8500\"\n", SERVICES);
+    let output = pilot(folder.path(), &[("CONSUL_HTTP_ADDR", "10.0.0.8:8500")], &["check"]);
+    assert!(
+        stdout(&output)
+            .contains("CONSUL_HTTP_ADDR  -    it does not count: [registry.east.consul] has address"),
+        "{output:?}"
+    );
+    assert_eq!(output.status.code(), Some(0));
+}

@@ -406,3 +406,78 @@ fn a_kind_of_registry_is_a_table_below_a_name() {
         assert!(refused(text, &[], &[]).contains(&expected), "{:?}", refused(text, &[], &[]));
     }
 }
+
+#[test]
+fn variables_of_other_tools_that_do_not_count_are_told_with_the_reason() {
+    let unused = |text: &str, environment: &[(&str, &str)]| -> Vec<String> {
+        let environment =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let loaded = parse("pilot.toml", text, &environment, &[]).unwrap();
+        loaded.unused.into_iter().map(|it| format!("{}: {}", it.variable, it.why)).collect()
+    };
+    let consul = [("CONSUL_HTTP_ADDR", "c:8500"), ("CONSUL_HTTP_TOKEN", "s3cret")];
+    assert_eq!(
+        unused("[registry.a.consul]\naddress = \"http://d:8500\"\n", &consul),
+        [
+            "CONSUL_HTTP_ADDR: [registry.a.consul] has address",
+            "CONSUL_HTTP_TOKEN: [registry.a.consul] has address"
+        ]
+    );
+    assert_eq!(
+        unused("[registry.a.consul]\ntags = [\"x\"]\n[registry.b.consul]\n", &consul[..1]),
+        ["CONSUL_HTTP_ADDR: there are 2 registries of consul"]
+    );
+    let etcd = "[registry.a.etcd]\nendpoints = [\"http://e:1\"]\n";
+    assert_eq!(
+        unused(etcd, &[("ETCDCTL_ENDPOINTS", "e:2")]),
+        ["ETCDCTL_ENDPOINTS: [registry.a.etcd] has endpoints"]
+    );
+    // What says the same, or is used, needs no word.
+    assert!(unused(etcd, &[("ETCDCTL_ENDPOINTS", "e:1")]).is_empty());
+    assert!(unused("[registry.a.consul]\n", &consul).is_empty());
+    assert!(unused("[registry.a.file]\npath = \"x\"\n", &consul).is_empty());
+    let own = "[registry.a.consul]\naddress = \"http://c:8500\"\ntoken_env = \"CONSUL_HTTP_TOKEN\"\n";
+    assert!(unused(own, &consul).is_empty());
+}
+
+#[test]
+fn registries_that_follow_one_default_place_are_a_warning() {
+    let warnings = |text: &str| -> Vec<String> {
+        let loaded = parse("pilot.toml", text, &BTreeMap::new(), &[]).unwrap();
+        loaded.warnings.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        warnings("[registry.a.consul]\n[registry.b.consul]\n"),
+        [
+            "pilot.toml:2:1: registry.b.consul.address: address is missing here and in registry.a.consul: both \
+          follow the agent at http://127.0.0.1:8500"
+        ]
+    );
+    assert!(
+        warnings("[registry.a.consul]\ntags = [\"x\"]\n[registry.b.consul]\ntags = [\"y\"]\n").is_empty()
+    );
+    assert!(warnings("[registry.a.consul]\naddress = \"http://d:1\"\n[registry.b.consul]\n").is_empty());
+}
+
+#[test]
+fn what_is_there_twice_is_told_with_both_places() {
+    for (text, expected) in [
+        (
+            "[registry.a.file]\npath = \"x\"\n[registry.b.file]\npath = \"y\"\n\n[registry.a.file]\npath = \"z\"\n",
+            "pilot.toml:6:13: registry.a.file: it is there twice, first in line 1: expected another name than \
+             \"a\" for one of the registries",
+        ),
+        (
+            "[registry.a]\nfile.path = \"x\"\n[registry.a]\nfile.path = \"y\"\n",
+            "pilot.toml:3:11: registry.a: it is there twice, first in line 1: expected another name than \"a\" \
+             for one of the registries",
+        ),
+        (
+            "registry.a.file.path = \"x\"\n[xds]\nlisten = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\n",
+            "pilot.toml:4:1: xds.listen: it is there twice, first in line 3: expected one of them",
+        ),
+    ] {
+        let said = refused(text, &[], &[]);
+        assert_eq!(said, [expected], "{text}");
+    }
+}

@@ -51,7 +51,9 @@ on_every_registry! {
     rules::a_registry_that_is_gone_at_the_end_is_left_to_the_ttl
     rules::the_end_of_a_command_removes_it_at_once
     rules::a_signal_reaches_the_command_when_it_has_drained
+    rules::an_instance_is_registered_when_its_program_listens
     signals::a_second_signal_ends_at_once
+    signals::signals_of_one_moment_are_one
     signals::it_ends_with_a_drain_time_below_at_and_above_a_third_of_its_ttl
     signals::a_second_signal_ends_it_while_the_registry_is_silent
     signals::a_second_signal_ends_it_before_it_was_ever_registered

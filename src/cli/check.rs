@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{EXIT_INVALID, Global, Output, Table, block_on};
 use crate::catalog::Catalog;
 use crate::catalog::saved::probe;
-use crate::config::{Loaded, Problem, Problems, UsedVariable};
+use crate::config::{Loaded, Problem, Problems, UnusedVariable, UsedVariable};
 use crate::registries::{self, Inspected, Inspection};
 use connect::{Answer, Asked};
 
@@ -82,14 +82,16 @@ impl Args {
     /// Standard output cannot be written.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self { file, connect, timeout, output } = self;
-        let (name, loaded) = target::load(global, file);
-        let report = match loaded {
+        let target = target::load(global, file);
+        let name = target.name.clone();
+        let mut report = match &target.loaded {
             Err(Problems(problems)) => {
-                let (registries, warnings) = (Vec::new(), Vec::new());
+                let (registries, warnings, problems) = (Vec::new(), Vec::new(), problems.clone());
                 Report { ok: false, config: name, registries, problems, warnings, used: Vec::new() }
             }
-            Ok(loaded) => report(name, &loaded, connect.then_some(timeout))?,
+            Ok(loaded) => report(name, loaded, connect.then_some(timeout))?,
         };
+        report.problems = report.problems.into_iter().map(|problem| target.place(problem)).collect();
         super::print(&output.format.render(&report, Report::table)?)?;
         Ok(match (report.ok, report.problems.is_empty()) {
             (true, _) => ExitCode::SUCCESS,
@@ -106,6 +108,9 @@ fn report(config: String, loaded: &Loaded, connect: Option<Duration>) -> anyhow:
     problems.extend(state_dir(loaded));
     let mut warnings = loaded.warnings.clone();
     warnings.extend(files::missing_variables(loaded));
+    warnings.extend(loaded.unused.iter().map(|UnusedVariable { variable, why }| {
+        Problem::with_setting(*variable, format!("it does not count: {why}"))
+    }));
     let mut found: Vec<Found> =
         registries.into_iter().map(|inspected| Found { inspected, answer: None }).collect();
     if let Some(patience) = connect {

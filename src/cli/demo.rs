@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use super::{Global, block_on, init_logging};
 use crate::config::{self, Loaded, Problems, Setting};
 use crate::demo::{Demo, Outcome, run};
-use crate::shutdown::HangUps;
+use crate::shutdown::{HangUps, Signals};
 use crate::{registries, shutdown};
 
 /// The demo's own pilot.toml. --services puts the path in its place.
@@ -76,11 +76,11 @@ impl Args {
         let demo = Demo { config: loaded.config, registry, services, envoy, duration };
         let outcome = block_on(async {
             let (trigger, shutdown) = shutdown::shutdown();
-            let mut hang_ups = HangUps::unless_ignored()?;
+            let (mut hang_ups, mut signals) = (HangUps::unless_ignored()?, Signals::new()?);
             let mut run = std::pin::pin!(run(demo, shutdown));
             tokio::select! {
                 outcome = &mut run => return Ok(outcome?),
-                signal = shutdown::signal() => signal?,
+                _signal = signals.next() => {}
                 never = hang_ups.ignore() => match never {},
             }
             trigger.begin();

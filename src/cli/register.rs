@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use pilot_registry::Registration;
+use pilot_registry::{Protocol, RegisteredPort, Registration};
 
 use super::{Global, block_on, init_logging, print};
 use crate::config::{Loaded, Problem, Problems, RegistryEntry};
@@ -22,8 +22,11 @@ use crate::registries::{self, ConfiguredRegistrar};
 /// etcd), keeps it alive there, and follows its health check: what fails is marked as unhealthy, not removed.
 /// When the registry restarts, the instance is written again.
 ///
+/// With a check or a command, the instance is registered when its port takes connections (--port-wait), so that the
+/// program has its port before an Envoy on the same machine can take it.
+///
 /// SIGTERM or SIGINT ends it in order: the instance is marked as draining, --drain-time passes in which proxies
-/// stop sending to it, and it is removed. A second signal ends at once. SIGHUP is ignored, and the command does
+/// stop sending to it, and it is removed. A second signal ends at once; one within half a second of the first is the first. SIGHUP is ignored, and the command does
 /// not get it: the instance stays registered when its terminal goes away.
 /// Without an orderly end (kill -9, power failure) the registry gives the instance up after --ttl: etcd removes
 /// it; in Consul it is critical, and so out of traffic, and removed at least 60 seconds later, which is Consul's
@@ -72,8 +75,13 @@ pub struct Args {
     /// How long the instance still serves after the registry knows that it drains. 0s removes it at once.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = crate::config::parse_duration)]
     drain_time: Duration,
+    /// With --check or a command: how long the instance stays out of the registry while nothing listens on its first
+    /// port. Then it is registered all the same. 0s registers it at once. A proxy on this machine may take the port as
+    /// soon as the instance is registered. Ports of udp, and addresses of other machines, are not waited for.
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = crate::config::parse_duration)]
+    port_wait: Duration,
     /// Write the instance and end. It stays until `pilot deregister`.
-    #[arg(long, conflicts_with_all = ["check", "ttl", "drain_time", "command"])]
+    #[arg(long, conflicts_with_all = ["check", "ttl", "drain_time", "port_wait", "command"])]
     once: bool,
     /// A program, with its arguments, that is started, and registered while it runs.
     #[arg(last = true, value_name = "COMMAND")]
@@ -86,7 +94,7 @@ impl Args {
     /// # Errors
     /// The configuration or the arguments are refused; with --once also what the registry says.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self { registry, instance, checks, ttl, drain_time, once, command } = self;
+        let Self { registry, instance, checks, ttl, drain_time, port_wait, once, command } = self;
         let loaded = global.load()?;
         let to = registries::registrar(&loaded, registry.as_deref())?;
         let (registration, main_port) = instance.registration(ttl)?;
@@ -97,7 +105,11 @@ impl Args {
             return Err(Problems::from(problem).into());
         }
         let withheld = withheld(&loaded);
-        let plan = Plan { registration, main_port, check: checks.plan(&withheld), drain_time };
+        let check = checks.plan(&withheld);
+        let is_udp = |port: &RegisteredPort| port.protocol == Some(Protocol::Udp) && port.number == main_port;
+        let is_waited_for = check.is_some() || !command.is_empty();
+        let port_wait = (is_waited_for && !registration.ports.values().any(is_udp)).then_some(port_wait);
+        let plan = Plan { registration, main_port, check, drain_time, port_wait };
         if once {
             return block_on(write(&to, &plan));
         }

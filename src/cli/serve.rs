@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 
 use crate::Listeners;
 use crate::catalog::saved::{prepare, try_hold};
-use crate::config::{Config, Loaded, Problems, UsedVariable};
+use crate::config::{Config, Loaded, Problems, UnusedVariable, UsedVariable};
 use crate::registries::{self, ConfiguredRegistry};
-use crate::shutdown::{self, Trigger};
+use crate::shutdown::{self, Signals, Trigger};
 use reload::Reloading;
 
 use super::{Global, block_on, init_logging};
@@ -41,6 +41,9 @@ impl Args {
         tracing::info!(version, %config, registries = loaded.config.registry.len(), "pilot starts");
         for UsedVariable { variable, key, value } in &loaded.used {
             tracing::info!(variable, key, value, "a variable of another tool is used");
+        }
+        for UnusedVariable { variable, why } in &loaded.unused {
+            tracing::info!(variable, why, "a variable of another tool does not count");
         }
         let registries = registries::build(&loaded)?;
         if let Some(dir) = &loaded.config.state.dir {
@@ -109,10 +112,11 @@ fn warn_of_strangers(config: &Config) {
 
 /// The first signal begins the end; the second is one.
 async fn signals(trigger: &Trigger) -> anyhow::Result<ExitCode> {
-    shutdown::signal().await?;
+    let mut signals = Signals::new()?;
+    signals.next().await;
     tracing::info!("ending: streams end one after the other; another signal ends all at once");
     trigger.begin();
-    shutdown::signal().await?;
+    signals.next().await;
     tracing::warn!("ended at once");
     Ok(ExitCode::FAILURE)
 }

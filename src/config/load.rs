@@ -13,7 +13,8 @@ use super::origin::{position, take};
 use super::schema::Shape;
 use super::walk::Findings;
 use super::{
-    Config, Origins, Problem, Problems, Setting, UsedVariable, check, schema, settings, usual, walk,
+    Config, Origins, Problem, Problems, Setting, UnusedVariable, UsedVariable, check, schema, settings,
+    twice, usual, walk,
 };
 
 /// A configuration that is in order.
@@ -27,6 +28,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// The variables of other tools that stand for keys which the file does not have.
     pub used: Vec<UsedVariable>,
+    /// Those that say something and do not count.
+    pub unused: Vec<UnusedVariable>,
 }
 
 /// More than any pilot.toml, less than hurts.
@@ -97,9 +100,7 @@ pub fn parse(
     let schema = schema::inlined();
     let (mut table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let origins = Origins::new(file, text);
-        let problem = |error: &toml::de::Error| syntax(&origins, error);
-        return Err(Problems(errors.iter().map(problem).collect()));
+        return Err(syntax(&Origins::new(file, text), &errors));
     }
     let keys = settings::scalar_keys(&schema, table.get_ref());
     let (mut given, mut warnings) = settings::from_environment(environment, &keys);
@@ -107,9 +108,12 @@ pub fn parse(
     let mut origins = Origins::new(file, text);
     origins.add(given.iter().map(|setting| setting.name.as_str()));
     settings::apply(&given, &schema, table.get_mut(), &origins);
+    let unused = usual::unused(environment, table.get_ref());
     let usual = usual::find(environment, table.get_ref());
     origins.add(usual.iter().map(usual::Usual::variable));
     usual::apply(&usual, given.len(), table.get_mut(), &origins);
+
+    let of_one_place = usual::of_one_place(table.get_ref());
 
     let mut findings = walk::walk(&schema, table.get_mut(), &origins);
     origins.note("", table.get_ref());
@@ -119,16 +123,33 @@ pub fn parse(
         let used = usual.iter().map(usual::Usual::used).collect();
         let doubtful = check::warnings(&config);
         warnings.extend(doubtful.into_iter().map(|(about, message)| origins.problem(&about[0], message)));
-        return Ok(Loaded { config, origins, warnings, used });
+        warnings.extend(of_one_place.into_iter().map(|(key, why)| origins.problem(&key, why)));
+        return Ok(Loaded { config, origins, warnings, used, unused });
     }
     findings.problems.sort();
     findings.problems.dedup();
     Err(Problems(findings.problems))
 }
 
-fn syntax(origins: &Origins, error: &toml::de::Error) -> Problem {
-    let offset = error.span().map_or(0, |span| span.start);
-    origins.problem_at(offset, None, format!("not TOML: {}", error.message()))
+/// All that is wrong with the text. Of a table that is there twice, what is in it is no mistake, too.
+fn syntax(origins: &Origins, errors: &[toml::de::Error]) -> Problems {
+    let mut tables: Vec<String> = Vec::new();
+    let mut problems = Vec::new();
+    for error in errors {
+        let Some(twice) = twice::problem(origins, error) else {
+            let offset = error.span().map_or(0, |span| span.start);
+            problems.push(origins.problem_at(offset, None, format!("not TOML: {}", error.message())));
+            continue;
+        };
+        let key = twice.key.clone().unwrap_or_default();
+        let is_inside =
+            |table: &String| key.strip_prefix(table.as_str()).is_some_and(|it| it.starts_with('.'));
+        if !tables.iter().any(is_inside) {
+            problems.push(twice);
+            tables.push(key);
+        }
+    }
+    Problems(problems)
 }
 
 /// Takes out what cannot be read, and reads again, until the rest can.

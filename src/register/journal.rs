@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use pilot_registry::{Health, Registration};
+use pilot_registry::{Health, Registrar, Registration};
 use tokio::sync::watch;
 
 use super::Farewell;
@@ -37,18 +37,15 @@ pub(super) async fn follow(
 }
 
 /// Says how it left.
-pub(super) fn left(registration: &Registration, farewell: &Farewell) {
+pub(super) fn left(registrar: &dyn Registrar, registration: &Registration, farewell: &Farewell) {
     let (service, id) = (registration.service.as_str(), registration.id.as_str());
     match farewell {
         Farewell::Removed => tracing::info!(service, id, "removed"),
         Farewell::NotThere => tracing::info!(service, id, "the registry does not have it any more"),
-        Farewell::Left(error) => tracing::warn!(
-            service,
-            id,
-            error = error.chain(),
-            ttl_ms = registration.ttl.as_millis(),
-            "not removed: the registry takes it away after its ttl"
-        ),
+        Farewell::Left(error) => {
+            let remains = registrar.left_behind(registration, Some(error));
+            tracing::warn!(service, id, error = error.chain(), "not removed: {remains}");
+        }
     }
 }
 

@@ -14,12 +14,14 @@ const DRAINING_MAX: Duration = Duration::from_secs(1);
 /// An attempt has at least this long to write a condition.
 const PATIENCE_MIN: Duration = Duration::from_secs(5);
 
-/// Keeps the instance registered. `written` is the condition that the present attempt has confirmed.
+/// Keeps the instance registered. `written` is the condition that the present attempt has confirmed, `refused` whether
+/// the registry has denied the last one.
 pub(super) async fn keep(
     registrar: &dyn Registrar,
     registration: &Registration,
     condition: watch::Receiver<Health>,
     written: &watch::Sender<Option<Health>>,
+    refused: &watch::Sender<bool>,
 ) -> Infallible {
     let (mut failures, mut said) = (0, None);
     loop {
@@ -28,6 +30,7 @@ pub(super) async fn keep(
             Err(error) = registrar.keep(registration, condition.clone(), written) => error,
             error = unconfirmed(condition.clone(), written.subscribe(), registration.ttl) => error,
         };
+        refused.send_replace(error.kind() == ErrorKind::Denied);
         let progress = written.borrow().is_some();
         failures = if progress { 0 } else { failures + 1 };
         let wait = jittered(longest(failures, error.kind(), registration.ttl, *condition.borrow()));

@@ -33,7 +33,7 @@ fn plan(check: Option<Check>) -> Plan {
         failures: NonZeroU32::new(2).unwrap(),
         withheld: Vec::new(),
     });
-    Plan { registration, main_port: port(8080), check, drain_time: DRAIN }
+    Plan { registration, main_port: port(8080), check, port_wait: None, drain_time: DRAIN }
 }
 
 fn written(health: Health) -> pilot_registry_testkit::RegistrarEvent {
@@ -166,6 +166,67 @@ async fn a_registry_that_is_down_at_the_end_is_not_waited_for() {
         assert!(matches!(farewell, Farewell::Left(_)), "{farewell:?}");
         assert!(began.elapsed() <= 2 * FAREWELL, "{:?}", began.elapsed());
     }
+}
+
+/// Nobody is let in by asking again.
+#[tokio::test(start_paused = true)]
+async fn who_is_denied_at_the_end_ends_at_once() {
+    let registrar = ScriptedRegistrar::default();
+    let (farewell, began) = beside(&registrar, &plan(None), async |stage| {
+        registrar.reached(1).await;
+        registrar.fail(RegistryError::new(ErrorKind::Denied, "no such token"));
+        stage.send_replace(Stage::Draining);
+        Instant::now()
+    })
+    .await;
+    assert!(matches!(farewell, Farewell::Left(_)), "{farewell:?}");
+    assert!(began.elapsed() <= Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_that_is_over_does_not_cut_the_drain_short() {
+    let registrar = ScriptedRegistrar::default();
+    let (_, drained) = beside(&registrar, &plan(None), async |stage| {
+        registrar.reached(1).await;
+        registrar.fail(RegistryError::new(ErrorKind::Denied, "no such token"));
+        registrar.attempted(3).await;
+        registrar.come_back();
+        registrar.reached(2).await;
+        let began = Instant::now();
+        stage.send_replace(Stage::Draining);
+        registrar.reached(4).await;
+        began.elapsed()
+    })
+    .await;
+    assert!(drained >= DRAIN, "{drained:?}");
+}
+
+/// A proxy on the same machine would have the port before the program has it.
+#[tokio::test]
+async fn nothing_is_registered_before_something_listens_on_its_port() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let main_port = port(free.port().into());
+    let plan = Plan { main_port, port_wait: Some(Duration::from_secs(3600)), ..plan(None) };
+    let registrar = ScriptedRegistrar::default();
+    beside(&registrar, &plan, async |stage| {
+        assert!(timeout(Duration::from_millis(300), registrar.reached(1)).await.is_err(), "too early");
+        let _program = std::net::TcpListener::bind(free).unwrap();
+        assert_eq!(registrar.reached(1).await, [written(Health::Healthy)]);
+        stage.send_replace(Stage::Gone);
+    })
+    .await;
+
+    let short = Plan { port_wait: Some(Duration::from_millis(50)), ..plan };
+    beside(&ScriptedRegistrar::default(), &short, async |stage| {
+        stage.send_replace(Stage::Draining);
+    })
+    .await;
+    let registrar = ScriptedRegistrar::default();
+    beside(&registrar, &short, async |stage| {
+        registrar.reached(1).await;
+        stage.send_replace(Stage::Gone);
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

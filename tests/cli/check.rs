@@ -183,6 +183,39 @@ fn ports_that_envoy_cannot_have_are_a_warning_each() {
     assert!(warnings.contains("router.http_listen 127.0.0.1:80: an Envoy that is not root"), "{warnings}");
 }
 
+/// As far as it is known here: an Envoy may run on another machine.
+#[test]
+fn endpoints_of_this_machine_at_listeners_of_pilot_or_envoy_are_a_warning() {
+    let Ok(own) = pilot::register::address::outward() else { return };
+    let at = |port: u16| format!("{{ address = '{own}:{port}' }}");
+    let services: String = [("a", 80, 18000), ("b", 81, 15080), ("c", 9082, 9082), ("d", 9083, 1)]
+        .iter()
+        .map(|(name, port, endpoint)| service(&format!("{name}.local"), *port, "http", &at(*endpoint)))
+        .collect();
+    let folder = folder(CONFIG, &services);
+    let everywhere = [
+        "--set",
+        "xds.listen=0.0.0.0:18000",
+        "--set",
+        "router.http_listen=0.0.0.0:15080",
+        "--set",
+        "router.bind=0.0.0.0",
+    ];
+    let (report, code) = check(folder.path(), &everywhere);
+    let warnings = said(&report["warnings"]).join("\n");
+    for expected in [
+        format!("a.local: endpoint {own}:18000 is pilot's own port on this machine (xds.listen)"),
+        format!("b.local: endpoint {own}:15080 is router.http_listen of an Envoy on this machine"),
+        format!("c.local: endpoint {own}:9082 is where an Envoy on this machine listens for port 9082"),
+    ] {
+        assert!(warnings.contains(&expected), "{expected}: {warnings}");
+    }
+    assert!(!warnings.contains("d.local: endpoint") && code == 0, "{warnings}");
+    // Listeners at loopback are not in the way.
+    let (report, _) = check(folder.path(), &[]);
+    assert!(!said(&report["warnings"]).join("\n").contains("on this machine"), "{report}");
+}
+
 #[test]
 fn services_files_are_checked_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -209,6 +242,22 @@ fn services_files_are_checked_alone() {
     assert!(stdout(&output).contains("router.bind") && output.status.code() == Some(2), "{output:?}");
     let output = pilot(folder.path(), &[], &["check", "other.toml"]);
     assert!(stdout(&output).contains("other.toml is in order"), "{output:?}");
+    std::fs::create_dir(folder.path().join("none")).unwrap();
+    for (path, why) in [
+        ("gone.yaml", "there is no such file or folder"),
+        ("gone.toml", "there is no such file or folder"),
+        ("gone", "there is no such file or folder"),
+        ("none", "the folder has no file that ends in .toml, .yaml, .yml or .json"),
+    ] {
+        let (report, code) = check(folder.path(), &[path]);
+        let problem = &report["problems"][0];
+        assert!(problem["message"].as_str().unwrap().contains(why), "{report}");
+        assert_eq!(
+            (&problem["file"], &problem["line"], &problem["key"]),
+            (&json!(path), &json!(null), &json!(null))
+        );
+        assert_eq!((report["problems"].as_array().unwrap().len(), code), (1, 2), "{report}");
+    }
     let output = pilot(folder.path(), &[], &["check", "gone.toml"]);
     assert!(stdout(&output).contains("gone.toml") && output.status.code() == Some(2), "{output:?}");
 }

@@ -67,7 +67,7 @@ impl Bench {
     pub(crate) fn register(&self, port: u16, further: &[&str]) -> Process {
         let port_text = port.to_string();
         let instance = ["--service", SERVICE, "--address", "127.0.0.1", "--port", &port_text];
-        let arguments = [&["register"], &instance[..], further].concat();
+        let arguments = [&["register"], &instance[..], &at_once(further), further].concat();
         Process::spawn(&format!("register-{port}"), self.folder.path(), &mut self.command(&arguments))
     }
 
@@ -75,7 +75,7 @@ impl Bench {
     pub(crate) fn register_with_log(&self, port: u16, further: &[&str], log: &Path) -> Process {
         let port_text = port.to_string();
         let instance = ["--service", SERVICE, "--address", "127.0.0.1", "--port", &port_text];
-        let arguments = [&["register"], &instance[..], further].concat();
+        let arguments = [&["register"], &instance[..], &at_once(further), further].concat();
         let mut command = Command::new("sh");
         command.args(["-c", r#"exec "$@" 2>"$0""#]).arg(log).arg(env!("CARGO_BIN_EXE_pilot")).args(arguments);
         Process::spawn("register", self.folder.path(), self.prepared(&mut command))
@@ -100,7 +100,7 @@ impl Bench {
         let port_text = port.to_string();
         let instance =
             ["--registry", "east", "--service", SERVICE, "--address", "127.0.0.1", "--port", &port_text];
-        let arguments = [&["register"], &instance[..], further].concat();
+        let arguments = [&["register"], &instance[..], &at_once(further), further].concat();
         let mut command = self.command(&arguments);
         command.envs(environment.iter().copied());
         Process::spawn(&format!("register-{port}"), self.folder.path(), &mut command)
@@ -167,6 +167,11 @@ impl Bench {
             Server::Consul(consul) => consul.restart().await.unwrap(),
         }
     }
+}
+
+/// Most instances of tests listen nowhere.
+fn at_once(further: &[&str]) -> Vec<&'static str> {
+    if further.contains(&"--port-wait") { Vec::new() } else { vec!["--port-wait", "0s"] }
 }
 
 /// A shell command that runs until the file is there, and then ends with that exit code.

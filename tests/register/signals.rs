@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
+use pilot::shutdown::SAME;
 use pilot_registry::Health::{Draining, Healthy};
 
 use super::bench::Bench;
@@ -12,12 +13,25 @@ use super::rules::{NEVER, is_gone};
 use crate::support::process::Process;
 use crate::support::wait::{holds, throughout, until};
 
-/// Waits until it has taken the first signal.
-async fn ending(register: &Process) {
+/// Waits until it has taken the first signal, and another one is a second.
+async fn ending(register: &mut Process) {
     until("it is asked to end", async || {
         holds(register.output().contains("ending in order"), register.output())
     })
     .await;
+    throughout("it ends in order", SAME, async || holds(register.status().is_none(), "it ended")).await;
+}
+
+/// `timeout` and others signal a process, and its group a moment later.
+pub(crate) async fn signals_of_one_moment_are_one(mut bench: Bench) {
+    let mut register = bench.register(8081, &["--drain-time", NEVER]);
+    bench.sees(&[(8081, Healthy)]).await;
+    register.signal("TERM");
+    register.signal("INT");
+    bench.sees(&[(8081, Draining)]).await;
+    throughout("it drains", SAME, async || holds(register.status().is_none(), "it ended")).await;
+    register.signal("TERM");
+    assert_eq!(register.ended().await.code(), Some(1));
 }
 
 /// With the least ttl that both take, a sign of life is due every 333 ms, also while it drains.
@@ -53,7 +67,7 @@ pub(crate) async fn a_second_signal_ends_it_while_the_registry_is_silent(mut ben
         bench.until("it is there", |found| found.get(&port) == Some(&Healthy)).await;
         bench.signal_server("STOP");
         register.signal("TERM");
-        ending(&register).await;
+        ending(&mut register).await;
         register.signal("INT");
         assert_eq!(register.ended().await.code(), Some(1), "{}", register.output());
         let said = register.output();
@@ -70,7 +84,7 @@ pub(crate) async fn a_second_signal_ends_it_before_it_was_ever_registered(mut be
     })
     .await;
     register.signal("TERM");
-    ending(&register).await;
+    ending(&mut register).await;
     register.signal("TERM");
     assert_eq!(register.ended().await.code(), Some(1), "{}", register.output());
 }

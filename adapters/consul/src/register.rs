@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use pilot_registry::{ConfigError, Health, Registrar, Registration, RegistryError, async_trait};
+use pilot_registry::{ConfigError, ErrorKind, Health, Registrar, Registration, RegistryError, async_trait};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -193,6 +193,21 @@ impl Registrar for ConsulRegistrar {
         agent.register(&instance.id, &instance.body).await?;
         // Without a check there is no other way to say that it takes no traffic.
         agent.maintain(&instance.id, status(condition) == "critical").await
+    }
+
+    /// An agent tells the servers with the instance's own token that its check has failed.
+    fn left_behind(&self, registration: &Registration, error: Option<&RegistryError>) -> String {
+        let ttl = registration.ttl;
+        if error.is_some_and(|error| error.kind() == ErrorKind::Denied) {
+            let id = self.service(&registration.service).map(|service| service_id(service, &registration.id));
+            let id = id.unwrap_or_else(|_| registration.id.clone());
+            return format!(
+                "Consul gives it up after {ttl:?} only if its token may still write: otherwise it stays as it is, \
+                 until somebody who may runs `consul services deregister -id {id}`"
+            );
+        }
+        let removed = instance::removed_after(ttl);
+        format!("in Consul it is critical after {ttl:?}, and removed {removed:?} later")
     }
 
     async fn remove(&self, service: &str, id: &str) -> Result<bool, RegistryError> {

@@ -205,6 +205,11 @@ impl Registrar for EtcdRegistrar {
         Ok(there)
     }
 
+    /// A lease ends by itself, whoever may write.
+    fn left_behind(&self, registration: &Registration, _: Option<&RegistryError>) -> String {
+        format!("etcd removes it within {:?}, when its lease ends", registration.ttl)
+    }
+
     async fn remove(&self, service: &str, id: &str) -> Result<bool, RegistryError> {
         let key = self.key(service, id).map_err(refused)?;
         let connection = self.connect().await?;

@@ -86,6 +86,10 @@ pub trait Registrar: Send + Sync + 'static {
         self.remove(&registration.service, &registration.id).await
     }
 
+    /// What becomes of the instance when nobody keeps it any more and it could not be removed, for a reader:
+    /// "etcd removes it within 10s". `error` says why it was not removed, where that is known.
+    fn left_behind(&self, registration: &Registration, error: Option<&RegistryError>) -> String;
+
     /// Removes the instance of that service and id, however it was registered. Whether it was there.
     ///
     /// # Errors

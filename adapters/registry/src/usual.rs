@@ -8,6 +8,10 @@ pub struct UsualVariables {
     /// They count only where the adapter's table has none of these keys, which say where the platform is, or who
     /// pilot is for it: what is meant for one server is not told to another.
     pub unless: &'static [&'static str],
+    /// The key without which the platform is at one place, and that place. `None` = there is no such default.
+    pub default_place: Option<(&'static str, &'static str)>,
+    /// The keys that say what is followed there. Where they differ, several registries may be meant for one place.
+    pub selects: &'static [&'static str],
     /// Finds them in an environment. An empty variable is as good as none.
     pub find: fn(&BTreeMap<String, String>) -> Vec<UsualValue>,
 }

@@ -160,6 +160,10 @@ impl Registrar for ScriptedRegistrar {
         self.put(registration, condition).await
     }
 
+    fn left_behind(&self, registration: &Registration, _: Option<&RegistryError>) -> String {
+        format!("the platform removes it within {:?}", registration.ttl)
+    }
+
     async fn remove(&self, service: &str, id: &str) -> Result<bool, RegistryError> {
         let key = (service.to_owned(), id.to_owned());
         self.answer(|state| {

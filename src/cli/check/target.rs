@@ -4,19 +4,39 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Global;
-use crate::config::{self, Loaded, Problems};
+use crate::config::{self, Loaded, Problem, Problems};
 
-/// Its name, and the configuration.
-pub(super) fn load(global: &Global, file: Option<PathBuf>) -> (String, Result<Loaded, Problems>) {
+/// What is to be checked.
+pub(super) struct Target {
+    /// The path, as the user said it.
+    pub(super) name: String,
+    /// Whether it is services files alone, for which there is no pilot.toml.
+    pub(super) is_alone: bool,
+    pub(super) loaded: Result<Loaded, Problems>,
+}
+
+/// Reads the configuration.
+pub(super) fn load(global: &Global, file: Option<PathBuf>) -> Target {
     let inside =
         |folder: PathBuf| Some(folder.join("pilot.toml")).filter(|file| file.is_file()).unwrap_or(folder);
     match file.map(inside) {
-        Some(file) if has_services(&file) => (file.display().to_string(), alone(global, &file)),
+        Some(file) if file.exists() && has_services(&file) => {
+            Target { name: file.display().to_string(), is_alone: true, loaded: alone(global, &file) }
+        }
+        Some(file) if !file.exists() => {
+            let name = file.display().to_string();
+            let problem = Problem::with_file(&*name, "there is no such file or folder");
+            Target { name, is_alone: true, loaded: Err(problem.into()) }
+        }
         Some(config) => {
             let name = config.display().to_string();
-            (name, Global { config, ..global.clone() }.load_quietly())
+            let loaded = Global { config, ..global.clone() }.load_quietly();
+            Target { name, is_alone: false, loaded }
         }
-        None => (global.config.display().to_string(), global.load_quietly()),
+        None => {
+            let name = global.config.display().to_string();
+            Target { name, is_alone: false, loaded: global.load_quietly() }
+        }
     }
 }
 
@@ -48,9 +68,21 @@ fn is_of_services(text: &str) -> bool {
     }
 }
 
+impl Target {
+    /// A problem with the path itself has no line, and no key that the user wrote.
+    pub(super) fn place(&self, problem: Problem) -> Problem {
+        match problem.key.as_deref() {
+            Some(PATH) if self.is_alone => Problem::with_file(&*self.name, problem.message),
+            _ => problem,
+        }
+    }
+}
+
+/// The key that stands for the path.
+const PATH: &str = "registry.services.file.path";
+
 /// A configuration with these services and what flags say, and nothing else.
 fn alone(global: &Global, path: &Path) -> Result<Loaded, Problems> {
-    let quoted = toml::Value::String(path.display().to_string());
-    let text = format!("[registry.services.file]\npath = {quoted}\n");
+    let text = format!("{PATH} = {}\n", toml::Value::String(path.display().to_string()));
     config::parse(&path.display().to_string(), &text, &BTreeMap::new(), &global.flags())
 }

@@ -1,9 +1,9 @@
 //! What is in order and yet not what somebody wanted: services without endpoints, ports that Envoy cannot have.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use pilot_registry::{Protocol, Resolution, ServiceId, ServicePort};
+use pilot_registry::{Address, Protocol, Resolution, ServiceId, ServicePort};
 
 use crate::catalog::{Catalog, CatalogService};
 use crate::config::{Config, Problem};
@@ -28,6 +28,7 @@ pub(super) fn of(catalog: Catalog, config: &Config, places: &Places, complete: b
         warnings.extend(without_endpoints(&catalog, places));
     }
     warnings.extend(ports(&catalog, config, places));
+    warnings.extend(own_listeners(&catalog, config, places));
     warnings.extend(conflicts(catalog, config, places));
     warnings
 }
@@ -75,6 +76,61 @@ fn ports(catalog: &Catalog, config: &Config, places: &Places) -> Vec<Problem> {
         Some(warning(None, places, format!("router.http_listen {at}: {why}")))
     });
     by_port.into_iter().filter_map(warn).chain(http_listen).collect()
+}
+
+/// Endpoints at addresses of this machine, other than loopback, where pilot or an Envoy here listens itself. What is
+/// at loopback is a conflict wherever the Envoy runs; these are one only if it runs here.
+fn own_listeners(catalog: &Catalog, config: &Config, places: &Places) -> Vec<Problem> {
+    let mut known: BTreeMap<IpAddr, bool> = BTreeMap::new();
+    // Only addresses of this machine can be bound.
+    let is_bound = |ip: &IpAddr| UdpSocket::bind((*ip, 0)).is_ok();
+    let mut is_own = |ip: IpAddr| !ip.is_loopback() && *known.entry(ip).or_insert_with_key(is_bound);
+    let mut warnings = Vec::new();
+    for service in catalog.services() {
+        for (at, port) in tcp_endpoints(service) {
+            if let Some(why) = listener_at(at, port, config).filter(|_| is_own(at.ip())) {
+                let message = format!("{}: endpoint {at} {why}", service.id());
+                warnings.push(warning(Some(service.id()), places, message));
+            }
+        }
+    }
+    warnings
+}
+
+/// Where endpoints of a service listen, and for which of its ports.
+fn tcp_endpoints(service: &CatalogService) -> impl Iterator<Item = (SocketAddr, &ServicePort)> {
+    service.endpoints().flat_map(|(_, endpoint)| {
+        let ip = if let Address::Ip(ip) = endpoint.address { Some(ip) } else { None };
+        let tcp = service.ports().iter().filter(|port| port.protocol != Protocol::Udp);
+        tcp.filter_map(move |port| {
+            Some((SocketAddr::new(ip?, endpoint.ports.get(&port.number)?.get()), port))
+        })
+    })
+}
+
+/// What of pilot, or of an Envoy beside it, listens there.
+fn listener_at(at: SocketAddr, port: &ServicePort, config: &Config) -> Option<String> {
+    let is_at = |listen: &SocketAddr| {
+        listen.port() == at.port() && (listen.ip() == at.ip() || listen.ip().is_unspecified())
+    };
+    let own = [("xds.listen", config.xds.listen), ("admin.listen", config.admin.listen)];
+    if let Some((key, _)) = own.iter().find(|(_, listen)| is_at(listen)) {
+        return Some(format!("is pilot's own port on this machine ({key})"));
+    }
+    if config.router.http_listen.as_ref().is_some_and(is_at) {
+        return Some(
+            "is router.http_listen of an Envoy on this machine: requests would go round for ever".to_owned(),
+        );
+    }
+    let bind = SocketAddr::new(config.router.bind, port.number.get());
+    let has_listener = config.router.http_port_listeners || !port.protocol.is_http();
+    (has_listener && is_at(&bind)).then(|| {
+        format!(
+            "is where an Envoy on this machine listens for port {} ([router] bind): only one of them can. Give the \
+             program another port",
+            port.number
+        )
+    })
 }
 
 /// Why a router on pilot's machine cannot listen there, or not without more rights. `cure`: what helps.

@@ -7,12 +7,12 @@ use std::process::{ExitCode, ExitStatus};
 
 use anyhow::Context;
 use pilot_registry::Registrar;
-use tokio::signal::unix::{self, SignalKind};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::register::{self, Command, Farewell, Plan, Signal, Stage};
-use crate::shutdown::{self, HangUps};
+use crate::shutdown::{self, HangUps, Signals};
 
 /// There is such a command, but it cannot be started; there is none (POSIX, Shell Command Language, 2.8.2).
 const CANNOT_EXECUTE: u8 = 126;
@@ -47,17 +47,21 @@ async fn registered(
 ) -> anyhow::Result<ExitCode> {
     let mut command = match command.split_first() {
         None => None,
-        Some((program, arguments)) => match Command::start(program, arguments, withheld) {
-            Ok(command) => Some(command),
-            Err(error) => return Ok(not_started(program, &error)),
-        },
+        Some((program, arguments)) => {
+            register::port::warn_if_taken(plan).await;
+            match Command::start(program, arguments, withheld) {
+                Ok(command) => Some(command),
+                Err(error) => return Ok(not_started(program, &error)),
+            }
+        }
     };
     let (stage, stages) = watch::channel(Stage::Serving);
     let registered = std::pin::pin!(register::register(registrar, plan, stages));
     let left = until_left(registered, &stage, &mut command, &mut signals).await?;
     match (left, command) {
         (End::AtOnce, _) => {
-            tracing::warn!("ended at once: the registry takes the instance away after its ttl");
+            let left = registrar.left_behind(&plan.registration, None);
+            tracing::warn!("ended at once. If the instance is registered: {left}");
             Ok(ExitCode::FAILURE)
         }
         (End::Left { ended: Some(status), .. }, _) => Ok(ExitCode::from(Command::exit_code(status))),
@@ -96,7 +100,7 @@ async fn until_left(
         tokio::select! {
             farewell = &mut registered => return Ok(End::Left { farewell, asked, ended }),
             signal = signals.next() => {
-                if asked.replace(signal).is_some() {
+                if asked.replace(same(signal)).is_some() {
                     return Ok(End::AtOnce);
                 }
                 tracing::info!("ending in order: one more signal would end it at once");
@@ -153,25 +157,7 @@ fn verdict(farewell: &Farewell) -> ExitCode {
     }
 }
 
-/// The signals that ask for the end.
-struct Signals {
-    interrupt: unix::Signal,
-    terminate: unix::Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: unix::signal(SignalKind::interrupt())?,
-            terminate: unix::signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// The next one.
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::Interrupt,
-            _ = self.terminate.recv() => Signal::Terminate,
-        }
-    }
+/// The signal to pass on.
+fn same(signal: SignalKind) -> Signal {
+    if signal == SignalKind::interrupt() { Signal::Interrupt } else { Signal::Terminate }
 }

@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result};
 use pilot::metrics::Metrics;
 use pilot::proxies::Proxies;
 use pilot::server::{self, Settings};
-use pilot::shutdown::{self, shutdown};
+use pilot::shutdown::{Signals, shutdown};
 use pilot::xds::Limits;
 use pilot::xds::stream::{Context, FirstSyncs};
 use tokio::net::TcpListener;
@@ -59,11 +59,12 @@ async fn main() -> Result<()> {
         keepalive_timeout: Duration::from_secs(20),
     };
     let listener = TcpListener::bind(&xds).await.with_context(|| format!("listening on {xds}"))?;
+    let mut signals = Signals::new().context("waiting for a signal")?;
     tokio::select! {
         served = server::serve(listener, context, &settings, running) => served.context("serving xDS"),
         served = Server::builder().add_service(adapter::Adapter::new(state)).serve(adapter) => {
             served.context("serving the adapter")
         }
-        signal = shutdown::signal() => signal.context("waiting for a signal"),
+        _signal = signals.next() => Ok(()),
     }
 }

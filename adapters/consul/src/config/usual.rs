@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use pilot_registry::usual::{Given, UsualValue, UsualVariables, variable};
 
 /// Those that say where the agent is and who asks it (Consul's command line, "Environment variables").
-pub const USUAL_VARIABLES: UsualVariables =
-    UsualVariables { unless: &["address", "token", "token_file", "token_env"], find };
+pub const USUAL_VARIABLES: UsualVariables = UsualVariables {
+    unless: &["address", "token", "token_file", "token_env"],
+    default_place: Some(("address", "the agent at http://127.0.0.1:8500")),
+    selects: &["datacenters", "namespace", "partition", "tags", "include", "exclude"],
+    find,
+};
 
 const ADDRESS: &str = "CONSUL_HTTP_ADDR";
 const TOKEN: &str = "CONSUL_HTTP_TOKEN";

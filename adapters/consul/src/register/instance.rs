@@ -11,6 +11,11 @@ use crate::convert::Meta;
 /// Consul removes a critical instance no sooner.
 const REMOVED_AFTER: Duration = Duration::from_secs(60);
 
+/// How long an instance is critical before Consul removes it.
+pub(super) fn removed_after(ttl: Duration) -> Duration {
+    REMOVED_AFTER.max(ttl)
+}
+
 /// The largest weight that Consul takes.
 const MAX_WEIGHT: u32 = 65_535;
 
@@ -84,7 +89,7 @@ impl Instance {
         body["Checks"] = json!([
             {
                 "CheckID": self.heartbeat, "Name": "kept alive by pilot register", "Status": "passing",
-                "TTL": millis(ttl), "DeregisterCriticalServiceAfter": millis(REMOVED_AFTER.max(ttl)),
+                "TTL": millis(ttl), "DeregisterCriticalServiceAfter": millis(removed_after(ttl)),
             },
             {
                 "CheckID": self.health, "Name": "condition, as pilot register says", "Status": status,

@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use pilot_registry::usual::{Given, UsualValue, UsualVariables, variable};
 
 /// The one that says where etcd is.
-pub const USUAL_VARIABLES: UsualVariables =
-    UsualVariables { unless: &["endpoints", "user", "password", "password_file", "password_env"], find };
+pub const USUAL_VARIABLES: UsualVariables = UsualVariables {
+    unless: &["endpoints", "user", "password", "password_file", "password_env"],
+    default_place: None,
+    selects: &[],
+    find,
+};
 
 const ENDPOINTS: &str = "ETCDCTL_ENDPOINTS";
 

@@ -6,7 +6,8 @@ use pilot_registry::usual::{Given, UsualValue, UsualVariables, variable};
 
 /// The one that names the kubeconfig file. kubectl merges several files; pilot reads one, so a list is refused as
 /// a file that does not exist.
-pub const USUAL_VARIABLES: UsualVariables = UsualVariables { unless: &["kubeconfig"], find };
+pub const USUAL_VARIABLES: UsualVariables =
+    UsualVariables { unless: &["kubeconfig"], default_place: None, selects: &[], find };
 
 const KUBECONFIG: &str = "KUBECONFIG";
 
