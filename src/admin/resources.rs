@@ -13,7 +13,7 @@ use super::Admin;
 use super::query::Query;
 use super::readiness::Readiness;
 use super::reply::Failure;
-use super::services::nearest;
+use super::services::{BEGUN_MAX, nearest};
 use crate::proxies::Subscriber;
 use crate::proxy::{Proxy, Transport};
 use crate::resources::{
@@ -78,8 +78,11 @@ impl Selection {
     /// and `namespace`; `type` and `name`.
     pub(super) fn read(query: &Query<'_>, admin: &Admin) -> Result<Self, Failure> {
         let (id, connected, subscriber) = match (query.get("proxy"), query.get("node")) {
-            (Some(id), None) => (id, true, connected(admin, id, query)?),
-            (None, Some(id)) => (id, false, described(admin, id, query)?),
+            (Some(id), None) => {
+                let (id, subscriber) = connected(admin, id, query)?;
+                (id, true, subscriber)
+            }
+            (None, Some(id)) => (id.to_owned(), false, described(admin, id, query)?),
             _ => {
                 let error = "expected proxy=<id of a connected proxy>, or node=<any node id>";
                 return Err(Failure::bad_request(error).knowing(Self::PARAMETERS));
@@ -87,7 +90,7 @@ impl Selection {
         };
         let kind = query.get("type").map(read_type).transpose()?;
         let name = query.get("name").map(str::to_owned);
-        Ok(Self { id: id.to_owned(), connected, subscriber, kind, name })
+        Ok(Self { id, connected, subscriber, kind, name })
     }
 
     /// The resources of the scope, waiting for their translation.
@@ -147,19 +150,31 @@ impl Selection {
     }
 }
 
-fn connected(admin: &Admin, id: &str, query: &Query<'_>) -> Result<Subscriber, Failure> {
+/// The one of that id, or the only one whose id begins so; and its id.
+fn connected(admin: &Admin, asked: &str, query: &Query<'_>) -> Result<(String, Subscriber), Failure> {
     if let Some(part) = PLACE.into_iter().chain([NAMESPACE]).find(|part| query.get(part).is_some()) {
         let error = format!("{part} goes with node: a connected proxy has said where it is");
         return Err(Failure::bad_request(error));
     }
-    admin.proxies.subscriber(id).ok_or_else(|| {
-        let ids = admin.proxies.ids();
-        let error = match ids.len() {
-            0 => format!("no proxy {id:?} is connected, and no other"),
-            count => format!("no proxy {id:?} is connected, of {count} that are"),
-        };
-        Failure::not_found(error).knowing(nearest(id, ids.iter().map(AsRef::as_ref)))
-    })
+    if let Some(subscriber) = admin.proxies.subscriber(asked) {
+        return Ok((asked.to_owned(), subscriber));
+    }
+    let ids = admin.proxies.ids();
+    let begun: Vec<&str> = ids.iter().map(AsRef::as_ref).filter(|id: &&str| id.starts_with(asked)).collect();
+    if let [id] = begun.as_slice()
+        && let Some(subscriber) = admin.proxies.subscriber(id)
+    {
+        return Ok(((*id).to_owned(), subscriber));
+    }
+    if begun.len() > 1 && !asked.is_empty() {
+        let error = format!("{asked:?} is the beginning of {} node ids", begun.len());
+        return Err(Failure::not_found(error).knowing(begun.into_iter().take(BEGUN_MAX)));
+    }
+    let error = match ids.len() {
+        0 => format!("no proxy {asked:?} is connected, and no other"),
+        count => format!("no proxy {asked:?} is connected, of {count} that are"),
+    };
+    Err(Failure::not_found(error).knowing(nearest(asked, ids.iter().map(AsRef::as_ref))))
 }
 
 /// An Envoy of that id, place and namespace, as it would ask: one stream, all clusters and listeners.

@@ -28,7 +28,7 @@ const PATHS: [(&str, &str); 8] = [
     ),
     ("/version", "which pilot this is"),
     ("/metrics", "metrics as Prometheus' text, or as OpenMetrics where Accept asks for it"),
-    ("/debug/registries", "registries: health, age, watches, errors, what was left out; ?name=<name>: one"),
+    ("/debug/registries", "registries: health, age, watches, errors, what was skipped; ?name=<name>: one"),
     (
         "/debug/services",
         "services; ?host=<name>: one with its endpoints, ?namespace=<name>: as its clients see it",

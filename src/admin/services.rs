@@ -7,19 +7,22 @@ use pilot_registry::{
     Address, Endpoint, Health, Hostname, Labels, Locality, Namespace, Port, Resolution, ServicePort,
 };
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::Admin;
 use super::reply::Failure;
 use crate::catalog::{CatalogService, Disagreement, Freshness, Known, Opinion, Part, visible};
 use crate::mesh::Mesh;
+use crate::proxy::{ConfigSource, Role, Scope};
 use crate::resources::Origin;
+use crate::translate::{Conflict, translate};
 use crate::xds::builds::Withheld;
 
 /// How many names are offered for one that is not known.
 const SUGGESTIONS_MAX: usize = 5;
 
 /// How many names are offered for one that is the beginning of several.
-const BEGUN_MAX: usize = 20;
+pub(super) const BEGUN_MAX: usize = 20;
 
 /// All services.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +95,9 @@ pub struct ServiceReport {
     /// The service in short.
     #[serde(flatten)]
     pub summary: ServiceSummary,
+    /// What it claims in vain, and what others claim that it has.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub claims: BTreeSet<String>,
     /// Where it is among others of its kind.
     pub namespace: String,
     /// How proxies find its addresses.
@@ -130,9 +136,9 @@ pub struct EndpointReport {
 
 impl ServicesReport {
     pub(super) fn of(admin: &Admin, mesh: &Mesh) -> Self {
-        let conflicts = admin.world.conflicts().into_iter().filter_map(|(scope, conflicts)| {
+        let conflicts = conflicts(admin, mesh).into_iter().filter_map(|(scope, conflicts)| {
             let words: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
-            (!words.is_empty()).then(|| (scope.to_string(), words))
+            (!words.is_empty()).then_some((scope, words))
         });
         let (services, doubts) = (mesh.catalog.services(), Doubts::of(admin));
         let failures = admin.world.failures().into_iter();
@@ -191,7 +197,12 @@ impl ServiceReport {
             None => service,
         };
         let lead = service.lead();
+        let claims = conflicts(admin, mesh).into_iter().flat_map(|(_, conflicts)| {
+            let about = conflicts.iter().filter(|conflict| conflict.is_about(service.id()));
+            about.map(ToString::to_string).collect::<Vec<_>>()
+        });
         Ok(Self {
+            claims: claims.collect(),
             summary: ServiceSummary::of(service, &Doubts::of(admin)),
             namespace: lead.namespace.to_string(),
             resolution: lead.resolution,
@@ -200,6 +211,18 @@ impl ServiceReport {
             instances: instances(service).map(EndpointReport::of).collect(),
         })
     }
+}
+
+/// What services claim against each other, by role and config source of the connected proxies. Where none is
+/// connected: what a router would find.
+fn conflicts(admin: &Admin, mesh: &Mesh) -> Vec<(String, Arc<[Conflict]>)> {
+    let of_proxies = admin.world.conflicts();
+    if of_proxies.is_empty() {
+        let router = Scope::new(Role::Router, ConfigSource::Ads);
+        let conflicts = translate(mesh, &router, Instant::now()).conflicts;
+        return vec![("routers (no proxy is connected)".to_owned(), conflicts)];
+    }
+    of_proxies.into_iter().map(|(scope, conflicts)| (scope.to_string(), conflicts)).collect()
 }
 
 fn find<'a>(mesh: &'a Mesh, asked: &str) -> Result<&'a Arc<CatalogService>, Failure> {

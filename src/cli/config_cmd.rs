@@ -22,7 +22,7 @@ use crate::resources::ResourceType;
 /// What would a sidecar in that zone get? pilot config sidecar~10.0.0.1~a~b --not-connected --region eu --zone a
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The proxy's node id, as `pilot proxies` shows it.
+    /// The proxy's node id, as `pilot proxies` shows it, or the beginning of one that no other has.
     proxy: String,
     /// Show what a proxy of that node id would be told, although it is not connected.
     #[arg(long)]

@@ -77,8 +77,15 @@ fn table(proxies: &[ProxyReport], style: Style) -> View {
             refusals.extend(report.withheld.iter().map(|it| withheld(&id, kind, it)));
         }
     }
+    if proxies.is_empty() {
+        refusals.push_str(NONE);
+    }
     View { notes: refusals, ..View::from(table) }
 }
+
+/// What to do where there is none.
+const NONE: &str =
+    "\nno proxy is connected: `pilot bootstrap` prints what an Envoy or a gRPC client is started with\n";
 
 /// Its name and version, and whether that is too old.
 fn client(proxy: &ProxyReport) -> String {

@@ -16,7 +16,7 @@ use crate::admin::{RegistryReport, Released};
 /// Health is connecting, live or degraded: then what is served stays, and why it may be old stands below the
 /// table, with all that is wrong. Source is disk while a registry has not answered since the start and its last
 /// known good is served. Held are endpoints that disappeared in a mass: they are kept until the registry
-/// confirms that. Skipped are entries that make no sense and are left out. Why stands below the table, with notes
+/// confirms that. Skipped are entries that make no sense: they are not served. Why stands below the table, with notes
 /// on entries that are served, such as a port that was guessed. There is also what Kubernetes and etcd tell of
 /// themselves: the server's version, how old the watches are, and how long the quietest has said nothing. The last
 /// error stays when it is over.
@@ -174,7 +174,7 @@ fn notes_on(registry: &RegistryReport) -> Vec<String> {
     if let Some(error) = registry.disk.as_ref().and_then(|disk| disk.error.as_ref()) {
         notes.push(format!("last known good: {error}"));
     }
-    notes.extend(registry.skipped.iter().map(|(entry, why)| format!("{entry} is left out: {why}")));
+    notes.extend(registry.skipped.iter().map(|(entry, why)| format!("{entry} is skipped: {why}")));
     notes.extend(registry.notes.iter().map(|(entry, note)| format!("{entry}: {note}")));
     notes
 }

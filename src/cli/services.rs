@@ -116,7 +116,8 @@ fn service(report: &ServiceReport, style: Style) -> View {
         .iter()
         .fold(head, |head, seen_by| head + &format!("\nseen by {}", Visibility::Only(seen_by.clone())));
     let doubts = listed("what registries do not say now", doubts(summary).into_iter());
-    View { head: format!("{head}\n\n"), notes: format!("{conflicts}{doubts}"), ..View::from(table) }
+    let claims = listed("conflicts with others", report.claims.iter().cloned());
+    View { head: format!("{head}\n\n"), notes: format!("{conflicts}{claims}{doubts}"), ..View::from(table) }
 }
 
 /// Its host, and whose it is if not everybody sees it.

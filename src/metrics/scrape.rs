@@ -161,7 +161,7 @@ impl Gauges {
         );
         registry.register(
             "registry_skipped_entries",
-            "Entries that make no sense and were left out",
+            "Entries that make no sense and are skipped: they are not served",
             self.skipped,
         );
         registry.register(

@@ -89,11 +89,11 @@ impl Journal {
         }
         for (entry, why) in &*skipped {
             if self.skipped.get(entry) != Some(why) {
-                tracing::warn!(registry, entry = &**entry, why = &**why, "entry left out");
+                tracing::warn!(registry, entry = &**entry, why = &**why, "entry skipped");
             }
         }
         for entry in self.skipped.keys().filter(|entry| !skipped.contains_key(*entry)) {
-            tracing::info!(registry, entry = &**entry, "entry no longer left out");
+            tracing::info!(registry, entry = &**entry, "entry no longer skipped");
         }
         self.skipped = skipped;
     }
@@ -175,14 +175,14 @@ mod tests {
             sink.publish(Snapshot::default());
         };
         publish(&[("a", "no\nport"), ("b", "no host")]);
-        let a = r#"WARN entry left out registry="east" entry="a" why="no\nport""#;
-        let b = r#"WARN entry left out registry="east" entry="b" why="no host""#;
+        let a = r#"WARN entry skipped registry="east" entry="a" why="no\nport""#;
+        let b = r#"WARN entry skipped registry="east" entry="b" why="no host""#;
         assert_eq!(told(), [a, b]);
         publish(&[("a", "no\nport"), ("b", "no host")]);
         assert_eq!(told(), [""; 0]);
         publish(&[("b", "no port")]);
-        let changed = r#"WARN entry left out registry="east" entry="b" why="no port""#;
-        let gone = r#"INFO entry no longer left out registry="east" entry="a""#;
+        let changed = r#"WARN entry skipped registry="east" entry="b" why="no port""#;
+        let gone = r#"INFO entry no longer skipped registry="east" entry="a""#;
         assert_eq!(told(), [changed, gone]);
         let note = || {
             sink.note("c", "it was guessed");

@@ -61,21 +61,34 @@ fn host(virtual_host: &VirtualHost) -> Option<&Hostname> {
 
 /// What Envoy's own 404 says at that port: the one for requests without a route. Those of services stay theirs.
 pub(super) fn words(port: u16) -> http::LocalReplyConfig {
-    use accesslog::access_log_filter::FilterSpecifier;
-    use core::substitution_format_string::Format;
-    let no_route = accesslog::ResponseFlagFilter { flags: vec!["NR".to_owned()] };
+    use accesslog::access_log_filter::FilterSpecifier::{AndFilter, ResponseFlagFilter};
+    let filter = |specifier| accesslog::AccessLogFilter { filter_specifier: Some(specifier) };
     let no_route =
-        accesslog::AccessLogFilter { filter_specifier: Some(FilterSpecifier::ResponseFlagFilter(no_route)) };
+        || filter(ResponseFlagFilter(accesslog::ResponseFlagFilter { flags: vec!["NR".to_owned()] }));
+    let both = accesslog::AndFilter { filters: vec![no_route(), filter(says_port(port))] };
     // A name can be long; who sent it knows it anyway.
-    let words = format!("pilot: no service has host %REQ(:AUTHORITY):255% on port {port}");
+    let words = "pilot: no service has host %REQ(:AUTHORITY):255%";
+    // The first that fits counts: no port is said twice.
+    let mappers = vec![
+        mapper(filter(AndFilter(both)), words.to_owned()),
+        mapper(no_route(), format!("{words} on port {port}")),
+    ];
+    http::LocalReplyConfig { mappers, ..Default::default() }
+}
+
+fn mapper(filter: accesslog::AccessLogFilter, words: String) -> http::ResponseMapper {
+    use core::substitution_format_string::Format;
     let format = Some(Format::TextFormatSource(text(words)));
     let format = core::SubstitutionFormatString { format, ..Default::default() };
-    let mapper = http::ResponseMapper {
-        filter: Some(no_route),
-        body_format_override: Some(format),
-        ..Default::default()
-    };
-    http::LocalReplyConfig { mappers: vec![mapper], ..Default::default() }
+    http::ResponseMapper { filter: Some(filter), body_format_override: Some(format), ..Default::default() }
+}
+
+/// Whether the Host header ends with that port.
+fn says_port(port: u16) -> accesslog::access_log_filter::FilterSpecifier {
+    use matcher::string_matcher::MatchPattern;
+    let header = authority(MatchPattern::Suffix(format!(":{port}")));
+    let filter = accesslog::HeaderFilter { header: Some(header) };
+    accesslog::access_log_filter::FilterSpecifier::HeaderFilter(filter)
 }
 
 /// What stands for a service that is the only one.
@@ -105,17 +118,20 @@ fn several(at: SocketAddr, hosts: BTreeSet<&Hostname>) -> String {
 }
 
 fn nameless() -> route::RouteMatch {
-    use matcher::string_matcher::MatchPattern;
-    use route::header_matcher::HeaderMatchSpecifier;
     let regex = matcher::RegexMatcher { regex: NAMELESS.to_owned(), ..Default::default() };
-    let regex =
-        matcher::StringMatcher { match_pattern: Some(MatchPattern::SafeRegex(regex)), ..Default::default() };
-    let header = route::HeaderMatcher {
-        name: ":authority".to_owned(),
-        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(regex)),
-        ..Default::default()
-    };
+    let header = authority(matcher::string_matcher::MatchPattern::SafeRegex(regex));
     route::RouteMatch { headers: vec![header], ..prefix("") }
+}
+
+/// A Host header like that.
+fn authority(pattern: matcher::string_matcher::MatchPattern) -> route::HeaderMatcher {
+    use route::header_matcher::HeaderMatchSpecifier;
+    let matcher = matcher::StringMatcher { match_pattern: Some(pattern), ..Default::default() };
+    route::HeaderMatcher {
+        name: ":authority".to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(matcher)),
+        ..Default::default()
+    }
 }
 
 /// 404 with these words.

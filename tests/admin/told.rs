@@ -94,7 +94,7 @@ async fn a_list_tells_in_a_line_what_one_registry_tells_in_a_table() {
     assert_eq!(lines.len(), 6, "nothing is said of west: {shown}");
     let start = "east: server version v1.36.2\\u{1b}[31m; 2 watches, 0s old, quiet for 0s at most; ";
     assert_eq!(lines[4], format!("{start}not watched: pods (stopped)"), "{shown}");
-    assert_eq!(lines[5], "east: last error 0s ago: denied: list pods: 403\\nForbidden");
+    assert_eq!(lines[5], "east: last failed 0s ago: denied: list pods: 403\\nForbidden");
 
     let shown = ask(&pilot, &["registries", "east"]).await.stdout;
     assert!(shown.starts_with("REGISTRY ") && !shown.contains("west"), "{shown}");

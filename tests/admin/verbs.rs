@@ -83,6 +83,48 @@ async fn services_are_shown_as_a_table_and_as_json() {
     assert_eq!(report["services"][1]["host"], "b.local");
 }
 
+/// Before a proxy is connected, too: the first one would find it so.
+#[tokio::test]
+async fn services_that_want_one_port_are_told_with_the_list_and_with_each() {
+    let pilot = pilot(&["east"]).await;
+    let quarrel = ["a.local", "b.local"];
+    let services = quarrel.map(|host| service(host).tcp(3306).endpoint("10.0.0.1", 3306).build());
+    pilot.sinks[0].publish(pilot_registry_testkit::snapshot(services));
+    pilot.ready().await;
+    let words = "b.local cannot be reached at 127.0.0.1:3306: a.local has it";
+    let all = ask(&pilot, &["services"]).await.stdout;
+    assert!(all.contains(&format!("\nconflicts for routers (no proxy is connected):\n  {words}")), "{all}");
+    for host in quarrel {
+        let one = ask(&pilot, &["services", host]).await.stdout;
+        assert!(one.contains(&format!("\nconflicts with others:\n  {words}")), "{one}");
+    }
+}
+
+#[tokio::test]
+async fn without_proxies_it_is_said_what_one_is_started_with() {
+    let pilot = with_services().await;
+    let shown = ask(&pilot, &["proxies"]).await.stdout;
+    let words =
+        "no proxy is connected: `pilot bootstrap` prints what an Envoy or a gRPC client is started with";
+    assert!(shown.ends_with(&format!("\n\n{words}\n")), "{shown}");
+    let json = ask(&pilot, &["proxies", "-o", "json"]).await.stdout;
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), serde_json::json!({ "proxies": [] }));
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_node_id_is_enough_where_no_other_begins_so() {
+    let pilot = with_services().await;
+    let connect = |id: &str| pilot.proxies.connect(&proxy(id), Transport::Ads, true, None);
+    let _connections = ["router~127.0.0.1~east~a", "router~127.0.0.1~west~a"].map(connect);
+    let one = ask(&pilot, &["config", "router~127.0.0.1~e", "--type", "cds"]).await;
+    assert!(one.code == Some(0) && one.stdout.contains("outbound|80||a.local"), "{}", one.stderr);
+    let several = ask(&pilot, &["config", "router~"]).await;
+    assert_eq!(
+        several.stderr,
+        "error: \"router~\" is the beginning of 2 node ids (known: router~127.0.0.1~east~a, router~127.0.0.1~west~a)\n"
+    );
+}
+
 #[tokio::test]
 async fn services_that_registries_disagree_about_are_marked() {
     let pilot = pilot(&["east", "west"]).await;
@@ -398,7 +440,7 @@ async fn registries_are_shown_and_what_is_held_is_let_go() {
         lines[5].starts_with("west: denied since ") && lines[5].ends_with("the token was refused"),
         "{shown}"
     );
-    assert_eq!(lines[6], "west: reviews is left out: port 0 is not a port");
+    assert_eq!(lines[6], "west: reviews is skipped: port 0 is not a port");
     let json = ask(&pilot, &["registries", "-o", "json"]).await;
     let report: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(report["registries"][0]["held"]["endpoints"], 10);

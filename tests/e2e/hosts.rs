@@ -170,6 +170,9 @@ async fn a_host_that_no_service_has_is_told_so() {
                 let answer = http::get(envoy.port(port), host, "/any?path").await.unwrap();
                 is_told(&answer, &format!("pilot: no service has host {host} on port {port}"));
             }
+            let host = format!("wep.local:{port}");
+            let answer = http::get(envoy.port(port), &host, "/any?path").await.unwrap();
+            is_told(&answer, &format!("pilot: no service has host {host}"));
             let call = "POST /a.B/C HTTP/1.1\r\nHost: wep.local\r\nContent-Type: application/grpc\r\n\
                         Connection: close\r\nContent-Length: 0\r\n\r\n";
             let answer = raw(envoy.port(port), call).await;

@@ -8,7 +8,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
 use pilot::metrics::Metrics;
 use pilot::proxies::{Proxies, SyncState};
-use pilot::resources::ResourceType::{Cluster, Endpoint, Listener};
+use pilot::resources::ResourceType::{Cluster, Endpoint, Listener, Route};
 use pilot::shutdown::{Trigger, shutdown};
 use pilot::xds::stream::{Context, FirstSyncs, Peer, serve};
 use pilot::xds::{Delta, Sotw};
@@ -138,6 +138,19 @@ async fn names_that_do_not_exist_are_listed_until_they_do_or_are_not_asked_for()
     let dropped = client.send(delta_request(Endpoint, &[], &["later", "never"]));
     client.ack(dropped);
     assert_eq!((client.report(Endpoint).state, names(&client)), (SyncState::Acked, Vec::new()));
+}
+
+/// An Envoy that comes back while a listener drains whose port is gone asks for its routes.
+#[tokio::test]
+async fn routes_of_a_listener_that_drains_are_not_called_missing() {
+    let mut client = Client::new(two_services());
+    let routes = client.send(delta_request(Route, &["80~v", "typed by hand"], &[]));
+    client.ack(routes);
+    let names: Vec<String> = client.report(Route).not_found.into_iter().map(|missing| missing.name).collect();
+    assert_eq!((client.report(Route).state, names), (SyncState::NotFound, vec!["typed by hand".into()]));
+    let dropped = client.send(delta_request(Route, &[], &["typed by hand"]));
+    client.ack(dropped);
+    assert_eq!(client.report(Route).state, SyncState::Acked);
 }
 
 /// A gRPC client asks for its listener by name, whatever else it has: it is without one until the name is back.

@@ -133,6 +133,11 @@ impl Client {
         &self.common.place
     }
 
+    /// Where the agent is, as in a URL.
+    pub(crate) fn authority(&self) -> String {
+        self.pool.authority()
+    }
+
     /// Whether requests have a token.
     pub(crate) fn has_token(&self) -> bool {
         self.token.is_some()

@@ -61,6 +61,8 @@ pub(crate) struct View {
     pub(crate) snapshot: Snapshot,
     /// Files that cannot be read or parsed, and the folder.
     pub(crate) troubles: Vec<Trouble>,
+    /// Those of these files of which nothing is in force: they were never read, or never made sense.
+    pub(crate) unread: Vec<PathBuf>,
     /// Entries that were left out: file, and what is wrong.
     pub(crate) rejected: Vec<(PathBuf, Rejected)>,
     /// Whether something could be read this time. Otherwise the snapshot says nothing new.
@@ -121,10 +123,20 @@ impl LastGood {
                 view.missing = true;
             }
         }
+        view.unread = view.troubles.iter().map(|it| it.problem.file.clone()).collect();
+        view.unread.retain(|path| !self.is_in_force(path));
         self.merge(&mut view);
         self.doubt.review(&view.snapshot, now);
         view.means_it = self.doubt.is_none() && self.is_whole(&view);
         view
+    }
+
+    /// Whether something of a file, or of the folder, is in force.
+    fn is_in_force(&self, path: &Path) -> bool {
+        match self.files.get(path) {
+            Some(file) => file.services.is_some(),
+            None => self.files.values().any(|file| file.services.is_some()),
+        }
     }
 
     /// Whether each file has made sense, and each entry counts: those that are left out may be what is missing.

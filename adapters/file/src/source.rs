@@ -142,7 +142,11 @@ fn publish(
         let standing = old.remove(&key).filter(|(standing, _)| *standing == trouble);
         let (trouble, fault) = standing.unwrap_or_else(|| {
             // As a value, what a file holds is escaped.
-            tracing::warn!(problem = trouble.problem.to_string(), "the last good content stays");
+            let what = match view.unread.contains(&trouble.problem.file) {
+                true => "nothing of it was read since pilot started: it is read again when it changes",
+                false => "the last good content stays",
+            };
+            tracing::warn!(problem = trouble.problem.to_string(), "{what}");
             let fault = sink.fault(trouble.error());
             (trouble, fault)
         });

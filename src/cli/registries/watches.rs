@@ -46,7 +46,7 @@ pub(super) fn last_error(registry: &RegistryReport) -> Option<String> {
     let last = registry.last_error.as_ref()?;
     let mut troubles = registry.trouble.iter().chain(&registry.other_troubles);
     let stands = troubles.any(|trouble| trouble.error == last.error);
-    (!stands).then(|| format!("last error {}", error(last)))
+    (!stands).then(|| format!("last failed {} ago: {}: {}", age(last.age_seconds), last.kind, last.error))
 }
 
 /// All watches; nothing where there are none.

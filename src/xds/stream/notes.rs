@@ -10,7 +10,7 @@ use tracing::field::display;
 use super::{Refuses, Session};
 use crate::proxies::{NAMES_MAX, RefusedStatus};
 use crate::proxy::{Proxy, Transport};
-use crate::resources::ResourceType;
+use crate::resources::{ResourceType, is_in_parts};
 use crate::xds::rejections::Rejection;
 use crate::xds::variant::{Answer, Outcome, Refusal, Response, Variant};
 use crate::xds::words::cut;
@@ -155,13 +155,17 @@ impl<V: Variant, S> Session<V, S> {
         }
     }
 
-    /// Lists the names that the client asks for and that do not exist. Of listeners, which are what gRPC clients
+    /// Lists the names that the client asks for and that do not exist. The names of routes in parts a client has from
+    /// a listener alone: it asks for those of a listener that is gone until that has drained. Of listeners, which are what gRPC clients
     /// begin with, the log says it, too, once.
     pub(super) fn note_missing(&mut self) {
         let Some(client) = &mut self.client else { return };
         for kind in ResourceType::ALL {
             let known = &mut client.missing[kind];
-            let missing = || self.machine.state(kind).missing.iter().take(NAMES_MAX);
+            let missing = || {
+                let missing = self.machine.state(kind).missing.iter();
+                missing.filter(|name| !is_in_parts(name)).take(NAMES_MAX)
+            };
             if missing().eq(known.iter()) {
                 continue;
             }

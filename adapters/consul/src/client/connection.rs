@@ -53,6 +53,11 @@ impl Pool {
         Self { address, tls, timeout, kept: Mutex::default(), drivers: Mutex::default() }
     }
 
+    /// Where the agent is, as in a URL.
+    pub(super) fn authority(&self) -> String {
+        self.address.authority()
+    }
+
     /// The connection that was used last, if one still is open.
     pub(super) fn kept(&self) -> Option<Connection> {
         let mut kept = self.kept.lock();

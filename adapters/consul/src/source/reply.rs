@@ -95,7 +95,12 @@ pub(super) async fn pulse(client: &Client, at_once: bool) -> Reply {
     let asked = timeout(PULSE_TIMEOUT, client.call(&call)).await;
     let answer = match asked {
         Err(_) if began.elapsed() > PULSE_TIMEOUT + LATE => Ok(()),
-        Err(_) => Err(RegistryError::unavailable("consul has not said within 3 s who its leader is")),
+        Err(_) => {
+            let (agent, seconds) = (client.authority(), PULSE_TIMEOUT.as_secs());
+            Err(RegistryError::unavailable(format!(
+                "consul at {agent} does not answer: nothing within {seconds} s"
+            )))
+        }
         Ok(Err(error)) => Err(error),
         Ok(Ok((status, body))) => leads(&client.succeeded(&call, status, &body), status, &body),
     };

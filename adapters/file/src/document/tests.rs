@@ -93,6 +93,10 @@ fn mistakes_in_yaml_are_told_in_a_users_words() {
         ("service:\n- host: a\n\tports: []\n".to_owned(), "a tab: YAML is indented by spaces"),
         ("service:\n- host: a\n ports: []\n".to_owned(), "begins in one column"),
         ("service:\n- host: a\n   ports: []\n".to_owned(), "is the line before indented as it should be"),
+        (
+            "service:\n  - host: a\n    labels: {}\n   ports: []\n".to_owned(),
+            "expected a key in the column of the keys",
+        ),
         ("service:\n- {host: a\n".to_owned(), "a \"{\" that is not closed"),
         ("service:\n- host: [a\n".to_owned(), "a \"[\" that is not closed"),
         ("service:\n- host: \"a\n".to_owned(), "a quote that is not closed"),

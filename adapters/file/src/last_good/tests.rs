@@ -130,3 +130,22 @@ fn services_of_one_host_are_told_apart_by_their_owners() {
         "a namespace has one of each host"
     );
 }
+
+/// Of one that was never read, there is no last good content that could stay.
+#[test]
+fn files_of_which_nothing_is_in_force_are_told_from_those_that_broke_later() {
+    let mut folder = Folder::of(&[("a.toml", "= no TOML"), ("b.toml", &services(&["b"]))]);
+    let unread = |folder: &mut Folder| -> Vec<String> {
+        let view = folder.last_good.look(&Config::new(folder.folder.path()), folder.start);
+        assert!(!view.troubles.is_empty());
+        let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        view.unread.iter().map(name).collect()
+    };
+    assert_eq!(unread(&mut folder), ["a.toml"]);
+    folder.write("a.toml", &services(&["a"]));
+    folder.at(0);
+    folder.write("a.toml", "= no TOML");
+    assert_eq!(unread(&mut folder), [""; 0]);
+    let mut gone = Folder::of(&[]);
+    assert_eq!(unread(&mut gone).len(), 1, "a folder without files has said nothing");
+}

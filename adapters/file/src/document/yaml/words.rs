@@ -54,7 +54,8 @@ const SYNTAX: &[(&str, &str)] = &[
     ),
     (
         "while parsing a block collection, did not find expected '-'",
-        "expected an item that begins with \"- \", in the column of the others",
+        "the indentation is wrong: expected a key in the column of the keys above, or an item that begins with \"- \" \
+         in the column of the other items",
     ),
     (
         "mapping values are not allowed",
