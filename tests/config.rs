@@ -105,7 +105,10 @@ fn bad_configurations_are_refused_with_place_and_hint() {
             ],
         ),
         ("[xds\n", &["pilot.toml:1:5: not TOML: unclosed table, expected `]`"]),
-        ("[log]\n[log]\n", &["pilot.toml:2:2: not TOML: duplicate key"]),
+        (
+            "[log]\n[log]\n",
+            &["pilot.toml:2:2: log: it is there twice, first in line 1: expected one of them"],
+        ),
     ];
     for (text, expected) in cases {
         assert_eq!(refused(&format!("{text}{REGISTRY}"), &[], &[]), *expected, "{text}");

@@ -26,7 +26,7 @@ path = \"services.toml\"
   variable of `address` is `PILOT_REGISTRY_DC1_CONSUL_ADDRESS`. The registry has to be in `pilot.toml`.
 - Where `pilot.toml` has exactly one registry of a kind, without an address and without credentials, the variables of the
   platform's own tools count, after everything else: `CONSUL_HTTP_ADDR`, `CONSUL_HTTP_TOKEN`, `ETCDCTL_ENDPOINTS`,
-  `KUBECONFIG`. `pilot check` shows which were used.
+  `KUBECONFIG`. `pilot check` and the log at the start say which were used, and which do not count.
 - Durations are numbers with units, `h`, `m`, `s` or `ms`: `5s`, `1h30m`, `1.5s`. Paths are relative to the folder of
   `pilot.toml`; those of flags and variables are relative to the folder in which pilot runs.
 - pilot reads `pilot.toml` when it starts. **A change of it needs a restart**, and the log says so; a change of the files

@@ -1,8 +1,11 @@
 //! Services of Consul whose instances do not say which port clients call.
 
+use serde_json::json;
+
 use super::platform::{Consul, Platform};
 use crate::support::backend::Backend;
 use crate::support::envoy::{Envoy, Kind};
+use crate::support::http;
 use crate::support::load::Load;
 use crate::support::pilot::Pilot;
 use crate::support::tools::envoy;
@@ -59,6 +62,28 @@ async fn a_site_takes_over_although_no_instance_says_which_port_clients_call() {
     envoy.assert_no_rejections().await;
 }
 
+/// `other` comes first in the alphabet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_does_not_say_what_it_speaks_takes_no_port_from_one_that_does() {
+    let (Some(binary), Some(consul)) = (envoy(), Consul::start().await) else { return };
+    let (reviews, other) = (Backend::http("reviews").await, Backend::http("other").await);
+    consul.put_described("other", other.socket(), json!({ "service_port": "9080" })).await;
+    let said = json!({ "service_port": "9080", "protocol": "http" });
+    consul.put_described("reviews", reviews.socket(), said).await;
+    let mut pilot = Pilot::prepare_with(&consul.tables("east"));
+    pilot.spawn();
+    pilot.ready().await;
+    let envoy = Envoy::start(&binary, &pilot, Kind::Delta).await;
+    until("reviews answers at its port", async || {
+        let answer = http::body(envoy.port(9080), "reviews.service.consul", "/").await?;
+        holds(answer == "reviews", answer)
+    })
+    .await;
+    let services = pilot.debug("/debug/services").await.unwrap();
+    let told = "a protocol that is said goes before one that was guessed";
+    assert!(services["conflicts"].to_string().contains(told), "{services}");
+}
+
 /// Nothing is guessed, and nothing is told but what there is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_of_the_registrys_table_is_the_port_that_clients_call() {
@@ -83,7 +108,7 @@ async fn a_port_of_the_registrys_table_is_the_port_that_clients_call() {
     pilot.spawn();
     pilot.ready().await;
     let report = pilot.debug("/debug/registries").await.unwrap();
-    assert_eq!(report.pointer("/registries/0/notes"), Some(&serde_json::json!({})), "{report}");
+    assert_eq!(report.pointer("/registries/0/notes"), Some(&json!({})), "{report}");
     let services = pilot.debug("/debug/services").await.unwrap();
     assert_eq!(services.pointer("/services/0/ports/0/number"), Some(&9080.into()), "{services}");
     let envoy = Envoy::start(&binary, &pilot, Kind::Delta).await;

@@ -40,6 +40,12 @@ impl Consul {
         self.write("/v1/agent/service/register", entry).await;
     }
 
+    /// Registers an instance with that meta.
+    pub(in super::super) async fn put_described(&self, service: &str, at: SocketAddr, meta: Value) {
+        let entry = json!({ "Name": service, "Meta": meta, "Address": at.ip(), "Port": at.port() });
+        self.write("/v1/agent/service/register", entry).await;
+    }
+
     /// The same, asked anew every two seconds.
     pub(in super::super) async fn start_impatient() -> Option<Self> {
         Some(Self { wait: Some(2), ..Self::start().await? })
