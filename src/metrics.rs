@@ -128,7 +128,7 @@ impl Metrics {
         let translation_failures = Counter::default();
         registry.register(
             "translation_failures",
-            "Services that could not be translated, which is a bug of pilot: each is served as it was before",
+            "Services and layers that could not be translated, which is a bug of pilot: each is served as it was before",
             translation_failures.clone(),
         );
         Self(Arc::new(Inner {

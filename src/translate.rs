@@ -33,6 +33,8 @@ mod context;
 mod endpoints;
 mod entrances;
 mod fallback;
+mod job;
+mod key;
 mod layers;
 mod listeners;
 mod names;
@@ -48,7 +50,11 @@ mod source;
 mod step;
 
 pub use conflict::{Claim, Claimant, Conflict, Reason};
-pub use layers::{Job, LayerKey, Layers, Made, Results, Wave};
+#[cfg(test)]
+pub(crate) use job::Maker;
+pub use job::{Built, Job, Made, Outcome, Results};
+pub use key::LayerKey;
+pub use layers::{Arrived, Layers, Wave};
 pub use step::Step;
 
 use std::sync::Arc;

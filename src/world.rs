@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A layer is in use while a stream follows a scope that sees it. Scopes cost nothing while nothing of theirs
-//! changes: nobody goes through scopes or streams. A scope that is new waits for the layers that nobody else sees.
+//! changes: nobody goes through scopes or streams. A scope that is new waits for the layers that nobody else sees. They
+//! are made beside the changes, which wait for no newcomer.
 //!
 //! Nothing is published before every registry is settled: it has answered, or its last known good was loaded,
 //! or it is optional and its patience is over. At least one registry must be known. If all are optional and
@@ -20,6 +21,8 @@ mod news;
 mod outages;
 mod signal;
 mod store;
+#[cfg(test)]
+mod tests;
 mod views;
 mod whereabouts;
 
@@ -40,7 +43,7 @@ use crate::mesh::{Mesh, MeshOptions};
 use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::View;
 use crate::supervisor::Registered;
-use crate::translate::{Conflict, Step};
+use crate::translate::{Built, Conflict, Job};
 use conflicts::tell_disagreements;
 use news::News;
 use outages::Outages;
@@ -70,7 +73,7 @@ struct Inner {
 pub struct Translated {
     /// From its beginning to its end.
     pub took: Duration,
-    /// How many services failed to be translated that did not fail before.
+    /// How many services and layers failed to be translated that did not fail before.
     pub failures: usize,
 }
 
@@ -176,6 +179,12 @@ impl World {
         self.0.store.conflicts()
     }
 
+    /// The layers that could not be made, with the reason, which is a bug. Each is served as it was before, and made
+    /// anew when something changes.
+    pub fn broken(&self) -> BTreeMap<String, Arc<str>> {
+        self.0.store.broken()
+    }
+
     /// The services that could not be translated, with the reason, which is a bug. Each is served as it was before.
     pub fn failures(&self) -> BTreeMap<String, Arc<str>> {
         self.0.store.failures()
@@ -201,7 +210,9 @@ impl World {
         }
         let mut seen = vec![0; self.0.registries.len()];
         let (mut news, mut outages) = (News::default(), Outages::default());
+        let mut beside = FuturesUnordered::new();
         loop {
+            beside.extend(self.newcomers().map(|it| self.build(it)));
             tokio::select! {
                 Some(receiver) = changes.next() => {
                     changes.push(next_change(receiver));
@@ -210,7 +221,10 @@ impl World {
                         self.note_unserved(&seen);
                     }
                 }
-                () = self.0.store.wanted() => self.translate_wanted(&translated).await,
+                () = self.0.store.wanted() => {}
+                Some(newcomer) = beside.next() => {
+                    beside.extend(self.arrived(newcomer, &translated).await.map(|it| self.build(it)));
+                }
                 () = reached(debounce.deadline()), if debounce.is_pending() => {
                     debounce.pushed(Instant::now());
                     let (oldest, now) = (self.oldest_change(&seen), self.generations());
@@ -273,45 +287,84 @@ impl World {
     }
 
     /// Merges what the registries know into a new mesh and translates it, if that is enough to serve. Says whether it
-    /// is.
+    /// was done.
     async fn advance(&self, changed: Instant, translated: &(impl Fn(Translated) + Send + Sync)) -> bool {
         let Some(sources) = self.sources() else { return false };
         let before = self.mesh();
-        let (old, options) = (before.clone(), self.0.options.clone());
+        let (world, old) = (self.clone(), before.clone());
         let merged = tokio::task::spawn_blocking(move || {
             let old = old.as_ref().map(|mesh| &mesh.catalog);
             let catalog = Catalog::merge(&sources, old.unwrap_or(&Catalog::default()));
-            let same = old.is_some_and(|old| old.same(&catalog));
-            (!same).then(|| Arc::new(Mesh { catalog, options }))
+            if old.is_some_and(|old| old.same(&catalog)) {
+                return None;
+            }
+            let mesh = Arc::new(Mesh { catalog, options: world.0.options.clone() });
+            let step = world.0.store.step(Arc::clone(&mesh), changed);
+            step.prepare();
+            Some((mesh, step))
         });
         match merged.await {
-            Ok(Some(mesh)) => {
+            Ok(Some((mesh, step))) => {
                 let before = before.as_ref().map(|before| &before.catalog);
                 tell_disagreements(&mesh.catalog, before);
-                let step = self.0.store.step(Arc::clone(&mesh), changed);
                 self.0.mesh.send_replace(Some(Arc::clone(&mesh)));
-                self.translate(&step, translated).await;
+                let started = Instant::now();
+                let failures = self.0.store.take(&step).await;
+                translated(Translated { took: started.elapsed(), failures });
                 self.0.whereabouts.tell(before.unwrap_or(&Catalog::default()), &mesh.catalog);
+                true
             }
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, "merging registries failed: this is a bug"),
-        }
-        true
-    }
-
-    /// Makes the layers that are wanted, of the mesh as it is.
-    async fn translate_wanted(&self, translated: &(impl Fn(Translated) + Send + Sync)) {
-        if let Some(step) = self.0.store.standstill() {
-            self.translate(&step, translated).await;
+            Ok(None) => true,
+            Err(error) => {
+                tracing::error!(%error, "merging registries failed, which is a bug: all stays as it was");
+                translated(Translated { took: Duration::ZERO, failures: 1 });
+                false
+            }
         }
     }
 
-    async fn translate(&self, step: &Arc<Step>, translated: &(impl Fn(Translated) + Send + Sync)) {
-        let started = Instant::now();
-        let failures = self.0.store.take(step).await;
-        translated(Translated { took: started.elapsed(), failures });
+    /// The layers that somebody waits for, or whose making failed. They are made beside the changes.
+    fn newcomers(&self) -> impl Iterator<Item = Newcomer> {
+        let begun = Instant::now();
+        self.0.store.newcomers().into_iter().map(move |job| Newcomer { next: job, begun, rounds: 0 })
+    }
+
+    async fn build(&self, Newcomer { next, begun, rounds }: Newcomer) -> Newcomer<Built> {
+        Newcomer { next: self.0.store.build(next).await, begun, rounds }
+    }
+
+    /// Publishes a layer, unless the changes that came meanwhile are many: it catches up with them beside others.
+    async fn arrived(
+        &self,
+        Newcomer { mut next, begun, rounds }: Newcomer<Built>,
+        translated: &(impl Fn(Translated) + Send + Sync),
+    ) -> Option<Newcomer> {
+        loop {
+            match self.0.store.arrived(next).await {
+                Ok(failures) => {
+                    translated(Translated { took: begun.elapsed(), failures });
+                    return None;
+                }
+                Err(job) if rounds < ROUNDS => {
+                    return Some(Newcomer { next: job, begun, rounds: rounds + 1 });
+                }
+                Err(job) => next = store::build_now(job).await,
+            }
+        }
     }
 }
+
+/// A layer that is made beside the changes.
+struct Newcomer<T = Job> {
+    next: T,
+    begun: Instant,
+    /// How often it was to catch up.
+    rounds: u32,
+}
+
+/// How often a layer catches up beside the changes. There is little left to do each time, but where changes follow each
+/// other without end, there is always something: then they wait for it.
+const ROUNDS: u32 = 3;
 
 /// A deadline that has passed is not waited for: the timer is only as fine as a millisecond.
 async fn reached(deadline: Instant) {

@@ -34,6 +34,10 @@ pub struct ServicesReport {
     /// Services that could not be translated, with the reason, which is a bug of pilot. Each is served as it was.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub not_translated: BTreeMap<String, String>,
+    /// Parts of what proxies are told that could not be made, with the reason, which is a bug of pilot. Each is served
+    /// as it was, and made anew when something changes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_made: BTreeMap<String, String>,
 }
 
 /// One service in short.
@@ -145,6 +149,7 @@ impl ServicesReport {
         Self {
             conflicts: conflicts.collect(),
             not_translated: failures.map(|(host, why)| (host, why.to_string())).collect(),
+            not_made: admin.world.broken().into_iter().map(|(layer, why)| (layer, why.to_string())).collect(),
             services: services.iter().map(|service| ServiceSummary::of(service, &doubts)).collect(),
         }
     }

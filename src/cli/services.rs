@@ -75,6 +75,11 @@ fn services(report: &ServicesReport, style: Style) -> View {
             "\n{host} is served as it was before: a bug of pilot keeps it from being translated ({why})\n"
         ));
     }
+    for (layer, why) in &report.not_made {
+        text.push_str(&format!(
+            "\n{layer}: served as before, because a bug of pilot keeps it from being made anew ({why})\n"
+        ));
+    }
     for (scope, conflicts) in &report.conflicts {
         text.push_str(&format!("\nconflicts for {scope}:\n"));
         conflicts.iter().for_each(|conflict| text.push_str(&format!("  {conflict}\n")));

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_registry::{Hostname, Namespace, Resolution, ServiceId, ServicePort};
@@ -163,6 +164,20 @@ impl Base {
     /// What clients of that namespace see otherwise than everybody.
     pub(super) fn sights(&self, namespace: &Namespace) -> Sights {
         self.sights.get(namespace).cloned().unwrap_or_default()
+    }
+
+    /// The namespaces that see otherwise what they did in the base before; `None` = all may, because routes differ.
+    pub(super) fn seen_otherwise_since(&self, before: &Self) -> Option<BTreeSet<Namespace>> {
+        let [routes, old] = [self, before].map(|base| &base.layer.sets[ResourceType::Route]);
+        if !Arc::ptr_eq(&self.layer, &before.layer) && routes.differing(old).next().is_some() {
+            return None;
+        }
+        let namespace = |item: DiffItem<'_, '_, Namespace, _>| match item {
+            DiffItem::Add(it, _) | DiffItem::Remove(it, _) | DiffItem::Update { old: (it, _), .. } => {
+                it.clone()
+            }
+        };
+        Some(before.sights.diff(&self.sights).map(namespace).collect())
     }
 
     /// The service of that host that everybody sees.

@@ -9,193 +9,25 @@
 //! ```
 //!
 //! Nothing here waits or runs anything: [`Layers`] says which layers a step touches ([`Layers::jobs`]), somebody runs
-//! these jobs on as many cores as there are, and [`Layers::commit`] takes the results in, all at once.
+//! these jobs on as many cores as there are, and [`Layers::commit`] takes the results in, all at once. A step costs what
+//! it touches, however many layers there are.
+//!
+//! A layer that comes into use is made beside the steps ([`Layers::newcomers`]), from nothing, and catches up with
+//! those that were taken meanwhile ([`Layers::arrived`]). So is a layer whose making failed: the last one stays until
+//! then.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use super::assignments::Assignments;
-use super::audience::Audience;
-use super::base::{Base, http_listen};
+use super::base::Base;
 use super::conflict::Conflict;
-use super::context::NOWHERE;
-use super::parts::Parts;
-use super::scoped::ScopedEndpoints;
-use super::step::{Failures, Step};
+use super::job::{Built, Job, Made, Maker, Results};
+use super::key::LayerKey;
+use super::step::Step;
 use crate::mesh::Mesh;
-use crate::proxy::{ConfigSource, Role, Scope};
-use crate::resources::{Layer, Published, View};
+use crate::proxy::Scope;
+use crate::resources::{Published, View};
 use pilot_registry::{Locality, Namespace};
-
-/// Which layer. Keys hold answers, never what a client says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LayerKey {
-    /// The endpoints of all services, as proxies see them for which no place matters. Whether they have an
-    /// `http_listen` matters to endpoints that listen there.
-    Endpoints {
-        /// Whether the proxies are routers.
-        is_router: bool,
-    },
-    /// What proxies of one role and config source share beside that.
-    Base(Role, ConfigSource),
-    /// The endpoints that look different from one place.
-    Place {
-        /// Whether the proxies are routers.
-        is_router: bool,
-        /// Where they run.
-        locality: Locality,
-    },
-    /// Listeners and routes of proxies that take routes in parts.
-    Parts(Role, ConfigSource),
-    /// What proxies of one namespace see otherwise than the base says.
-    Audience(Role, ConfigSource, Namespace),
-    /// The endpoints of services that proxies of one namespace see and not everybody does.
-    Scoped {
-        /// Whether the proxies are routers.
-        is_router: bool,
-        /// Where they run.
-        locality: Locality,
-        /// Their namespace.
-        namespace: Namespace,
-    },
-}
-
-impl LayerKey {
-    /// The layers that a scope sees, the topmost first.
-    pub fn of(scope: &Scope) -> Vec<Self> {
-        let (role, source) = (scope.role, &scope.config_source);
-        let is_router = role == Role::Router;
-        let audience = scope.namespace.as_ref().map(|it| Self::Audience(role, source.clone(), it.clone()));
-        let scoped = scope.namespace.as_ref().map(|namespace| Self::Scoped {
-            is_router,
-            locality: scope.locality.clone(),
-            namespace: namespace.clone(),
-        });
-        let place = Some(&scope.locality).filter(|locality| *locality != NOWHERE);
-        let place = place.map(|locality| Self::Place { is_router, locality: locality.clone() });
-        let below = [Self::base_of(scope), Self::Endpoints { is_router }];
-        let in_parts = scope.client.has_vhds() && scope.namespace.is_none();
-        let parts = in_parts.then(|| Self::Parts(role, source.clone()));
-        scoped.into_iter().chain(audience).chain(parts).chain(place).chain(below).collect()
-    }
-
-    /// The base of a scope.
-    pub fn base_of(scope: &Scope) -> Self {
-        Self::Base(scope.role, scope.config_source.clone())
-    }
-
-    /// The base that the layer is made from; none if it is made from the mesh alone.
-    fn base(&self) -> Option<Self> {
-        match self {
-            Self::Parts(role, source) | Self::Audience(role, source, _) => {
-                Some(Self::Base(*role, source.clone()))
-            }
-            Self::Endpoints { .. } | Self::Base(..) | Self::Place { .. } | Self::Scoped { .. } => None,
-        }
-    }
-}
-
-/// A layer, and what is needed to make the next one of it.
-#[derive(Clone, Debug)]
-pub enum Made {
-    /// Of [`LayerKey::Endpoints`] and [`LayerKey::Place`].
-    Assignments(Arc<Assignments>),
-    /// Of [`LayerKey::Base`].
-    Base(Arc<Base>),
-    /// Of [`LayerKey::Parts`].
-    Parts(Arc<Parts>),
-    /// Of [`LayerKey::Audience`].
-    Audience(Arc<Audience>),
-    /// Of [`LayerKey::Scoped`].
-    Scoped(Arc<ScopedEndpoints>),
-}
-
-impl Made {
-    /// The layer.
-    pub fn layer(&self) -> &Arc<Layer> {
-        match self {
-            Self::Assignments(made) => made.layer(),
-            Self::Base(made) => made.layer(),
-            Self::Parts(made) => made.layer(),
-            Self::Audience(made) => made.layer(),
-            Self::Scoped(made) => made.layer(),
-        }
-    }
-
-    fn failures(&self) -> Option<&Failures> {
-        match self {
-            Self::Assignments(made) => Some(made.failures()),
-            Self::Base(made) => Some(made.failures()),
-            Self::Audience(made) => Some(made.failures()),
-            Self::Scoped(made) => Some(made.failures()),
-            // It has no services of its own.
-            Self::Parts(_) => None,
-        }
-    }
-}
-
-/// One layer that is to be made: costs time, and needs nothing but what it holds.
-pub struct Job {
-    key: LayerKey,
-    before: Option<Made>,
-    base: Option<Arc<Base>>,
-    step: Arc<Step>,
-}
-
-impl Job {
-    /// Makes the layer. `None`: it is made from a base that there is not.
-    pub fn run(self) -> Option<(LayerKey, Made)> {
-        let Self { key, before, base, step } = self;
-        let options = &step.mesh.options;
-        let listen =
-            |is_router: &bool| http_listen(if *is_router { Role::Router } else { Role::Sidecar }, options);
-        let assignments = |is_router: &bool, place: &Locality| {
-            let before = match &before {
-                Some(Made::Assignments(before)) => Some(&**before),
-                _ => None,
-            };
-            Made::Assignments(Arc::new(Assignments::next(before, listen(is_router), place, &step)))
-        };
-        let made = match &key {
-            LayerKey::Endpoints { is_router } => assignments(is_router, NOWHERE),
-            LayerKey::Place { is_router, locality } => assignments(is_router, locality),
-            LayerKey::Scoped { is_router, locality, namespace } => {
-                let before = match &before {
-                    Some(Made::Scoped(before)) => Some(&**before),
-                    _ => None,
-                };
-                let listen = listen(is_router);
-                Made::Scoped(Arc::new(ScopedEndpoints::next(before, listen, namespace, locality, &step)))
-            }
-            LayerKey::Base(role, source) => {
-                let before = match &before {
-                    Some(Made::Base(before)) => Some(&**before),
-                    _ => None,
-                };
-                Made::Base(Arc::new(Base::next(before, *role, source, &step)))
-            }
-            LayerKey::Parts(..) => {
-                let before = match &before {
-                    Some(Made::Parts(before)) => Some(&**before),
-                    _ => None,
-                };
-                Made::Parts(Arc::new(Parts::next(before, base.as_deref()?, &step)))
-            }
-            LayerKey::Audience(_, _, namespace) => {
-                let before = match &before {
-                    Some(Made::Audience(before)) => Some(&**before),
-                    _ => None,
-                };
-                Made::Audience(Arc::new(Audience::next(before, namespace, base.as_deref()?, &step)))
-            }
-        };
-        Some((key, made))
-    }
-}
-
-/// Layers that jobs have made for one step, not yet taken in.
-pub type Results = BTreeMap<LayerKey, Made>;
 
 /// Jobs of one wave need nothing of each other, and what waves before have made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,17 +43,44 @@ impl Wave {
     pub const ALL: [Self; 2] = [Self::Mesh, Self::Base];
 }
 
+/// What becomes of a layer that was made beside the steps.
+pub enum Arrived {
+    /// Nobody wants it any more.
+    Unused,
+    /// It is of an older mesh: this makes it one of the present mesh.
+    Behind(Job),
+    /// It is to be committed, with what is made from it.
+    Ready(Arc<Step>, Results),
+}
+
 /// The layers in use.
 #[derive(Clone, Default)]
 pub struct Layers {
     generation: u64,
     mesh: Option<Arc<Mesh>>,
     made: BTreeMap<LayerKey, Made>,
-    /// Those that somebody wants and nobody has made yet.
+    /// Those that are made from a base, by that.
+    above: BTreeMap<LayerKey, BTreeSet<LayerKey>>,
+    /// Those that are to be made from nothing, and nobody has begun.
     wanted: BTreeSet<LayerKey>,
+    /// Those that are being made beside the steps.
+    building: BTreeSet<LayerKey>,
+    /// Those whose making failed, with the reason. What is made of them is older than the mesh.
+    broken: BTreeMap<LayerKey, Arc<str>>,
+    /// Those in which the translation of a service failed.
+    failing: BTreeSet<LayerKey>,
+    /// Steps to the present mesh from earlier ones, by their generation, while somebody takes them.
+    catch_ups: BTreeMap<u64, Weak<Step>>,
+    maker: Maker,
 }
 
 impl Layers {
+    /// Layers are made with that.
+    #[cfg(test)]
+    pub(crate) fn make_with(&mut self, maker: Maker) {
+        self.maker = maker;
+    }
+
     /// The mesh that they are of; `None` = not known yet.
     pub fn mesh(&self) -> Option<&Arc<Mesh>> {
         self.mesh.as_ref()
@@ -234,7 +93,8 @@ impl Layers {
 
     /// A layer comes into use. Says whether it is to be made.
     pub fn want(&mut self, key: &LayerKey) -> bool {
-        !self.made.contains_key(key) && self.wanted.insert(key.clone())
+        let is_known = self.made.contains_key(key) || self.building.contains(key);
+        !is_known && !self.broken.contains_key(key) && self.wanted.insert(key.clone())
     }
 
     /// The layers of a scope come into use.
@@ -242,10 +102,20 @@ impl Layers {
         LayerKey::of(scope).iter().for_each(|key| _ = self.want(key));
     }
 
-    /// Forgets layers that are no longer in use.
-    pub fn retain(&mut self, in_use: impl Fn(&LayerKey) -> bool) {
-        self.made.retain(|key, _| in_use(key));
-        self.wanted.retain(|key| in_use(key));
+    /// A layer is no longer in use.
+    pub fn forget(&mut self, key: &LayerKey) {
+        self.made.remove(key);
+        self.wanted.remove(key);
+        self.building.remove(key);
+        self.broken.remove(key);
+        self.failing.remove(key);
+        let Some(base) = key.base() else { return };
+        if let Some(above) = self.above.get_mut(&base) {
+            above.remove(key);
+            if above.is_empty() {
+                self.above.remove(&base);
+            }
+        }
     }
 
     /// The step to a mesh.
@@ -253,77 +123,202 @@ impl Layers {
         Arc::new(Step::new(self.mesh.clone(), mesh, self.generation + 1, changed))
     }
 
-    /// A step that changes nothing: layers that are wanted are made of the mesh as it is. `None` = none is known.
-    pub fn standstill(&self, now: Published) -> Option<Arc<Step>> {
-        let mesh = self.mesh.clone()?;
-        Some(Arc::new(Step::new(Some(Arc::clone(&mesh)), mesh, self.generation, now)))
-    }
-
-    /// What has to be made in a wave: what the step touches, and what is wanted. `done`: what waves before have made.
+    /// What is made already and a step touches, of one wave. `done`: what waves before have made.
     pub fn jobs(&self, step: &Arc<Step>, wave: Wave, done: &Results) -> Vec<Job> {
-        let of_wave = |key: &&LayerKey| key.base().is_some() == (wave == Wave::Base);
-        let regions = regions(step);
-        let touched = self.made.iter().filter(|(key, _)| of_wave(key));
-        let touched = touched.filter(|(key, made)| self.is_touched(key, made, step, &regions, done));
-        let touched = touched.map(|(key, made)| (key, Some(made.clone())));
-        let wanted = self.wanted.iter().filter(of_wave).map(|key| (key, None));
-        let job = |(key, before): (&LayerKey, Option<Made>)| {
-            let base = key.base().and_then(|base| self.base(&base, done));
-            Job { key: key.clone(), before, base, step: Arc::clone(step) }
+        let touched = match wave {
+            Wave::Mesh => self.touched(step),
+            Wave::Base => done.keys().flat_map(|base| self.touched_above(base, step, done)).collect(),
         };
-        touched.chain(wanted).map(job).collect()
+        let job = |(key, made): (&LayerKey, &Made)| {
+            let is_continued = !self.broken.contains_key(key) && !self.building.contains(key);
+            is_continued.then(|| self.job(key, Some(made.clone()), step, done))?
+        };
+        touched.into_iter().filter_map(job).collect()
     }
 
-    fn is_touched(
-        &self,
-        key: &LayerKey,
-        made: &Made,
-        step: &Step,
-        regions: &BTreeSet<&str>,
-        done: &Results,
-    ) -> bool {
+    /// `None`: its base is not made.
+    fn job(&self, key: &LayerKey, before: Option<Made>, step: &Arc<Step>, done: &Results) -> Option<Job> {
+        let base = match key.base() {
+            Some(base) => Some(Arc::clone(self.base(&base, done)?)),
+            None => None,
+        };
+        let (key, step) = (key.clone(), Arc::clone(step));
+        Some(Job { key, before, base, step, maker: self.maker.clone() })
+    }
+
+    /// What a step touches of what is made from the mesh alone.
+    fn touched<'a>(&'a self, step: &'a Step) -> Vec<(&'a LayerKey, &'a Made)> {
         if !step.continues() {
-            return true;
+            return self.made.iter().filter(|(key, _)| key.base().is_none()).collect();
         }
+        if step.changes().is_empty() {
+            return Vec::new();
+        }
+        let of_all = self.made.iter().take_while(|(key, _)| key.is_whole());
+        // From a place, only what is in its region is near.
+        let places = regions(step).into_iter().flat_map(|region| {
+            let first = |is_router| {
+                let locality = Locality { region: region.to_owned(), ..Locality::default() };
+                LayerKey::Place { is_router, locality }
+            };
+            let is_there = move |key: &LayerKey| {
+                matches!(key, LayerKey::Place { locality, .. } if locality.region == region)
+            };
+            self.made_from(first(false), is_there).chain(self.made_from(first(true), is_there))
+        });
+        let namespaces: BTreeSet<&Namespace> = step.scoped_changes().values().flatten().collect();
+        let scoped = namespaces.into_iter().flat_map(|own| {
+            let first = |is_router| {
+                let (namespace, locality) = (own.clone(), Locality::default());
+                LayerKey::Scoped { is_router, namespace, locality }
+            };
+            let is_own =
+                move |key: &LayerKey| matches!(key, LayerKey::Scoped { namespace, .. } if namespace == own);
+            self.made_from(first(false), is_own).chain(self.made_from(first(true), is_own))
+        });
+        of_all.chain(places).chain(scoped).collect()
+    }
+
+    /// The layers from that key on, for as long as it is one of these.
+    fn made_from<'a>(
+        &'a self,
+        first: LayerKey,
+        is_one: impl Fn(&LayerKey) -> bool + 'a,
+    ) -> impl Iterator<Item = (&'a LayerKey, &'a Made)> {
+        self.made.range(first..).take_while(move |(key, _)| is_one(key))
+    }
+
+    /// What a step touches of what is made from a base, if that is made anew.
+    fn touched_above<'a>(
+        &'a self,
+        key: &LayerKey,
+        step: &Step,
+        done: &Results,
+    ) -> Vec<(&'a LayerKey, &'a Made)> {
+        let (LayerKey::Base(role, source), Some(base)) = (key, self.base(key, done)) else {
+            return Vec::new();
+        };
+        let nothing = Results::new();
+        let before = self.base(key, &nothing).filter(|_| step.continues());
+        let Some(namespaces) = before.and_then(|before| base.seen_otherwise_since(before)) else {
+            let above = self.above.get(key).into_iter().flatten();
+            return above.filter_map(|key| self.made.get_key_value(key)).collect();
+        };
+        let audiences = namespaces.into_iter().map(|it| LayerKey::Audience(*role, source.clone(), it));
+        let keys = audiences.chain([LayerKey::Parts(*role, source.clone())]);
+        let made = keys.filter_map(|key| self.made.get_key_value(&key));
+        made.filter(|(key, made)| !self.is_current(key, made, done)).collect()
+    }
+
+    /// Whether it is made from the base as it is now, if it is made from one.
+    fn is_current(&self, key: &LayerKey, made: &Made, done: &Results) -> bool {
+        let base = key.base().and_then(|base| self.base(&base, done));
         match (key, made) {
-            (LayerKey::Parts(..), Made::Parts(parts)) => {
-                let base = key.base().and_then(|base| self.base(&base, done));
-                base.is_some_and(|base| !parts.is_current(&base))
-            }
+            (LayerKey::Parts(..), Made::Parts(parts)) => base.is_none_or(|base| parts.is_current(base)),
             (LayerKey::Audience(_, _, namespace), Made::Audience(audience)) => {
-                let base = key.base().and_then(|base| self.base(&base, done));
-                base.is_some_and(|base| !audience.is_current(namespace, &base))
+                base.is_none_or(|base| audience.is_current(namespace, base))
             }
-            (LayerKey::Scoped { namespace, .. }, _) => {
-                step.scoped_changes().values().any(|namespaces| namespaces.contains(namespace))
-            }
-            // From a place, only what is in its region is near.
-            (LayerKey::Place { locality, .. }, _) => regions.contains(&*locality.region),
-            _ => !step.changes().is_empty(),
+            _ => true,
         }
     }
 
-    fn base(&self, key: &LayerKey, done: &Results) -> Option<Arc<Base>> {
-        match done.get(key).or_else(|| self.made.get(key)) {
-            Some(Made::Base(base)) => Some(Arc::clone(base)),
+    fn base<'a>(&'a self, key: &LayerKey, done: &'a Results) -> Option<&'a Arc<Base>> {
+        match done.get(key).and_then(|outcome| outcome.as_ref().ok()).or_else(|| self.made.get(key)) {
+            Some(Made::Base(base)) => Some(base),
             _ => None,
         }
     }
 
     /// Takes in what was made for a step. Gives the keys of the layers that are others now.
+    ///
+    /// A layer that could not be made stays as it was. It is made from nothing, at once or at the next step.
     pub fn commit(&mut self, step: &Step, done: Results) -> Vec<LayerKey> {
-        self.generation = step.generation;
-        self.mesh = Some(Arc::clone(&step.mesh));
+        if self.generation != step.generation || self.mesh.is_none() {
+            self.generation = step.generation;
+            self.mesh = Some(Arc::clone(&step.mesh));
+            self.catch_ups.clear();
+            let idle = self.broken.keys().filter(|key| !self.building.contains(*key));
+            self.wanted.extend(idle.cloned());
+        }
         let mut changed = Vec::new();
-        for (key, made) in done {
-            self.wanted.remove(&key);
-            let before = self.made.get(&key).map(|before| Arc::clone(before.layer()));
-            if before.is_none_or(|before| !Arc::ptr_eq(&before, made.layer())) {
-                changed.push(key.clone());
+        for (key, outcome) in done {
+            let was_building = self.building.remove(&key);
+            match outcome {
+                Ok(made) => changed.extend(self.put(key, made)),
+                Err(why) => {
+                    if !was_building {
+                        self.wanted.insert(key.clone());
+                    }
+                    self.broken.insert(key, why);
+                }
             }
-            self.made.insert(key, made);
         }
         changed
+    }
+
+    /// Gives the key if the layer is another one now.
+    fn put(&mut self, key: LayerKey, made: Made) -> Option<LayerKey> {
+        self.broken.remove(&key);
+        match made.failures().is_some_and(|failures| !failures.is_empty()) {
+            true => _ = self.failing.insert(key.clone()),
+            false => _ = self.failing.remove(&key),
+        }
+        if let Some(base) = key.base() {
+            self.above.entry(base).or_default().insert(key.clone());
+        }
+        let layer = Arc::clone(made.layer());
+        let before = self.made.insert(key.clone(), made);
+        before.is_none_or(|before| !Arc::ptr_eq(before.layer(), &layer)).then_some(key)
+    }
+
+    /// What is to be made beside the steps, of the mesh as it is. What is made from a base comes after it.
+    pub fn newcomers(&mut self, now: Published) -> Vec<Job> {
+        let Some(mesh) = self.mesh.clone().filter(|_| !self.wanted.is_empty()) else { return Vec::new() };
+        let step = self.step_since(self.generation, &mesh, now);
+        let wanted = self.wanted.iter();
+        let jobs: Vec<_> = wanted.filter_map(|key| self.job(key, None, &step, &Results::new())).collect();
+        for job in &jobs {
+            self.wanted.remove(&job.key);
+            self.building.insert(job.key.clone());
+        }
+        jobs
+    }
+
+    /// A layer was made beside the steps.
+    pub fn arrived(&mut self, built: Built, now: Published) -> Arrived {
+        let Built { key, step, from_nothing, outcome } = built;
+        let Some(mesh) = self.mesh.clone().filter(|_| self.building.contains(&key)) else {
+            return Arrived::Unused;
+        };
+        let is_behind = step.generation != self.generation;
+        let rest = self.step_since(step.generation, &step.mesh, now);
+        match outcome {
+            Ok(made) if is_behind || !self.is_current(&key, &made, &Results::new()) => {
+                match self.job(&key, Some(made), &rest, &Results::new()) {
+                    Some(job) => Arrived::Behind(job),
+                    None => Arrived::Unused,
+                }
+            }
+            outcome => {
+                // What could not be made of this mesh, even from nothing, waits for the next one.
+                if outcome.is_err() && (is_behind || !from_nothing) {
+                    self.building.remove(&key);
+                }
+                let step = self.step_since(self.generation, &mesh, now);
+                Arrived::Ready(step, Results::from([(key, outcome)]))
+            }
+        }
+    }
+
+    /// The step to the present mesh from that one.
+    fn step_since(&mut self, generation: u64, before: &Arc<Mesh>, now: Published) -> Arc<Step> {
+        if let Some(step) = self.catch_ups.get(&generation).and_then(Weak::upgrade) {
+            return step;
+        }
+        let mesh = self.mesh.clone().unwrap_or_else(|| Arc::clone(before));
+        let step = Arc::new(Step::new(Some(Arc::clone(before)), mesh, self.generation, now));
+        self.catch_ups.insert(generation, Arc::downgrade(&step));
+        step
     }
 
     /// What a scope sees; `None` = its layers are not made yet.
@@ -347,10 +342,9 @@ impl Layers {
     /// The bases that are made, each with what is common to the scopes that share it ([`Scope::common`]). Costs as
     /// much as there are bases, however many layers there are.
     pub fn bases(&self) -> impl Iterator<Item = (Scope, &Base)> {
-        // In the order of keys, bases come after endpoints and before all others.
-        let endpoints = LayerKey::Endpoints { is_router: true };
-        let above = self.made.range((Bound::Excluded(endpoints), Bound::Unbounded));
-        above.map_while(|(key, made)| match (key, made) {
+        // In the order of keys, those of endpoints and bases come first.
+        let whole = self.made.iter().take_while(|(key, _)| key.is_whole());
+        whole.filter_map(|(key, made)| match (key, made) {
             (LayerKey::Base(role, source), Made::Base(base)) => {
                 Some((Scope::new(*role, source.clone()), &**base))
             }
@@ -360,19 +354,38 @@ impl Layers {
 
     /// The services whose translation failed in some layer, with the reason. Each keeps what it had before.
     pub fn failures(&self) -> BTreeMap<String, Arc<str>> {
-        let failures = self.made.values().filter_map(|made| made.failures()).flatten();
-        failures.map(|(host, failure)| (host.to_string(), Arc::clone(&failure.why))).collect()
+        let failing = self.failing.iter().filter_map(|key| self.made.get(key)?.failures()).flatten();
+        failing.map(|(host, failure)| (host.to_string(), Arc::clone(&failure.why))).collect()
+    }
+
+    /// The layers that could not be made, with the reason. Each is as it was before.
+    pub fn broken(&self) -> &BTreeMap<LayerKey, Arc<str>> {
+        &self.broken
     }
 
     /// Goes to a mesh, one job after the other.
     pub fn advance(&mut self, mesh: Arc<Mesh>, changed: Published) {
         let step = self.step(mesh, changed);
-        let mut done = Results::new();
-        for wave in Wave::ALL {
-            let jobs = self.jobs(&step, wave, &done);
-            done.extend(jobs.into_iter().filter_map(Job::run));
+        self.take(&step, Results::new());
+        loop {
+            let newcomers = self.newcomers(changed);
+            if newcomers.is_empty() {
+                return;
+            }
+            for built in newcomers.into_iter().map(Job::build) {
+                if let Arrived::Ready(step, done) = self.arrived(built, changed) {
+                    self.take(&step, done);
+                }
+            }
         }
-        self.commit(&step, done);
+    }
+
+    fn take(&mut self, step: &Arc<Step>, mut done: Results) {
+        for wave in Wave::ALL {
+            let jobs = self.jobs(step, wave, &done);
+            done.extend(jobs.into_iter().map(Job::run));
+        }
+        self.commit(step, done);
     }
 }
 

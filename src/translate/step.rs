@@ -41,6 +41,12 @@ impl Step {
         Self { generation, changed, mesh, before, since, all, scoped, all_scoped }
     }
 
+    /// Finds out what differs, which takes time in a large mesh.
+    pub fn prepare(&self) {
+        self.changes();
+        self.scoped_changes();
+    }
+
     /// The services that differ from the mesh before.
     pub(super) fn changes(&self) -> &[ServiceChange] {
         self.since.get_or_init(|| {

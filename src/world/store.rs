@@ -3,22 +3,23 @@
 //! ```text
 //!  subscribe ─► Seen of a scope ─► Slots of its layers    in use for as long as somebody holds them
 //!  step ──────► jobs ─► all cores ─► publish              all in place before any is announced
+//!  newcomers ─► jobs ─► beside ────► publish              steps do not wait for them
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::conflicts::Told;
-use super::views::{Epoch, Seen, Slot};
+use super::views::{Dropped, Epoch, Seen, Slot};
 use crate::mesh::Mesh;
 use crate::proxy::Scope;
 use crate::resources::Layer;
-use crate::translate::{Conflict, Job, LayerKey, Layers, Results, Step, Wave};
+use crate::translate::{Arrived, Built, Conflict, Job, LayerKey, Layers, Results, Step, Wave};
 
 /// A scope that is not followed, because clients have chosen the names of too many others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +33,8 @@ pub(super) struct Store {
     /// Each scope that somebody follows holds it once.
     epoch: Arc<Epoch>,
     wanted: Notify,
+    /// Layers that are made beside the steps: so many at one time that take long, and so many others.
+    beside: [Semaphore; 2],
 }
 
 #[derive(Default)]
@@ -41,6 +44,7 @@ struct Used {
     seen: HashMap<Scope, Weak<Seen>>,
     /// How many entries of `seen` are looked through when some may be dead.
     seen_max: usize,
+    dropped: Dropped,
     /// By what is common to the scopes that share a base.
     told: BTreeMap<Scope, Told>,
 }
@@ -48,7 +52,14 @@ struct Used {
 impl Store {
     /// Without any layer. `max_scopes`: how many scopes there may be whose names clients have chosen.
     pub(super) fn new(max_scopes: usize) -> Self {
-        Self { max_scopes, used: Mutex::default(), epoch: Arc::default(), wanted: Notify::new() }
+        let beside = [(); 2].map(|()| Semaphore::new(cores()));
+        Self { max_scopes, used: Mutex::default(), epoch: Arc::default(), wanted: Notify::new(), beside }
+    }
+
+    /// Layers are made with that.
+    #[cfg(test)]
+    pub(super) fn make_with(&self, maker: crate::translate::Maker) {
+        self.used.lock().layers.make_with(maker);
     }
 
     /// What a scope sees. Its layers are in use while that is held.
@@ -90,6 +101,12 @@ impl Store {
         self.used.lock().layers.failures()
     }
 
+    /// The layers that could not be made, with the reason.
+    pub(super) fn broken(&self) -> BTreeMap<String, Arc<str>> {
+        let used = self.used.lock();
+        used.layers.broken().iter().map(|(key, why)| (key.to_string(), Arc::clone(why))).collect()
+    }
+
     /// The step to a mesh.
     pub(super) fn step(&self, mesh: Arc<Mesh>, changed: Instant) -> Arc<Step> {
         let mut used = self.used.lock();
@@ -97,46 +114,74 @@ impl Store {
         used.layers.step(mesh, changed)
     }
 
-    /// The step that makes the layers that are wanted, of the mesh as it is; `None` = none is known.
-    pub(super) fn standstill(&self) -> Option<Arc<Step>> {
-        let mut used = self.used.lock();
-        used.forget_unused();
-        used.layers.standstill(Instant::now())
+    /// Makes the layers that a step touches, on all cores, and publishes them together. Gives how many services and
+    /// layers failed that did not fail before.
+    pub(super) async fn take(&self, step: &Arc<Step>) -> usize {
+        self.take_with(step, Results::new()).await
     }
 
-    /// Makes the layers that a step touches, on all cores, and publishes them together. Gives how many services
-    /// failed that did not fail before.
-    pub(super) async fn take(&self, step: &Arc<Step>) -> usize {
-        let mut done = Results::new();
+    /// The same, with layers that are made already.
+    async fn take_with(&self, step: &Arc<Step>, mut done: Results) -> usize {
         for wave in Wave::ALL {
             let jobs = self.used.lock().layers.jobs(step, wave, &done);
-            run(jobs, &mut done).await;
+            done.extend(run(jobs).await);
         }
         self.publish(step, done)
     }
 
+    /// The layers that are to be made beside the steps.
+    pub(super) fn newcomers(&self) -> Vec<Job> {
+        let mut used = self.used.lock();
+        used.forget_unused();
+        used.layers.newcomers(Instant::now())
+    }
+
+    /// Makes a layer on a thread of its own, in its turn.
+    pub(super) async fn build(&self, job: Job) -> Built {
+        let [whole, others] = &self.beside;
+        let turns = if job.is_from_nothing() && job.key().is_whole() { whole } else { others };
+        let _turn = turns.acquire().await;
+        build_now(job).await
+    }
+
+    /// A layer was made beside the steps: it is published, or it has to catch up with them.
+    pub(super) async fn arrived(&self, built: Built) -> Result<usize, Job> {
+        let arrived = self.used.lock().layers.arrived(built, Instant::now());
+        match arrived {
+            Arrived::Unused => Ok(0),
+            Arrived::Behind(job) => Err(job),
+            Arrived::Ready(step, done) => Ok(self.take_with(&step, done).await),
+        }
+    }
+
     fn publish(&self, step: &Step, done: Results) -> usize {
         let mut used = self.used.lock();
-        let before = used.layers.failures();
+        let (services, layers) = (used.layers.failures(), used.layers.broken().clone());
         let changed = used.layers.commit(step, done);
-        let layers: Vec<(Arc<Slot>, Arc<Layer>)> = changed.iter().filter_map(|key| used.slot(key)).collect();
+        let changed: Vec<(Arc<Slot>, Arc<Layer>)> = changed.iter().filter_map(|key| used.slot(key)).collect();
         let failures = used.layers.failures();
+        let failures: Vec<_> = failures.iter().filter(|(host, _)| !services.contains_key(*host)).collect();
+        let broken = used.layers.broken().iter().filter(|(key, _)| !layers.contains_key(key));
+        let broken: Vec<_> = broken.map(|(key, why)| (key.to_string(), Arc::clone(why))).collect();
         let tell = used.conflicts_to_tell();
         // A newcomer may not see some layers of this step and some of the one before.
-        self.epoch.publish(&layers);
+        self.epoch.publish(&changed);
         drop(used);
         for (told, scope, conflicts) in tell {
             told.tell(&scope, conflicts);
         }
-        let new = failures.iter().filter(|(host, _)| !before.contains_key(*host));
-        new.map(|(service, why)| {
+        for (service, why) in &failures {
+            let why = &***why;
+            tracing::error!(service, why, "translating a service failed, which is a bug: it stays as it was");
+        }
+        for (layer, why) in &broken {
             tracing::error!(
-                service,
+                layer,
                 why = &**why,
-                "translating a service failed, which is a bug: it stays as it was"
+                "translating failed, which is a bug: what proxies are told of this stays as it was until it is made anew"
             );
-        })
-        .count()
+        }
+        failures.len() + broken.len()
     }
 }
 
@@ -158,7 +203,7 @@ impl Used {
             known.unwrap_or_else(|| {
                 is_wanted |= self.layers.want(&key);
                 let made = self.layers.get(&key).map(|made| Arc::clone(made.layer()));
-                let slot = Arc::new(Slot::new(key.clone(), made));
+                let slot = Arc::new(Slot::new(key.clone(), made, &self.dropped));
                 self.slots.insert(key, Arc::downgrade(&slot));
                 slot
             })
@@ -194,34 +239,44 @@ impl Used {
         bases.collect()
     }
 
-    /// Layers that nobody sees are not kept up to date.
+    /// Layers that nobody sees are not kept up to date. Costs as much as there are that nobody sees any more.
     fn forget_unused(&mut self) {
-        self.slots.retain(|_, slot| slot.strong_count() > 0);
-        self.layers.retain(|key| self.slots.contains_key(key));
-        self.told.retain(|scope, _| self.slots.contains_key(&LayerKey::base_of(scope)));
+        let dropped = std::mem::take(&mut *self.dropped.lock());
+        for key in dropped.into_iter().filter(|key| !self.follows(key)).collect::<Vec<_>>() {
+            self.slots.remove(&key);
+            self.layers.forget(&key);
+            if let LayerKey::Base(role, source) = key {
+                self.told.remove(&Scope::new(role, source));
+            }
+        }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Makes a layer on a thread of its own.
+pub(super) async fn build_now(job: Job) -> Built {
+    match tokio::task::spawn_blocking(move || job.build()).await {
+        Ok(built) => built,
+        // A panic is an outcome, so this is the end of the program.
+        Err(_) => std::future::pending().await,
     }
 }
 
 /// Runs jobs on as many threads as there are cores.
-async fn run(jobs: Vec<Job>, done: &mut Results) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = cores.min(jobs.len());
+async fn run(jobs: Vec<Job>) -> Results {
+    let threads = cores().min(jobs.len());
     let queue = Arc::new(Mutex::new(jobs.into_iter()));
     let mut workers = JoinSet::new();
     for _ in 0..threads {
         let queue = Arc::clone(&queue);
         workers.spawn_blocking(move || {
             let next = || queue.lock().next();
-            let made = std::iter::from_fn(next).filter_map(Job::run);
-            made.collect::<Vec<_>>()
+            std::iter::from_fn(next).map(Job::run).collect::<Vec<_>>()
         });
     }
-    while let Some(made) = workers.join_next().await {
-        match made {
-            Ok(made) => done.extend(made),
-            Err(error) => {
-                tracing::error!(%error, "translating failed, which is a bug: layers stay as they were")
-            }
-        }
-    }
+    // A panic is an outcome of its job: no worker fails but at the end of the program.
+    workers.join_all().await.into_iter().flatten().collect()
 }

@@ -17,9 +17,13 @@ use super::whereabouts::{Whereabout, Whereabouts};
 use crate::resources::{Layer, View};
 use crate::translate::LayerKey;
 
+/// The layers that nobody holds any more. One may have come into use again since.
+pub(super) type Dropped = Arc<Mutex<Vec<LayerKey>>>;
+
 /// One layer in use. It is in use for as long as somebody holds it.
 pub(super) struct Slot {
     pub(super) key: LayerKey,
+    dropped: Dropped,
     /// Written by [`Epoch::publish`] only; `None` = not made yet.
     layer: Mutex<Option<Arc<Layer>>>,
     waiters: Waiters,
@@ -27,8 +31,14 @@ pub(super) struct Slot {
 
 impl Slot {
     /// A slot for a layer, which may be made already.
-    pub(super) fn new(key: LayerKey, layer: Option<Arc<Layer>>) -> Self {
-        Self { key, layer: Mutex::new(layer), waiters: Waiters::default() }
+    pub(super) fn new(key: LayerKey, layer: Option<Arc<Layer>>, dropped: &Dropped) -> Self {
+        Self { key, dropped: Arc::clone(dropped), layer: Mutex::new(layer), waiters: Waiters::default() }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.dropped.lock().push(self.key.clone());
     }
 }
 

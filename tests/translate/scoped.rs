@@ -218,7 +218,7 @@ fn touched(layers: &Layers, before: &Source, specs: Vec<ServiceSpec>) -> BTreeSe
     let mut done = pilot::translate::Results::new();
     let mut keys = BTreeSet::new();
     for wave in Wave::ALL {
-        let made: Vec<_> = layers.jobs(&step, wave, &done).into_iter().filter_map(|job| job.run()).collect();
+        let made: Vec<_> = layers.jobs(&step, wave, &done).into_iter().map(|job| job.run()).collect();
         keys.extend(made.iter().map(|(key, _)| key.clone()));
         done.extend(made);
     }
