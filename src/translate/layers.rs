@@ -395,3 +395,6 @@ fn regions(step: &Step) -> BTreeSet<&str> {
     let endpoints = services.flat_map(|service| service.endpoints());
     endpoints.map(|(_, endpoint)| endpoint.locality.region.as_str()).collect()
 }
+
+#[cfg(test)]
+mod tests;
