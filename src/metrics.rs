@@ -88,7 +88,7 @@ impl Metrics {
             }
         }
         let (unknown_types, refused) = (Counter::default(), Family::<Label<1>, Counter>::default());
-        for reason in ["streams", "connections", "protocol", "version", "silent"] {
+        for reason in ["streams", "connections", "protocol", "version", "silent", "unread"] {
             drop(refused.get_or_create(&[("reason", reason)]));
         }
         let translation = Histogram::new(LATENCY_SECONDS);

@@ -17,6 +17,7 @@ mod incoming;
 mod protocol;
 mod silent;
 mod stranger;
+mod unread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use framing::Bodies;
 use incoming::{ConnectionLimits, incoming};
 use silent::SilentStreams;
 use stranger::Strangers;
+use unread::WatchingExecutor;
 
 /// What the server needs to know besides what streams do.
 #[derive(Clone, Debug)]
@@ -65,6 +67,9 @@ const SPARE_CONNECTIONS: usize = 128;
 
 /// The bytes of all large requests that are in memory at one time, unless two of the largest take more.
 const LARGE_REQUESTS: usize = 64 << 20;
+
+/// So much longer than a client may say nothing, it may read nothing: it may be busy with what it has read.
+const UNREAD: u32 = 3;
 
 /// The server could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -103,8 +108,9 @@ pub async fn serve(
     let budget =
         Budget::new(LARGE_REQUESTS.max(2 * context.max_request_bytes), settings.first_request_timeout);
     let discovery = DiscoveryLayer { context, silent, budget, bodies: Bodies::default() }.layer(routes);
+    let streams = WatchingExecutor::new(UNREAD * settings.first_request_timeout, metrics.clone());
     let service = AdmissionLayer::new(settings.max_streams, metrics).layer(discovery);
-    let connections = Arc::new(Connections::new(service, settings, drain, shutdown.clone()));
+    let connections = Arc::new(Connections::new(service, settings, streams, drain, shutdown.clone()));
     let deadline = async {
         shutdown.begun().await;
         say(&health, ServingStatus::NotServing).await;

@@ -41,7 +41,7 @@ pub mod words;
 
 pub use composed::{Composed, Scene};
 pub use delta::Delta;
-pub use machine::Machine;
+pub use machine::{Machine, Waits};
 pub use rejections::{Rejection, Rejections};
 pub use shared::Shared;
 pub use sotw::{Sotw, StateRequest};

@@ -85,6 +85,8 @@ mod strangers;
 mod things;
 #[path = "xds/told.rs"]
 mod told;
+#[path = "xds/unread.rs"]
+mod unread;
 #[path = "xds/visitors.rs"]
 mod visitors;
 #[path = "xds/warming.rs"]

@@ -18,7 +18,7 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tonic::body::Body;
@@ -30,6 +30,7 @@ use super::admission::Admission;
 use super::caller::Caller;
 use super::discovery::Discovery;
 use super::protocol;
+use super::unread::WatchingExecutor;
 use crate::opening::Rewound;
 use crate::shutdown::Shutdown;
 use crate::supervisor::jittered;
@@ -48,7 +49,7 @@ pub(super) type Service = Admission<Discovery<Routes>>;
 
 /// How connections are served.
 pub(super) struct Connections {
-    http2: Builder<TokioExecutor>,
+    http2: Builder<WatchingExecutor>,
     service: Service,
     max_age: Option<Duration>,
     /// How long a client has to leave once it was asked to.
@@ -57,8 +58,14 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(service: Service, settings: &Settings, linger: Duration, shutdown: Shutdown) -> Self {
-        let mut http2 = Builder::new(TokioExecutor::new());
+    pub(super) fn new(
+        service: Service,
+        settings: &Settings,
+        streams: WatchingExecutor,
+        linger: Duration,
+        shutdown: Shutdown,
+    ) -> Self {
+        let mut http2 = Builder::new(streams);
         http2
             .timer(TokioTimer::new())
             // A client that is not read from keeps that much here.

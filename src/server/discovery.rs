@@ -21,8 +21,9 @@ use super::budget::Budget;
 use super::caller::Caller;
 use super::framing::{Bodies, Inbound, Outbound, RequestLimits, Shared};
 use super::silent::SilentStreams;
+use super::unread::Watch;
 use crate::resources::ResourceType;
-use crate::xds::stream::{self, InHand, Peer};
+use crate::xds::stream::{self, Peer};
 use crate::xds::{Delta, Sotw, Variant};
 
 /// Serves discovery streams.
@@ -93,7 +94,8 @@ impl<S> Discovery<S> {
         V::Response: Shared,
     {
         let (peer, context) = (peer(&request), &self.layer.context);
-        let peer = Peer { in_hand: InHand::default(), ..peer };
+        let watch = Watch::current(peer.address);
+        let peer = Peer { in_hand: watch.in_hand().clone(), ..peer };
         let limits = RequestLimits {
             max: context.max_request_bytes,
             first: Some(self.layer.silent.opened(peer.address)),
@@ -102,7 +104,8 @@ impl<S> Discovery<S> {
         };
         let inbound = Inbound::<V::Request>::new(request.into_body(), limits);
         let responses = stream::serve::<V, _>(context, inbound, only, peer);
-        let mut response = Response::new(Body::new(Outbound::new(responses, self.layer.bodies.clone())));
+        let body = Outbound::new(responses, self.layer.bodies.clone(), watch);
+        let mut response = Response::new(Body::new(body));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         response
     }

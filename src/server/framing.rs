@@ -31,6 +31,7 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::server::budget::Budget;
     use crate::server::silent::SilentStreams;
+    use crate::server::unread::Watch;
     use crate::xds::stream::InHand;
     use bytes::{BufMut, Bytes};
     use futures_util::{FutureExt, StreamExt, stream};
@@ -76,7 +77,11 @@ mod tests {
         let sizes: [&[usize]; 5] =
             [&[], &[0, 1], &[1_000; 100], &[LARGE, LARGE + 1, 3 * PIECE, 1], &[PIECE - 6, 200]];
         let messages: Vec<_> = sizes.iter().map(|sizes| response(sizes)).collect();
-        let mut body = Outbound::new(stream::iter(messages.clone().into_iter().map(Ok)), Bodies::default());
+        let mut body = Outbound::new(
+            stream::iter(messages.clone().into_iter().map(Ok)),
+            Bodies::default(),
+            Watch::default(),
+        );
         let mut bytes = Vec::new();
         let trailers = loop {
             match body.frame().await.unwrap().unwrap().into_data() {
@@ -101,7 +106,8 @@ mod tests {
     async fn what_many_streams_write_is_encoded_once_for_as_long_as_one_writes_it() {
         let (bodies, message) = (Bodies::default(), response(&[1_000; 200]));
         let write = async || {
-            let mut body = Outbound::new(stream::iter([Ok(message.clone())]), bodies.clone());
+            let mut body =
+                Outbound::new(stream::iter([Ok(message.clone())]), bodies.clone(), Watch::default());
             let (mut pieces, mut left) = (Vec::<Bytes>::new(), HEADER + message.encoded_len());
             // It is not asked for more, so it has not heard that there is no more.
             while left > 0 {
@@ -128,7 +134,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_stream_ends_with_its_status() {
         let failed = stream::iter([Err(Status::unavailable("later"))]);
-        let mut body = Outbound::<DiscoveryResponse>::new(failed, Bodies::default());
+        let mut body = Outbound::<DiscoveryResponse>::new(failed, Bodies::default(), Watch::default());
         let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
         assert_eq!(
             (&trailers["grpc-status"], &trailers["grpc-message"]),

@@ -21,6 +21,17 @@ use crate::resources::{PerType, Resource, ResourceType, View};
 /// How long a type URL may be, in bytes.
 const MAX_TYPE_URL: usize = 512;
 
+/// What waits for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// Nothing.
+    Nothing,
+    /// Something, and the client has not answered yet what it was sent last.
+    ForAnswer,
+    /// Something, and the client has answered: only its next request, or the end of patience, lets it go.
+    ForRequest,
+}
+
 /// One stream.
 #[derive(Debug)]
 pub struct Machine<V: Variant> {
@@ -137,7 +148,6 @@ impl<V: Variant> Machine<V> {
                         gone.for_each(|change| state.lost(&change.name));
                     }
                 }
-                self.order.changed();
             }
         }
     }
@@ -154,16 +164,32 @@ impl<V: Variant> Machine<V> {
         responses
     }
 
-    /// Whether something waits for the client to ask or to answer, and should not wait for ever.
+    /// Whether something waits for the client to ask, and should not wait for ever. While a response is unanswered, the
+    /// client is slow, and nothing else.
     pub fn is_waiting(&self) -> bool {
-        let is_untold = parts::is_untold(&self.types[ResourceType::VirtualHost]);
-        self.view.is_some() && (is_untold || self.order.is_waiting(&self.types))
+        self.waits() == Waits::ForRequest
     }
 
-    /// The client has had its time. Ask for [`responses`](Self::responses) afterwards.
-    pub fn end_patience(&mut self) {
+    /// What waits for the client.
+    pub fn waits(&self) -> Waits {
+        let is_untold = parts::is_untold(&self.types[ResourceType::VirtualHost]);
+        if self.view.is_none() || !(is_untold || self.order.is_withholding(&self.types, self.updates)) {
+            return Waits::Nothing;
+        }
+        let is_idle = self.types.values().all(|state| state.in_flight.is_empty());
+        if is_untold || is_idle { Waits::ForRequest } else { Waits::ForAnswer }
+    }
+
+    /// The number of the last update.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// The client has had its time for what came with that update, and before. Ask for
+    /// [`responses`](Self::responses) afterwards.
+    pub fn end_patience(&mut self, update: u64) {
         parts::end_patience(&mut self.types[ResourceType::VirtualHost]);
-        self.order.end_patience(&mut self.types);
+        self.order.end_patience(&mut self.types, update);
     }
 
     /// One type's state, for status.

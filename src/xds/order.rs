@@ -33,8 +33,8 @@ pub struct Order {
     aggregated: bool,
     /// Endpoints of clusters that were sent, until the client has them.
     awaited: Sorted<Arc<str>, Awaited>,
-    /// The client was given its time to ask for what it was told of.
-    patience_over: bool,
+    /// The client was given its time to ask for what it was told of with that update, and before.
+    patience_over: Option<u64>,
     /// The client was given its time and has never asked for any endpoints.
     without_endpoints: bool,
 }
@@ -55,7 +55,7 @@ struct Awaited {
 impl Order {
     /// The order on a stream of all types, or none on a stream of one.
     pub fn new(aggregated: bool) -> Self {
-        Self { aggregated, awaited: Sorted::default(), patience_over: false, without_endpoints: false }
+        Self { aggregated, awaited: Sorted::default(), patience_over: None, without_endpoints: false }
     }
 
     /// What may be sent and removed of one type now.
@@ -146,23 +146,21 @@ impl Order {
         self.awaited.get(endpoints).is_some()
     }
 
-    /// Whether something waits that only the client, or the end of patience, can let go. While a response is
-    /// unanswered, the client is slow, and nothing else.
-    pub fn is_waiting(&self, types: &PerType<TypeState>) -> bool {
-        let idle = types.values().all(|state| state.in_flight.is_empty());
-        self.aggregated && !self.patience_over && idle && types.values().any(TypeState::is_withheld)
+    /// Whether something waits that the end of patience can let go. `update`: the last one.
+    pub fn is_withholding(&self, types: &PerType<TypeState>, update: u64) -> bool {
+        self.aggregated && !self.is_over(update) && types.values().any(TypeState::is_withheld)
     }
 
-    /// Something changed: a new time of patience begins where something has to wait.
-    pub fn changed(&mut self) {
-        self.patience_over = false;
+    /// Whether the client had its time for what came with that update.
+    fn is_over(&self, update: u64) -> bool {
+        self.patience_over.is_some_and(|over| update <= over)
     }
 
-    /// The client has had its time: the rest goes out in any case.
-    pub fn end_patience(&mut self, types: &mut PerType<TypeState>) {
-        self.patience_over = true;
+    /// The client has had its time for what came with that update, and before: it goes out in any case.
+    pub fn end_patience(&mut self, types: &mut PerType<TypeState>, update: u64) {
+        self.patience_over = self.patience_over.max(Some(update));
         self.without_endpoints = !types[ResourceType::Endpoint].requested;
-        self.awaited.clear();
+        self.awaited.retain(|_, awaited| awaited.since > update);
         types.values_mut().for_each(|state| state.brought.untold = false);
     }
 
@@ -171,7 +169,8 @@ impl Order {
         state.brought.untold = state.brought.untold && self.aggregated && !all_told(kind, types, view);
     }
 
-    /// The number of the earliest update that brought something which is not there yet.
+    /// The number of the earliest update that brought something which is not there yet, and for which the client still
+    /// has time.
     fn earliest(&self, types: &PerType<TypeState>, view: &View) -> u64 {
         let endpoints = &types[ResourceType::Endpoint];
         let is_needed = |name: &Arc<str>, of: &str| {
@@ -184,23 +183,24 @@ impl Order {
             .filter(|(name, awaited)| is_needed(name, &awaited.of) && !gate::has(endpoints, view, name));
         let awaited = awaited.map(|(_, awaited)| awaited.since).filter(|_| !self.without_endpoints);
         let kinds = ResourceType::ALL.into_iter().filter(|kind| *kind != ResourceType::Endpoint);
-        let others = kinds.map(|kind| earliest_of(kind, &types[kind], view));
-        others.chain(awaited).min().unwrap_or(u64::MAX)
+        let others = kinds.map(|kind| self.earliest_of(kind, &types[kind], view));
+        others.chain(awaited.filter(|since| !self.is_over(*since))).min().unwrap_or(u64::MAX)
     }
-}
 
-/// The number of the earliest update that brought something of one type which is not there yet.
-fn earliest_of(kind: ResourceType, state: &TypeState, view: &View) -> u64 {
-    let is_new = |name: &str, copy: &ClientCopy| {
-        copy.has.is_nothing() && state.visible(view.of(kind), name).is_some_and(|it| !copy.refuses(it))
-    };
-    let copies = state.copies.iter().filter(|(name, copy)| is_new(name, copy));
-    let base = match state.base {
-        Base::Nothing if state.requested => Some(0),
-        Base::Sent(since) => Some(since),
-        Base::Nothing | Base::Accepted => None,
-    };
-    copies.map(|(_, copy)| copy.since).chain(base).min().unwrap_or(u64::MAX)
+    /// The same, of one type.
+    fn earliest_of(&self, kind: ResourceType, state: &TypeState, view: &View) -> u64 {
+        let is_new = |name: &str, copy: &ClientCopy| {
+            copy.has.is_nothing() && state.visible(view.of(kind), name).is_some_and(|it| !copy.refuses(it))
+        };
+        let copies = state.copies.iter().filter(|(name, copy)| is_new(name, copy));
+        let base = match state.base {
+            Base::Nothing if state.requested => Some(0),
+            Base::Sent(since) => Some(since),
+            Base::Nothing | Base::Accepted => None,
+        };
+        let all = copies.map(|(_, copy)| copy.since).chain(base);
+        all.filter(|since| !self.is_over(*since)).min().unwrap_or(u64::MAX)
+    }
 }
 
 /// The types that name resources of this one.

@@ -8,6 +8,7 @@ mod farewell;
 mod following;
 mod in_hand;
 mod notes;
+mod patience;
 mod peer;
 mod spared;
 mod turns;
@@ -27,10 +28,11 @@ use tracing::field::display;
 
 use farewell::Farewell;
 use notes::{refusal_name, refusal_status};
+use patience::Patience;
 use spared::Spared;
 
 pub use context::{Context, ResourceSource};
-pub use in_hand::InHand;
+pub use in_hand::{Hold, InHand};
 pub use peer::Peer;
 pub use turns::{FirstSyncs, Turn};
 
@@ -42,10 +44,6 @@ use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::{PerType, ResourceType, View};
 use crate::shutdown;
 use crate::world::Views;
-
-/// How long what waits for a client's next request waits: a client that is told of a cluster asks for its
-/// endpoints at once, so one that has not after this time never will.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long listeners that a client could not bind wait until they are offered again: their ports may be free then.
 const BIND_AGAIN: Duration = Duration::from_secs(60);
@@ -89,7 +87,7 @@ struct Session<V: Variant, S> {
     ending: bool,
     /// Ends when shutdown begins; `ending` says that it has ended.
     shutdown_begun: BoxFuture<'static, ()>,
-    patience_ends: Option<Instant>,
+    patience: Patience,
     /// When listeners that could not be bound are offered again.
     bind_again: Option<Instant>,
 }
@@ -163,7 +161,7 @@ where
             outbox: VecDeque::new(),
             client: None,
             ending: false,
-            patience_ends: None,
+            patience: Patience::default(),
             bind_again: None,
         }
     }
@@ -212,7 +210,9 @@ where
                         self.give(true);
                     }
                 }
-                Event::PatienceOver => self.machine.end_patience(),
+                Event::PatienceOver => {
+                    self.patience.over().into_iter().for_each(|update| self.machine.end_patience(update));
+                }
                 Event::BindAgain => {
                     self.bind_again = None;
                     self.machine.offer_unbound();
@@ -229,11 +229,7 @@ where
             self.note_brought();
             self.note_missing();
             self.note_refusals();
-            self.patience_ends = match (self.machine.is_waiting(), self.patience_ends) {
-                (true, None) => Some(Instant::now() + PATIENCE),
-                (true, ends) => ends,
-                (false, _) => None,
-            };
+            self.patience.note(self.machine.waits(), self.machine.updates(), Instant::now());
             self.bind_again = match self.machine.has_unbound() {
                 true => self.bind_again.or_else(|| Some(Instant::now() + BIND_AGAIN)),
                 false => None,
@@ -260,7 +256,7 @@ where
             () = &mut self.shutdown_begun, if !self.ending => Event::ShutdownBegun,
             request = self.inbound.next() => Event::Request(request),
             event = resources => event,
-            () = at(self.patience_ends) => Event::PatienceOver,
+            () = at(self.patience.ends()) => Event::PatienceOver,
             () = at(self.bind_again) => Event::BindAgain,
         }
     }
@@ -275,6 +271,7 @@ where
 
     /// Waits until it is this stream's turn to be sent much. Where it has to end, it does not wait.
     async fn turn(&mut self) -> Step<Turn> {
+        let _hold = self.in_hand.hold();
         tokio::select! {
             turn = self.context.first_syncs.turn(&self.context.metrics) => Ok(turn),
             () = &mut self.left => Err(too_old()),

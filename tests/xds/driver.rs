@@ -222,7 +222,11 @@ impl<V: Dialect> Stream<V> {
     }
 
     pub(crate) fn end_patience(&mut self) {
-        self.machine.end_patience();
+        self.end_patience_until(self.machine.updates());
+    }
+
+    pub(crate) fn end_patience_until(&mut self, update: u64) {
+        self.machine.end_patience(update);
         self.collect();
     }
 

@@ -179,7 +179,7 @@ fn run<V: Words>(steps: &[Step]) {
         assert!(talked < 10_000, "the two never stop talking");
         if client.requests.is_empty() && client.responses.is_empty() && client.machine.is_waiting() {
             // It came back and says nothing of its listeners: the last resort.
-            client.machine.end_patience();
+            client.machine.end_patience(client.machine.updates());
             client.collect();
         }
     }

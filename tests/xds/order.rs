@@ -327,3 +327,32 @@ fn p15_a_slow_client_is_waited_for_as_long_as_a_response_is_unanswered() {
     delta.ask(Endpoint, &["c"]);
     assert!(!delta.machine.is_waiting());
 }
+
+/// A client may ask for some endpoints only. Where something changes each second, what is gone is to go all the same.
+#[test]
+fn p15_patience_ends_for_what_came_until_it_began_and_what_came_later_has_its_own() {
+    let mut things = two_services();
+    let (_, mut delta) = envoys(&mut things);
+    things.service("c", "1");
+    things.route("r", "2", &["c"]);
+    delta.update(&things.publish());
+    delta.ack(Cluster);
+    assert_eq!(delta.received(), ["cds c@1"]);
+    let begun = delta.machine.updates();
+    things.service("d", "1");
+    things.put(Listener, "9600", "1", vec![(Cluster, "d".into())]);
+    things.remove_service("b");
+    delta.update(&things.publish());
+    delta.ack(Cluster);
+    assert_eq!(delta.received(), ["cds d@1"]);
+    delta.end_patience_until(begun);
+    assert_eq!(delta.received(), ["rds r@2"], "nobody has asked for the endpoints of c");
+    delta.ack(Route);
+    assert_eq!(delta.received(), ["cds -b"]);
+    delta.ack(Cluster);
+    assert_eq!(delta.received(), ["eds -b"]);
+    delta.ack(Endpoint);
+    assert!(delta.machine.is_waiting(), "it may yet ask for the endpoints of d");
+    delta.end_patience();
+    assert_eq!(delta.received(), ["lds 9600@1"]);
+}

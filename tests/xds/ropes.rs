@@ -98,6 +98,25 @@ fn p15_a_burst_of_services_delays_no_routes() {
     }
 }
 
+/// It has nothing of these routes yet, and will have what is on its way when the answer comes.
+#[test]
+fn p15_a_domain_of_first_routes_that_are_on_their_way_waits_for_its_new_cluster() {
+    let (mut things, mut delta) = envoy(&["x>a"]);
+    things.rope("s", &["x>a"]);
+    things.listener("m", "1", &["s"]);
+    delta.update(&things.publish());
+    delta.ack(Listener);
+    delta.ask(Route, &["s"]);
+    assert_eq!(delta.received(), ["lds m@1", "rds s@x>a"]);
+    things.service("c", "1");
+    things.rope("s", &["x>c"]);
+    delta.update(&things.publish());
+    delta.ask(Route, &["s"]);
+    assert_eq!(delta.received(), ["cds c@1", "rds s@x>a"], "it asked again before it answered");
+    delta.ask(Endpoint, &["c"]);
+    assert_eq!(delta.settle(), ["eds c@1", "rds s@x>c"]);
+}
+
 #[test]
 fn p15_a_new_port_waits_for_what_there_was_when_it_came_and_no_longer() {
     let (mut things, mut delta) = envoy(&["x>a"]);

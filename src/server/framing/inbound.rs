@@ -14,7 +14,7 @@ use super::format::{HEADER, needed};
 use crate::server::budget::{Budget, Share};
 use crate::server::silent::{FirstRequest, Known};
 use crate::xds::Read;
-use crate::xds::stream::InHand;
+use crate::xds::stream::{Hold, InHand};
 
 /// So many bytes of a message are made room for before they come.
 const RESERVED: usize = 64 << 10;
@@ -37,6 +37,8 @@ pub(in crate::server) struct Inbound<M> {
     pub(super) limits: RequestLimits,
     /// The share of the message that is being read, if it is a large one.
     share: Option<Share>,
+    /// With the share.
+    hold: Option<Hold>,
     /// From the first message on.
     known: Option<Known>,
     /// What has come and has not been read, in the transport's own buffer.
@@ -50,7 +52,7 @@ impl<M: Read> Inbound<M> {
     /// Reads messages within these limits.
     pub(in crate::server) fn new(body: Body, limits: RequestLimits) -> Self {
         let (whole, partial) = (Bytes::new(), BytesMut::new());
-        Self { body, limits, share: None, known: None, whole, partial, message: PhantomData }
+        Self { body, limits, share: None, hold: None, known: None, whole, partial, message: PhantomData }
     }
 
     fn came(&mut self, data: Bytes) {
@@ -75,6 +77,7 @@ impl<M: Read> Inbound<M> {
         }
         if self.share.is_none() {
             self.share = self.limits.budget.share(needed);
+            self.hold = self.share.is_some().then(|| self.limits.in_hand.hold());
         }
         if !self.whole.is_empty() {
             self.partial.reserve(needed.min(RESERVED));
@@ -97,6 +100,7 @@ impl<M: Read> Inbound<M> {
             self.known = Some(first.came());
         }
         self.limits.in_hand.take(self.share.take().map_or_else(Vec::new, Share::into_held));
+        self.hold = None;
         M::read(message).map_err(|error| Status::internal(error.to_string()))
     }
 }

@@ -14,6 +14,7 @@ use tonic::Status;
 
 use super::bodies::{Bodies, Body};
 use super::format::{HEADER, begin_field, begin_message, field_len};
+use crate::server::unread::Watch;
 
 /// How much is copied at once: about what one write to a socket takes.
 pub(super) const PIECE: usize = 32 << 10;
@@ -49,15 +50,17 @@ pub(in crate::server) struct Outbound<M> {
     responses: Option<Responses<M>>,
     bodies: Bodies,
     writing: Option<Writing>,
+    watch: Watch,
 }
 
 impl<M> Outbound<M> {
-    /// Writes what the stream gives. `bodies`: what all streams write.
+    /// Writes what the stream gives. `bodies`: what all streams write. `watch` is told when the client takes more.
     pub(in crate::server) fn new(
         responses: impl Stream<Item = Result<M, Status>> + Send + 'static,
         bodies: Bodies,
+        watch: Watch,
     ) -> Self {
-        Self { responses: Some(Box::pin(responses)), bodies, writing: None }
+        Self { responses: Some(Box::pin(responses)), bodies, writing: None, watch }
     }
 }
 
@@ -69,6 +72,7 @@ impl<M: Shared> HttpBody for Outbound<M> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.watch.asked();
         loop {
             if let Some(piece) = self.writing.as_mut().and_then(Writing::piece) {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Order, earliest_of, needs, users};
+use super::{Order, needs, users};
 use crate::resources::{PerType, Resource, ResourceType, Rope, View, VirtualHost};
 use crate::xds::client_copy::{ClientCopy, Has, Suspicion};
 use crate::xds::ropes::{self, Unit};
@@ -63,7 +63,7 @@ impl<'a> Gate<'a> {
         let (clusters, endpoints) = (&types[ResourceType::Cluster], &types[ResourceType::Endpoint]);
         let names_clusters =
             matches!(kind, ResourceType::Listener | ResourceType::Route | ResourceType::VirtualHost);
-        let checks = order.aggregated && names_clusters && clusters.requested && !order.patience_over;
+        let checks = order.aggregated && names_clusters && clusters.requested;
         let untold = clusters.brought.came_back && !endpoints.requested;
         let endpoints_there = !endpoints.requested || endpoints.is_all_there();
         let all_there = clusters.is_all_there() && endpoints_there && !untold;
@@ -76,7 +76,7 @@ impl<'a> Gate<'a> {
             composed,
             checks: checks && !(all_there && order.awaited.is_empty()),
             by_name,
-            own: earliest_of(kind, own, view),
+            own: order.earliest_of(kind, own, view),
             earliest: OnceCell::new(),
             used: OnceCell::new(),
         }
@@ -137,9 +137,8 @@ impl<'a> Gate<'a> {
 
     /// Whether something that came with that update, or before it, is not there yet.
     fn is_ahead(&self, update: u64) -> bool {
-        let patient = self.order.aggregated && !self.order.patience_over;
         let others = || self.order.earliest(self.types, self.view);
-        patient && (self.own <= update || *self.earliest.get_or_init(others) <= update)
+        self.order.aggregated && (self.own <= update || *self.earliest.get_or_init(others) <= update)
     }
 
     /// What of this type is named by what the client uses and is not there any more; `None` = anything may be.
@@ -253,8 +252,13 @@ impl<'a> Gate<'a> {
         cluster.is_some_and(|cluster| needs(&cluster, ResourceType::Endpoint).all(has))
     }
 
-    /// The update with which a cluster came that the client does not have yet, or not its endpoints.
+    /// The update with which a cluster came that the client does not have yet, or not its endpoints. None if it had its
+    /// time to ask for them.
     fn missing(&self, name: &str) -> Option<u64> {
+        self.not_there(name).filter(|since| !self.order.is_over(*since))
+    }
+
+    fn not_there(&self, name: &str) -> Option<u64> {
         let clusters = &self.types[ResourceType::Cluster];
         let view = self.view.of(ResourceType::Cluster);
         // What does not exist, or what the client asks for only when it is told of it, is not waited for.
