@@ -10,6 +10,7 @@
 //! What another client refused is a hint and no proof: that client may be wrong, or lie. Nothing is tried alone twice in
 //! one version, so finding the culprits among n resources takes at most 2n trials.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::client_copy::{ClientCopy, Has, Owed, Refused, RouteCopy, Suspicion};
@@ -176,15 +177,14 @@ impl Refusing<'_> {
         if self.full && state.brought.unsaid && !hints && !is_known.contains(&true) {
             return self.give_up(state, suspects);
         }
-        let clue = |at: &usize| match (hinted.binary_search(at), is_known.get(*at)) {
+        let clue = |at: usize| match (hinted.binary_search(&at), is_known.get(at)) {
             // It is probably bad: better that one is gone than that all others stay as they are.
             (Ok(_), _) => Clue::Hinted,
             (_, Some(true)) => Clue::Known,
             _ => Clue::None,
         };
-        let groups = trials::groups((0..suspects.len()).collect(), clue).into_iter();
-        let names = |group: Vec<usize>| group.into_iter().map(|at| Arc::clone(&suspects[at].0)).collect();
-        put_on_trial(state, groups.map(names).collect())
+        let named = suspects.iter().enumerate().map(|(at, (name, _))| (Arc::clone(name), clue(at)));
+        put_on_trial(state, trials::groups(named.collect()))
     }
 
     /// Nothing can be tried, and nobody is to blame: the client keeps all that it has. Once something changes, it is sent
@@ -272,17 +272,18 @@ impl Refusing<'_> {
             let mut hosts = unit.0.iter().filter_map(|host| host.now.as_ref());
             hosts.any(|host| self.shared.rejections.knows_host(self.kind, sent, host))
         };
-        let clue = |unit: &Unit| match () {
-            () if is_hinted(self.words, name, unit) => Clue::Hinted,
-            () if is_known(unit) => Clue::Known,
-            () => Clue::None,
+        let quoted = words::quoted(self.words);
+        let with_clue = |unit: Unit| match () {
+            () if is_hinted(&quoted, name, &unit) => (unit, Clue::Hinted),
+            () if is_known(&unit) => (unit, Clue::Known),
+            () => (unit, Clue::None),
         };
         // Those of which it is not known what they were may lose a domain to others.
         let (unknown, known): (Vec<Unit>, Vec<Unit>) = parts.into_iter().partition(Unit::is_from_unknown);
         let groups = match (unknown.is_empty(), known.is_empty()) {
             (false, false) => vec![unknown, known],
-            (true, _) => trials::groups(known, clue),
-            (false, true) => trials::groups(unknown, clue),
+            (true, _) => trials::groups(known.into_iter().map(with_clue).collect()),
+            (false, true) => trials::groups(unknown.into_iter().map(with_clue).collect()),
         };
         let names = |units: Vec<Unit>| units.iter().flat_map(Unit::names).cloned().collect::<Vec<_>>();
         route.groups.extend(groups.into_iter().rev().map(names));
@@ -362,14 +363,10 @@ fn put_on_trial(state: &mut TypeState, groups: Vec<Vec<Arc<str>>>) -> Vec<Arc<Re
 }
 
 /// Whether the client's words name one of these virtual hosts, or one of their domains: a hint, no more.
-fn is_hinted(text: &str, routes: &str, unit: &Unit) -> bool {
-    let hosts = unit.0.iter().filter_map(|change| change.now.as_ref());
-    let names = hosts.flat_map(|host| {
-        let own = [host.name().to_string(), part_name(routes, host.name())];
-        own.into_iter().chain(host.domains().map(str::to_owned))
-    });
-    let mut names: Vec<String> = names.collect();
-    names.sort_unstable();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    !words::hinted(text, &names).is_empty()
+fn is_hinted(quoted: &BTreeSet<&str>, routes: &str, unit: &Unit) -> bool {
+    let mut hosts = unit.0.iter().filter_map(|change| change.now.as_ref());
+    hosts.any(|host| {
+        let is_named = quoted.contains(&**host.name()) || host.domains().any(|it| quoted.contains(it));
+        is_named || quoted.contains(&*part_name(routes, host.name()))
+    })
 }

@@ -118,7 +118,7 @@ struct Record {
     /// Those that were told of it. No more than matter.
     told: BTreeSet<IpAddr>,
     accepted: bool,
-    /// All proxies of the build were asked whether they have it.
+    /// All proxies of the build were asked whether they have it. Before, nobody need look whether it does.
     asked: bool,
     /// The scopes in which it was refused, with what proxies of each had before.
     scopes: BTreeMap<Scope, Option<Arc<Older>>>,
@@ -204,7 +204,7 @@ impl Build {
     /// Takes in what a client at that address has of versions that others refused.
     pub fn testify(&self, by: Option<IpAddr>, stand: impl Fn(&Rejection) -> Stand) {
         let (mut records, mut is_less) = (self.records.lock(), false);
-        for record in records.all.values_mut().filter(|record| !record.accepted) {
+        for record in records.all.values_mut().filter(|record| record.asked && !record.accepted) {
             match stand(&record.rejection) {
                 Stand::Elsewhere => {}
                 Stand::Told => by.into_iter().for_each(|address| record.is_told(address)),
@@ -224,7 +224,8 @@ impl Build {
     /// Takes in which versions a client at that address is told of, as far as it matters how many are.
     pub fn told(&self, by: IpAddr, is_told: impl Fn(&Rejection) -> bool) {
         let mut records = self.records.lock();
-        let few = records.all.values_mut().filter(|record| !record.accepted && record.told.len() < ENOUGH);
+        let few = records.all.values_mut().filter(|record| record.asked && !record.accepted);
+        let few = few.filter(|record| record.told.len() < ENOUGH);
         few.filter(|record| is_told(&record.rejection)).for_each(|record| record.is_told(by));
     }
 

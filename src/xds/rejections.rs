@@ -89,7 +89,14 @@ impl Rejection {
 
 /// All refusals that are known.
 #[derive(Debug, Default)]
-pub struct Rejections(Mutex<BTreeMap<Key, Known>>);
+pub struct Rejections(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    known: BTreeMap<Key, Known>,
+    /// How many there may be before those that nobody stands by are forgotten.
+    enough: usize,
+}
 
 #[derive(Debug)]
 struct Known {
@@ -140,11 +147,12 @@ impl Rejections {
     fn insert(&self, rejection: Rejection, kept: Option<(&Scope, &Arc<Resource>)>) -> Arc<Rejection> {
         let key = rejection.key();
         let mut all = self.0.lock();
-        if all.len() > FORMER_MAX && !all.contains_key(&key) {
-            all.retain(|_, known| Arc::strong_count(&known.rejection) > 1);
+        if all.known.len() >= all.enough.max(FORMER_MAX) && !all.known.contains_key(&key) {
+            all.known.retain(|_, known| Arc::strong_count(&known.rejection) > 1);
+            all.enough = all.known.len() * 2;
         }
         let new = || Known { rejection: Arc::new(rejection), kept: BTreeMap::new() };
-        let known = all.entry(key).or_insert_with(new);
+        let known = all.known.entry(key).or_insert_with(new);
         if let Some((scope, kept)) = kept
             && (known.kept.len() < SCOPES_MAX || known.kept.contains_key(scope))
         {
@@ -155,23 +163,23 @@ impl Rejections {
 
     /// What a proxy of that scope that refused that version kept instead, if one had something.
     pub fn kept(&self, kind: ResourceType, resource: &Resource, scope: &Scope) -> Option<Arc<Resource>> {
-        self.0.lock().get(&Key::of(kind, resource))?.kept.get(scope).cloned()
+        self.0.lock().known.get(&Key::of(kind, resource))?.kept.get(scope).cloned()
     }
 
     /// Whether a proxy refused that version of the resource.
     pub fn knows(&self, kind: ResourceType, resource: &Resource) -> bool {
-        self.0.lock().contains_key(&Key::of(kind, resource))
+        self.0.lock().known.contains_key(&Key::of(kind, resource))
     }
 
     /// Whether a proxy refused that version of the virtual host.
     pub fn knows_host(&self, kind: ResourceType, resource: &Resource, host: &VirtualHost) -> bool {
-        self.0.lock().contains_key(&Key::of_host(kind, resource, host))
+        self.0.lock().known.contains_key(&Key::of_host(kind, resource, host))
     }
 
     /// What connected proxies refuse now, in order.
     pub fn list(&self) -> Vec<Arc<Rejection>> {
         let all = self.0.lock();
-        let rejections = all.values().map(|known| &known.rejection);
+        let rejections = all.known.values().map(|known| &known.rejection);
         rejections.filter(|rejection| Arc::strong_count(rejection) > 1).cloned().collect()
     }
 }

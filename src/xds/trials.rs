@@ -16,27 +16,27 @@ pub(super) enum Clue {
 
 /// Divides suspects, of which there are at least two, into groups: each is one trial, and they are tried in this order.
 /// Those without a clue come first, because they are probably good.
-pub(super) fn groups<T>(suspects: Vec<T>, clue: impl Fn(&T) -> Clue) -> Vec<Vec<T>> {
-    let is = |of: Clue| suspects.iter().any(|suspect| clue(suspect) == of);
-    let is_all = |of: Clue| suspects.iter().all(|suspect| clue(suspect) == of);
-    let clue_of = match () {
-        () if is(Clue::Hinted) && !is_all(Clue::Hinted) => Clue::Hinted,
-        () if is(Clue::Known) => Clue::Known,
-        () => return halves(suspects),
+pub(super) fn groups<T>(suspects: Vec<(T, Clue)>) -> Vec<Vec<T>> {
+    let has = |of: Clue| suspects.iter().any(|(_, clue)| *clue == of);
+    let are_all_hinted = suspects.iter().all(|(_, clue)| *clue == Clue::Hinted);
+    let mark = match () {
+        () if has(Clue::Hinted) && !are_all_hinted => Clue::Hinted,
+        () if has(Clue::Known) => Clue::Known,
+        () => return halves(without_clues(suspects)),
     };
-    let (marked, mut others): (Vec<T>, Vec<T>) = suspects.into_iter().partition(|it| clue(it) == clue_of);
-    let mut groups = Vec::new();
-    match (clue_of, others.is_empty()) {
-        (Clue::Known, _) if marked.len() <= ALONE_MAX => {
-            groups.extend(marked.into_iter().map(|suspect| vec![suspect]));
-        }
-        (_, true) => return halves(marked),
-        (_, false) => groups.push(marked),
+    let (marked, others): (Vec<_>, Vec<_>) = suspects.into_iter().partition(|(_, clue)| *clue == mark);
+    let (marked, others) = (without_clues(marked), without_clues(others));
+    let alone = mark == Clue::Known && marked.len() <= ALONE_MAX;
+    match (alone, others.is_empty()) {
+        (true, true) => marked.into_iter().map(|suspect| vec![suspect]).collect(),
+        (true, false) => [others].into_iter().chain(marked.into_iter().map(|it| vec![it])).collect(),
+        (false, true) => halves(marked),
+        (false, false) => vec![others, marked],
     }
-    if !others.is_empty() {
-        groups.insert(0, std::mem::take(&mut others));
-    }
-    groups
+}
+
+fn without_clues<T>(suspects: Vec<(T, Clue)>) -> Vec<T> {
+    suspects.into_iter().map(|(suspect, _)| suspect).collect()
 }
 
 fn halves<T>(mut suspects: Vec<T>) -> Vec<Vec<T>> {
@@ -49,12 +49,12 @@ mod tests {
     use super::*;
 
     fn groups_of(text: &str) -> Vec<String> {
-        let clue = |letter: &char| match letter {
+        let clue = |letter: char| match letter {
             'a'..='z' => Clue::None,
             '0'..='9' => Clue::Known,
             _ => Clue::Hinted,
         };
-        let groups = groups(text.chars().collect(), clue);
+        let groups = groups(text.chars().map(|letter| (letter, clue(letter))).collect());
         groups.into_iter().map(|group| group.into_iter().collect()).collect()
     }
 

@@ -4,6 +4,8 @@
 //! response: `Error adding/updating cluster(s) a: no such filter, b: …`, listeners one a line. It cuts the text at 4,096
 //! characters.
 
+use std::collections::BTreeSet;
+
 /// Where the text may have been cut.
 const CUT: usize = 4096;
 
@@ -112,11 +114,15 @@ fn longest(words: &str, at: usize, names: &[&str]) -> Option<(usize, usize)> {
 
 /// Which of the names, which are ordered, stand in quotes somewhere: a hint, no more.
 pub fn hinted(words: &str, names: &[&str]) -> Vec<usize> {
-    let parts = words.split(['"', '\'', ' ', '\n']);
-    let mut found: Vec<usize> = parts.filter_map(|part| names.binary_search(&part).ok()).collect();
+    let mut found: Vec<usize> =
+        quoted(words).into_iter().filter_map(|part| names.binary_search(&part).ok()).collect();
     found.sort_unstable();
-    found.dedup();
     found
+}
+
+/// All that may be a name in a client's words: what stands in quotes, or by itself.
+pub fn quoted(words: &str) -> BTreeSet<&str> {
+    words.split(['"', '\'', ' ', '\n']).collect()
 }
 
 #[cfg(test)]
