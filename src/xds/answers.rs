@@ -71,6 +71,8 @@ pub struct Refusing<'a> {
     pub full: bool,
     /// Whom the client is like: what these were told of, it may be told of. `None`: not known.
     pub scope: Option<&'a Scope>,
+    /// What it has may be of another scope, and not for others of this one to see.
+    pub moved: bool,
     /// The number of the last update.
     pub update: u64,
 }
@@ -143,7 +145,7 @@ impl Refusing<'_> {
         let is_culprit = |name: &Arc<str>| found.iter().any(|culprit| culprit.name == *name);
         let others: Vec<Item> = items.into_iter().filter(|(name, _)| !is_culprit(name)).collect();
         let taken = others.iter().filter(|(_, sent)| sent.is_some());
-        self.shared.untold.note(self.kind, taken.map(|(name, _)| Arc::clone(name)));
+        self.shared.untold.note(self.scope, self.kind, taken.map(|(name, _)| Arc::clone(name)));
         match named.complete {
             true => others.into_iter().for_each(|(name, sent)| take(state, &name, sent, self.view)),
             false => self.send_again(state, others.iter()),
@@ -331,7 +333,7 @@ impl Refusing<'_> {
         let there = state.visible(self.view, name).cloned();
         let copy = state.copies.get_mut(name)?;
         let words: Arc<str> = cut(words).into();
-        let kept = self.scope.zip(copy.has.resource());
+        let kept = self.scope.filter(|_| !self.moved).zip(copy.has.resource());
         let rejection = self.shared.rejections.note(self.kind, sent, &words, kept);
         if self.full && copy.has.is_nothing() && state.brought.unsaid {
             // What it has from an earlier stream is to stay.

@@ -73,7 +73,8 @@ impl Variant for Delta {
             // What the client holds from an earlier stream (P10).
             state.brought.claims = claims;
             if let Some(view) = asked.view {
-                state.settle_claims(view, &asked.shared.untold.of(asked.kind), asked.update);
+                let untold = asked.shared.untold.of(asked.scope, asked.kind);
+                state.settle_claims(view, &untold, asked.update);
             }
         }
         Ok(())

@@ -97,6 +97,7 @@ impl<V: Variant> Machine<V> {
             view: view.as_ref().map(|view| view.of(kind)),
             limits: self.limits,
             shared: &self.shared,
+            scope: self.scope.as_deref(),
             update: self.updates,
         };
         let state = &mut self.types[kind];
@@ -134,7 +135,8 @@ impl<V: Variant> Machine<V> {
                         parts::settle_told(state, view.of(kind), self.updates);
                         continue;
                     }
-                    state.settle_claims(view.of(kind), &self.shared.untold.of(kind), self.updates);
+                    let untold = self.shared.untold.of(self.scope.as_deref(), kind);
+                    state.settle_claims(view.of(kind), &untold, self.updates);
                     state.find_missing(view.of(kind));
                 }
             }

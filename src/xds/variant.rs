@@ -13,6 +13,7 @@ use super::parts::RoutesAsked;
 use super::rejections::Rejection;
 use super::shared::Shared;
 use super::type_state::TypeState;
+use crate::proxy::Scope;
 use crate::resources::{ResourceType, TypeView};
 
 /// How many types that pilot does not know one stream may ask for.
@@ -102,6 +103,8 @@ pub struct Asked<'a> {
     pub limits: Limits,
     /// What the streams of all clients share.
     pub shared: &'a Shared,
+    /// Whom the client is like. `None`: not known.
+    pub scope: Option<&'a Scope>,
     /// The number of the last update.
     pub update: u64,
 }

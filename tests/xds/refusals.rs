@@ -324,6 +324,13 @@ fn p04_p10_what_was_taken_from_a_refused_response_is_taken_away_by_name() {
     again.come_back(Cluster, &[], &["c@1"]);
     again.ask(Listener, &[]);
     assert_eq!(again.settle(), ["cds b@1", "lds", "cds -a -c"]);
+    // A client that sees something else does not hear of it.
+    let mut other = Stream::<Delta>::beside(None, &shared);
+    other.machine.follows(Arc::new(router()));
+    other.update(&things.publish());
+    other.come_back(Cluster, &[], &["c@1"]);
+    other.ask(Listener, &[]);
+    assert_eq!(other.settle(), ["cds b@1", "lds", "cds -c"]);
 }
 
 /// A client that comes back may have an older version of what it refuses.

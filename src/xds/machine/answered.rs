@@ -44,8 +44,8 @@ impl<V: Variant> Machine<V> {
                     view: view.of(kind),
                     words: &error.message,
                     shared: &self.shared,
-                    // What it has may be of another scope, and not for others of this one to see.
-                    scope: self.scope.as_deref().filter(|_| !self.moved),
+                    scope: self.scope.as_deref(),
+                    moved: self.moved,
                     full: !V::STALE_REQUESTS_COUNT && kind.has_wildcard(),
                     update: self.updates,
                 };
