@@ -209,6 +209,11 @@ impl Connection {
     pub fn update(&self, kind: ResourceType, change: impl FnOnce(&mut TypeStatus)) {
         change(self.stream.types.lock()[kind].get_or_insert_default());
     }
+
+    /// The proxy has no word for that type.
+    pub fn forget(&self, kind: ResourceType) {
+        self.stream.types.lock()[kind] = None;
+    }
 }
 
 impl Drop for Connection {

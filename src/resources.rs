@@ -32,4 +32,4 @@ pub use resource::Resource;
 pub use rope::{HostChange, Rope};
 pub use set::{Patch, TypeSet};
 pub use view::{Change, Changes, TypeView, View};
-pub use virtual_host::{VirtualHost, in_parts, is_in_parts, part_name, read_part_name};
+pub use virtual_host::{VirtualHost, host_version, in_parts, is_in_parts, part_name, read_part_name};

@@ -35,6 +35,7 @@ pub mod stream;
 pub mod subscription;
 mod trials;
 pub mod type_state;
+mod untold;
 pub mod variant;
 pub mod virtual_hosts;
 pub mod words;

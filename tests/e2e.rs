@@ -13,6 +13,7 @@ mod support {
     pub(crate) mod envoy;
     pub(crate) mod grpc;
     pub(crate) mod http;
+    pub(crate) mod liar;
     pub(crate) mod load;
     pub(crate) mod loopback;
     pub(crate) mod pilot;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  CDS wildcard ─► EDS by name ─► LDS wildcard ─► RDS by name ─► in sync; each response is accepted
+//!                                                          └─► VHDS, for who takes routes in parts ─► in sync
 //! ```
 
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http::uri::PathAndQuery;
-use pilot::resources::ResourceType;
+use pilot::resources::{self, ResourceType};
 use tokio::sync::mpsc;
 use tonic::transport::Endpoint;
 
@@ -23,7 +24,7 @@ const PROBE: &str = "probe";
 
 /// What all clients ask for, in the order in which they ask.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wants(pub(crate) [Wanted; 4], Newcomer);
+pub(crate) struct Wants(pub(crate) Vec<Wanted>, Newcomer);
 
 /// The endpoints of a service that may come, which a client asks for once it is told of the cluster.
 #[derive(Clone, Debug, Default)]
@@ -31,21 +32,34 @@ struct Newcomer(Wanted);
 
 impl Wants {
     /// All clusters, their endpoints by name, all listeners, the routes of the one port by name. `newcomer`: the cluster
-    /// that may come later.
-    pub(crate) fn new(clusters: impl Iterator<Item = String>, newcomer: String, routes: String) -> Self {
+    /// that may come later. `in_parts`: the routes' virtual hosts by themselves.
+    pub(crate) fn new(
+        clusters: impl Iterator<Item = String>,
+        newcomer: String,
+        routes: &str,
+        in_parts: bool,
+    ) -> Self {
         let names = |names: Vec<String>| names.into_iter().map(Bytes::from).collect();
         let wanted = |kind: ResourceType, names: Vec<Bytes>| Wanted {
             type_url: kind.type_url(),
             names,
             ..Wanted::default()
         };
+        let routes = if in_parts { resources::in_parts(routes) } else { routes.to_owned() };
+        let hosts = in_parts.then(|| wanted(ResourceType::VirtualHost, Vec::new()));
         let own = [
             wanted(ResourceType::Cluster, Vec::new()),
             wanted(ResourceType::Endpoint, names(clusters.collect())),
             wanted(ResourceType::Listener, Vec::new()),
             wanted(ResourceType::Route, names(vec![routes])),
         ];
+        let own = own.into_iter().chain(hosts).collect();
         Self(own, Newcomer(wanted(ResourceType::Endpoint, names(vec![newcomer]))))
+    }
+
+    /// Whether it takes routes in parts.
+    fn is_in_parts(&self) -> bool {
+        self.0.iter().any(|wanted| wanted.type_url == ResourceType::VirtualHost.type_url())
     }
 
     fn at(&self, type_url: &str) -> anyhow::Result<usize> {
@@ -101,7 +115,7 @@ pub(crate) async fn follow<V: Variant>(
     tally: Arc<Tally>,
 ) -> anyhow::Result<()> {
     let mut connection = Connection::<V>::open(server).await?;
-    connection.send(V::subscribe(&wants.0[0], wire::node(number))).await?;
+    connection.send(V::subscribe(&wants.0[0], wire::node(number, wants.is_in_parts()))).await?;
     let (mut next, mut in_sync) = (1, false);
     loop {
         let response = connection.next().await?;
@@ -137,7 +151,7 @@ pub(crate) async fn held(server: SocketAddr, wants: &Wants) -> anyhow::Result<Wa
     let mut connection = Connection::<Delta>::open(server).await?;
     let mut wants = wants.clone();
     for at in 0..wants.0.len() {
-        let node = if at == 0 { wire::node(usize::MAX) } else { Bytes::new() };
+        let node = if at == 0 { wire::node(usize::MAX, wants.is_in_parts()) } else { Bytes::new() };
         connection.send(Delta::subscribe(&wants.0[at], node)).await?;
         let response = connection.next().await?;
         anyhow::ensure!(wants.at(&response.type_url)? == at, "types are answered in order");
@@ -157,7 +171,7 @@ pub(crate) async fn come_back(
     type Delta = wire::Delta;
     let mut connection = Connection::<Delta>::open(server).await?;
     for (at, wanted) in held.0.iter().enumerate() {
-        let node = if at == 0 { wire::node(number) } else { Bytes::new() };
+        let node = if at == 0 { wire::node(number, held.is_in_parts()) } else { Bytes::new() };
         connection.send(Delta::subscribe(wanted, node)).await?;
     }
     let probe = Wanted { names: vec![PROBE.into()], held: Vec::new(), ..held.0[3].clone() };

@@ -67,14 +67,22 @@ fn main() -> anyhow::Result<()> {
     let runs = |what: &str| only.as_deref().is_none_or(|only| only == what);
     if runs("delta") {
         runtime.block_on(async {
-            let (mut server, mut clients) = in_sync::<Delta>("delta", size).await?;
+            let (mut server, mut clients) = in_sync::<Delta>("delta", wants(size), size).await?;
             changes(&mut server, &mut clients, size).await?;
-            more_and_less(&mut server, &mut clients, size).await
+            more_and_less(&mut server, &mut clients, ResourceType::Route, size).await
+        })?;
+    }
+    if runs("vhds") {
+        runtime.block_on(async {
+            let wants = wants_in_parts(size);
+            let (mut server, mut clients) =
+                in_sync::<Delta>("delta, routes in parts (VHDS)", wants, size).await?;
+            more_and_less(&mut server, &mut clients, ResourceType::VirtualHost, size).await
         })?;
     }
     if runs("sotw") {
         runtime.block_on(async {
-            let (mut server, mut clients) = in_sync::<Sotw>("state of the world", size).await?;
+            let (mut server, mut clients) = in_sync::<Sotw>("state of the world", wants(size), size).await?;
             changes(&mut server, &mut clients, size).await
         })?;
     }
@@ -131,9 +139,19 @@ impl Clients {
     }
 }
 
+/// What clients want that take routes as a whole.
 fn wants(size: Size) -> Wants {
+    wants_of(size, false)
+}
+
+/// What clients want that take routes in parts.
+fn wants_in_parts(size: Size) -> Wants {
+    wants_of(size, true)
+}
+
+fn wants_of(size: Size, in_parts: bool) -> Wants {
     let cluster = |number| format!("outbound|{}||{}", services::PORT, services::host(number));
-    Wants::new((0..size.services).map(cluster), cluster(size.services), services::PORT.to_string())
+    Wants::new((0..size.services).map(cluster), cluster(size.services), &services::PORT.to_string(), in_parts)
 }
 
 /// A server that knows the mesh and has translated it.
@@ -146,7 +164,7 @@ async fn warm_server(size: Size) -> anyhow::Result<(Server, Wants)> {
 }
 
 /// A server with all clients in sync.
-async fn in_sync<V: Variant>(name: &str, size: Size) -> anyhow::Result<(Server, Clients)> {
+async fn in_sync<V: Variant>(name: &str, wants: Wants, size: Size) -> anyhow::Result<(Server, Clients)> {
     let (server, _) = warm_server(size).await?;
     let process = server.process();
     let (memory, cpu) = (process.resident(), process.cpu());
@@ -154,7 +172,7 @@ async fn in_sync<V: Variant>(name: &str, size: Size) -> anyhow::Result<(Server, 
 
     let mut clients = Clients::new();
     clients.tally.begin(size.clients);
-    let wants = Arc::new(wants(size));
+    let wants = Arc::new(wants);
     let probe = Probe::begin(server.admin);
     let started = tally::now();
     for number in 0..size.clients {
@@ -201,9 +219,15 @@ async fn changes(server: &mut Server, clients: &mut Clients, size: Size) -> anyh
     Ok(())
 }
 
-/// One service more, which is there when its route is, and one less, which is gone when its cluster is; in turns.
-async fn more_and_less(server: &mut Server, clients: &mut Clients, size: Size) -> anyhow::Result<()> {
-    let steps = [(size.services + 1, ResourceType::Route), (size.services, ResourceType::Cluster)];
+/// One service more, which is there when its route is, in a response of that type, and one less, which is gone when its
+/// cluster is; in turns.
+async fn more_and_less(
+    server: &mut Server,
+    clients: &mut Clients,
+    routes: ResourceType,
+    size: Size,
+) -> anyhow::Result<()> {
+    let steps = [(size.services + 1, routes), (size.services, ResourceType::Cluster)];
     let mut costs = [const { (Vec::new(), Duration::ZERO, 0) }; 2];
     let rounds = size.changes.div_ceil(4);
     for _ in 0..rounds {

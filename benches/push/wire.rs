@@ -4,7 +4,9 @@
 
 use bytes::Bytes;
 use pilot_envoy_api::discovery::{DeltaDiscoveryResponse, DiscoveryResponse};
-use pilot_envoy_api::envoy::config::core::v3::Node;
+use pilot_envoy_api::envoy::config::core::v3::node::UserAgentVersionType;
+use pilot_envoy_api::envoy::config::core::v3::{BuildVersion, Node};
+use pilot_envoy_api::envoy::r#type::v3::SemanticVersion;
 use prost::Message;
 
 /// What a client asks for of one type.
@@ -140,10 +142,17 @@ impl Variant for Sotw {
     }
 }
 
-/// An encoded node. Each client has an id of its own.
-pub(crate) fn node(number: usize) -> Bytes {
+/// An encoded node. Each client has an id of its own. `in_parts`: it takes routes in parts.
+pub(crate) fn node(number: usize, in_parts: bool) -> Bytes {
     let id = format!("router~127.0.0.1~client-{number}~bench");
-    let node = Node { id, user_agent_name: "bench".into(), ..Default::default() };
+    let new = SemanticVersion { major_number: 1, minor_number: 40, patch: 0 };
+    let new = BuildVersion { version: Some(new), ..Default::default() };
+    let node = Node {
+        id,
+        user_agent_name: if in_parts { "envoy" } else { "bench" }.into(),
+        user_agent_version_type: in_parts.then(|| UserAgentVersionType::UserAgentBuildVersion(new)),
+        ..Default::default()
+    };
     node.encode_to_vec().into()
 }
 

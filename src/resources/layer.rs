@@ -36,7 +36,7 @@ impl Layer {
 
     /// What it says of that name: a resource; nothing, although a layer below may have it; or `None` = it says
     /// nothing.
-    pub(super) fn get(&self, kind: ResourceType, name: &str) -> Option<Option<&Arc<Resource>>> {
+    pub fn get(&self, kind: ResourceType, name: &str) -> Option<Option<&Arc<Resource>>> {
         match self.sets[kind].get(name) {
             Some(resource) => Some(Some(resource)),
             None => self.hidden[kind].contains(name).then_some(None),
@@ -49,7 +49,7 @@ impl Layer {
     }
 
     /// The names of which two layers say different things.
-    pub(super) fn differing<'a>(
+    pub fn differing<'a>(
         &'a self,
         other: &'a Self,
         kind: ResourceType,

@@ -100,7 +100,7 @@ impl VirtualHost {
 
     /// The hash as a version.
     pub fn version(&self) -> Box<str> {
-        format!("{:016x}", self.hash).into()
+        host_version(self.hash)
     }
 
     /// The domains that it answers for.
@@ -148,6 +148,11 @@ impl PartialEq for VirtualHost {
 
 /// Equal for itself, so that `Arc` compares addresses first.
 impl Eq for VirtualHost {}
+
+/// The version of a virtual host of that hash.
+pub fn host_version(hash: u64) -> Box<str> {
+    format!("{hash:016x}").into()
+}
 
 /// The name of a route configuration that is taken in parts.
 pub fn in_parts(routes: &str) -> String {

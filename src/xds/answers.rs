@@ -20,14 +20,17 @@ use super::ropes::{self, Unit};
 use super::shared::Shared;
 use super::trials::{self, Clue};
 use super::type_state::{Base, TypeState};
+use super::untold;
 use super::words::{self, cut};
 use crate::proxy::Scope;
-use crate::resources::{Resource, ResourceType, TypeView, part_name};
+use crate::resources::{Resource, ResourceType, TypeView, VirtualHost, part_name};
 
 /// The client uses what it was sent.
 pub fn accept(state: &mut TypeState, flight: InFlight, view: TypeView<'_>) {
     // Of a full state, it has just that.
     state.brought.unsaid = false;
+    let subscription = &state.subscription;
+    state.let_go.retain(|name, _| !subscription.has_name(name) || flight.sent(name).is_none());
     if let Some(whole) = &flight.whole {
         state.base = Base::Accepted;
         for name in state.copies.keys().cloned().collect::<Vec<_>>() {
@@ -85,6 +88,7 @@ impl Refusing<'_> {
     pub fn take(&self, state: &mut TypeState, flight: InFlight) -> Vec<Arc<Rejection>> {
         let is_forgotten = flight.forgotten;
         let items = self.items(state, flight);
+        let is_alone = items.len() == 1 && !is_forgotten;
         let is_suspect = |(name, sent): &Item| {
             let (copy, sent) = (state.copies.get(name)?, sent.clone()?);
             (!copy.has.is(&sent)).then(|| (Arc::clone(name), sent))
@@ -108,7 +112,12 @@ impl Refusing<'_> {
             _ => None,
         };
         let is_only = |name: &Arc<str>| only.is_some_and(|(only, _)| only == name);
-        self.send_again(state, items.iter().filter(|(name, _)| !is_only(name)));
+        let others = || items.iter().filter(|(name, _)| !is_only(name));
+        // Of routes that were alone in it, Envoy took nothing.
+        if !is_alone {
+            untold::note(self.shared, self.scope, self.kind, state, others());
+        }
+        self.send_again(state, others());
         match only {
             Some((name, sent)) => self.blame_alone(state, name, sent),
             None => self.isolate(state, &suspects),
@@ -144,8 +153,7 @@ impl Refusing<'_> {
         }
         let is_culprit = |name: &Arc<str>| found.iter().any(|culprit| culprit.name == *name);
         let others: Vec<Item> = items.into_iter().filter(|(name, _)| !is_culprit(name)).collect();
-        let taken = others.iter().filter(|(_, sent)| sent.is_some());
-        self.shared.untold.note(self.scope, self.kind, taken.map(|(name, _)| Arc::clone(name)));
+        untold::note(self.shared, self.scope, self.kind, state, others.iter());
         match named.complete {
             true => others.into_iter().for_each(|(name, sent)| take(state, &name, sent, self.view)),
             false => self.send_again(state, others.iter()),
@@ -158,7 +166,10 @@ impl Refusing<'_> {
         for (name, sent) in items {
             let Some(copy) = state.copies.get_mut(name) else { continue };
             copy.owed = copy.owed.max(if sent.is_some() { Owed::Again } else { Owed::News });
-            copy.doubt.clone_from(sent);
+            if self.kind != ResourceType::VirtualHost {
+                copy.doubts.clear();
+            }
+            copy.doubts.extend(sent.clone());
         }
         state.find_due();
     }
@@ -204,7 +215,7 @@ impl Refusing<'_> {
             };
         }
         for copy in state.copies.values_mut() {
-            copy.doubt = None;
+            copy.doubts.clear();
             if copy.suspicion != Suspicion::None {
                 (copy.has, copy.suspicion) = (Has::Unknown, Suspicion::None);
             }
@@ -312,9 +323,10 @@ impl Refusing<'_> {
             route.refused.insert(Arc::clone(host.name()), (host.hash(), refused));
             found.push(rejection);
         }
-        (copy.doubt, copy.suspicion) = (None, Suspicion::None);
+        copy.suspicion = Suspicion::None;
+        copy.doubts.retain(|doubt| may_be_taken(doubt, culprit));
         // The rest of it, or the next group.
-        copy.owed = Owed::News;
+        copy.owed = if copy.doubts.is_empty() { Owed::News } else { Owed::Again };
         if copy.next_group() {
             state.trials.push(vec![Arc::clone(name)]);
         }
@@ -340,7 +352,8 @@ impl Refusing<'_> {
             copy.has = self.kept(sent);
         }
         copy.refused = Some(Refused { rejection: Arc::clone(&rejection), words, named, again: false });
-        (copy.doubt, copy.suspicion) = (None, Suspicion::None);
+        copy.suspicion = Suspicion::None;
+        copy.doubts.clear();
         let changed = there.is_none_or(|there| there.version() != sent.version());
         // What was asked for meanwhile stays owed.
         if copy.owed < Owed::Again {
@@ -362,6 +375,13 @@ fn put_on_trial(state: &mut TypeState, groups: Vec<Vec<Arc<str>>>) -> Vec<Arc<Re
     state.trials.extend(groups.into_iter().rev());
     state.find_due();
     Vec::new()
+}
+
+/// Whether a client that refuses these virtual hosts may have taken such routes: it takes all of them or none.
+fn may_be_taken(routes: &Resource, culprit: &Unit) -> bool {
+    let mut hosts = culprit.0.iter().filter_map(|change| change.now.as_ref());
+    let has = |host: &Arc<VirtualHost>| routes.rope().is_some_and(|rope| rope.get(host.name()) == Some(host));
+    !hosts.any(has)
 }
 
 /// Whether the client's words name one of these virtual hosts, or one of their domains: a hint, no more.

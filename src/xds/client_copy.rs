@@ -97,8 +97,9 @@ pub struct Refused {
 pub struct ClientCopy {
     /// What it accepted last.
     pub has: Has,
-    /// What it may also have: it was in a response that was refused for another reason.
-    pub doubt: Option<Arc<Resource>>,
+    /// What it may also have, or some of it: it was in a response that was refused for another reason, or that the
+    /// client may have got before it took the routes that it belongs to anew.
+    pub doubts: Vec<Arc<Resource>>,
     /// What it refused of it.
     pub refused: Option<Refused>,
     /// What is known of it besides, if it is a route configuration of virtual hosts.
@@ -132,7 +133,7 @@ impl ClientCopy {
 
     /// What the client may use of it, apart from what is on its way.
     pub fn may_use(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.has.resource().into_iter().chain(&self.doubt)
+        self.has.resource().into_iter().chain(&self.doubts)
     }
 
     /// Whether the client refused exactly that, and is not to be asked once more.
@@ -144,7 +145,7 @@ impl ClientCopy {
     /// The client has that now. What it refused is settled where it took another version instead.
     pub fn accept(&mut self, sent: Option<Arc<Resource>>) {
         let before = std::mem::replace(&mut self.has, sent.into());
-        self.doubt = None;
+        self.doubts.clear();
         if self.has.resource().is_some_and(|has| !before.is(has)) {
             self.refused = None;
         }

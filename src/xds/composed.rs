@@ -97,7 +97,7 @@ impl Scene<'_> {
     }
 
     fn act_on_gone(&self, state: &TypeState, name: &str, copy: &ClientCopy) -> Act {
-        if copy.has.is_nothing() && copy.doubt.is_none() {
+        if copy.has.is_nothing() && copy.doubts.is_empty() {
             return if copy.owed >= Owed::Again { Act::Missing } else { Act::Keep };
         }
         match self.gate.may_remove(name, copy, state) {

@@ -177,7 +177,8 @@ fn ask_for_hosts(
     let (given, dropped) = (request.resource_names_subscribe, request.resource_names_unsubscribe);
     let claims = request.initial_resource_versions;
     asked.allows(given.len().max(claims.len()).max(dropped.len()))?;
-    parts::tell(state, claims, asked.view, asked.update);
+    let untold = asked.shared.untold.of(asked.scope, asked.kind);
+    parts::tell(state, claims, asked.view, &untold, asked.update);
     for name in given {
         let routes = read_part_name(&name).and_then(|(routes, _)| state.subscription.names().get(routes));
         if let Some((routes, view)) = routes.cloned().zip(asked.view) {

@@ -14,6 +14,7 @@ use super::parts::{self, RoutesAsked};
 use super::rejections::Rejection;
 use super::shared::Shared;
 use super::type_state::TypeState;
+use super::untold;
 use super::variant::{Asked, Limits, MAX_NAME, MAX_UNKNOWN_TYPES, Outcome, Refusal, Response, Variant};
 use crate::proxy::Scope;
 use crate::resources::{PerType, Resource, ResourceType, View};
@@ -132,7 +133,8 @@ impl<V: Variant> Machine<V> {
             None => {
                 for (kind, state) in self.types.iter_mut() {
                     if kind == ResourceType::VirtualHost {
-                        parts::settle_told(state, view.of(kind), self.updates);
+                        let untold = self.shared.untold.of(self.scope.as_deref(), kind);
+                        parts::settle_told(state, view.of(kind), &untold, self.updates);
                         continue;
                     }
                     let untold = self.shared.untold.of(self.scope.as_deref(), kind);
@@ -194,6 +196,11 @@ impl<V: Variant> Machine<V> {
         self.order.end_patience(&mut self.types, update);
     }
 
+    /// The client turned out to have no word for virtual hosts: it will not answer what it was sent of them.
+    pub fn forget_virtual_hosts(&mut self) {
+        self.types[ResourceType::VirtualHost] = TypeState::default();
+    }
+
     /// One type's state, for status.
     pub fn state(&self, kind: ResourceType) -> &TypeState {
         &self.types[kind]
@@ -233,8 +240,9 @@ impl<V: Variant> Machine<V> {
     fn follow_routes(&mut self, asked: RoutesAsked) {
         let mut state = std::mem::take(&mut self.types[ResourceType::VirtualHost]);
         let view = self.view.as_ref().map(|view| view.of(ResourceType::VirtualHost));
-        let (routes, lists) = (&self.types[ResourceType::Route], &self.shared.lists);
-        parts::follow(&mut state, routes, asked, view, lists, self.updates);
+        let routes = &self.types[ResourceType::Route];
+        let untold = self.shared.untold.of(self.scope.as_deref(), ResourceType::VirtualHost);
+        parts::follow(&mut state, routes, asked, view, &self.shared.lists, &untold, self.updates);
         self.types[ResourceType::VirtualHost] = state;
     }
 
@@ -273,6 +281,16 @@ impl<V: Variant> Machine<V> {
             responses.push(Response { kind: None, nonce, version, resources: 0, generation: 0, message });
         }
         responses
+    }
+}
+
+impl<V: Variant> Drop for Machine<V> {
+    fn drop(&mut self) {
+        // Who takes the state of the world tells of nothing.
+        if V::STALE_REQUESTS_COUNT {
+            let scope = self.scope.as_deref().filter(|_| !self.moved);
+            untold::note_unanswered(&self.shared, scope, &self.types);
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use pilot_envoy_api::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 use super::client_copy::{ClientCopy, Has, Owed, Suspicion};
 use super::names::NameLists;
+use super::shared::{Doubt, Doubts};
 use super::type_state::{Base, TypeState};
 use crate::resources::{Origin, Resource, Rope, TypeView, VirtualHost, is_in_parts, read_part_name};
 
@@ -56,6 +57,7 @@ pub fn follow(
     asked: RoutesAsked,
     view: Option<TypeView<'_>>,
     lists: &NameLists,
+    untold: &Doubts,
     update: u64,
 ) {
     let wanted: Vec<_> = routes.subscription.names().iter().filter(|it| is_in_parts(it)).cloned().collect();
@@ -63,6 +65,7 @@ pub fn follow(
     state.subscription.replace(wanted, lists);
     let gone = before.iter().filter(|name| !state.subscription.has_name(name));
     let gone: Vec<_> = gone.cloned().collect();
+    gone.iter().for_each(|name| let_go(state, name, view));
     state.drop_names(&gone);
     for name in asked
         .given
@@ -80,7 +83,7 @@ pub fn follow(
         anew.for_each(|name| _ = state.brought.routes.remove(name));
     }
     if is_untold(state) && state.brought.told {
-        begin(state, view, update);
+        begin(state, view, untold, update);
     } else if !is_untold(state) && !state.subscription.names().is_empty() {
         state.requested = true;
     }
@@ -101,94 +104,171 @@ pub fn tell(
     state: &mut TypeState,
     claims: BTreeMap<String, String>,
     view: Option<TypeView<'_>>,
+    untold: &Doubts,
     update: u64,
 ) {
-    if !state.brought.told {
-        state.brought.told = true;
-        if !state.requested {
-            state.brought.claims = claims;
+    if !std::mem::replace(&mut state.brought.told, true) {
+        match state.requested {
+            true => told_late(state, &claims, view, update),
+            false => state.brought.claims = claims,
         }
     }
     if is_untold(state) {
-        begin(state, view, update);
+        begin(state, view, untold, update);
     }
+}
+
+/// The client has been told all there is, and says only now what it had, or lists, of before. What is gone of that is
+/// taken from it.
+fn told_late(
+    state: &mut TypeState,
+    claims: &BTreeMap<String, String>,
+    view: Option<TypeView<'_>>,
+    update: u64,
+) {
+    let named = claims.iter().filter_map(|(name, version)| Some((read_part_name(name)?, version)));
+    note_let_go(state, named);
+    let is_gone = |name: &Arc<str>, hosts: &BTreeSet<(Arc<str>, u64)>| {
+        let there = view.and_then(|view| view.get(name)).and_then(|there| there.rope());
+        hosts.iter().any(|(host, _)| there.is_none_or(|there| there.get(host).is_none()))
+    };
+    let wanted = state.let_go.iter().filter(|(name, _)| state.subscription.has_name(name));
+    let outdated: Vec<_> =
+        wanted.filter(|(name, hosts)| is_gone(name, hosts)).map(|(name, _)| name).cloned().collect();
+    outdated.iter().for_each(|name| anew(state, name, update));
 }
 
 /// The client asks for the virtual hosts of these routes once more: it may have forgotten them.
 pub fn ask_again(state: &mut TypeState, view: TypeView<'_>, routes: &Arc<str>, update: u64) {
     state.look_at(view, routes, Owed::Answer, update);
     if let Some(copy) = state.copies.get_mut(routes) {
-        copy.doubt = std::mem::take(&mut copy.has).resource().cloned();
+        copy.doubts.extend(std::mem::take(&mut copy.has).resource().cloned());
     }
 }
 
 /// Compares what the client has told with what there is, which was not known before.
-pub fn settle_told(state: &mut TypeState, view: TypeView<'_>, update: u64) {
+pub fn settle_told(state: &mut TypeState, view: TypeView<'_>, untold: &Doubts, update: u64) {
     if state.requested {
-        settle(state, view, update);
+        settle(state, view, untold, update);
     }
 }
 
-fn begin(state: &mut TypeState, view: Option<TypeView<'_>>, update: u64) {
+fn begin(state: &mut TypeState, view: Option<TypeView<'_>>, untold: &Doubts, update: u64) {
     state.requested = true;
     if let Some(view) = view {
-        settle(state, view, update);
+        settle(state, view, untold, update);
     }
 }
 
 /// Compares what the client says it has with what there is. Of routes that it does not have any more, it may list
 /// virtual hosts that it has dropped.
-pub fn settle(state: &mut TypeState, view: TypeView<'_>, update: u64) {
+fn settle(state: &mut TypeState, view: TypeView<'_>, untold: &Doubts, update: u64) {
     let (routes, claims) =
         (std::mem::take(&mut state.brought.routes), std::mem::take(&mut state.brought.claims));
+    let named = claims.iter().filter_map(|(name, version)| Some((read_part_name(name)?, version)));
+    let (believed, dropped): (Vec<_>, Vec<_>) = named.partition(|((of, _), _)| routes.contains(*of));
+    note_let_go(state, dropped.into_iter());
     if routes.is_empty() || state.base != Base::Nothing {
         return;
     }
-    let mut claimed: BTreeMap<&str, BTreeMap<String, &str>> = BTreeMap::new();
-    for (name, version) in &claims {
-        if let Some((of, host)) = read_part_name(name).filter(|(of, _)| routes.contains(*of)) {
-            claimed.entry(of).or_default().insert(host, version);
+    let mut claimed: BTreeMap<&str, Brought<'_>> = BTreeMap::new();
+    for ((of, host), version) in believed {
+        claimed.entry(of).or_default().claims.insert(host, version);
+    }
+    for doubt in untold.iter() {
+        if claims.get(&*doubt.name).map_or("", |version| version) != &*doubt.told {
+            continue;
+        }
+        if let Some((of, host)) = read_part_name(&doubt.name).filter(|(of, _)| routes.contains(*of)) {
+            claimed.entry(of).or_default().doubts.insert(host, doubt);
         }
     }
     (state.base, state.brought.came_back) = (Base::Accepted, true);
     for name in state.subscription.names().clone().iter() {
         let there = view.get(name);
-        let has = claimed.get(&**name).map(|claims| brought(name, there, claims));
+        let brought = claimed.get(&**name);
+        let is_warm = brought.is_some_and(|brought| !brought.claims.is_empty());
+        // What may have nothing may wait for its first word.
+        let is_some = |has: &Arc<Resource>| is_warm || has.rope().is_some_and(|rope| !rope.is_empty());
+        let has = brought.map(|brought| brought.routes(name, there)).filter(is_some);
         let is_there = has.as_ref().zip(there).is_some_and(|(has, there)| has.version() == there.version());
-        if is_there || (has.is_none() && there.is_none()) {
+        if (is_there && is_warm) || (has.is_none() && there.is_none()) {
             continue;
         }
-        let owed = if has.is_some() { Owed::News } else { Owed::Answer };
+        let owed = if is_warm { Owed::News } else { Owed::Answer };
         state.copies.insert(Arc::clone(name), ClientCopy { owed, ..ClientCopy::new(has.into(), update) });
         state.due.most = state.due.most.max(owed);
     }
 }
 
-/// What a client has of virtual hosts, as far as that is known by names and versions.
-fn brought(name: &Arc<str>, there: Option<&Arc<Resource>>, claims: &BTreeMap<String, &str>) -> Arc<Resource> {
-    let none = || Rope::new(&RouteConfiguration { name: name.to_string(), ..Default::default() });
-    let now = there.and_then(|there| there.rope());
-    let mut rope = now.cloned().unwrap_or_else(none);
-    for host in now.into_iter().flat_map(Rope::virtual_hosts) {
-        if !claims.contains_key(&**host.name()) {
-            rope.remove(host.name());
-        }
-    }
-    for (host, version) in claims {
-        if rope.get(host).is_none_or(|it| *it.version() != **version) {
-            rope.insert(Arc::new(VirtualHost::unknown(host, version)));
-        }
-    }
-    Arc::new(Resource::from_rope(Arc::clone(name), rope, Origin::Shared))
+/// What a client brought of the virtual hosts of some routes.
+#[derive(Default)]
+struct Brought<'a> {
+    /// What it says: names and versions.
+    claims: BTreeMap<String, &'a str>,
+    /// Where it may have something else.
+    doubts: BTreeMap<String, &'a Doubt>,
 }
 
-/// The client has taken these routes anew, or did not take them: it has none of their virtual hosts.
+impl Brought<'_> {
+    /// What it has, as far as that is known by names and versions.
+    fn routes(&self, name: &Arc<str>, there: Option<&Arc<Resource>>) -> Arc<Resource> {
+        let none = || Rope::new(&RouteConfiguration { name: name.to_string(), ..Default::default() });
+        let now = there.and_then(|there| there.rope());
+        let mut rope = now.cloned().unwrap_or_else(none);
+        for host in now.into_iter().flat_map(Rope::virtual_hosts) {
+            if !self.claims.contains_key(&**host.name()) {
+                rope.remove(host.name());
+            }
+        }
+        for (host, version) in &self.claims {
+            if rope.get(host).is_none_or(|it| *it.version() != **version) {
+                rope.insert(Arc::new(VirtualHost::unknown(host, version)));
+            }
+        }
+        for (host, doubt) in &self.doubts {
+            let there = now.and_then(|now| now.get(host)).map(|host| host.version()).unwrap_or_default();
+            if doubt.has != there {
+                rope.insert(Arc::new(VirtualHost::unknown(host, &doubt.has)));
+            }
+        }
+        Arc::new(Resource::from_rope(Arc::clone(name), rope, Origin::Shared))
+    }
+}
+
+/// The client lets go of these routes. It has none of their virtual hosts then, and lists them nevertheless when it
+/// comes back.
+fn let_go(state: &mut TypeState, name: &Arc<str>, view: Option<TypeView<'_>>) {
+    let copy = state.copies.get(name);
+    let there =
+        view.and_then(|view| view.get(name)).filter(|_| copy.is_none() && state.base == Base::Accepted);
+    let known = copy.into_iter().flat_map(ClientCopy::may_use).chain(there);
+    let ropes = known.chain(state.on_its_way(name).flatten()).filter_map(|it| it.rope());
+    let hosts = ropes.flat_map(Rope::shared_hosts).map(|host| (Arc::clone(host.name()), host.hash()));
+    let hosts: Vec<_> = hosts.collect();
+    if !hosts.is_empty() {
+        state.let_go.entry(Arc::clone(name)).or_default().extend(hosts);
+    }
+}
+
+/// It lists virtual hosts of routes that it has let go of: names, and versions.
+fn note_let_go<'a>(state: &mut TypeState, hosts: impl Iterator<Item = ((&'a str, String), &'a String)>) {
+    for ((of, host), version) in hosts.filter(|((of, _), _)| is_in_parts(of)) {
+        let host = VirtualHost::unknown(&host, version);
+        state.let_go.entry(of.into()).or_default().insert((Arc::clone(host.name()), host.hash()));
+    }
+}
+
+/// The client has taken these routes anew, or did not take them: it has none of their virtual hosts, but for those
+/// that were on their way to it.
 pub fn anew(state: &mut TypeState, name: &Arc<str>, update: u64) {
+    let known = state.copies.get(name).into_iter().flat_map(ClientCopy::may_use);
+    let doubts: Vec<_> = known.chain(state.on_its_way(name).flatten()).cloned().collect();
     state.in_flight.iter_mut().for_each(|flight| flight.forget(name));
     state.trials.iter_mut().for_each(|group| group.retain(|it| it != name));
     state.trials.retain(|group| !group.is_empty());
     if state.base != Base::Nothing {
-        let copy = ClientCopy { owed: Owed::Answer, ..ClientCopy::new(Has::Nothing, update) };
+        let copy = ClientCopy { owed: Owed::Answer, doubts, ..ClientCopy::new(Has::Nothing, update) };
         state.copies.insert(Arc::clone(name), copy);
         state.due.most = Owed::Answer;
     }
@@ -196,16 +276,14 @@ pub fn anew(state: &mut TypeState, name: &Arc<str>, update: u64) {
 
 /// These routes do not exist any more, and the client uses them no longer. Envoy keeps their virtual hosts until it
 /// lets go of them, and has them again should they come back before: that is remembered.
-pub fn abandon(state: &mut TypeState, name: &str) {
+pub fn abandon(state: &mut TypeState, name: &Arc<str>) {
     let Some(copy) = state.copies.get_mut(name) else { return };
-    let ropes: Vec<&Rope> = copy.may_use().filter_map(|it| it.rope()).collect();
-    let has = ropes.split_first().map(|(first, others)| {
-        let mut rope = (*first).clone();
-        let doubtful = others.iter().flat_map(|rope| rope.shared_hosts());
-        doubtful.for_each(|host| rope.insert(Arc::clone(host)));
-        Arc::new(Resource::from_rope(name.into(), rope.abandoned(), Origin::Shared))
-    });
-    copy.has = has.into();
-    (copy.doubt, copy.owed, copy.suspicion) = (None, Owed::Nothing, Suspicion::None);
+    let abandoned = |it: &Arc<Resource>| {
+        let rope = it.rope()?.abandoned();
+        Some(Arc::new(Resource::from_rope(Arc::clone(name), rope, Origin::Shared)))
+    };
+    copy.has = copy.has.resource().and_then(abandoned).into();
+    copy.doubts = copy.doubts.iter().filter_map(abandoned).collect();
+    (copy.owed, copy.suspicion) = (Owed::Nothing, Suspicion::None);
     state.settle(name, None);
 }

@@ -208,7 +208,7 @@ fn full_state(state: &mut TypeState, scene: &Scene<'_>) -> Option<Composed> {
         // Also what is on its way already is in it once more.
         let known = match &sent {
             Some(sent) => copy.has.is(sent) && !matches!(acts.get(name), Some(Act::Send(..))),
-            None => copy.has.is_nothing() && copy.doubt.is_none(),
+            None => copy.has.is_nothing() && copy.doubts.is_empty(),
         };
         if !known {
             composed.items.push((Arc::clone(name), sent));

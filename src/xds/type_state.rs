@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::client_copy::{ClientCopy, Has, Owed, RouteCopy, Suspicion};
 use super::in_flight::InFlight;
-use super::shared::UntoldNames;
+use super::shared::Doubts;
 use super::subscription::Subscription;
 use crate::resources::{Change, Resource, TypeView};
 
@@ -43,6 +43,9 @@ pub struct TypeState {
     pub missing: BTreeSet<Arc<str>>,
     /// What the client brought from an earlier stream.
     pub brought: Brought,
+    /// Virtual hosts that the client may list when it comes back, although it has let go of their routes, with their
+    /// hashes. It is told that they are gone once it takes these routes again.
+    pub let_go: BTreeMap<Arc<str>, BTreeSet<(Arc<str>, u64)>>,
 }
 
 /// What a client has of names of which nothing else is known.
@@ -220,8 +223,12 @@ impl TypeState {
 
     /// Whether it is being found out which of many the client refuses.
     pub fn is_searching(&self) -> bool {
-        let suspect = |copy: &ClientCopy| copy.suspicion != Suspicion::None || copy.doubt.is_some();
-        !self.trials.is_empty() || self.copies.values().any(suspect)
+        let suspect = |(name, copy): (&Arc<str>, &ClientCopy)| {
+            let is_doubtful =
+                !copy.doubts.is_empty() && (copy.owed > Owed::Nothing || self.is_on_its_way(name));
+            copy.suspicion != Suspicion::None || is_doubtful
+        };
+        !self.trials.is_empty() || self.copies.iter().any(suspect)
     }
 
     /// Forgets the copy of a name if the client has what there is.
@@ -231,7 +238,7 @@ impl TypeState {
             Some(there) => copy.has.is(there),
             None => copy.has.is_nothing(),
         };
-        let idle = copy.owed <= Owed::News && copy.doubt.is_none() && copy.suspicion == Suspicion::None;
+        let idle = copy.owed <= Owed::News && copy.doubts.is_empty() && copy.suspicion == Suspicion::None;
         if same && idle && self.base == Base::Accepted && !self.is_on_its_way(name) {
             self.copies.remove(name);
         }
@@ -274,10 +281,14 @@ impl TypeState {
 
     /// Compares what the client says it has with what there is (P10).
     /// `untold`: what it may have and not tell of.
-    pub fn settle_claims(&mut self, view: TypeView<'_>, untold: &UntoldNames, update: u64) {
+    pub fn settle_claims(&mut self, view: TypeView<'_>, untold: &Doubts, update: u64) {
         let claims = std::mem::take(&mut self.brought.claims);
-        let may_have = |name: &Arc<str>| self.subscription.is_wildcard() && view.get(name).is_none();
-        let has_some = !claims.is_empty() || untold.keys().any(may_have);
+        let is_wildcard = self.subscription.is_wildcard();
+        let untold_names = || {
+            let unlisted = untold.iter().filter(|it| is_wildcard && it.told.is_empty() && !it.has.is_empty());
+            unlisted.map(|doubt| &doubt.name).filter(|name| !claims.contains_key(&***name))
+        };
+        let has_some = !claims.is_empty() || untold_names().any(|name| view.get(name).is_none());
         if !has_some || self.base != Base::Nothing {
             return;
         }
@@ -291,14 +302,14 @@ impl TypeState {
         };
         for resource in subscription.resources(view) {
             match claims.get(&**resource.name()) {
-                Some(version) if *version == *resource.version() => {}
+                Some(version)
+                    if *version == *resource.version() && !untold.casts_doubt(resource.name(), version) => {}
                 Some(_) => owe(resource.name(), Has::Unknown, Owed::News),
                 None => owe(resource.name(), Has::Nothing, Owed::Answer),
             }
         }
         let there = |name: &str| view.get(name).is_some_and(|it| subscription.wants(it));
-        let untold = untold.keys().filter(|name| subscription.is_wildcard() && !there(name));
-        untold.for_each(|name| owe(name, Has::Unknown, Owed::News));
+        untold_names().filter(|name| !there(name)).for_each(|name| owe(name, Has::Unknown, Owed::News));
         for name in claims.keys().filter(|name| subscription.covers(name) && !there(name)) {
             owe(&name.as_str().into(), Has::Unknown, Owed::News);
         }

@@ -15,11 +15,14 @@ pub fn encode(state: &TypeState, composed: &mut Composed, whole: bool) {
         let (name, Some(now)) = (resource.name(), resource.rope()) else { continue };
         let copy = state.copies.get(name).filter(|_| !whole);
         let has = copy.and_then(|copy| copy.has.resource()).and_then(|has| has.rope());
-        let doubt = copy.and_then(|copy| copy.doubt.as_ref()).and_then(|doubt| doubt.rope());
+        // What it may have of it besides, or comes to have before this arrives.
+        let doubts = copy.into_iter().flat_map(|copy| &copy.doubts).chain(state.on_its_way(name).flatten());
         let said = (composed.parts.len(), composed.removed.len());
         let mut hosts: BTreeMap<Arc<str>, Option<Arc<VirtualHost>>> = BTreeMap::new();
+        let let_go = state.let_go.get(name).into_iter().flatten().map(|(host, _)| host);
+        hosts.extend(let_go.filter(|host| now.get(host).is_none()).map(|host| (Arc::clone(host), None)));
         // What it certainly has is not sent again.
-        for before in has.into_iter().chain(doubt) {
+        for before in has.into_iter().chain(doubts.filter_map(|doubt| doubt.rope())) {
             let changes = now.changes_since(before).into_iter();
             hosts.extend(changes.filter_map(|change| Some((Arc::clone(change.name()?), change.now))));
         }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::support::backend::Backend;
 use crate::support::envoy::{Envoy, Kind};
 use crate::support::http;
+use crate::support::liar::Liar;
 use crate::support::load::Load;
 use crate::support::pilot::Pilot;
 use crate::support::services::service;
@@ -31,7 +32,7 @@ fn many(backend: &Backend) -> String {
 }
 
 /// What pilot has counted of virtual hosts and routes.
-async fn pushed(pilot: &Pilot, counter: &str, kind: &str) -> u64 {
+pub(crate) async fn pushed(pilot: &Pilot, counter: &str, kind: &str) -> u64 {
     let text = http::body(pilot.admin_address(), "localhost", "/metrics").await.unwrap();
     let head = format!("pilot_xds_{counter}_total{{type=\"{kind}\"}} ");
     let line = text.lines().find_map(|line| line.strip_prefix(&head));
@@ -39,7 +40,7 @@ async fn pushed(pilot: &Pilot, counter: &str, kind: &str) -> u64 {
 }
 
 /// Waits until Envoy has acknowledged all that it was sent.
-async fn in_sync(pilot: &Pilot) {
+pub(crate) async fn in_sync(pilot: &Pilot) {
     until("the proxy has everything", async || {
         let report = pilot.debug("/debug/proxies").await?;
         let types = report.pointer("/proxies/0/streams/0/types").and_then(Value::as_object);
@@ -50,7 +51,7 @@ async fn in_sync(pilot: &Pilot) {
 }
 
 /// The virtual hosts that Envoy has, by route configuration.
-async fn virtual_hosts(envoy: &Envoy) -> BTreeMap<String, Vec<String>> {
+pub(crate) async fn virtual_hosts(envoy: &Envoy) -> BTreeMap<String, Vec<String>> {
     let dump =
         http::body(envoy.admin_address(), "envoy", "/config_dump?resource=dynamic_route_configs").await;
     let dump: Value = serde_json::from_str(&dump.unwrap()).unwrap();
@@ -279,4 +280,40 @@ async fn p25_envoys_without_delta_ads_get_routes_as_a_whole() {
     for kind in [Kind::Sotw, Kind::PerTypeDelta, Kind::PerTypeSotw] {
         gets_routes_as_a_whole(&envoy, kind).await;
     }
+}
+
+/// An Envoy that turns out not to take what its version promises: it is the oldest one, and on the way its word is
+/// changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn p25_an_envoy_that_refuses_routes_in_parts_gets_them_as_a_whole() {
+    let Some(binary) = oldest_envoy() else { return };
+    let one = Backend::http("one").await;
+    let pilot = Pilot::start(&many(&one)).await;
+    // A `SemanticVersion` of 1.36 with some patch, and one of 1.40.
+    let (says, is_heard) = ([8, 1, 16, 36, 24], [8, 1, 16, 40, 24]);
+    let liar = Liar::before(pilot.xds_address(), says, is_heard).await;
+    let at = liar.address().to_string();
+    let envoy = Envoy::start_with(&binary, &pilot, Kind::Delta, &["--xds-address", &at]).await;
+    envoy.answers("service-3.local", "one").await;
+    let rejected = async || {
+        let stats = envoy.stats().await;
+        stats
+            .iter()
+            .filter(|(name, _)| name.ends_with(".update_rejected"))
+            .map(|(_, count)| count)
+            .sum::<u64>()
+    };
+    until("only whole routes are left", async || {
+        let routes = virtual_hosts(&envoy).await;
+        holds(routes.keys().eq(["9080", "http_listen"]), format!("{:?}", routes.keys()))
+    })
+    .await;
+    let before = rejected().await;
+    assert!(before > 0, "it was sent routes in parts, and refused them");
+    let load = Load::start(envoy.http_address(), &["service-3.local"], 2, &[]);
+    pilot.write_services(&(many(&one) + &service("new.local", 9080, "http", &[one.place()])));
+    envoy.answers("new.local", "one").await;
+    load.finish().await.assert_no_failure();
+    in_sync(&pilot).await;
+    assert_eq!(rejected().await, before, "it is not asked again");
 }

@@ -197,6 +197,12 @@ impl<'a> Gate<'a> {
             |unit: &Unit| group.is_some_and(|group| !unit.names().any(|name| group.contains(name)));
         let waiting: Vec<bool> =
             units.iter().map(|unit| has.is_some() && self.unit_waits(copy, unit)).collect();
+        // What comes after these may take their domains.
+        let holds_trial =
+            |(unit, waits): (&Unit, &bool)| *waits && unit.is_from_unknown() && !off_trial(unit);
+        if group.is_some() && units.iter().zip(&waiting).any(holds_trial) {
+            return Target { resource: None, waits: true };
+        }
         let held = units.iter().zip(&waiting);
         let held = held.filter(|(unit, waits)| **waits || off_trial(unit) || is_refused(copy, unit));
         let resource = ropes::without(now, held.map(|(unit, _)| unit));

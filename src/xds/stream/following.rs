@@ -55,6 +55,8 @@ impl<V: Variant, S> Session<V, S> {
             return Ok(());
         };
         client.proxy = client.proxy.clone().with_whole_routes();
+        client.connection.forget(ResourceType::VirtualHost);
+        self.machine.forget_virtual_hosts();
         self.follow_scope()?;
         self.take_resources();
         Ok(())
