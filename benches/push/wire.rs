@@ -150,7 +150,7 @@ pub(crate) fn node(number: usize, in_parts: bool) -> Bytes {
     let node = Node {
         id,
         user_agent_name: if in_parts { "envoy" } else { "bench" }.into(),
-        user_agent_version_type: in_parts.then(|| UserAgentVersionType::UserAgentBuildVersion(new)),
+        user_agent_version_type: in_parts.then_some(UserAgentVersionType::UserAgentBuildVersion(new)),
         ..Default::default()
     };
     node.encode_to_vec().into()
