@@ -172,8 +172,12 @@ impl Ledger {
             let viewer = Some(&namespace);
             let [saw, sees] = [before, &after].map(|entry| self.owner_in(&claim, entry, &viewer));
             if saw != sees || (saw != was) != (sees != is) {
-                let own = after.special.get(&namespace).into_iter().flat_map(|it| it.own.services());
-                affected.add(&namespace, after.all.services().chain(own).cloned());
+                let own = || after.special.get(&namespace).into_iter().flat_map(|it| it.own.services());
+                affected.add(&namespace, after.all.services().chain(own()).cloned());
+                // What a service is called in some namespace is part of what is made of it for everybody.
+                if matches!(claim, Claim::Name(_)) {
+                    affected.all.extend(own().cloned());
+                }
             }
             self.settle_differing(&claim, &namespace);
             self.settle(claim.clone(), Some(namespace));

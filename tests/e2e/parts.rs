@@ -295,14 +295,7 @@ async fn p25_an_envoy_that_refuses_routes_in_parts_gets_them_as_a_whole() {
     let at = liar.address().to_string();
     let envoy = Envoy::start_with(&binary, &pilot, Kind::Delta, &["--xds-address", &at]).await;
     envoy.answers("service-3.local", "one").await;
-    let rejected = async || {
-        let stats = envoy.stats().await;
-        stats
-            .iter()
-            .filter(|(name, _)| name.ends_with(".update_rejected"))
-            .map(|(_, count)| count)
-            .sum::<u64>()
-    };
+    let rejected = async || pushed(&pilot, "nacks", "rds").await;
     until("only whole routes are left", async || {
         let routes = virtual_hosts(&envoy).await;
         holds(routes.keys().eq(["9080", "http_listen"]), format!("{:?}", routes.keys()))

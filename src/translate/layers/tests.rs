@@ -174,3 +174,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_name_of_a_namespace_goes_to_the_next_who_claims_it() {
+    let mut world = World::new();
+    [Event::Service(0, 4), Event::Service(2, 4), Event::Scope(5)].iter().for_each(|it| world.apply(it));
+    world.settle();
+    let web = |world: &World| {
+        let view = world.layers.view(&scopes()[5]).unwrap();
+        let hosts = view.of(ResourceType::Route).get("80").unwrap().rope().unwrap().virtual_hosts();
+        let called = hosts.filter(|host| host.domains().any(|domain| domain == "web"));
+        called.map(|host| host.name().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(web(&world), ["s0.local:80/shop"]);
+    world.apply(&Event::Service(0, 0));
+    assert_eq!(web(&world), ["s2.local:80/shop"]);
+    world.apply(&Event::Service(0, 4));
+    assert_eq!(web(&world), ["s0.local:80/shop"]);
+}
