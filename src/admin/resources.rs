@@ -171,7 +171,7 @@ fn connected(admin: &Admin, asked: &str, query: &Query<'_>) -> Result<(String, S
         return Err(Failure::not_found(error).knowing(begun.into_iter().take(BEGUN_MAX)));
     }
     let error = match ids.len() {
-        0 => format!("no proxy {asked:?} is connected, and no other"),
+        0 => "no proxy is connected: --not-connected shows what one would get".to_owned(),
         count => format!("no proxy {asked:?} is connected, of {count} that are"),
     };
     Err(Failure::not_found(error).knowing(nearest(asked, ids.iter().map(AsRef::as_ref))))

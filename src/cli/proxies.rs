@@ -129,6 +129,10 @@ fn workload(proxy: &ProxyReport) -> String {
 /// What to do about a port that Envoy cannot have.
 const BIND_CURE: &str = "  Envoy is offered it again each minute, for when the port is free.\n";
 
+/// What to do about a port that Envoy may not open.
+const PERMISSION_CURE: &str =
+    "  Ports below 1024 need root, or CAP_NET_BIND_SERVICE. Envoy is offered it again each minute.\n";
+
 /// Who refuses what, and the proxy's words of it below, line by line as it wrote them.
 fn refusal(id: &str, kind: &str, nack: &NackReport) -> String {
     if nack.refused.is_empty() {
@@ -153,7 +157,11 @@ fn withheld(id: &str, kind: &str, withheld: &WithheldStatus) -> String {
 
 fn in_words(head: &str, message: &str) -> String {
     let words: String = message.lines().map(|line| format!("  {}\n", plain(line))).collect();
-    let cure = if message.contains("cannot bind") { BIND_CURE } else { "" };
+    let cure = match message.contains("cannot bind") {
+        true if message.contains("Permission denied") => PERMISSION_CURE,
+        true => BIND_CURE,
+        false => "",
+    };
     format!("\n{}:\n{words}{cure}", plain(head))
 }
 

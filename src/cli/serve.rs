@@ -20,7 +20,7 @@ use super::{Global, block_on, init_logging};
 /// Serves what pilot.toml names (the default when no command is given)
 ///
 /// Follows every registry and tells every connected proxy what changes, until SIGINT or SIGTERM: then
-/// streams end one after the other, and a second signal ends it at once.
+/// streams end one after the other. A second signal ends it at once; one within half a second of the first is the first.
 ///
 /// SIGHUP reloads what can be reloaded while it serves: the files of file registries are read again at once. The log
 /// says what that is, and whether pilot.toml has changed since the start: that needs a restart.

@@ -22,9 +22,18 @@ pub(super) async fn listened_to(plan: &Plan) {
     if longest.is_zero() || is_taken(at).await {
         return;
     }
-    tracing::info!(%at, "not registered yet: nothing listens there");
+    tracing::info!(%at, "not registered for up to {longest:?} (--port-wait): nothing listens there");
     let listened = async {
+        let mut is_told = false;
         while !is_taken(at).await {
+            if let Some(own) = elsewhere(at).await.filter(|_| !is_told) {
+                is_told = true;
+                tracing::warn!(
+                    %at,
+                    "the program listens on {own} and not on the address that is registered: it has to listen on \
+                     0.0.0.0, or on that one"
+                );
+            }
             sleep(PAUSE).await;
         }
     };
@@ -39,8 +48,7 @@ pub async fn warn_if_taken(plan: &Plan) {
     if plan.port_wait.is_none() || !is_own(ip) {
         return;
     }
-    let loopback: IpAddr = if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
-    for ip in [ip, loopback] {
+    for ip in [ip, loopback(ip)] {
         let at = SocketAddr::new(ip, port);
         if is_taken(at).await {
             tracing::warn!(
@@ -53,6 +61,16 @@ pub async fn warn_if_taken(plan: &Plan) {
     }
 }
 
+fn loopback(ip: IpAddr) -> IpAddr {
+    if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() }
+}
+
+/// The loopback address of that port, if something listens there.
+async fn elsewhere(at: SocketAddr) -> Option<SocketAddr> {
+    let own = SocketAddr::new(loopback(at.ip()), at.port());
+    (own != at && is_taken(own).await).then_some(own)
+}
+
 async fn is_taken(at: SocketAddr) -> bool {
     matches!(timeout(PATIENCE, TcpStream::connect(at)).await, Ok(Ok(_connection)))
 }
@@ -60,4 +78,20 @@ async fn is_taken(at: SocketAddr) -> bool {
 /// Whether it is an address of this machine: only such can be bound.
 fn is_own(ip: IpAddr) -> bool {
     UdpSocket::bind(SocketAddr::new(ip, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_that_listens_on_loopback_only_is_found_there() {
+        let program = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let own = program.local_addr().unwrap();
+        let registered = SocketAddr::new([127, 0, 0, 2].into(), own.port());
+        assert_eq!(elsewhere(registered).await, Some(own));
+        assert_eq!(elsewhere(own).await, None, "that is where it is registered");
+        drop(program);
+        assert_eq!(elsewhere(registered).await, None);
+    }
 }

@@ -192,7 +192,7 @@ fn check_endpoint(spec: &ServiceSpec, endpoint: &Endpoint) -> Result<(), ModelEr
             return refused("localhost is a name: write 127.0.0.1 or ::1".into());
         }
         (Resolution::Endpoints, Address::Dns(_)) => {
-            return refused("a DNS name needs resolution \"dns\"".into());
+            return refused("a DNS name needs resolution \"dns\", a key of its service".into());
         }
         (Resolution::Dns, Address::Unix(_)) => {
             return refused("a Unix socket cannot be resolved by DNS".into());

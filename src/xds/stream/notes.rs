@@ -131,7 +131,7 @@ impl<V: Variant, S> Session<V, S> {
             tracing::warn!(
                 proxy = id,
                 client,
-                "the proxy is {why}, which pilot is not tested with: upgrade it"
+                "the proxy is {why}: pilot is not tested with it, so upgrade it"
             );
         }
         if let Some(other) = self.context.proxies.twin(id, self.peer)
