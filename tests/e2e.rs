@@ -8,6 +8,7 @@
 #[path = "support"]
 mod support {
     pub(crate) mod backend;
+    pub(crate) mod between;
     pub(crate) mod bootstrap;
     pub(crate) mod conversation;
     pub(crate) mod envoy;

@@ -26,12 +26,13 @@ pub(super) async fn listened_to(plan: &Plan) {
     let listened = async {
         let mut is_told = false;
         while !is_taken(at).await {
-            if let Some(own) = elsewhere(at).await.filter(|_| !is_told) {
+            let own = if is_told { None } else { elsewhere(at).await };
+            if let Some(own) = own {
                 is_told = true;
                 tracing::warn!(
                     %at,
-                    "the program listens on {own} and not on the address that is registered: it has to listen on \
-                     0.0.0.0, or on that one"
+                    "something listens on {own}, and nothing on the address that is registered: if that is the program, \
+                     it has to listen on 0.0.0.0, or on that address"
                 );
             }
             sleep(PAUSE).await;

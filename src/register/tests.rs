@@ -204,23 +204,30 @@ async fn a_denial_that_is_over_does_not_cut_the_drain_short() {
 /// A proxy on the same machine would have the port before the program has it.
 #[tokio::test]
 async fn nothing_is_registered_before_something_listens_on_its_port() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let main_port = port(free.port().into());
-    let plan = Plan { main_port, port_wait: Some(Duration::from_secs(3600)), ..plan(None) };
+    // Who finds nothing at the registered address looks here next.
+    let loopback = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let number = loopback.local_addr().unwrap().port();
+    let mut plan = Plan { port_wait: Some(Duration::from_secs(3600)), ..plan(None) };
+    plan.main_port = port(number.into());
+    plan.registration.address = [127, 0, 0, 2].into();
+    let registered = std::net::SocketAddr::new(plan.registration.address, number);
     let registrar = ScriptedRegistrar::default();
     beside(&registrar, &plan, async |stage| {
-        assert!(timeout(Duration::from_millis(300), registrar.reached(1)).await.is_err(), "too early");
-        let _program = std::net::TcpListener::bind(free).unwrap();
+        loopback.accept().await.unwrap();
+        assert_eq!(registrar.events(), [], "nothing listens at the registered address");
+        let _program = std::net::TcpListener::bind(registered).unwrap();
         assert_eq!(registrar.reached(1).await, [written(Health::Healthy)]);
         stage.send_replace(Stage::Gone);
     })
     .await;
 
-    let short = Plan { port_wait: Some(Duration::from_millis(50)), ..plan };
-    beside(&ScriptedRegistrar::default(), &short, async |stage| {
+    let short = Plan { port_wait: Some(Duration::from_millis(50)), ..plan.clone() };
+    let registrar = ScriptedRegistrar::default();
+    beside(&registrar, &plan, async |stage| {
         stage.send_replace(Stage::Draining);
     })
     .await;
+    assert!(!registrar.events().contains(&written(Health::Healthy)), "{:?}", registrar.events());
     let registrar = ScriptedRegistrar::default();
     beside(&registrar, &short, async |stage| {
         registrar.reached(1).await;

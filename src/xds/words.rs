@@ -27,8 +27,8 @@ const CANNOT_BIND: &str = "cannot bind";
 const DUPLICATE_ADDRESS: &str = "duplicate address";
 
 /// What an Envoy says when the reason may be its machine, or what it was built or started with. Another one of the same
-/// version may take the same resource. Such reasons are a port that is taken or not allowed, an address or a socket
-/// option that the kernel does not have, a file that cannot be read, and an extension that is left out of a build.
+/// version may take the same resource. A port may be taken or not allowed, and the kernel may not have an
+/// address or a socket option. A file may be unreadable, and an extension left out of a build.
 const OF_MACHINE: [&str; 12] = [
     CANNOT_BIND,
     DUPLICATE_ADDRESS,

@@ -18,7 +18,7 @@ use crate::support::envoy::{Envoy, Kind};
 use crate::support::http;
 use crate::support::pilot::Pilot;
 use crate::support::services::service;
-use crate::support::slow::Slow;
+use crate::support::slow;
 use crate::support::tools::{envoy, oldest_envoy};
 use crate::support::wait::{holds, until, within};
 
@@ -41,7 +41,7 @@ async fn a_burst_is_followed(binary: Option<PathBuf>, kind: Kind) {
         (0..count).map(|n| service(&format!("s{n}.local"), 9080, "http", &[backend.place()])).collect()
     };
     let pilot = Pilot::start(&text(1)).await;
-    let slow = Slow::before(pilot.xds_address(), LATE).await;
+    let slow = slow::before(pilot.xds_address(), LATE).await;
     let at = slow.address().to_string();
     let envoy = Envoy::start_with(&binary, &pilot, kind, &["--xds-address", &at]).await;
     envoy.answers("s0.local", "a").await;

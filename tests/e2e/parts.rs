@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::support::backend::Backend;
 use crate::support::envoy::{Envoy, Kind};
 use crate::support::http;
-use crate::support::liar::Liar;
+use crate::support::liar;
 use crate::support::load::Load;
 use crate::support::pilot::Pilot;
 use crate::support::services::service;
@@ -291,7 +291,7 @@ async fn p25_an_envoy_that_refuses_routes_in_parts_gets_them_as_a_whole() {
     let pilot = Pilot::start(&many(&one)).await;
     // A `SemanticVersion` of 1.36 with some patch, and one of 1.40.
     let (says, is_heard) = ([8, 1, 16, 36, 24], [8, 1, 16, 40, 24]);
-    let liar = Liar::before(pilot.xds_address(), says, is_heard).await;
+    let liar = liar::before(pilot.xds_address(), says, is_heard).await;
     let at = liar.address().to_string();
     let envoy = Envoy::start_with(&binary, &pilot, Kind::Delta, &["--xds-address", &at]).await;
     envoy.answers("service-3.local", "one").await;

@@ -4,41 +4,21 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+
+use super::between::Between;
 
 /// Bytes that are changed to others.
 type Words = [u8; 5];
 
-/// Stands between clients and a server. It ends, with its connections, when it is dropped.
-pub(crate) struct Liar {
-    address: SocketAddr,
-    _tasks: JoinSet<()>,
-}
-
-impl Liar {
-    /// Wherever clients say the one, the server hears the other.
-    pub(crate) async fn before(server: SocketAddr, said: Words, heard: Words) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
-                let Ok(server) = TcpStream::connect(server).await else { continue };
-                let (client_said, mut to_client) = client.into_split();
-                let (mut server_said, to_server) = server.into_split();
-                connections.spawn(change(client_said, to_server, said, heard));
-                connections.spawn(async move { _ = copy(&mut server_said, &mut to_client).await });
-            }
-        });
-        Self { address, _tasks: tasks }
-    }
-
-    /// Where clients connect to.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
+/// Wherever clients say the one, the server hears the other.
+pub(crate) async fn before(server: SocketAddr, said: Words, heard: Words) -> Between {
+    Between::before(server, move |client, server| async move {
+        let (client_said, mut to_client) = client.into_split();
+        let (mut server_said, to_server) = server.into_split();
+        let back = async move { _ = copy(&mut server_said, &mut to_client).await };
+        tokio::join!(change(client_said, to_server, said, heard), back);
+    })
+    .await
 }
 
 async fn change(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, said: Words, heard: Words) {
