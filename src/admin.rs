@@ -1,17 +1,22 @@
 //! The admin server: health, metrics, and what pilot knows, over HTTP/1.
 //!
-//! All requests read, but for the one that releases what a guard holds. By default it listens on loopback.
+//! All requests read, but for the one that releases what a guard holds. A plan is sent, and changes nothing. By default it listens on loopback.
 //! There it refuses requests whose Host header names no local host, so that no web page reaches it through a
 //! DNS name of its own. Requests that change something are refused if they come from a web page of another
 //! origin.
 
+mod explain;
+mod plan;
 mod proxies;
 mod query;
+mod reach;
 mod readiness;
+mod refusals;
 mod registries;
 mod reply;
 mod resources;
 mod routes;
+mod rules;
 mod services;
 mod stranger;
 mod thread;
@@ -26,7 +31,7 @@ use std::time::Duration;
 use http::header::HOST;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::{Body, Bytes};
+use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -39,20 +44,29 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::opening::{Opening, Protocol, Rewound};
+use crate::own_ports::OwnPorts;
 use crate::proxies::Proxies;
 use crate::shutdown::Shutdown;
 use crate::world::World;
 
 use stranger::Strangers;
 
+pub use explain::{
+    DestinationReport, EndpointStep, ExplainReport, HostStep, ListenerStep, RouteStep, ShadowedReport,
+};
+pub use plan::{
+    ChangeKind, PlanFile, PlanReport, PlanRequest, PlannedAs, PlannedChange, PlannedDocument, PlannedGroup,
+};
 pub use proxies::{ProxyReport, ServedReport, WorkloadReport};
 pub(crate) use query::encode;
+pub use reach::{MissingReport, ReachReport, WaitedReport, Why};
 pub use readiness::{Readiness, WaitingFor};
 pub use registries::{
     DiskReport, HeldReport, LastErrorReport, RegistryReport, RegistryTrouble, Released, WatchReport,
 };
 pub use reply::{Failure, Reply};
 pub use resources::{ResourceReport, ResourcesReport};
+pub use rules::{DocumentReport, RulesReport, StoreReport};
 pub use services::{DisagreementReport, EndpointReport, ServiceReport, ServiceSummary, ServicesReport};
 pub(crate) use thread::AdminThread;
 pub use version::VersionReport;
@@ -68,6 +82,8 @@ const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// After an error to accept (out of file descriptors), the next attempt waits.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// So many requests wait at a time for what proxies do; others are answered at once.
+const WAITS_MAX: usize = 64;
 /// Answers whose cost grows with the mesh: so many at once, the others wait.
 const LARGE_ANSWERS_MAX: usize = 2;
 
@@ -80,8 +96,8 @@ pub struct Admin {
     pub proxies: Proxies,
     /// What is counted.
     pub metrics: Metrics,
-    /// Where xDS is served, for those who look for it here.
-    pub xds: Option<SocketAddr>,
+    /// Where pilot listens: for those who look for xDS here, and for services that have such a port.
+    pub own: OwnPorts,
     /// The end: from its beginning, pilot takes no new proxies.
     pub shutdown: Shutdown,
 }
@@ -90,6 +106,9 @@ pub struct Admin {
 struct Server {
     admin: Admin,
     large_answers: Arc<Semaphore>,
+    waits: Semaphore,
+    /// A plan may cost as much as translating everything: one at a time.
+    plans: Semaphore,
     local_only: bool,
     strangers: Strangers,
     ending: CancellationToken,
@@ -137,7 +156,7 @@ async fn connection(mut stream: TcpStream, peer: SocketAddr, server: Arc<Server>
     let stream = Rewound::new(opening.bytes, stream);
     let service = service_fn(move |request| {
         let server = Arc::clone(&server);
-        async move { Ok::<_, Infallible>(server.respond(&request).await) }
+        async move { Ok::<_, Infallible>(server.respond(request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -151,12 +170,14 @@ async fn connection(mut stream: TcpStream, peer: SocketAddr, server: Arc<Server>
 
 impl Server {
     fn new(admin: Admin, local_only: bool, ending: CancellationToken) -> Self {
-        let strangers = Strangers::new(admin.xds);
+        let strangers = Strangers::new(admin.own.xds);
         let large_answers = Arc::new(Semaphore::new(LARGE_ANSWERS_MAX));
-        Self { admin, large_answers, local_only, strangers, ending }
+        let waits = Semaphore::new(WAITS_MAX);
+        let plans = Semaphore::new(1);
+        Self { admin, large_answers, waits, plans, local_only, strangers, ending }
     }
 
-    async fn respond<B: Body + Sync>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         if self.local_only && !host.is_none_or(is_local) {
             let why = "this server listens on loopback: the Host header is to name localhost or an address";

@@ -2,6 +2,7 @@
 //!
 //! Pure: options in, a document out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -21,6 +22,10 @@ pub struct BootstrapOptions {
     pub node_cluster: String,
     /// Where the client runs. Empty parts are not written.
     pub locality: Locality,
+    /// Its namespace (`metadata.NAMESPACE`), if it is said.
+    pub namespace: Option<String>,
+    /// Its labels (`metadata.LABELS`), which rules may ask for.
+    pub labels: BTreeMap<String, String>,
     /// Where pilot serves xDS: at least one address, and one for each replica.
     pub xds: Vec<XdsAddress>,
     /// Where Envoy serves its own admin pages, if at all.
@@ -121,12 +126,20 @@ const RETRY: (&str, &str) = ("0.2s", "3s");
 /// How long a replica has to accept a connection until the next one is tried.
 const CONNECT_TIMEOUT: &str = "2s";
 
+/// How large the program of a regular expression of a rule may be. Envoy's own limit is 100, which a list of a few
+/// words exceeds.
+const REGEX_SIZE: u32 = 32_768;
+
 /// Envoy's bootstrap.
 pub fn envoy(options: &BootstrapOptions) -> Value {
     let mut bootstrap = json!({
         "node": node(options),
         "dynamic_resources": dynamic_resources(options),
         "static_resources": { "clusters": [xds_cluster(&options.xds)] },
+        "layered_runtime": { "layers": [
+            { "name": "pilot", "static_layer": { "re2.max_program_size.error_level": REGEX_SIZE } },
+            { "name": "admin", "admin_layer": {} },
+        ] },
     });
     if let Some(admin) = options.admin {
         let address = socket_address(&admin.ip().to_string(), admin.port());
@@ -164,6 +177,12 @@ fn node(options: &BootstrapOptions) -> Value {
         if !part.is_empty() {
             node["locality"][key] = json!(part);
         }
+    }
+    if let Some(namespace) = &options.namespace {
+        node["metadata"]["NAMESPACE"] = json!(namespace);
+    }
+    if !options.labels.is_empty() {
+        node["metadata"]["LABELS"] = json!(options.labels);
     }
     node
 }

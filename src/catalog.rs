@@ -18,6 +18,7 @@ mod localities;
 mod lookup;
 mod merge;
 mod moved;
+mod names;
 mod namespaces;
 mod part;
 pub mod saved;

@@ -12,18 +12,23 @@ pub mod config_cmd;
 pub mod demo;
 pub mod deregister;
 mod document;
+mod documents;
+pub mod explain;
 pub mod help;
 mod listing;
 mod logging;
 mod output;
 mod place;
+pub mod plan;
 pub mod proxies;
 pub mod register;
 pub mod registries;
+pub mod rules;
 pub mod schema;
 pub mod serve;
 pub mod services;
 pub mod version;
+pub mod wait;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,7 +38,8 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::config::{self, Loaded, Problems, Setting};
+use crate::config::{self, Loaded, Problem, Problems, Setting};
+use crate::registries::expected_to_write;
 
 pub use logging::init as init_logging;
 pub use output::{Output, OutputFormat, Table, print};
@@ -94,6 +100,10 @@ enum Verb {
     #[command(visible_aliases = ["proxy-status", "ps"])]
     Proxies(proxies::Args),
     Registries(registries::Args),
+    Rules(rules::Args),
+    Wait(wait::Args),
+    Explain(explain::Args),
+    Plan(plan::Args),
     #[command(visible_alias = "proxy-config")]
     Config(config_cmd::Args),
     Bootstrap(bootstrap::Args),
@@ -136,6 +146,10 @@ impl Cli {
             Some(Verb::Services(args)) => args.run(&global),
             Some(Verb::Proxies(args)) => args.run(&global),
             Some(Verb::Registries(args)) => args.run(&global),
+            Some(Verb::Rules(args)) => args.run(&global),
+            Some(Verb::Wait(args)) => args.run(&global),
+            Some(Verb::Explain(args)) => args.run(&global),
+            Some(Verb::Plan(args)) => args.run(&global),
             Some(Verb::Config(args)) => args.run(&global),
             Some(Verb::Bootstrap(args)) => args.run(&global),
             Some(Verb::Register(args)) => args.run(&global),
@@ -158,6 +172,25 @@ impl Global {
             eprintln!("warning: {warning}");
         }
         Ok(loaded)
+    }
+
+    /// The same for those who write into a registry. Where there is no file, they hear which registries can be written
+    /// to.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    fn load_to_write(&self) -> Result<Loaded, Problems> {
+        match self.config.try_exists() {
+            Ok(false) => {
+                let message = format!(
+                    "there is no such file: --config or PILOT_CONFIG name another. It says which registry is written \
+                     to, in one line: {}",
+                    expected_to_write()
+                );
+                Err(Problem::with_file(self.config.display().to_string(), message).into())
+            }
+            _ => self.load(),
+        }
     }
 
     fn load_quietly(&self) -> Result<Loaded, Problems> {

@@ -15,8 +15,10 @@ mod duration;
 mod entry;
 mod listen;
 mod load;
+mod log_targets;
 mod origin;
 mod problem;
+mod rules;
 mod schema;
 mod settings;
 mod state;
@@ -31,13 +33,16 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::mesh::{Dns, Idle, Keepalive, Outliers, Retries, Traffic};
+
 pub use changes::changed_keys;
 pub(crate) use duration::parse as parse_duration;
 pub use entry::{Kind, Patience, RegistryEntry};
 pub use load::{Loaded, load, parse};
 pub use origin::Origins;
 pub use problem::{Problem, Problems};
-pub use schema::schema;
+pub use rules::{RulesEntry, RulesKind};
+pub use schema::{has_key_like, schema};
 pub use settings::Setting;
 pub use state::{Guard, State};
 pub use usual::{UnusedVariable, UsedVariable};
@@ -65,6 +70,8 @@ pub struct Config {
     /// Where services come from, by a name of your choice (a-z, 0-9 and '-'); at least one, all active
     /// at once.
     pub registry: BTreeMap<String, RegistryEntry>,
+    /// Where rules for traffic come from, by a name of your choice (a-z, 0-9 and '-'): none, or several at once.
+    pub rules: BTreeMap<String, RulesEntry>,
 }
 
 /// `[xds]`
@@ -177,6 +184,23 @@ pub struct Mesh {
     pub locality: LocalityPreference,
     /// What becomes of requests to a service of which every endpoint is unhealthy.
     pub panic: Panic,
+    /// The domain of Kubernetes' services. A rule that names no service of that name, and has no dot in it, means the
+    /// service NAME.NAMESPACE.svc.DOMAIN of its own namespace. Not looked for unless given.
+    #[schemars(extend("examples" = ["cluster.local"]))]
+    pub domain: Option<String>,
+    /// The namespace whose DestinationRules count for services of which neither the client's namespace nor the service's
+    /// own has any.
+    pub root_namespace: String,
+    /// How dead connections are noticed.
+    pub keepalive: Keepalive,
+    /// How long what is quiet stays.
+    pub idle: Idle,
+    /// When an endpoint that cannot be reached is left alone.
+    pub outliers: Outliers,
+    /// How many retries there may be.
+    pub retries: Retries,
+    /// How proxies resolve names, for services with resolution "dns".
+    pub dns: Dns,
 }
 
 impl Default for Mesh {
@@ -185,6 +209,13 @@ impl Default for Mesh {
             connect_timeout: Duration::from_secs(5),
             locality: LocalityPreference::Ignore,
             panic: Panic::Refuse,
+            domain: None,
+            root_namespace: crate::mesh::ROOT_NAMESPACE.to_owned(),
+            keepalive: Keepalive::default(),
+            idle: Idle::default(),
+            outliers: Outliers::default(),
+            retries: Retries::default(),
+            dns: Dns::default(),
         }
     }
 }
@@ -277,12 +308,21 @@ impl From<&Config> for crate::mesh::MeshOptions {
     fn from(config: &Config) -> Self {
         Self {
             connect_timeout: config.mesh.connect_timeout,
+            traffic: traffic(&config.mesh),
             bind: config.router.bind,
             http_listen: config.router.http_listen,
             http_port_listeners: config.router.http_port_listeners,
             prefer_near: config.mesh.locality == LocalityPreference::Prefer,
             serves_unhealthy: config.mesh.panic == Panic::Serve,
             vhds: config.xds.vhds == VirtualHosts::Auto,
+            has_rules: !config.rules.is_empty(),
+            domain: config.mesh.domain.as_deref().map(|domain| domain.trim_matches('.').into()),
+            root_namespace: config.mesh.root_namespace.as_str().into(),
         }
     }
+}
+
+fn traffic(mesh: &Mesh) -> Traffic {
+    let Mesh { keepalive, idle, outliers, retries, dns, .. } = mesh.clone();
+    Traffic { keepalive, idle, outliers, retries, dns }
 }

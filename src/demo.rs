@@ -21,6 +21,7 @@ mod stage;
 mod tally;
 mod traffic;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -33,7 +34,7 @@ use tokio::sync::watch;
 
 use crate::bootstrap::{self, BootstrapOptions, Streams};
 use crate::config::{Admin, Config, Xds};
-use crate::registries::ConfiguredRegistry;
+use crate::registries::{ConfiguredRegistry, ConfiguredRules, Sources};
 use crate::shutdown::Shutdown;
 use crate::{Listeners, RunError};
 use envoy::Envoy;
@@ -54,12 +55,25 @@ pub struct Demo {
     pub config: Config,
     /// The registry that the demo follows.
     pub registry: ConfiguredRegistry,
-    /// Its file, which the reader is asked to change.
+    /// The rules that the demo follows.
+    pub rules: Vec<ConfiguredRules>,
+    /// The registry's file, which the reader is asked to change.
     pub services: PathBuf,
+    /// A document that the reader may put among the rules.
+    pub shift: Option<Shift>,
     /// The binary of Envoy; none = the one on PATH, or an installed one.
     pub envoy: Option<PathBuf>,
     /// When it ends by itself.
     pub duration: Option<Duration>,
+}
+
+/// A document of rules that is not in force yet.
+#[derive(Clone, Debug)]
+pub struct Shift {
+    /// Its file.
+    pub document: PathBuf,
+    /// The folder in which it is in force.
+    pub folder: PathBuf,
 }
 
 /// How the traffic fared.
@@ -126,7 +140,7 @@ pub enum DemoError {
 /// # Errors
 /// A port is taken, there is no Envoy, or it ended.
 pub async fn run(demo: Demo, shutdown: Shutdown) -> Result<Outcome, DemoError> {
-    let Demo { mut config, registry, services, envoy, duration } = demo;
+    let Demo { mut config, registry, rules, services, shift, envoy, duration } = demo;
     let binary = tokio::select! {
         binary = install::envoy(envoy) => binary?,
         () = shutdown.begun() => return Ok(Outcome::default()),
@@ -148,9 +162,16 @@ pub async fn run(demo: Demo, shutdown: Shutdown) -> Result<Outcome, DemoError> {
     let mut envoy = Envoy::start(&binary.path, &bootstrap(&config, envoy_admin), envoy_admin).await?;
     let (registry, scene) = backed(registry);
     let (pilot_ends, pilot_shutdown) = crate::shutdown::shutdown();
-    let stage =
-        Stage { config: config.clone(), http, services, version: binary.version, envoy_admin, duration };
-    let pilot = crate::run(&config, vec![registry], listeners, pilot_shutdown);
+    let stage = Stage {
+        config: config.clone(),
+        http,
+        services,
+        shift,
+        version: binary.version,
+        envoy_admin,
+        duration,
+    };
+    let pilot = crate::run(&config, Sources { registries: vec![registry], rules }, listeners, pilot_shutdown);
     let mut pilot = pin!(pilot);
     let played = tokio::select! {
         played = stage.play(&mut envoy, scene, &shutdown) => played,
@@ -177,6 +198,8 @@ fn bootstrap(config: &Config, envoy_admin: SocketAddr) -> serde_json::Value {
         node_id: "demo".into(),
         node_cluster: "demo".into(),
         locality: Locality::default(),
+        namespace: None,
+        labels: BTreeMap::new(),
         xds: vec![config.xds.listen.into()],
         admin: Some(envoy_admin),
         streams: Streams::Aggregated,

@@ -33,12 +33,14 @@ pub mod demo;
 pub mod mesh;
 pub mod metrics;
 mod opening;
+pub mod own_ports;
 pub mod proxies;
 pub mod proxy;
 pub mod register;
 pub mod registries;
 pub mod resources;
 pub mod rfc3339;
+pub mod rules;
 mod said;
 pub mod server;
 pub mod shutdown;
@@ -55,10 +57,11 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use config::Config;
-use registries::ConfiguredRegistry;
+use own_ports::OwnPorts;
+use registries::{ConfiguredRegistry, ConfiguredRules, Sources};
 use shutdown::Shutdown;
 use supervisor::Registered;
-use world::{Debounce, World};
+use world::{Debounce, RegisteredRules, World};
 
 /// The sockets that pilot serves on.
 #[derive(Debug)]
@@ -155,15 +158,17 @@ async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, R
 /// pilot could not go on. What a registry, a proxy or a file does is never such an error.
 pub async fn run(
     config: &Config,
-    registries: Vec<ConfiguredRegistry>,
+    sources: impl Into<Sources>,
     listeners: Listeners,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let mut tasks = JoinSet::new();
+    let Sources { registries, rules } = sources.into();
+    let rules = rules.into_iter().map(|it| supervise_rules(it, config, &mut tasks)).collect();
     let registered: Vec<_> = registries.into_iter().map(|it| supervise(it, config, &mut tasks)).collect();
     let metrics = metrics::Metrics::new();
     let proxies = proxies::Proxies::default();
-    let world = World::new(registered.clone(), config.into(), config.xds.max_scopes);
+    let world = World::ruled(registered, rules, config.into(), config.xds.max_scopes);
     let debounce = Debounce::new(config.push.quiet, config.push.max_delay);
     tasks.spawn({
         let (world, metrics) = (world.clone(), metrics.clone());
@@ -173,13 +178,13 @@ pub async fn run(
         world: world.clone(),
         proxies: proxies.clone(),
         metrics: metrics.clone(),
-        xds: listeners.xds.local_addr().ok(),
+        own: OwnPorts { xds: listeners.xds.local_addr().ok(), admin: listeners.admin.local_addr().ok() },
         shutdown: shutdown.clone(),
     };
     let mut admin = admin::AdminThread::start(listeners.admin, admin).map_err(RunError::Admin)?;
-    tasks.spawn(flush_early(registered.clone(), shutdown.clone()));
+    tasks.spawn(flush_early(world.clone(), shutdown.clone()));
     let context = xds::stream::Context {
-        source: Arc::new(world),
+        source: Arc::new(world.clone()),
         proxies,
         metrics,
         limits: xds::Limits { max_names: config.xds.max_names },
@@ -195,7 +200,7 @@ pub async fn run(
         error = admin.broken() => return Err(RunError::Admin(error)),
     };
     // People and probes are answered until the last proxy has been served.
-    tokio::join!(admin.end(), flush(&registered));
+    tokio::join!(admin.end(), flush(&world));
     served
 }
 
@@ -223,18 +228,29 @@ fn supervise(configured: ConfiguredRegistry, config: &Config, tasks: &mut JoinSe
     registered
 }
 
-/// Writes the last known good of all registries, as far as a disk allows.
-async fn flush(registered: &[Registered]) {
-    let written = registered.iter().map(|registered| registered.intake.flush(&registered.feed));
-    if tokio::time::timeout(FLUSH_TIMEOUT, futures_util::future::join_all(written)).await.is_err() {
-        tracing::warn!("writing the last known good of all registries takes too long");
+fn supervise_rules(configured: ConfiguredRules, config: &Config, tasks: &mut JoinSet<()>) -> RegisteredRules {
+    let ConfiguredRules { name, kind, priority, namespaces, store } = configured;
+    let (sink, feed) = pilot_registry::channel();
+    let policy = config.rules_policy(&name, kind);
+    let registered = RegisteredRules { name, kind, priority, namespaces, feed, policy };
+    tasks.spawn({
+        let RegisteredRules { name, feed, .. } = registered.clone();
+        async move { supervisor::supervise_rules(&name, &*store, &sink, &feed).await }
+    });
+    registered
+}
+
+/// Writes the last known good of all registries and stores of rules, as far as a disk allows.
+async fn flush(world: &World) {
+    if tokio::time::timeout(FLUSH_TIMEOUT, world.flush()).await.is_err() {
+        tracing::warn!("writing the last known good of all registries and rules takes too long");
     }
 }
 
 /// At once when the end begins, for the drain may be cut short. What changes after that is written after it.
-async fn flush_early(registered: Vec<Registered>, shutdown: Shutdown) {
+async fn flush_early(world: World, shutdown: Shutdown) {
     shutdown.begun().await;
-    flush(&registered).await;
+    flush(&world).await;
     std::future::pending().await
 }
 

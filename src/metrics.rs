@@ -5,6 +5,7 @@
 mod label;
 mod process;
 mod proxies;
+mod rules;
 mod scrape;
 mod served;
 mod text;
@@ -24,7 +25,7 @@ use crate::proxy::Transport;
 use crate::resources::{PerType, ResourceType};
 use crate::world::{Translated, World};
 
-pub(crate) use scrape::health_word;
+pub(crate) use label::health_word;
 pub use text::Format;
 
 /// From a fast push to a client that sleeps.

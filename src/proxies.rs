@@ -7,6 +7,7 @@
 //!
 //! A proxy is its node id. It may have many streams: one per type, and some clients one per cluster.
 
+mod progress;
 mod report;
 mod status;
 mod told;
@@ -24,6 +25,7 @@ use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::{PerType, ResourceType};
 use crate::xds::Shared;
 
+pub(crate) use progress::Progress;
 pub use report::{NackReport, NotFound, ProxyStatus, StreamStatus, TypeReport};
 pub(crate) use status::NAMES_MAX;
 pub use status::{Acked, Nack, RefusedStatus, Sent, SyncState, TypeStatus, WithheldStatus};
@@ -39,6 +41,7 @@ struct Inner {
     streams: Mutex<BTreeMap<StreamKey, Arc<Stream>>>,
     told: Told,
     shared: Arc<Shared>,
+    progress: Progress,
 }
 
 /// What a stream is listed by: the node id, and how many streams of all proxies came before.
@@ -74,6 +77,20 @@ pub struct Subscriber {
     pub wildcard: PerType<bool>,
 }
 
+/// One stream, as it is now.
+pub(crate) struct Following<'a> {
+    /// Who the client is.
+    pub(crate) proxy: &'a Proxy,
+    /// How it asks.
+    pub(crate) transport: Transport,
+    /// The IP address that it comes from.
+    pub(crate) peer: Option<IpAddr>,
+    /// What its configuration depends on.
+    pub(crate) scope: Scope,
+    /// How each type stands that it asks for.
+    pub(crate) types: &'a PerType<Option<Box<TypeStatus>>>,
+}
+
 impl Proxies {
     /// Lists a stream of a proxy.
     pub fn connect(
@@ -95,6 +112,7 @@ impl Proxies {
         });
         let key = (Arc::clone(&proxy.id), self.0.next_id.fetch_add(1, Ordering::Relaxed));
         self.0.streams.lock().insert(key.clone(), Arc::clone(&stream));
+        self.0.progress.note();
         Connection { proxies: self.clone(), key, stream }
     }
 
@@ -115,6 +133,20 @@ impl Proxies {
             ProxyStatus { peers, connections: connections.len(), ..proxy }
         };
         proxies.into_iter().map(whole).collect()
+    }
+
+    /// Looks at each stream, by node id, then in the order in which they came.
+    pub(crate) fn each(&self, mut look: impl FnMut(Following<'_>)) {
+        for stream in self.streams() {
+            let scope = stream.scope.lock().clone();
+            let (proxy, transport, peer) = (&stream.proxy, stream.transport, stream.peer_ip());
+            look(Following { proxy, transport, peer, scope, types: &stream.types.lock() });
+        }
+    }
+
+    /// Tells when a stream has come further.
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.0.progress
     }
 
     /// The node ids of all proxies, in order.
@@ -198,6 +230,7 @@ impl Connection {
     /// Records what the proxy's configuration depends on now.
     pub fn follows(&self, scope: Scope) {
         *self.stream.scope.lock() = scope;
+        self.proxies.0.progress.note();
     }
 
     /// Records that the proxy asks for a type that does not exist here.
@@ -207,7 +240,12 @@ impl Connection {
 
     /// Records what became of a type on this stream.
     pub fn update(&self, kind: ResourceType, change: impl FnOnce(&mut TypeStatus)) {
+        // Who takes whole routes may have asked for virtual hosts before it refused to take any.
+        if kind == ResourceType::VirtualHost && !self.stream.scope.lock().client.has_vhds() {
+            return;
+        }
         change(self.stream.types.lock()[kind].get_or_insert_default());
+        self.proxies.0.progress.note();
     }
 
     /// The proxy has no word for that type.
@@ -219,6 +257,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.proxies.0.streams.lock().remove(&self.key);
+        self.proxies.0.progress.note();
     }
 }
 

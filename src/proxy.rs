@@ -7,11 +7,12 @@ mod scope;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use pilot_registry::{Locality, Namespace};
+use pilot_registry::{Labels, Locality, Namespace};
 
 pub use client_kind::ClientKind;
 pub use node::{NodeError, named};
-pub use scope::{ConfigSource, Scope};
+pub(crate) use scope::near;
+pub use scope::{Affinity, ConfigSource, Scope, Viewpoint};
 
 /// What a proxy is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +60,8 @@ pub struct Proxy {
     pub locality: Locality,
     /// Its place among services: what the short names are that it uses.
     pub namespace: Option<Namespace>,
+    /// What it says of itself in `node.metadata.LABELS`, as far as rules may ask for that.
+    pub labels: Labels,
     /// The cluster of its bootstrap that leads to pilot, for clients that do not use ADS:
     /// `node.metadata.XDS_CLUSTER`, or `pilot`.
     xds_cluster: Arc<str>,
@@ -104,6 +107,7 @@ impl Proxy {
     /// it runs matters nor what its namespace is.
     pub fn scope(&self, transport: Transport) -> Scope {
         let (client, config_source) = match transport {
+            Transport::Ads if self.client == ClientKind::Grpc => (self.client, ConfigSource::AdsOfGrpc),
             Transport::Ads => (self.client, ConfigSource::Ads),
             Transport::PerType { delta } => {
                 let cluster = Arc::clone(&self.xds_cluster);

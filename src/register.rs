@@ -38,6 +38,8 @@ pub const FAREWELL: Duration = Duration::from_secs(5);
 pub const ANSWER: Duration = Duration::from_secs(10);
 /// Between two attempts to say good-bye.
 const FAREWELL_PAUSE: Duration = Duration::from_millis(250);
+/// How long the registry has, at the end, to take away what it has never confirmed.
+const DOUBT: Duration = Duration::from_secs(1);
 
 /// What is registered, and how.
 #[derive(Clone, Debug)]
@@ -73,13 +75,15 @@ pub enum Farewell {
     Removed,
     /// The registry did not have it any more.
     NotThere,
+    /// The registry never had it, as far as it has told. The error is why it could not be asked at the end.
+    Never(Option<RegistryError>),
     /// The registry refused, or did not answer in time.
     Left(RegistryError),
 }
 
 /// Registers the instance, and keeps it registered, whatever the registry does meanwhile, until the stages
 /// say that it is over: while it drains, it is marked so, and the drain time is waited for; when it is gone,
-/// it is removed at once. Stages whose sender is dropped are over too.
+/// it is removed at once. Stages whose sender is dropped are over too. What was never written has nothing to drain.
 ///
 /// With a check, the instance is registered as unhealthy until the check has passed. With a
 /// [`port_wait`](Plan::port_wait), it is not registered before something listens on its port.
@@ -88,7 +92,7 @@ pub enum Farewell {
 pub async fn register(registrar: &dyn Registrar, plan: &Plan, stages: watch::Receiver<Stage>) -> Farewell {
     let first = if plan.check.is_some() { Health::Unhealthy } else { Health::Healthy };
     let (condition, written) = (watch::Sender::new(first), watch::Sender::new(None));
-    let refused = watch::Sender::new(false);
+    let past = watch::Sender::new(Past::default());
     let mut stages = stages;
     let is_there = tokio::select! {
         biased;
@@ -96,9 +100,9 @@ pub async fn register(registrar: &dyn Registrar, plan: &Plan, stages: watch::Rec
         () = reached(&mut stages, Stage::Draining) => false,
     };
     if is_there {
-        let kept = keep::keep(registrar, &plan.registration, condition.subscribe(), &written, &refused);
+        let kept = keep::keep(registrar, &plan.registration, condition.subscribe(), &written, &past);
         let told = journal::follow(&plan.registration, written.subscribe());
-        let lived = live(plan, &condition, (&written, &refused), &mut stages);
+        let lived = live(plan, &condition, (&written, &past), &mut stages);
         tokio::select! {
             never = kept => match never {},
             never = told => match never {},
@@ -106,26 +110,49 @@ pub async fn register(registrar: &dyn Registrar, plan: &Plan, stages: watch::Rec
         }
     }
     // Nobody keeps it any more.
-    let left = left(registrar, &plan.registration).await;
+    let left = if was_written(&written, &past) {
+        left(registrar, &plan.registration).await
+    } else if is_there {
+        withdrawn(registrar, &plan.registration).await
+    } else {
+        Farewell::Never(None)
+    };
     journal::left(registrar, &plan.registration, &left);
     left
+}
+
+/// What has become of the attempts to keep an instance.
+#[derive(Clone, Copy, Debug, Default)]
+struct Past {
+    /// The registry has denied the last one.
+    denied: bool,
+    /// One that has ended had written the instance.
+    written: bool,
+}
+
+/// Whether the registry has ever confirmed the instance.
+fn was_written(written: &watch::Sender<Option<Health>>, past: &watch::Sender<Past>) -> bool {
+    written.borrow().is_some() || past.borrow().written
 }
 
 /// Lasts until the instance is to be removed.
 async fn live(
     plan: &Plan,
     condition: &watch::Sender<Health>,
-    (written, refused): (&watch::Sender<Option<Health>>, &watch::Sender<bool>),
+    (written, past): (&watch::Sender<Option<Health>>, &watch::Sender<Past>),
     stages: &mut watch::Receiver<Stage>,
 ) {
     tokio::select! {
         never = checked(plan, condition) => match never {},
         () = reached(stages, Stage::Draining) => {}
     }
+    if !was_written(written, past) {
+        return;
+    }
     tokio::select! {
         biased;
         () = reached(stages, Stage::Gone) => {}
-        () = drained(plan, condition, written, refused) => {}
+        () = drained(plan, condition, written, past) => {}
     }
 }
 
@@ -150,18 +177,18 @@ async fn drained(
     plan: &Plan,
     condition: &watch::Sender<Health>,
     written: &watch::Sender<Option<Health>>,
-    refused: &watch::Sender<bool>,
+    past: &watch::Sender<Past>,
 ) {
     tracing::info!(drain_ms = plan.drain_time.as_millis(), "draining");
     // What was denied before is tried again now, and says nothing of this.
-    refused.send_replace(false);
+    past.send_modify(|past| past.denied = false);
     condition.send_replace(Health::Draining);
-    let (mut written, mut refused) = (written.subscribe(), refused.subscribe());
+    let (mut written, mut past) = (written.subscribe(), past.subscribe());
     let answer = async {
         // What `wait_for` returns is a read lock. Kept while the drain time passes, it would stop `keep`.
         tokio::select! {
             confirmed = written.wait_for(|health| *health == Some(Health::Draining)) => confirmed.is_ok(),
-            _refused = refused.wait_for(|refused| *refused) => false,
+            _denied = past.wait_for(|past| past.denied) => false,
         }
     };
     if timeout(FAREWELL, answer).await == Ok(true) {
@@ -185,6 +212,17 @@ async fn left(registrar: &dyn Registrar, registration: &Registration) -> Farewel
             return Farewell::Left(error);
         }
         sleep(FAREWELL_PAUSE).await;
+    }
+}
+
+/// Takes away what may have been written though the registry has not confirmed it. Asks once: most likely nothing is
+/// there.
+async fn withdrawn(registrar: &dyn Registrar, registration: &Registration) -> Farewell {
+    match timeout(DOUBT, registrar.leave(registration)).await {
+        Ok(Ok(true)) => Farewell::Removed,
+        Ok(Ok(false)) => Farewell::Never(None),
+        Ok(Err(error)) => Farewell::Never(Some(error)),
+        Err(_elapsed) => Farewell::Never(Some(silent(DOUBT))),
     }
 }
 

@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{ConfigError, Registrar, ServiceId, ServiceRegistry, Snapshot};
+use pilot_registry::{
+    ConfigError, Namespace, Registrar, RuleStore, ServiceId, ServiceRegistry, Snapshot, Texts,
+};
 use serde::Serialize;
 
 use crate::catalog::Source;
-use crate::config::{Kind, Loaded, Problem, Problems, RegistryEntry};
+use crate::config::{Kind, Loaded, Problem, Problems, RegistryEntry, RulesKind};
 
-pub use writing::{ConfiguredRegistrar, registrar};
+pub use writing::{ConfiguredRegistrar, expected_to_write, registrar};
 
 /// A registry of pilot.toml, ready to run.
 pub struct ConfiguredRegistry {
@@ -37,6 +39,42 @@ impl std::fmt::Debug for ConfiguredRegistry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { name, kind, priority, patience: _, registry: _ } = self;
         write!(f, "ConfiguredRegistry({name}, {kind}, {priority})")
+    }
+}
+
+/// A store of rules of pilot.toml, ready to run.
+pub struct ConfiguredRules {
+    /// Its name in pilot.toml.
+    pub name: Arc<str>,
+    /// What kind it is: `file`.
+    pub kind: &'static str,
+    /// 0 is preferred.
+    pub priority: u32,
+    /// The namespaces of the documents that it may have; none = any.
+    pub namespaces: Vec<Namespace>,
+    /// The store itself.
+    pub store: Box<dyn RuleStore>,
+}
+
+impl std::fmt::Debug for ConfiguredRules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, kind, priority, namespaces: _, store: _ } = self;
+        write!(f, "ConfiguredRules({name}, {kind}, {priority})")
+    }
+}
+
+/// What pilot serves: services, and rules for their traffic.
+#[derive(Default)]
+pub struct Sources {
+    /// Where services come from.
+    pub registries: Vec<ConfiguredRegistry>,
+    /// Where rules come from.
+    pub rules: Vec<ConfiguredRules>,
+}
+
+impl From<Vec<ConfiguredRegistry>> for Sources {
+    fn from(registries: Vec<ConfiguredRegistry>) -> Self {
+        Self { registries, rules: Vec::new() }
     }
 }
 
@@ -96,6 +134,115 @@ pub fn build_each(loaded: &Loaded) -> (Vec<ConfiguredRegistry>, Vec<Problem>) {
     (built, problems)
 }
 
+/// Makes all stores of rules of the configuration, in the order of their names. Does no IO.
+///
+/// # Errors
+/// What adapters refuse in their tables, with the places of the keys.
+pub fn rules(loaded: &Loaded) -> Result<Vec<ConfiguredRules>, Problems> {
+    let (mut built, mut problems) = (Vec::new(), Vec::new());
+    for (name, entry) in &loaded.config.rules {
+        for kind in entry.kinds() {
+            match rule_store(&kind) {
+                Ok(store) => built.push(ConfiguredRules {
+                    name: name.as_str().into(),
+                    kind: kind.as_str(),
+                    priority: entry.priority,
+                    namespaces: entry.namespaces.clone(),
+                    store,
+                }),
+                Err(error) => {
+                    let key = format!("rules.{name}.{}.{}", kind.as_str(), error.key);
+                    problems.push(loaded.origins.problem(&key, error.reason.as_str()));
+                }
+            }
+        }
+    }
+    if problems.is_empty() { Ok(built) } else { Err(Problems(problems)) }
+}
+
+/// What one look at a store of rules shows.
+#[derive(Debug, Default)]
+pub struct InspectedRules {
+    /// Its name in pilot.toml.
+    pub store: String,
+    /// What it has.
+    pub texts: Texts,
+    /// What keeps it from being read.
+    pub problems: Vec<Problem>,
+}
+
+/// Looks at all stores of rules once, as far as that needs no network.
+pub fn inspect_rules(loaded: &Loaded) -> Vec<InspectedRules> {
+    let entries = loaded.config.rules.iter();
+    let kinds = entries.flat_map(|(name, entry)| entry.kinds().into_iter().map(move |kind| (name, kind)));
+    kinds.filter_map(|(name, kind)| inspect_rules_of(loaded, name, &kind)).collect()
+}
+
+/// The texts of documents in a file or a folder, with what keeps them from being read.
+#[cfg(feature = "file")]
+pub fn rules_in(path: PathBuf) -> (Texts, Vec<Problem>) {
+    let (texts, problems) = pilot_registry_file::load_rules(&pilot_registry_file::RulesConfig::new(path));
+    let problem = |problem: pilot_registry_file::Problem| Problem {
+        line: problem.line,
+        column: problem.column,
+        ..Problem::with_file(problem.file.display().to_string(), problem.message)
+    };
+    (texts, problems.into_iter().map(problem).collect())
+}
+
+/// The texts of documents in a file or a folder: this pilot was built without the feature `file`, so it reads none.
+#[cfg(not(feature = "file"))]
+pub fn rules_in(path: PathBuf) -> (Texts, Vec<Problem>) {
+    let message = "this pilot was built without the feature \"file\": it reads no files of rules";
+    (Texts::default(), vec![Problem::with_file(path.display().to_string(), message)])
+}
+
+#[cfg_attr(not(feature = "file"), allow(unused_variables, reason = "no kind has files"))]
+fn inspect_rules_of(loaded: &Loaded, name: &str, kind: &RulesKind<'_>) -> Option<InspectedRules> {
+    match kind {
+        #[cfg(feature = "file")]
+        RulesKind::File(config) => {
+            let (texts, problems) = pilot_registry_file::load_rules(config);
+            let problem = |problem: pilot_registry_file::Problem| {
+                if problem.file == config.path {
+                    let key = format!("rules.{name}.file.path");
+                    return loaded.origins.problem(&key, problem.to_string());
+                }
+                Problem {
+                    line: problem.line,
+                    column: problem.column,
+                    ..Problem::with_file(problem.file.display().to_string(), problem.message)
+                }
+            };
+            let problems = problems.into_iter().map(problem).collect();
+            Some(InspectedRules { store: name.to_owned(), texts, problems })
+        }
+        #[cfg(feature = "consul")]
+        RulesKind::Consul(_) => None,
+        #[cfg(feature = "etcd")]
+        RulesKind::Etcd(_) => None,
+        #[cfg(feature = "kubernetes")]
+        RulesKind::Kubernetes(_) => None,
+        #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
+        RulesKind::Never(never, _) => match *never {},
+    }
+}
+
+fn rule_store(kind: &RulesKind<'_>) -> Result<Box<dyn RuleStore>, ConfigError> {
+    match kind {
+        #[cfg(feature = "file")]
+        RulesKind::File(config) => Ok(Box::new(pilot_registry_file::rules((*config).clone())?)),
+        #[cfg(feature = "consul")]
+        RulesKind::Consul(config) => Ok(Box::new(pilot_registry_consul::rules((*config).clone())?)),
+        #[cfg(feature = "etcd")]
+        RulesKind::Etcd(config) => Ok(Box::new(pilot_registry_etcd::rules((*config).clone())?)),
+        #[cfg(feature = "kubernetes")]
+        RulesKind::Kubernetes(config) => Ok(Box::new(pilot_registry_kubernetes::rules(config)?)),
+        #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
+        RulesKind::Never(never, _) => match *never {},
+    }
+}
+
 /// Looks at all registries once. Reads files.
 pub fn inspect(loaded: &Loaded) -> Inspection {
     let mut inspection = Inspection::default();
@@ -136,21 +283,39 @@ pub struct Named<T> {
 
 /// The files with credentials and certificates that registries name. Does no IO.
 pub fn named_files(loaded: &Loaded) -> Vec<Named<PathBuf>> {
-    named(loaded, |kind| kind.files())
+    named(loaded, |kind| kind.files(), |kind| kind.files())
+}
+
+/// The files that files of [`named_files`] name in turn, with their places there. Reads those.
+pub fn files_of_files(loaded: &Loaded) -> Vec<Named<(String, PathBuf)>> {
+    let within = |all: Vec<(&'static str, String, PathBuf)>| {
+        all.into_iter().map(|(key, place, path)| (key, (place, path))).collect()
+    };
+    named(loaded, |kind| within(kind.files_of_files()), |kind| within(kind.files_of_files()))
 }
 
 /// The environment variables that registries need. Does no IO.
 pub fn named_variables(loaded: &Loaded) -> Vec<Named<String>> {
-    named(loaded, |kind| kind.variables())
+    named(loaded, |kind| kind.variables(), |kind| kind.variables())
 }
 
-fn named<T>(loaded: &Loaded, of: impl Fn(&Kind<'_>) -> Vec<(&'static str, T)>) -> Vec<Named<T>> {
-    let named = |(registry, _, kind): (&str, _, Kind<'_>)| {
-        let table = format!("registry.{registry}.{}", kind.as_str());
-        let all = of(&kind).into_iter();
-        all.map(|(key, name)| Named { key: format!("{table}.{key}"), name }).collect::<Vec<_>>()
+fn named<T>(
+    loaded: &Loaded,
+    of: impl Fn(&Kind<'_>) -> Vec<(&'static str, T)>,
+    of_rules: impl Fn(&RulesKind<'_>) -> Vec<(&'static str, T)>,
+) -> Vec<Named<T>> {
+    let within = |table: String, all: Vec<(&'static str, T)>| {
+        all.into_iter().map(move |(key, name)| Named { key: format!("{table}.{key}"), name })
     };
-    entries(loaded).flat_map(named).collect()
+    let registries = entries(loaded)
+        .flat_map(|(registry, _, kind)| within(format!("registry.{registry}.{}", kind.as_str()), of(&kind)));
+    let stores = loaded.config.rules.iter().flat_map(|(name, entry)| {
+        let kinds = entry.kinds().into_iter();
+        kinds
+            .flat_map(|kind| within(format!("rules.{name}.{}", kind.as_str()), of_rules(&kind)))
+            .collect::<Vec<_>>()
+    });
+    registries.chain(stores).collect()
 }
 
 /// Calls `changed` once at the start, and then each time that a file may have changed, for ever. The system tells
@@ -249,13 +414,13 @@ fn writer(kind: &Kind<'_>) -> Option<Result<Box<dyn Registrar>, ConfigError>> {
     }
 }
 
-/// The kinds that have a writing side.
-fn writable_kinds() -> Vec<&'static str> {
+/// The kinds that have a writing side, each with a line of pilot.toml that is such a registry.
+fn writable_kinds() -> Vec<(&'static str, &'static str)> {
     vec![
         #[cfg(feature = "consul")]
-        "consul",
+        ("consul", "registry.east.consul.address = \"http://127.0.0.1:8500\""),
         #[cfg(feature = "etcd")]
-        "etcd",
+        ("etcd", "registry.west.etcd.endpoints = [\"http://127.0.0.1:2379\"]"),
     ]
 }
 

@@ -11,6 +11,7 @@
 //! A version is a hash of content: the same content has the same version after a restart and on every
 //! replica.
 
+mod content;
 mod integrity;
 mod json;
 mod kind;

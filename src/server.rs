@@ -104,7 +104,7 @@ pub async fn serve(
         .add_service(reflection("grpc.reflection.v1.ServerReflection").build_v1()?)
         .add_service(reflection("grpc.reflection.v1alpha.ServerReflection").build_v1alpha()?)
         .prepare();
-    let silent = SilentStreams::new(settings.first_request_timeout, metrics.clone());
+    let silent = SilentStreams::new(settings.first_request_timeout, settings.max_streams, metrics.clone());
     let budget =
         Budget::new(LARGE_REQUESTS.max(2 * context.max_request_bytes), settings.first_request_timeout);
     let discovery = DiscoveryLayer { context, silent, budget, bodies: Bodies::default() }.layer(routes);

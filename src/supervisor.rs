@@ -15,9 +15,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::FutureExt;
-use pilot_registry::{ErrorKind, Feed, RegistryError, ServiceRegistry, Snapshot, SnapshotSink};
+use pilot_registry::{
+    Content, ErrorKind, Feed, RegistryError, RuleStore, ServiceRegistry, Sink, Snapshot, SnapshotSink,
+    TextSink, Texts,
+};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::catalog::{Freshness, Intake, Policy};
 
@@ -78,20 +83,62 @@ pub async fn supervise(registered: &Registered, registry: &dyn ServiceRegistry, 
     tokio::join!(attempts(&registered.name, registry, sink, &registered.feed, beside), journal);
 }
 
+/// The same for a store of rules. What it has is small, and is not read a second time.
+pub async fn supervise_rules(name: &str, store: &dyn RuleStore, sink: &TextSink, feed: &Feed<Texts>) {
+    // A registry may have the same name.
+    let name = format!("rules.{name}");
+    let journal = journal::follow(&name, feed);
+    tokio::join!(attempts(&name, store, sink, feed, std::future::pending::<()>), journal);
+}
+
+/// Who can be asked for a value.
+#[async_trait]
+trait Asked<T: Content>: Send + Sync {
+    /// Its table in pilot.toml, for the log.
+    fn table(&self, name: &str) -> String;
+
+    async fn attempt(&self, sink: &Sink<T>) -> Result<Infallible, RegistryError>;
+}
+
+#[async_trait]
+impl Asked<Snapshot> for dyn ServiceRegistry + '_ {
+    fn table(&self, name: &str) -> String {
+        format!("registry.{name}.{}", self.name())
+    }
+
+    async fn attempt(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
+        self.run(sink).await
+    }
+}
+
+#[async_trait]
+impl Asked<Texts> for dyn RuleStore + '_ {
+    fn table(&self, name: &str) -> String {
+        format!("{name}.{}", self.name())
+    }
+
+    async fn attempt(&self, sink: &TextSink) -> Result<Infallible, RegistryError> {
+        self.run(sink).await
+    }
+}
+
 /// Attempts for ever. What `beside` makes runs beside each attempt; when it returns, the attempt ends, which is no
 /// failure, and the next one begins at once.
-async fn attempts<B: Future<Output = ()> + Send>(
+async fn attempts<T: Content, B: Future<Output = ()> + Send>(
     name: &str,
-    registry: &dyn ServiceRegistry,
-    sink: &SnapshotSink,
-    feed: &Feed<Snapshot>,
+    registry: &(impl Asked<T> + ?Sized),
+    sink: &Sink<T>,
+    feed: &Feed<T>,
     beside: impl Fn() -> B + Send + Sync,
 ) -> Infallible {
     let (mut failures, mut failed) = (0, journal::Failed::default());
+    let table = registry.table(name);
     loop {
         let started = Instant::now();
+        // What an adapter writes to the log is of this registry, by the name of its table in pilot.toml.
+        let span = tracing::error_span!("registry", table);
         let ended = tokio::select! {
-            error = attempt(registry, sink) => Some(error),
+            error = attempt(registry, sink).instrument(span) => Some(error),
             () = beside() => None,
         };
         let Some(error) = ended else { continue };
@@ -106,8 +153,9 @@ async fn attempts<B: Future<Output = ()> + Send>(
 }
 
 /// One attempt. A panic in an adapter is a bug, but not one that may take the others down.
-async fn attempt(registry: &dyn ServiceRegistry, sink: &SnapshotSink) -> RegistryError {
-    let ended: Result<Result<Infallible, _>, _> = AssertUnwindSafe(registry.run(sink)).catch_unwind().await;
+async fn attempt<T: Content>(registry: &(impl Asked<T> + ?Sized), sink: &Sink<T>) -> RegistryError {
+    let ended: Result<Result<Infallible, _>, _> =
+        AssertUnwindSafe(registry.attempt(sink)).catch_unwind().await;
     match ended {
         Ok(Err(error)) => error,
         Err(_panic) => RegistryError::malformed("the adapter panicked: this is a bug in it"),

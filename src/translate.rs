@@ -6,6 +6,7 @@
 //!                            Endpoints        │ assignments.rs   endpoints by name
 //!                            Base             │ base.rs          clusters, listeners, routes
 //!                            Place            │ assignments.rs   endpoints nearer or farther
+//!                            Parts            │ parts.rs         routes in parts, of the base and of an audience
 //!                            Audience         │ audience.rs      what a namespace sees otherwise
 //!                            Scoped           ▼ scoped.rs        endpoints that only a namespace sees
 //! ```
@@ -20,7 +21,7 @@
 //! | http, http2, grpc | EDS | yes | the HTTP listener of its port number, `http_listen`, and by name for gRPC clients (http2, grpc) |
 //! | tls, tcp, mongo, redis | EDS | yes | a listener at each virtual address, and at the bind address: without virtual addresses before others |
 //! | udp | EDS | yes | a UDP listener at the same places |
-//! | resolution `dns` | STRICT_DNS, endpoints inline | no | as above; not for gRPC clients, which do not know STRICT_DNS |
+//! | resolution `dns` | resolved by the proxy, endpoints inline | no | as above; not for gRPC clients, which do not know that kind |
 //! | resolution `passthrough` | ORIGINAL_DST | no | none: a bound listener has no original address to pass to |
 
 mod assignments;
@@ -30,24 +31,30 @@ mod claims;
 mod clusters;
 mod conflict;
 mod context;
+mod defaults;
 mod endpoints;
 mod entrances;
 mod fallback;
+mod health_checks;
 mod job;
 mod key;
 mod layers;
 mod listeners;
 mod names;
+mod nearness;
 mod overlay;
 mod parts;
+mod place;
 mod proximity;
 mod reachable;
 mod routes;
+pub mod rules;
 mod scoped;
 mod sight;
 mod sockets;
 mod source;
 mod step;
+mod upstream;
 
 pub use conflict::{Claim, Claimant, Conflict, Reason};
 #[cfg(test)]

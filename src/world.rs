@@ -17,21 +17,26 @@
 mod conflicts;
 mod debounce;
 pub(crate) mod hint;
+mod judged;
 mod news;
 mod outages;
+mod rulebook;
 mod signal;
 mod store;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 mod views;
+mod wait;
 mod whereabouts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use pilot_registry::RegistryHealth;
@@ -42,15 +47,22 @@ use crate::catalog::{Catalog, Known, RegistryState, Source};
 use crate::mesh::{Mesh, MeshOptions};
 use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::View;
+use crate::rules::Rules;
 use crate::supervisor::Registered;
-use crate::translate::{Built, Conflict, Job};
+use crate::translate::{Conflict, Job, Layers};
 use conflicts::tell_disagreements;
+use judged::Judgement;
 use news::News;
 use outages::Outages;
+use rulebook::{Rulebook, Unknown};
 use store::Store;
+use verdicts::Verdicts;
+use wait::{next_change, reached};
 use whereabouts::Whereabouts;
 
 pub use debounce::Debounce;
+pub use judged::Judged;
+pub use rulebook::{RegisteredRules, RulesPolicy};
 pub use store::TooManyScopes;
 pub use views::Views;
 
@@ -60,12 +72,24 @@ pub struct World(Arc<Inner>);
 
 struct Inner {
     registries: Vec<Registered>,
+    rulebook: Arc<Rulebook>,
+    judgement: Judgement,
     options: MeshOptions,
     mesh: watch::Sender<Option<Arc<Mesh>>>,
     store: Store,
     whereabouts: Whereabouts,
     /// When the oldest change was published that is not in the mesh yet.
     unserved_since: Mutex<Option<Instant>>,
+    served: watch::Sender<Served>,
+}
+
+/// What all layers in use are of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// The number of the mesh; 0 = there is none yet.
+    pub mesh: u64,
+    /// The number of what the stores of rules said ([`World::rules_generation`]).
+    pub rules: u64,
 }
 
 /// What one translation cost.
@@ -90,19 +114,74 @@ impl World {
     /// A world of these registries, of which nothing is known yet. `max_scopes`: how many scopes it follows
     /// whose names clients have chosen.
     pub fn new(registries: Vec<Registered>, options: MeshOptions, max_scopes: usize) -> Self {
+        Self::ruled(registries, Vec::new(), options, max_scopes)
+    }
+
+    /// The same, with stores of rules.
+    pub fn ruled(
+        registries: Vec<Registered>,
+        rules: Vec<RegisteredRules>,
+        options: MeshOptions,
+        max_scopes: usize,
+    ) -> Self {
         Self(Arc::new(Inner {
             registries,
+            rulebook: Arc::new(Rulebook::new(rules)),
+            judgement: Judgement::default(),
             options,
             mesh: watch::Sender::new(None),
             store: Store::new(max_scopes),
             whereabouts: Whereabouts::default(),
             unserved_since: Mutex::default(),
+            served: watch::Sender::default(),
         }))
     }
 
     /// The registries that it is made from.
     pub fn registries(&self) -> &[Registered] {
         &self.0.registries
+    }
+
+    /// The stores of rules that it is made from.
+    pub fn rule_stores(&self) -> &[RegisteredRules] {
+        self.0.rulebook.stores()
+    }
+
+    /// The stores of rules, by name, that lost all documents at once and are not believed yet.
+    pub fn rules_held(&self) -> BTreeSet<Arc<str>> {
+        self.0.rulebook.held()
+    }
+
+    /// What became of each document, store by store, in the order of each.
+    pub fn judged(&self) -> Arc<[Judged]> {
+        self.0.judgement.of(&self.0.rulebook, self.mesh())
+    }
+
+    /// The number of what the stores of rules said when they were looked at last.
+    pub fn rules_generation(&self) -> u64 {
+        self.0.rulebook.generation()
+    }
+
+    /// What all layers in use are of. Changes each time after all of them are in place.
+    pub fn served(&self) -> watch::Receiver<Served> {
+        self.0.served.subscribe()
+    }
+
+    /// Whether something that a registry or a store of rules said is not served yet.
+    pub fn is_behind(&self) -> bool {
+        let has_other_rules = || self.rules_generation() > self.0.served.borrow().rules;
+        self.0.unserved_since.lock().is_some() || self.0.rulebook.is_behind() || has_other_rules()
+    }
+
+    /// The mesh that the layers in use are of, and a copy of these, which share everything with it; `None` = not known yet.
+    pub(crate) fn in_force(&self) -> Option<(Arc<Mesh>, Layers)> {
+        let layers = self.0.store.copy();
+        Some((Arc::clone(layers.mesh()?), layers))
+    }
+
+    /// What a scope sees now, if somebody follows it and it is known.
+    pub(crate) fn peek(&self, scope: &Scope) -> Option<Arc<View>> {
+        self.0.store.peek(scope)
     }
 
     /// The mesh as it is now; `None` = not known yet.
@@ -120,16 +199,16 @@ impl World {
     pub fn waiting(&self) -> Vec<Waiting> {
         let waits = |registered: &&Registered| registered.intake.state().known.is_none();
         let waiting = |registered: &Registered| {
-            let mut reason = match registered.feed.health() {
-                RegistryHealth::Degraded(trouble) => trouble.error.chain(),
-                RegistryHealth::Connecting | RegistryHealth::Live => "has not answered yet".to_owned(),
-            };
-            if let Some(error) = registered.intake.disk().and_then(|disk| disk.error) {
-                reason.push_str(&format!("; last known good: {error}"));
-            }
+            let disk = registered.intake.disk().and_then(|disk| disk.error);
+            let reason = why_unknown(&registered.feed.health(), disk);
             Waiting { registry: Arc::clone(&registered.name), reason }
         };
-        self.0.registries.iter().filter(waits).map(waiting).collect()
+        let registries = self.0.registries.iter().filter(waits).map(waiting);
+        let rules = self.0.rulebook.unknown().into_iter().map(|Unknown { store, disk }| Waiting {
+            registry: format!("rules.{}", store.name).into(),
+            reason: why_unknown(&store.feed.health(), disk),
+        });
+        registries.chain(rules).collect()
     }
 
     /// The scope of a proxy as the mesh is now ([`Mesh::scope`]).
@@ -190,17 +269,26 @@ impl World {
         self.0.store.failures()
     }
 
-    /// Takes in what the registries say and keeps the world up to date, for ever. `translated` is told what
-    /// each translation cost.
+    /// Takes in what the registries and the stores of rules say and keeps the world up to date, for ever. `translated` is
+    /// told what each translation cost.
     pub async fn follow(&self, debounce: Debounce, translated: impl Fn(Translated) + Send + Sync) {
         let registries = self.0.registries.iter();
         let intakes = registries.map(|registered| registered.intake.follow(&registered.feed));
         let mut intakes: FuturesUnordered<_> = intakes.collect();
-        // Intakes never end; a world without any goes on as well.
-        tokio::join!(self.advance_with(debounce, translated), intakes.next());
+        // None of them ends, and none waits for another; a world without any registry goes on as well.
+        let steps = self.advance_with(debounce, &translated);
+        let newcomers = self.bring_newcomers(&translated);
+        tokio::join!(steps, newcomers, self.0.rulebook.follow(), intakes.next());
     }
 
-    async fn advance_with(&self, mut debounce: Debounce, translated: impl Fn(Translated) + Send + Sync) {
+    /// Writes what of registries and rules is not on disk yet, for the end.
+    pub async fn flush(&self) {
+        let registries = self.0.registries.iter();
+        let registries = registries.map(|registered| registered.intake.flush(&registered.feed));
+        tokio::join!(join_all(registries), self.0.rulebook.flush());
+    }
+
+    async fn advance_with(&self, mut debounce: Debounce, translated: &(impl Fn(Translated) + Send + Sync)) {
         let mut changes = FuturesUnordered::new();
         for registered in &self.0.registries {
             let mut receiver = registered.intake.subscribe();
@@ -208,11 +296,15 @@ impl World {
             receiver.mark_changed();
             changes.push(next_change(receiver));
         }
+        let mut rules = self.0.rulebook.subscribe();
+        if self.0.rulebook.generation() > 0 {
+            rules.mark_changed();
+        }
+        let mut rules = Box::pin(next_change(rules));
         let mut seen = vec![0; self.0.registries.len()];
         let (mut news, mut outages) = (News::default(), Outages::default());
-        let mut beside = FuturesUnordered::new();
+        let (mut verdicts, mut judging) = (Verdicts::default(), FuturesUnordered::new());
         loop {
-            beside.extend(self.newcomers().map(|it| self.build(it)));
             tokio::select! {
                 Some(receiver) = changes.next() => {
                     changes.push(next_change(receiver));
@@ -221,25 +313,41 @@ impl World {
                         self.note_unserved(&seen);
                     }
                 }
-                () = self.0.store.wanted() => {}
-                Some(newcomer) = beside.next() => {
-                    beside.extend(self.arrived(newcomer, &translated).await.map(|it| self.build(it)));
+                receiver = &mut rules => {
+                    rules.set(next_change(receiver));
+                    debounce.changed(Instant::now());
                 }
-                () = reached(debounce.deadline()), if debounce.is_pending() => {
+                () = reached(Some(debounce.deadline())), if debounce.is_pending() => {
                     debounce.pushed(Instant::now());
                     let (oldest, now) = (self.oldest_change(&seen), self.generations());
-                    if self.advance(oldest, &translated).await {
+                    let (rules_generation, rules) = self.0.rulebook.in_force();
+                    let advanced = self.advance(oldest, rules, translated).await;
+                    if advanced {
                         seen = now;
                         *self.0.unserved_since.lock() = None;
                     }
                     self.note_unserved(&seen);
+                    if advanced {
+                        let mesh = self.0.store.generation();
+                        self.0.served.send_replace(Served { mesh, rules: rules_generation });
+                    }
+                    if !self.0.rulebook.stores().is_empty() {
+                        verdicts.changed(Instant::now());
+                    }
                     self.tell(&mut news);
                     if let Some(mesh) = self.mesh() {
                         outages.tell(&mesh);
                     }
                 }
-                () = reached(news.due().unwrap_or_else(Instant::now)), if news.due().is_some() => {
-                    self.tell(&mut news);
+                () = reached(news.due()) => self.tell(&mut news),
+                () = reached(verdicts.due()), if judging.is_empty() => {
+                    verdicts.begin();
+                    judging.push(self.judge());
+                }
+                Some(judged) = judging.next() => {
+                    if let Some((judged, took)) = judged {
+                        verdicts.tell(&judged, took);
+                    }
                 }
             }
         }
@@ -288,29 +396,41 @@ impl World {
 
     /// Merges what the registries know into a new mesh and translates it, if that is enough to serve. Says whether it
     /// was done.
-    async fn advance(&self, changed: Instant, translated: &(impl Fn(Translated) + Send + Sync)) -> bool {
-        let Some(sources) = self.sources() else { return false };
+    async fn advance(
+        &self,
+        changed: Instant,
+        rules: Option<Rules>,
+        translated: &(impl Fn(Translated) + Send + Sync),
+    ) -> bool {
+        let Some((sources, rules)) = self.sources().zip(rules) else { return false };
         let before = self.mesh();
         let (world, old) = (self.clone(), before.clone());
         let merged = tokio::task::spawn_blocking(move || {
+            let known = old.as_ref().map(|mesh| &mesh.rules);
             let old = old.as_ref().map(|mesh| &mesh.catalog);
             let catalog = Catalog::merge(&sources, old.unwrap_or(&Catalog::default()));
-            if old.is_some_and(|old| old.same(&catalog)) {
+            if old.is_some_and(|old| old.same(&catalog)) && known.is_some_and(|it| it.same(&rules)) {
                 return None;
             }
-            let mesh = Arc::new(Mesh { catalog, options: world.0.options.clone() });
+            let mesh = Arc::new(Mesh::new(catalog, rules, world.0.options.clone()));
             let step = world.0.store.step(Arc::clone(&mesh), changed);
             step.prepare();
             Some((mesh, step))
         });
         match merged.await {
             Ok(Some((mesh, step))) => {
+                let is_told_otherwise = before.as_ref().is_some_and(|before| {
+                    !before.rules.tell_apart_like(&mesh.rules) || before.label_values() != mesh.label_values()
+                });
                 let before = before.as_ref().map(|before| &before.catalog);
                 tell_disagreements(&mesh.catalog, before);
                 self.0.mesh.send_replace(Some(Arc::clone(&mesh)));
                 let started = Instant::now();
                 let failures = self.0.store.take(&step).await;
                 translated(Translated { took: started.elapsed(), failures });
+                if is_told_otherwise {
+                    self.0.whereabouts.tell_everybody();
+                }
                 self.0.whereabouts.tell(before.unwrap_or(&Catalog::default()), &mesh.catalog);
                 true
             }
@@ -323,60 +443,45 @@ impl World {
         }
     }
 
-    /// The layers that somebody waits for, or whose making failed. They are made beside the changes.
-    fn newcomers(&self) -> impl Iterator<Item = Newcomer> {
-        let begun = Instant::now();
-        self.0.store.newcomers().into_iter().map(move |job| Newcomer { next: job, begun, rounds: 0 })
+    /// What became of each document, and how long it took to find out, on a thread that may take its time.
+    async fn judge(&self) -> Option<(Arc<[Judged]>, Duration)> {
+        let world = self.clone();
+        let judged = tokio::task::spawn_blocking(move || {
+            let began = Instant::now();
+            (world.mesh().is_some()).then(|| (world.judged(), began.elapsed()))
+        });
+        judged.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "judging documents failed: this is a bug");
+            None
+        })
     }
 
-    async fn build(&self, Newcomer { next, begun, rounds }: Newcomer) -> Newcomer<Built> {
-        Newcomer { next: self.0.store.build(next).await, begun, rounds }
-    }
-
-    /// Publishes a layer, unless the changes that came meanwhile are many: it catches up with them beside others.
-    async fn arrived(
-        &self,
-        Newcomer { mut next, begun, rounds }: Newcomer<Built>,
-        translated: &(impl Fn(Translated) + Send + Sync),
-    ) -> Option<Newcomer> {
+    /// Makes the layers that somebody waits for, or whose making failed: each for itself, beside the changes.
+    async fn bring_newcomers(&self, translated: &(impl Fn(Translated) + Send + Sync)) {
+        let mut beside = FuturesUnordered::new();
         loop {
-            match self.0.store.arrived(next).await {
-                Ok(failures) => {
-                    translated(Translated { took: begun.elapsed(), failures });
-                    return None;
-                }
-                Err(job) if rounds < ROUNDS => {
-                    return Some(Newcomer { next: job, begun, rounds: rounds + 1 });
-                }
-                Err(job) => next = store::build_now(job).await,
+            beside.extend(self.0.store.newcomers().into_iter().map(|job| self.bring(job, translated)));
+            tokio::select! {
+                () = self.0.store.wanted() => {}
+                // What is made from it may be wanted, too.
+                Some(()) = beside.next() => {}
             }
         }
     }
-}
 
-/// A layer that is made beside the changes.
-struct Newcomer<T = Job> {
-    next: T,
-    begun: Instant,
-    /// How often it was to catch up.
-    rounds: u32,
-}
-
-/// How often a layer catches up beside the changes. There is little left to do each time, but where changes follow each
-/// other without end, there is always something: then they wait for it.
-const ROUNDS: u32 = 3;
-
-/// A deadline that has passed is not waited for: the timer is only as fine as a millisecond.
-async fn reached(deadline: Instant) {
-    if deadline > Instant::now() {
-        tokio::time::sleep_until(deadline).await;
+    /// Makes a layer and publishes it.
+    async fn bring(&self, job: Job, translated: &(impl Fn(Translated) + Send + Sync)) {
+        let begun = Instant::now();
+        let failures = self.0.store.bring(job).await;
+        translated(Translated { took: begun.elapsed(), failures });
     }
 }
 
-async fn next_change<T: Send + Sync>(mut receiver: watch::Receiver<T>) -> watch::Receiver<T> {
-    if receiver.changed().await.is_err() {
-        // The feed outlives its receivers; should it end, its last value stays.
-        std::future::pending::<()>().await;
-    }
-    receiver
+/// Why nothing is known, in words. `disk`: what is wrong with the last known good.
+fn why_unknown(health: &RegistryHealth, disk: Option<impl std::fmt::Display>) -> String {
+    let reason = match health {
+        RegistryHealth::Degraded(trouble) => trouble.error.chain(),
+        RegistryHealth::Connecting | RegistryHealth::Live => "has not answered yet".to_owned(),
+    };
+    disk.map_or(reason.clone(), |error| format!("{reason}; last known good: {error}"))
 }

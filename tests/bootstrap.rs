@@ -1,7 +1,7 @@
 //! Bootstraps as their users see them, compared with `tests/bootstrap/`. `UPDATE_GOLDEN=1` rewrites them.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use pilot::bootstrap::{BootstrapOptions, Streams, XdsAddress, envoy, grpc};
@@ -21,6 +21,8 @@ fn options() -> BootstrapOptions {
         node_id: "router~127.0.0.1~laptop~local".into(),
         node_cluster: String::new(),
         locality: Locality::default(),
+        namespace: None,
+        labels: BTreeMap::new(),
         xds: addresses(&["127.0.0.1:18000"]),
         admin: Some("127.0.0.1:9901".parse().unwrap()),
         streams: Streams::Aggregated,
@@ -43,6 +45,9 @@ fn bootstraps() -> Vec<(&'static str, Value)> {
     let replicas = BootstrapOptions { xds: replicas, ..options() };
     let locality = Locality { region: "eu".into(), zone: "a".into(), sub_zone: String::new() };
     let placed = BootstrapOptions { locality, ..options() };
+    let labels =
+        BTreeMap::from([("app".to_owned(), "web".to_owned()), ("canary".to_owned(), "true".to_owned())]);
+    let labelled = BootstrapOptions { namespace: Some("shop".to_owned()), labels, ..options() };
     let per_type = BootstrapOptions { streams: Streams::PerType, ..options() };
     vec![
         ("ads-delta.yaml", envoy(&options())),
@@ -53,6 +58,7 @@ fn bootstraps() -> Vec<(&'static str, Value)> {
         ("ipv6.yaml", envoy(&ipv6)),
         ("locality.yaml", envoy(&placed)),
         ("replicas.yaml", envoy(&replicas)),
+        ("labels.yaml", envoy(&labelled)),
         ("grpc.yaml", grpc(&options())),
         ("grpc-ipv6.yaml", grpc(&ipv6)),
         ("grpc-locality.yaml", grpc(&placed)),

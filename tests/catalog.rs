@@ -8,10 +8,11 @@ mod moved;
 #[path = "catalog/workload.rs"]
 mod workload;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilot::catalog::{Catalog, Source};
-use pilot_registry::{Protocol, Resolution, Service};
+use pilot_registry::{Content, Protocol, Resolution, Service, ServiceId, Snapshot};
 use pilot_registry_testkit::{service, snapshot, strategies};
 use proptest::prelude::*;
 
@@ -202,5 +203,34 @@ proptest! {
         let old = merge(&[named("a", older)]);
         prop_assert_eq!(&merge(&forth), &merge(&back));
         prop_assert_eq!(&Catalog::merge(&forth, &old), &merge(&back));
+    }
+
+    /// What differs of one registry is found by pointers, as sinks give them.
+    #[test]
+    fn a_catalog_that_follows_is_the_one_from_nothing(
+        steps in prop::collection::vec((strategies::snapshot(), any::<bool>()), 1..6),
+        third in strategies::snapshot(),
+    ) {
+        let mut last = [Arc::new(Snapshot::default()), Arc::new(third)];
+        let mut catalog = Catalog::default();
+        for (next, is_first) in steps {
+            let at = usize::from(is_first);
+            // Half of what was there stays.
+            let services: BTreeMap<ServiceId, Arc<Service>> = last[at]
+                .services()
+                .iter()
+                .enumerate()
+                .filter(|(number, _)| number % 2 == 0)
+                .chain(next.services().iter().enumerate())
+                .map(|(_, service)| (service.id(), Arc::clone(service)))
+                .collect();
+            let next = Snapshot::new(services.into_values()).unwrap();
+            last[at] = Arc::new(Content::reusing(next, &last[at]));
+            let sources = [Source::new("a", 0, Arc::clone(&last[0])), Source::new("b", 0, Arc::clone(&last[1]))];
+            catalog = Catalog::merge(&sources, &catalog);
+            prop_assert_eq!(&catalog, &merge(&sources));
+            let again = Catalog::merge(&sources, &catalog);
+            prop_assert!(again.same(&catalog));
+        }
     }
 }

@@ -221,6 +221,30 @@ fn the_log_has_a_short_variable() {
     assert_eq!((flag.status.code(), stderr(&flag)), (Some(0), ""));
 }
 
+/// By whatever it was said: a flag, a variable, the file.
+#[test]
+fn a_part_of_the_log_filter_that_names_nothing_is_a_warning() {
+    let folder = folder(CONFIG, SERVICES);
+    let warning = "log.filter: nosuch=debug has no effect, because no module of pilot or of a library is called \
+                   \"nosuch\": pilot's own are pilot, ";
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("xds.listen={}", taken.local_addr().unwrap());
+    let serve = ["serve", "--set", &listen];
+    for (variable, flag, place) in
+        [("nosuch=debug,warn", "", "PILOT_LOG"), ("info", "info,nosuch=debug", "--log")]
+    {
+        let log: &[&str] = if flag.is_empty() { &[] } else { &["--log", flag] };
+        let output = pilot(folder.path(), &[("PILOT_LOG", variable)], &[&serve, log].concat());
+        let told = stderr(&output).matches(&format!("warning: {place}: {warning}")).count();
+        assert_eq!(told, 1, "{output:?}");
+        let output = pilot(folder.path(), &[("PILOT_LOG", variable)], &[&["check"], log].concat());
+        assert!(stdout(&output).contains("nosuch=debug has no effect"), "{output:?}");
+        assert_eq!(output.status.code(), Some(0));
+    }
+    let output = pilot(folder.path(), &[], &["check", "--log", "info,hyper=debug,pilot::xds=debug"]);
+    assert!(!stdout(&output).contains("has no effect"), "{output:?}");
+}
+
 #[test]
 fn check_names_the_variables_of_other_tools_that_it_used_and_shows_no_token() {
     let folder = folder("[registry.east.consul]\n", SERVICES);

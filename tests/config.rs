@@ -147,6 +147,20 @@ fn bad_registries_are_refused_with_place_and_hint() {
             ],
         ),
         (
+            "[registry.a.file]\npath = \"x\"\npriority = 1\n[registry.b.consul.tls]\ntoken = \"x\"\noptional = true\n",
+            &[
+                "pilot.toml:3:1: registry.a.file.priority: unknown key: it belongs one level up, in [registry.a]",
+                "pilot.toml:5:1: registry.b.consul.tls.token: unknown key: it belongs one level up, in [registry.b.consul]",
+                "pilot.toml:6:1: registry.b.consul.tls.optional: unknown key: it belongs 2 levels up, in [registry.b]",
+            ],
+        ),
+        (
+            "[registry.a]\npath = \"x\"\nfile.path = \"x\"\n",
+            &[
+                "pilot.toml:2:1: registry.a.path: unknown key: it belongs one level down, in [registry.a.file]",
+            ],
+        ),
+        (
             "[registry.a.etcd]\nendpoint = [\"http://a:1\"]\n",
             &["pilot.toml:2:1: registry.a.etcd.endpoint: unknown key: did you mean \"endpoints\"?"],
         ),
@@ -380,6 +394,33 @@ fn variables_of_other_tools_count_where_one_registry_of_their_kind_says_nothing(
     let own = [&consul[..], &[("PILOT_REGISTRY_A_CONSUL_ADDRESS", "http://d:8500")]].concat();
     assert_eq!(used("[registry.a.consul]\n", &own), []);
     assert_eq!(used("[registry.a.consul]\n", &[("CONSUL_HTTP_ADDR", ""), ("CONSUL_HTTP_TOKEN", " ")]), []);
+    let tls = [
+        ("CONSUL_HTTP_ADDR", "https://c:8501"),
+        ("CONSUL_HTTP_TOKEN_FILE", "/t"),
+        ("CONSUL_CACERT", "/ca"),
+        ("CONSUL_NAMESPACE", "n"),
+    ];
+    assert_eq!(
+        used("[registry.a.consul]\n", &tls),
+        [
+            taken("registry.a.consul.address", "CONSUL_HTTP_ADDR", "https://c:8501"),
+            taken("registry.a.consul.token_file", "CONSUL_HTTP_TOKEN_FILE", "/t"),
+            taken("registry.a.consul.tls.ca", "CONSUL_CACERT", "/ca"),
+            taken("registry.a.consul.namespace", "CONSUL_NAMESPACE", "n"),
+        ]
+    );
+    let own = "[registry.a.consul]\nnamespace = \"m\"\ntls.ca = \"/own\"\n";
+    assert_eq!(used(own, &tls).len(), 2, "what the file says stands");
+    assert_eq!(used("[registry.a.consul]\n", &tls[2..3]), [], "it is for https");
+    let etcd = [("ETCDCTL_USER", "u"), ("ETCDCTL_PASSWORD", "s3cret"), ("ETCDCTL_ENDPOINTS", "b:2379")];
+    assert_eq!(
+        used("[registry.a.etcd]\n", &etcd),
+        [
+            taken("registry.a.etcd.endpoints", "ETCDCTL_ENDPOINTS", "http://b:2379"),
+            taken("registry.a.etcd.user", "ETCDCTL_USER", "u"),
+            taken("registry.a.etcd.password_env", "ETCDCTL_PASSWORD", "ETCDCTL_PASSWORD"),
+        ]
+    );
     assert_eq!(
         used("[registry.a.etcd]\n", &[("ETCDCTL_ENDPOINTS", "a:2379,https://b:2379")]),
         [taken("registry.a.etcd.endpoints", "ETCDCTL_ENDPOINTS", "http://a:2379, https://b:2379")]
@@ -441,6 +482,23 @@ fn variables_of_other_tools_that_do_not_count_are_told_with_the_reason() {
     assert!(unused("[registry.a.file]\npath = \"x\"\n", &consul).is_empty());
     let own = "[registry.a.consul]\naddress = \"http://c:8500\"\ntoken_env = \"CONSUL_HTTP_TOKEN\"\n";
     assert!(unused(own, &consul).is_empty());
+    let auth = [("CONSUL_HTTP_AUTH", "u:p"), ("CONSUL_NAMESPACE", "b")];
+    assert_eq!(
+        unused("[registry.a.consul]\nnamespace = \"a\"\n", &auth),
+        [
+            "CONSUL_NAMESPACE: [registry.a.consul] has namespace",
+            "CONSUL_HTTP_AUTH: pilot knows tokens only: use token_env or token_file"
+        ]
+    );
+    let tls = [("CONSUL_CACERT", "/ca"), ("CONSUL_HTTP_ADDR", "http://c:8500")];
+    assert_eq!(
+        unused("[registry.a.consul]\n", &tls),
+        ["CONSUL_CACERT: the address does not begin with https://"]
+    );
+    assert!(
+        unused("[registry.a.consul]\naddress = \"http://c:8500\"\n", &auth[..1]).is_empty(),
+        "another server"
+    );
 }
 
 #[test]

@@ -160,6 +160,29 @@ async fn traffic_follows_the_file_and_ctrl_c_leaves_nothing_behind() {
     }
 }
 
+#[tokio::test]
+async fn traffic_shifts_with_the_command_that_it_says_and_back() {
+    let Some(envoy) = real_envoy() else { return };
+    let mut demo = Demo::start(Some(&envoy), services, &[]);
+    let command = demo.line("it says how to shift traffic", |line| line.trim().starts_with("cp ")).await;
+    let [v1, v2] =
+        [("v1", 9181), ("v2", 9182)].map(|(version, port)| format!("{version} at {}:{port} x", demo.address));
+    demo.line("both backends answer", |line| line.contains(&v1) && line.contains(&v2)).await;
+    let run = async |command: &str| {
+        assert!(Command::new("sh").args(["-c", command]).status().await.unwrap().success(), "{command}");
+    };
+    run(&command).await;
+    demo.line("the traffic shifts", |line| line.contains(&v1) && !line.contains(&v2)).await;
+    let folder = command.trim().rsplit(' ').next().unwrap();
+    run(&format!("rm {folder}/shift.yaml")).await;
+    // By the weights of the endpoints it has two of three requests.
+    demo.line("and back", |line| line.contains(&format!("{v2}3"))).await;
+    signal("-INT", &demo.child.id().unwrap().to_string()).await;
+    demo.line("no request is lost", |line| line.ends_with(" requests answered, 0 failed")).await;
+    assert!(demo.ended().await.success());
+    assert_eq!(demo.left_behind(), Vec::<PathBuf>::new());
+}
+
 /// Its Envoy is a stand-in that is never ready, so that it is still at its beginning.
 #[tokio::test]
 async fn sighup_is_ignored_and_said() {
@@ -264,6 +287,7 @@ async fn taken_port_that_was_asked_for_is_named_with_its_key() {
     let set = ["--set", &taken];
     // The last one that is given wins, so it stands behind those of every test.
     let mut command = command(folder.path());
+    fs::create_dir(folder.path().join("tmp")).unwrap();
     fs::write(folder.path().join("services.toml"), "service = []").unwrap();
     command.args(["demo", "--services", "services.toml", "--envoy"]).arg(envoy).args(set);
     command.args(["--set", &format!("xds.listen={}:18000", own_address())]);

@@ -17,12 +17,16 @@ mod support {
     pub(crate) mod liar;
     pub(crate) mod load;
     pub(crate) mod loopback;
+    pub(crate) mod mute;
     pub(crate) mod pilot;
     pub(crate) mod process;
+    pub(crate) mod resolver;
     pub(crate) mod services;
     pub(crate) mod slow;
+    pub(crate) mod sockets;
     pub(crate) mod tools;
     pub(crate) mod wait;
+    pub(crate) mod websocket;
 }
 
 #[path = "e2e"]
@@ -31,6 +35,7 @@ mod e2e {
     mod admission;
     mod bootstrap;
     mod changes;
+    mod defaults;
     mod disk;
     mod grpc;
     mod handmade;
@@ -49,6 +54,7 @@ mod e2e {
     mod registries;
     mod restart;
     mod routing;
+    mod rules;
     mod servers;
     mod several;
     mod spared;

@@ -97,9 +97,20 @@ async fn registry_of_ones_own_is_followed() {
     assert!(ended.success(), "{ended}");
 }
 
-/// Follows the page of an example, in its folder, with these tools on PATH. What the page shows of an output
-/// is what comes.
-async fn follow(folder: &str, tools: &[PathBuf]) {
+/// A page of an example, and what following it needs.
+struct Page<'a> {
+    folder: &'a str,
+    name: &'a str,
+    /// Programs on PATH, beside pilot and an Envoy.
+    tools: &'a [PathBuf],
+    /// Files of the folder that the page uses.
+    files: &'a [&'a str],
+    /// How many servers it starts.
+    servers: usize,
+}
+
+/// Follows a page, in its folder. What the page shows of an output is what comes.
+async fn follow(page: Page<'_>) {
     let Some(envoy) = tools::envoy() else { return };
     let mut shell = Shell::new();
     for program in ["curl", "python3"] {
@@ -108,59 +119,143 @@ async fn follow(folder: &str, tools: &[PathBuf]) {
         }
     }
     shell.envoy(&envoy);
-    tools.iter().for_each(|tool| shell.link(tool));
+    page.tools.iter().for_each(|tool| shell.link(tool));
     shell.copy("examples/backend.py");
-    ["pilot.toml", "register.sh"].iter().for_each(|file| shell.copy(&format!("{folder}/{file}")));
-    shell.enter(folder);
-    let page = snippets(&format!("{folder}/README.md"));
-    let shown = |n: usize| page.get(n + 1).filter(|it| it.language == "text").map(|it| it.text.as_str());
-    for (n, Snippet { text, .. }) in page.iter().enumerate().filter(|(_, it)| it.language == "sh") {
+    page.files.iter().for_each(|file| shell.copy(&format!("{}/{file}", page.folder)));
+    shell.enter(page.folder);
+    let blocks = snippets(&format!("{}/{}", page.folder, page.name));
+    let shown = |n: usize| blocks.get(n + 1).filter(|it| it.language == "text").map(|it| it.text.as_str());
+    let mut typed = Typed { shell, jobs: Vec::new() };
+    for (n, Snippet { text, .. }) in blocks.iter().enumerate().filter(|(_, it)| it.language == "sh") {
         for line in text.lines() {
-            enter(&mut shell, line, shown(n)).await;
+            typed.enter(line, shown(n)).await;
         }
     }
-    assert_eq!(shell.servers(), 6, "the page starts a registry, three backends, pilot and Envoy");
+    assert_eq!(typed.shell.servers(), page.servers, "the page starts that many servers");
 }
 
-/// Types a line: a server goes on, everything else is repeated until it succeeds as it is to.
-async fn enter(shell: &mut Shell, line: &str, shown: Option<&str>) {
-    let serves = ["consul ", "etcd ", "envoy ", "pilot serve"].iter().any(|server| line.starts_with(server));
-    if serves || line.ends_with(" &") {
-        return shell.spawn(line);
+/// What was typed so far.
+struct Typed {
+    shell: Shell,
+    /// The servers that were started with "&".
+    jobs: Vec<usize>,
+}
+
+impl Typed {
+    /// Types a line: a server goes on, everything else is repeated until it succeeds as it is to.
+    async fn enter(&mut self, line: &str, shown: Option<&str>) {
+        let shell = &mut self.shell;
+        let servers = ["consul agent ", "etcd ", "envoy ", "pilot serve", "./start.sh"];
+        if line.ends_with(" &") {
+            self.jobs.push(shell.servers());
+            return shell.spawn(line);
+        }
+        if servers.iter().any(|server| line.starts_with(server)) {
+            return shell.spawn(line);
+        }
+        if line == "kill $(jobs -p)" {
+            return self.jobs.drain(..).for_each(|n| shell.interrupt(n));
+        }
+        let ends = line == "pilot registries";
+        if ends {
+            // What the page has made so far is in order: nothing is claimed twice.
+            let services = shell.succeeds("pilot services");
+            assert!(!services.contains("claimed"), "{services}");
+            // The page says so above this line.
+            shell.interrupt(0);
+        }
+        until(line, async || {
+            let output = shell.run(line);
+            let [said, errors] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
+            let expected = match shown {
+                Some(shown) => said == shown,
+                None if ends => said.contains("degraded"),
+                None => output.status.success(),
+            };
+            holds(expected, format!("{}: {said}{errors}", output.status))
+        })
+        .await;
     }
-    if line == "kill $(jobs -p)" {
-        // Those that the page has started with "&" came after the registry and before pilot.
-        return (1..=3).for_each(|n| shell.interrupt(n));
-    }
-    let ends = line == "pilot registries";
-    if ends {
-        // What the page has made so far is in order: nothing is claimed twice.
-        let services = shell.succeeds("pilot services");
-        assert!(!services.contains("claimed"), "{services}");
-        // The page says so above this line.
-        shell.interrupt(0);
-    }
-    until(line, async || {
-        let output = shell.run(line);
-        let [said, errors] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
-        let expected = match shown {
-            Some(shown) => said == shown,
-            None if ends => said.contains("degraded"),
-            None => output.status.success(),
-        };
-        holds(expected, format!("{}: {said}{errors}", output.status))
+}
+
+fn consul() -> Option<PathBuf> {
+    tool("PILOT_TEST_CONSUL", "a real Consul")
+}
+
+fn etcd() -> Option<[PathBuf; 2]> {
+    tool("PILOT_TEST_ETCD", "a real etcd")
+        .map(|folder| ["etcd", "etcdctl"].map(|program| folder.join(program)))
+}
+
+#[tokio::test]
+async fn page_of_consul_is_as_it_says() {
+    let Some(consul) = consul() else { return };
+    let files = ["pilot.toml", "register.sh"];
+    follow(Page {
+        folder: "examples/consul",
+        name: "README.md",
+        tools: &[consul],
+        files: &files,
+        servers: 6,
     })
     .await;
 }
 
 #[tokio::test]
-async fn page_of_consul_is_as_it_says() {
-    let Some(consul) = tool("PILOT_TEST_CONSUL", "a real Consul") else { return };
-    follow("examples/consul", &[consul]).await;
+async fn page_of_etcd_is_as_it_says() {
+    let Some(etcd) = etcd() else { return };
+    let files = ["pilot.toml", "register.sh"];
+    follow(Page { folder: "examples/etcd", name: "README.md", tools: &etcd, files: &files, servers: 6 })
+        .await;
+}
+
+/// All of the bookstore but its pages.
+const BOOKSTORE: [&str; 18] = [
+    "pilot.toml",
+    "etcd.toml",
+    "consul.toml",
+    "services.toml",
+    "service.py",
+    "start.sh",
+    "steps/00-versions.yaml",
+    "steps/01-one-version.yaml",
+    "steps/02-user.yaml",
+    "steps/03-mirror.yaml",
+    "steps/04-shift.yaml",
+    "steps/05-delay.yaml",
+    "steps/06-abort.yaml",
+    "steps/07-retry.yaml",
+    "steps/08-timeout.yaml",
+    "steps/09-circuit.yaml",
+    "steps/10-source.yaml",
+    "steps/11-sticky.yaml",
+];
+
+#[tokio::test]
+async fn page_of_the_bookstore_is_as_it_says() {
+    let page =
+        Page { folder: "examples/bookstore", name: "README.md", tools: &[], files: &BOOKSTORE, servers: 4 };
+    follow(page).await;
 }
 
 #[tokio::test]
-async fn page_of_etcd_is_as_it_says() {
-    let Some(etcd) = tool("PILOT_TEST_ETCD", "a real etcd") else { return };
-    follow("examples/etcd", &[etcd.join("etcd"), etcd.join("etcdctl")]).await;
+async fn page_of_the_bookstore_in_etcd_is_as_it_says() {
+    let Some(etcd) = etcd() else { return };
+    let page =
+        Page { folder: "examples/bookstore", name: "etcd.md", tools: &etcd, files: &BOOKSTORE, servers: 4 };
+    follow(page).await;
+}
+
+#[tokio::test]
+async fn page_of_the_bookstore_in_consul_is_as_it_says() {
+    let Some(consul) = consul() else { return };
+    let tools = [consul];
+    let page = Page {
+        folder: "examples/bookstore",
+        name: "consul.md",
+        tools: &tools,
+        files: &BOOKSTORE,
+        servers: 4,
+    };
+    follow(page).await;
 }

@@ -1,7 +1,7 @@
 """A gRPC client that is driven line by line: grpc_client.py TARGET.
 
-It keeps one channel to TARGET. Each line that it reads is the time limit of one call, in seconds; each line that
-it writes is the outcome: `ok NAME-OF-THE-BACKEND` or `error CODE DETAILS`.
+It keeps one channel to TARGET. Each line that it reads is the time limit of one call, in seconds, and its
+metadata, `key=value` each; each line that it writes is the outcome: `ok NAME-OF-THE-BACKEND` or `error CODE DETAILS`.
 """
 
 import sys
@@ -15,7 +15,9 @@ def main():
         who = channel.unary_unary("/test.Who/Are")
         for line in sys.stdin:
             try:
-                answer = who(b"", timeout=float(line), wait_for_ready=False)
+                limit, *metadata = line.split()
+                metadata = [tuple(one.split("=", 1)) for one in metadata]
+                answer = who(b"", timeout=float(limit), wait_for_ready=False, metadata=metadata)
                 outcome = "ok " + answer.decode()
             except grpc.RpcError as error:
                 outcome = f"error {error.code().name} {error.details()}"

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pilot::config::{Config, RegistryEntry, parse, schema};
+use pilot::config::{Config, RegistryEntry, RulesEntry, parse, schema};
 use serde_json::Value;
 
 const REFERENCE: &str = include_str!("../pilot.toml");
@@ -20,8 +20,9 @@ fn uncommented() -> String {
 }
 
 fn is_assignment(line: &str) -> bool {
-    line.split_once(" = ")
-        .is_some_and(|(key, _)| !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+    line.split_once(" = ").is_some_and(|(key, _)| {
+        !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    })
 }
 
 fn config(text: &str) -> Config {
@@ -80,6 +81,22 @@ fn consul() -> RegistryEntry {
     RegistryEntry { consul: Some(consul), ..RegistryEntry::default() }
 }
 
+/// The store of rules in Consul's keys, likewise.
+fn consul_rules() -> RulesEntry {
+    let of_services = consul().consul.unwrap();
+    let consul = pilot_registry_consul::RulesConfig {
+        datacenter: Some("dc1".into()),
+        namespace: of_services.namespace,
+        partition: of_services.partition,
+        token: of_services.token,
+        token_file: of_services.token_file,
+        token_env: of_services.token_env,
+        tls: of_services.tls,
+        ..pilot_registry_consul::RulesConfig::default()
+    };
+    RulesEntry { consul: Some(consul), ..RulesEntry::default() }
+}
+
 /// The registry of etcd, with the keys whose defaults cannot be written.
 fn etcd() -> RegistryEntry {
     let etcd = pilot_registry_etcd::Config {
@@ -119,6 +136,19 @@ fn reference_shows_the_defaults() {
     expected.registry.insert("dc1".into(), consul());
     expected.registry.insert("mesh".into(), etcd());
     expected.registry.insert("cluster".into(), kubernetes());
+    expected.mesh.domain = Some("cluster.local".into());
+    let rules =
+        RulesEntry { file: Some(pilot_registry_file::RulesConfig::new("rules")), ..RulesEntry::default() };
+    expected.rules.insert("local".into(), rules);
+    expected.rules.insert("dc1".into(), consul_rules());
+    let kubernetes = pilot_registry_kubernetes::RulesConfig {
+        kubeconfig: Some("kubeconfig".into()),
+        ..pilot_registry_kubernetes::RulesConfig::default()
+    };
+    expected
+        .rules
+        .insert("cluster".into(), RulesEntry { kubernetes: Some(kubernetes), ..RulesEntry::default() });
+    expected.rules.insert("far".into(), RulesEntry { etcd: etcd().etcd, ..RulesEntry::default() });
     assert_eq!(all, expected);
 }
 
@@ -128,6 +158,7 @@ fn reference_has_every_key_and_no_other() {
     keys(&uncommented().parse().unwrap(), "", &mut written);
     let local = |key: String| match key.split('.').collect::<Vec<_>>().as_slice() {
         ["registry", "mesh" | "dc1" | "cluster", rest @ ..] => format!("registry.local.{}", rest.join(".")),
+        ["rules", "far" | "dc1" | "cluster", rest @ ..] => format!("rules.local.{}", rest.join(".")),
         _ => key,
     };
     let written: BTreeSet<_> = written.into_iter().map(local).collect();
@@ -152,7 +183,8 @@ fn every_key_has_a_variable() {
     };
     let environment = all.iter().map(|key| (variable(key), text(key))).collect();
     let nothing = "[registry.local.file]\n[registry.dc1.consul]\n[registry.cluster.kubernetes]\n\
-                   [registry.mesh.etcd]\nendpoints = ['http://127.0.0.1:2379']";
+                   [registry.mesh.etcd]\nendpoints = ['http://127.0.0.1:2379']\n[rules.local.file]\n\
+                   [rules.dc1.consul]\n[rules.cluster.kubernetes]\n[rules.far.etcd]\nendpoints = ['http://127.0.0.1:2379']";
     let loaded = parse("pilot.toml", nothing, &environment, &[]).unwrap();
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.config, config(&uncommented()));

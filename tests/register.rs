@@ -56,7 +56,7 @@ on_every_registry! {
     signals::signals_of_one_moment_are_one
     signals::it_ends_with_a_drain_time_below_at_and_above_a_third_of_its_ttl
     signals::a_second_signal_ends_it_while_the_registry_is_silent
-    signals::a_second_signal_ends_it_before_it_was_ever_registered
+    signals::a_signal_ends_at_once_what_was_never_registered
     signals::a_second_signal_ends_it_though_nobody_reads_its_log
     signals::sighup_is_ignored_and_does_not_reach_the_command
     rules::instances_on_one_machine_do_not_disturb_each_other

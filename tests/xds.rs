@@ -15,12 +15,14 @@
 //!  sotw · delta            one machine, one client, step by step
 //!  order · warming         the same, of several types; visitors: clients that come back, or ask by name
 //!  refusals · ropes        who is to blame for a refusal; the same, and the order, of virtual hosts
+//!  untold · unsaid         the same, by clients that came back: delta; state of the world
 //!  spared · older          which new clients of a fleet are not sent what others refused
 //!  spared_scopes           the same, where not all see the same; and what clients that refuse much can do
 //!  memory                  what a stream keeps
 //!  scenarios               those of the public conformance harness, on the same machines
-//!  properties · free       random interleavings, with an Envoy (model) and with clients that ask for anything
-//!  hosts · meshes          the same, of virtual hosts; of real meshes, with clients of several scopes
+//!  properties · free       random interleavings, with Envoys (model) and with a client that asks for anything
+//!  hosts · parts_model     the same, of virtual hosts; of those that are taken one by one
+//!  meshes                  the same, of real meshes and rules, with clients of all kinds and scopes
 //!  reports · moves         one stream without a socket: status, metrics, log; clients whose scope changes
 //!  told                    what the log says of streams, once
 //!  server                  real sockets: limits, garbage, shutdown
@@ -35,6 +37,12 @@
 mod admission;
 #[path = "xds/delta.rs"]
 mod delta;
+#[allow(dead_code, reason = "each test uses a part")]
+#[path = "translate/drawn.rs"]
+mod drawn;
+#[allow(dead_code, reason = "each test uses a part")]
+#[path = "translate/drawn_rules.rs"]
+mod drawn_rules;
 #[path = "xds/driver.rs"]
 mod driver;
 #[path = "xds/fleet.rs"]
@@ -87,6 +95,10 @@ mod things;
 mod told;
 #[path = "xds/unread.rs"]
 mod unread;
+#[path = "xds/unsaid.rs"]
+mod unsaid;
+#[path = "xds/untold.rs"]
+mod untold;
 #[path = "xds/visitors.rs"]
 mod visitors;
 #[path = "xds/warming.rs"]

@@ -13,6 +13,7 @@ mod measure;
 #[path = "../support/services.rs"]
 mod services;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,9 @@ use pilot::catalog::{Catalog, Source};
 use pilot::mesh::{Mesh, MeshOptions};
 use pilot::proxy::{ConfigSource, Role, Scope};
 use pilot::resources::View;
+use pilot::rules::{Change, Library, StoreRank};
 use pilot::translate::{Layers, translate};
-use pilot_registry::{Locality, Service, Snapshot};
+use pilot_registry::{Content, Locality, Service, Snapshot, Text, Texts};
 use tokio::time::Instant;
 
 use machine::Process;
@@ -71,7 +73,59 @@ fn measure(count: usize, runs: usize, changes: usize) {
     world.follow("one service more", changes, |services, step| {
         services.push(services::service(count + step as usize, ENDPOINTS, 0));
     });
+    ruled(count, changes);
     println!();
+}
+
+/// A VirtualService of each service, and a change of one of them: where its requests go, and where they go as shares of
+/// two subsets.
+fn ruled(count: usize, changes: usize) {
+    let mut mesh = mesh(&services::services(count, ENDPOINTS));
+    let mut layers = Layers::default();
+    layers.follow(&scope());
+    layers.advance(Arc::new(mesh.clone()), Instant::now());
+    let mut library = Library::default();
+    let mut texts: BTreeMap<Arc<str>, Arc<Text>> =
+        (0..count).map(|index| (format!("{index:05}").into(), document(index, 50))).collect();
+    let mut last = Texts::from_iter(texts.clone());
+    let rank = StoreRank { priority: 0, name: "bench".into() };
+    let mut take = |texts: &Texts, mesh: &mut Mesh| {
+        let changed = library.take(texts, "default").documents;
+        let in_force = library.in_force();
+        let change = |id| Change { store: rank.clone(), now: in_force.get(&id).cloned(), id };
+        mesh.rules = mesh.rules.with(changed.into_iter().map(change)).0;
+    };
+    let ((), reading) = timed(|| take(&last, &mut mesh));
+    let first = Arc::new(mesh.clone());
+    let ((), translating) = timed(|| layers.advance(first, Instant::now()));
+    print("rules: all are read", &[reading].into_iter().collect());
+    print("  all are translated", &[translating].into_iter().collect());
+    let step = |step: u32| {
+        texts.insert(format!("{:05}", count / 2).into(), document(count / 2, step));
+        let next = Texts::from_iter(texts.clone()).reusing(&last);
+        let ((), reading) = timed(|| take(&next, &mut mesh));
+        last = next;
+        let mesh = Arc::new(mesh.clone());
+        [reading, timed(|| layers.advance(mesh, Instant::now())).1]
+    };
+    let stages: Vec<[Duration; 2]> = (1..).take(changes).map(step).collect();
+    let stage = |at: usize| stages.iter().map(|stages| stages[at]).collect::<Samples>();
+    print("one rule changes: reading", &stage(0));
+    print("  translation", &stage(1));
+    print("  both", &stages.iter().map(|stages| stages.iter().sum()).collect());
+}
+
+fn document(index: usize, share: u32) -> Arc<Text> {
+    let host = services::host(index);
+    let text = format!(
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: s{index}}}\nspec:\n  host: \
+         {host}\n  subsets:\n  - {{name: v1, labels: {{version: v1}}}}\n  - {{name: v2, labels: {{version: \
+         v2}}}}\n---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: s{index}}}\nspec:\n  \
+         hosts: [{host}]\n  http:\n  - match: [{{uri: {{prefix: /api/}}}}]\n    route:\n    - {{destination: {{host: \
+         {host}, subset: v1}}, weight: {share}}}\n    - {{destination: {{host: {host}, subset: v2}}, weight: 50}}\n  - \
+         route: [{{destination: {{host: {host}}}}}]\n"
+    );
+    Arc::new(Text { text: text.into(), age: None, namespace: None })
 }
 
 /// What each locality costs beside the layers that all share: two of three have endpoints of their own.
@@ -173,7 +227,8 @@ fn scope() -> Scope {
 
 fn mesh(services: &[Arc<Service>]) -> Mesh {
     let catalog = Catalog::merge(&sources(services), &Catalog::default());
-    Mesh { catalog, options: MeshOptions::default() }
+    let options = MeshOptions { prefer_near: true, ..MeshOptions::default() };
+    Mesh { catalog, options, ..Mesh::default() }
 }
 
 fn sources(services: &[Arc<Service>]) -> [Source; 1] {

@@ -6,13 +6,14 @@ use pilot_registry::{Hostname, Labels, Locality, Namespace, Port};
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
-use crate::catalog::Workload;
+use crate::catalog::{CatalogService, Workload};
 use crate::mesh::{self, Mesh};
 use crate::proxies::ProxyStatus;
 use crate::resources::ResourceType;
 use crate::world::hint;
 
-/// Of how many names that do not exist it is found out what they may mean: that goes through all services.
+/// Of how many names that do not exist it is found out what they may mean, and of how many resources that services
+/// share which services these are: that goes through all services.
 const HINTS_MAX: usize = 50;
 
 /// A connected proxy.
@@ -62,9 +63,10 @@ impl ProxyReport {
     /// All connected proxies, as the mesh is now.
     pub(super) fn all(admin: &Admin) -> Vec<Self> {
         let mesh = admin.world.mesh().unwrap_or_default();
-        let mut hints = BTreeMap::new();
+        let (mut hints, mut sharers) = (BTreeMap::new(), BTreeMap::new());
         let report = |mut status: ProxyStatus| {
             add_hints(&mut status, &mesh, &mut hints);
+            name_sharers(&mut status, &mesh, &mut sharers);
             Self::of(status, &mesh)
         };
         admin.proxies.list().into_iter().map(report).collect()
@@ -93,6 +95,52 @@ fn add_hints(status: &mut ProxyStatus, mesh: &Mesh, hints: &mut BTreeMap<String,
             missing.hint = hint::of_listener(&mesh.catalog, &missing.name);
             hints.insert(missing.name.clone(), missing.hint.clone());
         }
+    }
+}
+
+/// What has been found out of a resource of a port, by its name and by the namespace of those who look.
+type Sharers = BTreeMap<(Port, String, Option<Namespace>), Option<String>>;
+
+/// Says of what services of one port share, and the proxy refuses or is spared, which services these are. `known`: what
+/// was found out already.
+fn name_sharers(status: &mut ProxyStatus, mesh: &Mesh, known: &mut Sharers) {
+    let namespace = status.namespace.clone();
+    for report in status.streams.iter_mut().flat_map(|stream| stream.types.values_mut()) {
+        let refused = report.nack.iter_mut().flat_map(|nack| &mut nack.refused);
+        let refused = refused.map(|it| (it.shared_port, &it.name, &mut it.origin));
+        let withheld = report.withheld.iter_mut().map(|it| (it.shared_port, &it.name, &mut it.origin));
+        for (port, name, origin) in refused.chain(withheld) {
+            let Some(port) = port else { continue };
+            let key = (port, name.clone(), namespace.clone());
+            if known.len() < HINTS_MAX && !known.contains_key(&key) {
+                known.insert(key.clone(), sharers(mesh, port, name, namespace.as_ref()));
+            }
+            if let Some(words) = known.get(&key).and_then(Option::as_ref) {
+                origin.clone_from(words);
+            }
+        }
+    }
+}
+
+/// The HTTP services of a port, in words: those at the address that the name of a listener begins with, if there are
+/// some. `None` = there are none any more.
+fn sharers(mesh: &Mesh, port: Port, name: &str, namespace: Option<&Namespace>) -> Option<String> {
+    let seen = |service: &&std::sync::Arc<CatalogService>| {
+        let namespaces = service.visibility().namespaces();
+        namespaces.is_none_or(|all| namespace.is_some_and(|namespace| all.contains(namespace)))
+            && service.ports().iter().any(|it| it.number == port && it.protocol.is_http())
+    };
+    let all: Vec<&std::sync::Arc<CatalogService>> = mesh.catalog.services().iter().filter(seen).collect();
+    let at = name.rsplit_once('_').and_then(|(ip, _)| ip.trim_matches(['[', ']']).parse().ok());
+    let there =
+        all.iter().filter(|it| at.is_some_and(|at: std::net::IpAddr| it.virtual_addresses().contains(&at)));
+    let there: Vec<&str> = there.map(|service| service.host().as_str()).collect();
+    let hosts = if there.is_empty() { all.iter().map(|it| it.host().as_str()).collect() } else { there };
+    match hosts.as_slice() {
+        [] => None,
+        [only] => Some(format!("service {only}")),
+        [first, second] => Some(format!("services {first} and {second}")),
+        [first, second, rest @ ..] => Some(format!("services {first}, {second} and {} more", rest.len())),
     }
 }
 

@@ -10,6 +10,9 @@ use super::reply::Failure;
 /// All but unreserved characters (RFC 3986 §2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// What the targets of gRPC clients begin with that ask pilot by themselves.
+pub(super) const GRPC_SCHEME: &str = "xds:///";
+
 /// A request's parameters, each once, all of them known to the path.
 #[derive(Debug)]
 pub(super) struct Query<'a>(BTreeMap<&'a str, String>);

@@ -59,7 +59,7 @@ pub struct RegistryReport {
     pub held: Option<HeldReport>,
     /// How its last known good is kept on disk; `None` = it is not.
     pub disk: Option<DiskReport>,
-    /// Entries that were left out, and why.
+    /// Entries that were skipped, and why.
     pub skipped: BTreeMap<String, String>,
     /// What there is to say of entries that are served: what was guessed, what of them does not count.
     #[serde(default)]

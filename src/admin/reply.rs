@@ -68,6 +68,18 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, error)
     }
 
+    pub(super) fn conflict(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, error)
+    }
+
+    pub(super) fn too_large(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, error)
+    }
+
+    pub(super) fn timed_out(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, error)
+    }
+
     pub(super) fn not_found(error: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, error)
     }

@@ -10,12 +10,13 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::Admin;
+use super::query::GRPC_SCHEME;
 use super::query::Query;
 use super::readiness::Readiness;
 use super::reply::Failure;
 use super::services::{BEGUN_MAX, nearest};
 use crate::proxies::Subscriber;
-use crate::proxy::{Proxy, Transport};
+use crate::proxy::{Proxy, Scope, Transport};
 use crate::resources::{
     JsonError, PerType, Resource, ResourceType, View, VirtualHost, part_name, part_to_json, read_part_name,
     to_json,
@@ -23,6 +24,9 @@ use crate::resources::{
 
 /// A scope that nobody uses is translated on demand; it may take that long.
 const TRANSLATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many names of each type are offered for one that is not known.
+const NAMES_OF_TYPE_MAX: usize = 2;
 
 /// The parameters that say where a proxy runs.
 const PLACE: [&str; 3] = ["region", "zone", "sub_zone"];
@@ -93,6 +97,21 @@ impl Selection {
         Ok(Self { id, connected, subscriber, kind, name })
     }
 
+    /// The node id.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether it has a stream now.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// What its configuration depends on.
+    pub(super) fn scope(&self) -> &Scope {
+        &self.subscriber.scope
+    }
+
     /// The resources of the scope, waiting for their translation.
     pub(super) async fn set(&self, admin: &Admin) -> Result<std::sync::Arc<View>, Failure> {
         let resources = admin.world.view(&self.subscriber.scope);
@@ -119,8 +138,7 @@ impl Selection {
         if let Some(name) = &self.name
             && resources.values().all(Vec::is_empty)
         {
-            let names = kinds.flat_map(|kind| set.of(kind).iter()).map(|it| it.name().as_ref());
-            return Err(Failure::not_found(format!("no resource {name:?}")).knowing(nearest(name, names)));
+            return Err(Failure::not_found(format!("no resource {name:?}")).knowing(self.like(name, set)));
         }
         let version = |kind: ResourceType| (kind.as_str().to_owned(), set.of(kind).version().to_owned());
         Ok(ResourcesReport {
@@ -130,6 +148,21 @@ impl Selection {
             versions: ResourceType::ALL.map(version).into(),
             resources,
         })
+    }
+
+    /// The names that are most like that one: some of each type, each once.
+    fn like(&self, name: &str, set: &View) -> Vec<String> {
+        let each = if self.kind.is_some() { usize::MAX } else { NAMES_OF_TYPE_MAX };
+        let mut like = Vec::new();
+        for kind in ResourceType::ALL.into_iter().filter(|kind| self.kind.is_none_or(|it| it == *kind)) {
+            let names: Vec<String> = set.of(kind).iter().flat_map(|it| names_of(kind, it)).collect();
+            for near in nearest(name, names.iter().map(String::as_str)).into_iter().take(each) {
+                if !like.iter().any(|known| known == near) {
+                    like.push(near.to_owned());
+                }
+            }
+        }
+        like
     }
 
     /// Of routes in parts, the name may be that of one virtual host.
@@ -160,13 +193,17 @@ fn connected(admin: &Admin, asked: &str, query: &Query<'_>) -> Result<(String, S
         return Ok((asked.to_owned(), subscriber));
     }
     let ids = admin.proxies.ids();
+    if asked.is_empty() {
+        let error = "the node id is empty: expected that of a connected proxy, or how it begins";
+        return Err(Failure::bad_request(error).knowing(ids.iter().map(AsRef::as_ref).take(BEGUN_MAX)));
+    }
     let begun: Vec<&str> = ids.iter().map(AsRef::as_ref).filter(|id: &&str| id.starts_with(asked)).collect();
     if let [id] = begun.as_slice()
         && let Some(subscriber) = admin.proxies.subscriber(id)
     {
         return Ok(((*id).to_owned(), subscriber));
     }
-    if begun.len() > 1 && !asked.is_empty() {
+    if begun.len() > 1 {
         let error = format!("{asked:?} is the beginning of {} node ids", begun.len());
         return Err(Failure::not_found(error).knowing(begun.into_iter().take(BEGUN_MAX)));
     }
@@ -186,10 +223,22 @@ fn described(admin: &Admin, id: &str, query: &Query<'_>) -> Result<Subscriber, F
         Struct { fields: [("NAMESPACE".to_owned(), value)].into() }
     };
     let metadata = query.get(NAMESPACE).map(said);
-    let node = Node { id: id.to_owned(), locality, metadata, ..Node::default() };
+    // Who asks about a call of gRPC means one of gRPC's own clients.
+    let is_grpc = query.get("url").is_some_and(|url| url.starts_with(GRPC_SCHEME));
+    let user_agent_name = if is_grpc { "gRPC".to_owned() } else { String::new() };
+    let node = Node { id: id.to_owned(), locality, metadata, user_agent_name, ..Node::default() };
     let proxy = Proxy::from_node(Some(&node)).map_err(|error| Failure::bad_request(error.to_string()))?;
     let wildcard = PerType::of(ResourceType::has_wildcard);
     Ok(Subscriber { scope: admin.world.scope(&proxy, Transport::Ads), wildcard })
+}
+
+/// The names by which a resource is asked for: its own, or those of its virtual hosts.
+fn names_of(kind: ResourceType, resource: &Resource) -> Vec<String> {
+    let routes = resource.name();
+    match resource.rope().filter(|_| kind == ResourceType::VirtualHost) {
+        None => vec![routes.to_string()],
+        Some(rope) => rope.virtual_hosts().map(|host| part_name(routes, host.name()).to_string()).collect(),
+    }
 }
 
 fn read_type(word: &str) -> Result<ResourceType, Failure> {

@@ -2,24 +2,32 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{ACCEPT, HOST, ORIGIN};
 use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use pilot_registry::Namespace;
+use tokio::time::timeout;
 
+use super::explain::{self, ExplainReport};
+use super::plan::{self, PlanReport, PlanRequest};
 use super::proxies::ProxyReport;
 use super::query::Query;
+use super::reach;
 use super::readiness::Readiness;
 use super::registries::{RegistryReport, Released};
 use super::reply::{Failure, Reply};
 use super::resources::Selection;
+use super::rules::RulesReport;
 use super::services::{ServiceReport, ServicesReport};
 use super::version::VersionReport;
 use super::{Admin, Server};
 use crate::metrics::Format;
 
 /// Every path and what it shows.
-const PATHS: [(&str, &str); 8] = [
+const PATHS: [(&str, &str); 11] = [
     ("/livez", "200 while the process runs"),
     (
         "/readyz",
@@ -33,22 +41,42 @@ const PATHS: [(&str, &str); 8] = [
         "/debug/services",
         "services; ?host=<name>: one with its endpoints, ?namespace=<name>: as its clients see it",
     ),
+    ("/debug/rules", "documents of rules: what became of each, and why"),
+    (
+        "/debug/reach",
+        "whether proxies have what pilot has; ?for=<documents or hosts, separated by commas>: of these, &wait=<seconds>: the \
+         answer comes when they have it, or then",
+    ),
     ("/debug/proxies", "connected proxies: who and where, their workloads; sent, accepted, refused by type"),
     (
         "/debug/resources",
         "?proxy=<id> or ?node=<id> (&region, &zone, &sub_zone: where it runs, &namespace), &type=cds|eds|lds|rds|vhds, \
          &name=<name>: what a proxy gets",
     ),
+    (
+        "/debug/explain",
+        "?url=<url> (&method, &headers: one a line, &listener), and who as for /debug/resources: the way of a request through a proxy",
+    ),
 ];
 
 /// What is not only read: POST /registries/<name>/release lets go of what is held of a registry.
 const RELEASE: (&str, &str) = ("/registries/", "/release");
 
+/// What is sent documents, and says what they would change.
+const PLAN: &str = "/plan";
+
+/// What is sent has to be there by then.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl Server {
-    pub(super) async fn answer<B: Sync>(&self, request: &Request<B>) -> Result<Reply, Failure> {
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Failure> {
+        if request.uri().path() == PLAN {
+            return self.plan(request).await;
+        }
+        let request = &request;
         let path = request.uri().path();
         if let Some(name) = path.strip_prefix(RELEASE.0).and_then(|rest| rest.strip_suffix(RELEASE.1)) {
-            return self.release(request, name);
+            return self.release(request, name).await;
         }
         if path != "/" && PATHS.iter().all(|(known, _)| *known != path) {
             let known = PATHS.iter().map(|(path, _)| *path);
@@ -77,6 +105,12 @@ impl Server {
                 self.large(move |admin| registries(admin, name.as_deref())).await
             }
             "/debug/services" => self.services(&query(&["host", "namespace"])?).await,
+            "/debug/rules" => {
+                query(&[])?;
+                self.large(|admin| Ok(Reply::json(&RulesReport::of(admin)))).await
+            }
+            "/debug/explain" => self.explain(&query(&explain::parameters())?).await,
+            "/debug/reach" => self.reach(&query(&reach::PARAMETERS)?).await,
             "/debug/proxies" => {
                 query(&[])?;
                 self.large(|admin| Ok(Reply::json(&BTreeMap::from([("proxies", ProxyReport::all(admin))]))))
@@ -86,16 +120,36 @@ impl Server {
         }
     }
 
-    fn release<B>(&self, request: &Request<B>, name: &str) -> Result<Reply, Failure> {
-        if request.method() != Method::POST {
-            let error = format!("{} is not allowed: this path changes something", request.method());
-            return Err(Failure::method_not_allowed(error, "POST"));
-        }
-        if !is_of_own_origin(request) {
-            return Err(Failure::forbidden("a page of another origin changes nothing here"));
-        }
-        Query::read(request.uri().query(), &[])?;
-        Ok(Reply::json(&Released::from(self.admin.world.registries(), name)?))
+    /// Says what documents would change. Nothing that is in force is touched.
+    async fn plan(&self, request: Request<Incoming>) -> Result<Reply, Failure> {
+        check_post(&request, "this path is sent documents")?;
+        let turn = self.plans.acquire().await;
+        let _turn = turn.expect("the semaphore is never closed");
+        let body = Limited::new(request.into_body(), plan::MAX_BYTES).collect();
+        let body = timeout(BODY_TIMEOUT, body).await;
+        let body = body.map_err(|_| {
+            Failure::timed_out(format!("the documents were not there within {BODY_TIMEOUT:?}"))
+        })?;
+        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => Failure::too_large(format!(
+                "the documents are too large: expected at most {} bytes",
+                plan::MAX_BYTES
+            )),
+            false => Failure::bad_request(format!("reading the documents: {error}")),
+        })?;
+        let request: PlanRequest = serde_json::from_slice(&body.to_bytes()).map_err(|error| {
+            Failure::bad_request(format!(
+                "{error}: expected {{\"files\": [{{\"place\": ..., \"text\": ...}}]}}"
+            ))
+        })?;
+        let plan = move |admin: &Admin| PlanReport::of(admin, &request);
+        Ok(Reply::json(&self.large(plan).await?))
+    }
+
+    async fn release(&self, request: &Request<Incoming>, name: &str) -> Result<Reply, Failure> {
+        check_post(request, "this path changes something")?;
+        let name = name.to_owned();
+        self.large(move |admin| Ok(Reply::json(&Released::from(admin.world.registries(), &name)?))).await
     }
 
     async fn services(&self, query: &Query<'_>) -> Result<Reply, Failure> {
@@ -122,12 +176,24 @@ impl Server {
         self.large(move |_| Ok(Reply::json(&selection.report(&set)?))).await
     }
 
+    async fn explain(&self, query: &Query<'_>) -> Result<Reply, Failure> {
+        let url =
+            query.get("url").ok_or_else(|| Failure::bad_request("expected url=<the URL of a request>"))?;
+        let (method, headers) =
+            (query.get("method").unwrap_or("GET"), query.get("headers").unwrap_or_default());
+        let question = explain::Question::read(url, method, headers, query.get("listener"))?;
+        let selection = Selection::read(query, &self.admin)?;
+        let view = selection.set(&self.admin).await?;
+        let explain = move |admin: &Admin| ExplainReport::of(admin, &selection, &view, &question);
+        Ok(Reply::json(&self.large(explain).await?))
+    }
+
     /// An answer whose cost grows with the mesh: off the thread that answers probes, few at once. Also one whose client
     /// has left counts until it is written.
-    async fn large(
+    pub(super) async fn large<T: Send + 'static>(
         &self,
-        write: impl FnOnce(&Admin) -> Result<Reply, Failure> + Send + 'static,
-    ) -> Result<Reply, Failure> {
+        write: impl FnOnce(&Admin) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
         let turn = Arc::clone(&self.large_answers).acquire_owned().await;
         let turn = turn.expect("the semaphore is never closed");
         let admin = self.admin.clone();
@@ -145,7 +211,8 @@ impl Server {
 
 fn index() -> Reply {
     let lines = PATHS.iter().map(|(path, what)| format!("{path:<20} {what}\n"));
-    let release = "POST /registries/<name>/release: lets go of what is held of a registry\n";
+    let release = "POST /registries/<name>/release: lets go of what is held of a registry\nPOST /plan: what documents would \
+                   change, without taking them in\n";
     Reply::text(StatusCode::OK, lines.collect::<String>() + release)
 }
 
@@ -156,6 +223,18 @@ fn registries(admin: &Admin, name: Option<&str>) -> Result<Reply, Failure> {
     }
     let reports: Vec<_> = registries.iter().map(RegistryReport::of).collect();
     Ok(Reply::json(&BTreeMap::from([("registries", reports)])))
+}
+
+/// Whether a request may be one that is no mere question. `why`: what it is instead.
+fn check_post<B>(request: &Request<B>, why: &str) -> Result<(), Failure> {
+    if request.method() != Method::POST {
+        let error = format!("{} is not allowed: {why}", request.method());
+        return Err(Failure::method_not_allowed(error, "POST"));
+    }
+    if !is_of_own_origin(request) {
+        return Err(Failure::forbidden("a page of another origin changes nothing here"));
+    }
+    Query::read(request.uri().query(), &[]).map(|_| ())
 }
 
 /// Whether a request is not from a page of another origin: browsers say where a POST is from, and programs say
@@ -188,6 +267,7 @@ mod tests {
     use crate::admin::LARGE_ANSWERS_MAX;
     use crate::mesh::MeshOptions;
     use crate::metrics::Metrics;
+    use crate::own_ports::OwnPorts;
     use crate::proxies::Proxies;
     use crate::shutdown::shutdown;
     use crate::world::World;
@@ -197,7 +277,7 @@ mod tests {
         let (world, metrics, proxies) =
             (World::new(Vec::new(), MeshOptions::default(), 1), Metrics::new(), Proxies::default());
         let (_trigger, shutdown) = shutdown();
-        let admin = Admin { world, metrics, proxies, xds: None, shutdown };
+        let admin = Admin { world, metrics, proxies, own: OwnPorts::default(), shutdown };
         let server = Server::new(admin, true, CancellationToken::new());
         let mut writing = Vec::new();
         for _ in 0..LARGE_ANSWERS_MAX {

@@ -1,25 +1,28 @@
 //! The services of the mesh: all in short, or one with its endpoints.
 
+mod doubts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pilot_registry::{
-    Address, Endpoint, Health, Hostname, Labels, Locality, Namespace, Port, Resolution, ServicePort,
-};
+use pilot_registry::{Address, Endpoint, Health, Labels, Locality, Namespace, Port, Resolution, ServicePort};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Admin;
 use super::reply::Failure;
-use crate::catalog::{CatalogService, Disagreement, Freshness, Known, Opinion, Part, visible};
+use crate::catalog::{CatalogService, Disagreement, Opinion, Part, visible};
 use crate::mesh::Mesh;
+use crate::own_ports;
 use crate::proxy::{ConfigSource, Role, Scope};
-use crate::resources::Origin;
 use crate::translate::{Conflict, translate};
-use crate::xds::builds::Withheld;
+use doubts::Doubts;
 
 /// How many names are offered for one that is not known.
 const SUGGESTIONS_MAX: usize = 5;
+
+/// Whom ports concern on which pilot itself listens.
+const BESIDE_PILOT: &str = "proxies on pilot's machine";
 
 /// How many names are offered for one that is the beginning of several.
 pub(super) const BEGUN_MAX: usize = 20;
@@ -29,7 +32,8 @@ pub(super) const BEGUN_MAX: usize = 20;
 pub struct ServicesReport {
     /// The services, ordered by host.
     pub services: Vec<ServiceSummary>,
-    /// What services claim against each other, by role and config source of the connected proxies.
+    /// What services claim against each other, by role and config source of the connected proxies; and ports of services
+    /// on which pilot itself listens, for proxies on its machine.
     pub conflicts: BTreeMap<String, Vec<String>>,
     /// Services that could not be translated, with the reason, which is a bug of pilot. Each is served as it was.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -45,6 +49,9 @@ pub struct ServicesReport {
 pub struct ServiceSummary {
     /// The name that stands for the service.
     pub host: String,
+    /// Where it is among others of its kind.
+    #[serde(default)]
+    pub namespace: Namespace,
     /// The namespace that it belongs to, if not everybody sees it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Namespace>,
@@ -58,6 +65,9 @@ pub struct ServiceSummary {
     pub local_names: BTreeMap<Namespace, Vec<String>>,
     /// Its ports.
     pub ports: Vec<ServicePort>,
+    /// Those whose numbers no registry says: they were guessed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guessed_ports: Vec<Port>,
     /// The registries that know it, preferred first.
     pub registries: Vec<String>,
     /// How many endpoints the registries no longer say that are held back from disappearing, by registry.
@@ -68,7 +78,10 @@ pub struct ServiceSummary {
     pub stale_seconds: BTreeMap<String, u64>,
     /// What they say differently of it.
     #[serde(default)]
-    pub conflicts: Vec<DisagreementReport>,
+    pub disagreements: Vec<DisagreementReport>,
+    /// What it claims and does not get, and what others claim that it has.
+    #[serde(default)]
+    pub conflicts: BTreeSet<String>,
     /// What connected proxies refuse of what it becomes, in their words, and which new proxies are spared it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
@@ -99,11 +112,6 @@ pub struct ServiceReport {
     /// The service in short.
     #[serde(flatten)]
     pub summary: ServiceSummary,
-    /// What it claims in vain, and what others claim that it has.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub claims: BTreeSet<String>,
-    /// Where it is among others of its kind.
-    pub namespace: String,
     /// How proxies find its addresses.
     pub resolution: Resolution,
     /// Addresses that stand for it as a whole.
@@ -140,14 +148,19 @@ pub struct EndpointReport {
 
 impl ServicesReport {
     pub(super) fn of(admin: &Admin, mesh: &Mesh) -> Self {
-        let conflicts = conflicts(admin, mesh).into_iter().filter_map(|(scope, conflicts)| {
+        let all = conflicts(admin, mesh);
+        let (services, doubts) = (mesh.catalog.services(), Doubts::of(admin, mesh, &all));
+        let conflicts = all.into_iter().filter_map(|(scope, conflicts)| {
             let words: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
             (!words.is_empty()).then_some((scope, words))
         });
-        let (services, doubts) = (mesh.catalog.services(), Doubts::of(admin));
         let failures = admin.world.failures().into_iter();
+        let options = &mesh.options;
+        let bound = own_ports::bound(&mesh.catalog, options.http_port_listeners);
+        let own = admin.own.conflicts(&bound, options.bind);
+        let own = (!own.is_empty()).then(|| (BESIDE_PILOT.to_owned(), own));
         Self {
-            conflicts: conflicts.collect(),
+            conflicts: conflicts.chain(own).collect(),
             not_translated: failures.map(|(host, why)| (host, why.to_string())).collect(),
             not_made: admin.world.broken().into_iter().map(|(layer, why)| (layer, why.to_string())).collect(),
             services: services.iter().map(|service| ServiceSummary::of(service, &doubts)).collect(),
@@ -156,7 +169,7 @@ impl ServicesReport {
 }
 
 impl ServiceSummary {
-    fn of(service: &CatalogService, doubts: &Doubts) -> Self {
+    fn of(service: &CatalogService, doubts: &Doubts<'_>) -> Self {
         let mut health: BTreeMap<Health, usize> = BTreeMap::new();
         let used = instances(service).filter(|(.., shadowed_by)| shadowed_by.is_none());
         for (_, endpoint, _) in used {
@@ -168,15 +181,21 @@ impl ServiceSummary {
         }
         Self {
             host: service.host().to_string(),
+            namespace: service.lead().namespace.clone(),
             owner: service.id().owner.clone(),
             seen_by: service.visibility().namespaces().cloned(),
             aliases: service.aliases().iter().map(ToString::to_string).collect(),
             local_names,
             ports: service.ports().to_vec(),
+            guessed_ports: {
+                let numbers = service.ports().iter().map(|port| port.number);
+                numbers.filter(|number| service.guess(*number).number).collect()
+            },
             registries: service.parts().iter().map(|part| part.registry.to_string()).collect(),
             held: doubts.held(service),
             stale_seconds: doubts.stale(service),
-            conflicts: service.disagreements().iter().map(DisagreementReport::of).collect(),
+            disagreements: service.disagreements().iter().map(DisagreementReport::of).collect(),
+            conflicts: doubts.conflicts(service),
             refused: doubts.refused(service),
             endpoints: health.values().sum(),
             health,
@@ -202,14 +221,8 @@ impl ServiceReport {
             None => service,
         };
         let lead = service.lead();
-        let claims = conflicts(admin, mesh).into_iter().flat_map(|(_, conflicts)| {
-            let about = conflicts.iter().filter(|conflict| conflict.is_about(service.id()));
-            about.map(ToString::to_string).collect::<Vec<_>>()
-        });
         Ok(Self {
-            claims: claims.collect(),
-            summary: ServiceSummary::of(service, &Doubts::of(admin)),
-            namespace: lead.namespace.to_string(),
+            summary: ServiceSummary::of(service, &Doubts::of(admin, mesh, &conflicts(admin, mesh))),
             resolution: lead.resolution,
             virtual_addresses: service.virtual_addresses().iter().map(ToString::to_string).collect(),
             labels: lead.labels.clone(),
@@ -230,7 +243,7 @@ fn conflicts(admin: &Admin, mesh: &Mesh) -> Vec<(String, Arc<[Conflict]>)> {
     of_proxies.into_iter().map(|(scope, conflicts)| (scope.to_string(), conflicts)).collect()
 }
 
-fn find<'a>(mesh: &'a Mesh, asked: &str) -> Result<&'a Arc<CatalogService>, Failure> {
+pub(super) fn find<'a>(mesh: &'a Mesh, asked: &str) -> Result<&'a Arc<CatalogService>, Failure> {
     let services = mesh.catalog.services();
     let by_alias =
         || services.iter().find(|service| service.aliases().iter().any(|alias| alias.as_str() == asked));
@@ -288,68 +301,8 @@ impl DisagreementReport {
     }
 }
 
-/// Where registries stand of which not all that is served is what they say now.
-struct Doubts {
-    known: BTreeMap<Arc<str>, Known>,
-    /// What proxies refuse, in words, by the service that it is there for.
-    refused: BTreeMap<Hostname, Vec<String>>,
-}
-
-impl Doubts {
-    fn of(admin: &Admin) -> Self {
-        let doubtful = |known: &Known| known.held.is_some() || known.freshness != Freshness::Live;
-        let known = admin.world.registries().iter().filter_map(|registered| {
-            let known = registered.intake.state().known.filter(doubtful)?;
-            Some((Arc::clone(&registered.name), known))
-        });
-        Self { known: known.collect(), refused: refused(admin) }
-    }
-
-    fn refused(&self, service: &CatalogService) -> Vec<String> {
-        self.refused.get(service.host()).cloned().unwrap_or_default()
-    }
-
-    fn held(&self, service: &CatalogService) -> BTreeMap<String, usize> {
-        let held = |part: &Part| {
-            let held = self.known.get(&part.registry)?.held.as_ref()?;
-            let count = held.of(&part.service.id());
-            (count > 0).then(|| (part.registry.to_string(), count))
-        };
-        service.parts().iter().filter_map(held).collect()
-    }
-
-    fn stale(&self, service: &CatalogService) -> BTreeMap<String, u64> {
-        let stale = |part: &Part| match self.known.get(&part.registry)?.freshness {
-            Freshness::Disk { saved_at } => {
-                Some((part.registry.to_string(), saved_at.elapsed().unwrap_or_default().as_secs()))
-            }
-            Freshness::Live => None,
-        };
-        service.parts().iter().filter_map(stale).collect()
-    }
-}
-
 /// An endpoint, the part that it comes from, and the preferred part that has all of it, too.
 type Instance<'a> = (&'a Part, &'a Endpoint, Option<&'a Part>);
-
-/// What proxies refuse, and new ones are spared, in words, by the service that it is there for.
-fn refused(admin: &Admin) -> BTreeMap<Hostname, Vec<String>> {
-    let shared = admin.proxies.shared();
-    let mut all: BTreeMap<_, _> =
-        shared.rejections.list().into_iter().map(|it| (it.key(), ((*it).clone(), String::new()))).collect();
-    for Withheld { rejection, build, refused_by } in shared.builds.withheld() {
-        let (_, words) = all.entry(rejection.key()).or_insert((rejection, String::new()));
-        words.push_str(&format!("; withheld from new proxies of {build}, refused by {refused_by}"));
-    }
-    let mut refused: BTreeMap<Hostname, Vec<String>> = BTreeMap::new();
-    for (rejection, withheld) in all.into_values() {
-        if let Origin::Service(host) = &rejection.origin {
-            let words = format!("{} {rejection}: {}{withheld}", rejection.kind, rejection.words.trim_end());
-            refused.entry(host.clone()).or_default().push(words);
-        }
-    }
-    refused
-}
 
 /// All endpoints, preferred registries first.
 fn instances(service: &CatalogService) -> impl Iterator<Item = Instance<'_>> {

@@ -29,6 +29,8 @@ pub enum Field {
     Namespace,
     /// Which clients see the service.
     Visibility,
+    /// How proxies find out which endpoints serve.
+    HealthCheck,
     /// The protocol of a port.
     Protocol(Port),
     /// The number of a port, by its name. All numbers stay ports of the service.
@@ -92,7 +94,8 @@ fn statements(service: &Service) -> impl Iterator<Item = (Field, String)> {
         let protocol = (Field::Protocol(port.number), port.protocol.to_string());
         [protocol, (Field::PortName(port.name.clone()), port.number.to_string())]
     });
-    whole.into_iter().chain(ports)
+    let check = service.health_check.as_ref().map(|check| (Field::HealthCheck, check.to_string()));
+    whole.into_iter().chain(check).chain(ports)
 }
 
 impl Disagreement {
@@ -132,6 +135,7 @@ impl fmt::Display for Field {
             Self::Resolution => f.write_str("resolution"),
             Self::Namespace => f.write_str("namespace"),
             Self::Visibility => f.write_str("export_to"),
+            Self::HealthCheck => f.write_str("health_check"),
             Self::Protocol(port) => write!(f, "protocol of port {port}"),
             Self::PortName(name) => write!(f, "number of port {name:?}"),
         }

@@ -3,6 +3,7 @@
 
 use super::addresses::Addresses;
 use super::localities::Localities;
+use super::names::Names;
 use super::namespaces::Namespaces;
 use super::service::CatalogService;
 
@@ -12,6 +13,7 @@ pub(super) struct Indexes {
     pub(super) localities: Localities,
     pub(super) addresses: Addresses,
     pub(super) namespaces: Namespaces,
+    pub(super) names: Names,
 }
 
 impl Indexes {
@@ -21,5 +23,6 @@ impl Indexes {
         old.into_iter().for_each(|old| self.localities.remove(old));
         self.addresses.replace(old, new);
         self.namespaces.replace(old, new);
+        self.names.replace(old, new);
     }
 }

@@ -3,18 +3,28 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use pilot_registry::{Locality, Namespace, ServiceId};
+use pilot_registry::{Hostname, Locality, Namespace, ServiceId};
 
 use super::disagreement::Disagreement;
 use super::index::Indexes;
+use super::part::Source;
 use super::service::CatalogService;
 use super::workload::Workload;
 
 /// All services of the mesh, ordered by id: by host, those that everybody sees first.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
     pub(super) services: Arc<Vec<Arc<CatalogService>>>,
     pub(super) index: Indexes,
+    /// What it was made of, in the order of registries.
+    pub(super) sources: Arc<[Source]>,
+}
+
+/// The same services, whoever said so.
+impl PartialEq for Catalog {
+    fn eq(&self, other: &Self) -> bool {
+        self.services == other.services && self.index == other.index
+    }
 }
 
 impl Catalog {
@@ -44,6 +54,37 @@ impl Catalog {
         let first = self.services.partition_point(|service| service.host().as_str() < host);
         let rest = &self.services[first..];
         &rest[..rest.iter().take_while(|service| service.host().as_str() == host).count()]
+    }
+
+    /// All services that somebody calls so: by their hosts, by aliases, by names that only one namespace uses.
+    pub fn called(&self, name: &str) -> impl Iterator<Item = &Arc<CatalogService>> {
+        let name = name.to_ascii_lowercase().parse::<Hostname>().ok();
+        let ids: Vec<_> = name.iter().flat_map(|name| self.index.names.called(name)).collect();
+        ids.into_iter().filter_map(|id| self.find(id))
+    }
+
+    /// The service that clients of a namespace call so: by its host first, then by an alias, then by a name that only
+    /// they use.
+    pub fn named(&self, name: &str, namespace: &str) -> Option<&Arc<CatalogService>> {
+        let seen = |service: &&Arc<CatalogService>| match service.visibility().namespaces() {
+            None => true,
+            Some(namespaces) => namespaces.iter().any(|it| it.as_str() == namespace),
+        };
+        let class = |service: &&Arc<CatalogService>| {
+            let is_named = |other: &Hostname| other.as_str().eq_ignore_ascii_case(name);
+            let is_local = |(of, local): &(Namespace, Hostname)| of.as_str() == namespace && is_named(local);
+            match service {
+                it if is_named(it.host()) => Some(0),
+                it if it.aliases().iter().any(is_named) => Some(1),
+                it if it.local_names().iter().any(is_local) => Some(2),
+                _ => None,
+            }
+        };
+        let all = self.called(name).filter(seen).filter_map(|service| {
+            let is_everybodys = service.id().owner.is_none();
+            Some(((class(&service)?, is_everybodys), service))
+        });
+        all.min_by(|(a, one), (b, other)| (a, one.id()).cmp(&(b, other.id()))).map(|(_, service)| service)
     }
 
     /// The part of a proxy's locality that tells endpoints from each other: some are there, too.

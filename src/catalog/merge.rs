@@ -7,9 +7,10 @@
 //! number a registry has guessed is brought together with the port that it is in other registries first
 //! (`guesses.rs`).
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use pilot_registry::{Service, ServiceId};
+use pilot_registry::{Hostname, Namespace, Service, ServiceId};
 
 use super::lookup::Catalog;
 use super::part::{Part, Source};
@@ -19,32 +20,88 @@ impl Catalog {
     /// Merges what the registries know. A service of which nothing changed is taken from `previous`, so
     /// that catalogs are compared by pointers.
     pub fn merge(sources: &[Source], previous: &Self) -> Self {
-        let mut sources: Vec<_> = sources.iter().map(Cursor::new).collect();
-        let rank = |cursor: &Cursor<'_>| (cursor.source.priority, Arc::clone(&cursor.source.registry));
-        sources.sort_by_key(rank);
-        let mut old = previous.services.iter().peekable();
-        let mut services = Vec::with_capacity(previous.services.len());
+        let mut sources = sources.to_vec();
+        sources.sort_by(|a, b| (a.priority, &a.registry).cmp(&(b.priority, &b.registry)));
+        let window = Window::between(&previous.sources, &sources);
+        let known = window.of(&previous.services, |service| key_of(service.id()));
+        let mut old = previous.services[known.clone()].iter().peekable();
+        let mut cursors: Vec<_> = sources.iter().map(|source| Cursor::new(source, &window)).collect();
+        let mut services = Vec::with_capacity(previous.services.len() + 1);
+        services.extend_from_slice(&previous.services[..known.start]);
         let mut index = previous.index.clone();
-        while let Some(id) = sources.iter().filter_map(Cursor::id).min() {
+        while let Some(id) = cursors.iter().filter_map(Cursor::id).min() {
             let id = &id;
             while let Some(gone) = old.next_if(|old| old.id() < id) {
                 index.replace(Some(gone), None);
             }
             let known = old.next_if(|old| old.id() == id);
-            services.push(match known.filter(|known| is_made_of(known, &sources, id)) {
+            services.push(match known.filter(|known| is_made_of(known, &cursors, id)) {
                 Some(known) => Arc::clone(known),
                 None => {
-                    let parts = sources.iter().filter_map(|source| source.part(id));
+                    let parts = cursors.iter().filter_map(|cursor| cursor.part(id));
                     let before = known.map(|known| &**known);
                     let service = Arc::new(CatalogService::new(parts.collect(), before));
                     index.replace(known.map(|known| &**known), Some(&service));
                     service
                 }
             });
-            sources.iter_mut().for_each(|source| source.pass(id));
+            cursors.iter_mut().for_each(|cursor| cursor.pass(id));
         }
         old.for_each(|gone| index.replace(Some(gone), None));
-        Self { services: Arc::new(services), index }
+        services.extend_from_slice(&previous.services[known.end..]);
+        Self { services: Arc::new(services), index, sources: sources.into() }
+    }
+}
+
+/// An id, to be compared.
+type Key<'a> = (&'a Hostname, Option<&'a Namespace>);
+
+fn key_of(id: &ServiceId) -> Key<'_> {
+    (&id.host, id.owner.as_ref())
+}
+
+/// The ids among which something may have changed: from the first one to the last one.
+enum Window {
+    All,
+    Some(ServiceId, ServiceId),
+    Nothing,
+}
+
+impl Window {
+    /// Of registries, in their order. It looks at pointers, except where these differ.
+    fn between(before: &[Source], now: &[Source]) -> Self {
+        let is_same = |(before, now): (&Source, &Source)| {
+            (before.priority, &before.registry) == (now.priority, &now.registry)
+                && before.held.as_ref().map(Arc::as_ptr) == now.held.as_ref().map(Arc::as_ptr)
+        };
+        if before.len() != now.len() || !before.iter().zip(now).all(is_same) {
+            return Self::All;
+        }
+        let differing = before.iter().zip(now).map(|(before, now)| {
+            let (before, now) = (before.snapshot.services(), now.snapshot.services());
+            let is_same = |(before, now): &(&Arc<Service>, &Arc<Service>)| Arc::ptr_eq(before, now);
+            let first = before.iter().zip(now).take_while(is_same).count();
+            let (before, now) = (&before[first..], &now[first..]);
+            let last = before.iter().rev().zip(now.iter().rev()).take_while(is_same).count();
+            [&before[..before.len() - last], &now[..now.len() - last]]
+        });
+        let differing: Vec<_> = differing.flatten().collect();
+        let first =
+            differing.iter().filter_map(|services| services.first()).map(|service| service.id()).min();
+        let last = differing.iter().filter_map(|services| services.last()).map(|service| service.id()).max();
+        first.zip(last).map_or(Self::Nothing, |(first, last)| Self::Some(first, last))
+    }
+
+    /// Where it is among services that are ordered by id.
+    fn of<T>(&self, services: &[T], key: impl Fn(&T) -> Key<'_>) -> Range<usize> {
+        match self {
+            Self::All => 0..services.len(),
+            Self::Nothing => services.len()..services.len(),
+            Self::Some(first, last) => {
+                let start = services.partition_point(|service| key(service) < key_of(first));
+                start..services.partition_point(|service| key(service) <= key_of(last))
+            }
+        }
     }
 }
 
@@ -63,8 +120,9 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    fn new(source: &'a Source) -> Self {
-        Self { source, rest: source.snapshot.services() }
+    fn new(source: &'a Source, window: &Window) -> Self {
+        let services = source.snapshot.services();
+        Self { source, rest: &services[window.of(services, |service| service.key())] }
     }
 
     /// The id at this place.
@@ -74,7 +132,7 @@ impl<'a> Cursor<'a> {
 
     /// The service at this place, if it has that id.
     fn at(&self, id: &ServiceId) -> Option<&'a Arc<Service>> {
-        self.rest.first().filter(|service| service.key() == (&id.host, id.owner.as_ref()))
+        self.rest.first().filter(|service| service.key() == key_of(id))
     }
 
     fn part(&self, id: &ServiceId) -> Option<Part> {

@@ -8,15 +8,16 @@
 //! another name, for a person to look at. Nothing here is async: callers are on threads that may wait.
 
 mod file;
+mod folder;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub use folder::{Unwritable, prepare, probe, try_hold};
 use pilot_registry::Snapshot;
 
 /// Of the files that were set aside, the newest so many stay, for each registry.
@@ -63,46 +64,6 @@ pub enum LoadError {
         /// Where it is now.
         aside: String,
     },
-}
-
-/// Makes the folder where there is none, and tries to write in it.
-///
-/// # Errors
-/// It cannot be made, or not be written in.
-pub fn prepare(folder: &Path) -> io::Result<()> {
-    // What a registry says may be nobody else's business.
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    tempfile::Builder::new().prefix(".probe-").tempfile_in(folder).map(drop)
-}
-
-/// Holds the folder for as long as the file lives that this gives; `None` = another pilot holds it.
-///
-/// # Errors
-/// It cannot be opened, or its file system has no locks.
-pub fn try_hold(folder: &Path) -> io::Result<Option<File>> {
-    let held = File::open(folder)?;
-    match held.try_lock() {
-        Ok(()) => Ok(Some(held)),
-        Err(fs::TryLockError::WouldBlock) => Ok(None),
-        Err(fs::TryLockError::Error(error)) => Err(error),
-    }
-}
-
-/// Whether [`prepare`] is bound to fail, as far as can be told without making anything.
-///
-/// # Errors
-/// The folder, or the nearest one above it that is there, is none; or it is there and cannot be written in.
-pub fn probe(folder: &Path) -> io::Result<()> {
-    let there = folder.ancestors().find(|above| above.symlink_metadata().is_ok());
-    match there {
-        Some(there) if !there.is_dir() => {
-            Err(io::Error::new(ErrorKind::NotADirectory, format!("{} is not a folder", there.display())))
-        }
-        Some(there) if there == folder => {
-            tempfile::Builder::new().prefix(".probe-").tempfile_in(folder).map(drop)
-        }
-        _ => Ok(()),
-    }
 }
 
 impl Store {

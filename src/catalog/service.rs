@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use pilot_registry::{
-    Endpoint, Hostname, Namespace, Port, Resolution, Service, ServiceId, ServicePort, Visibility,
+    Endpoint, HealthCheck, Hostname, Namespace, Port, Resolution, Service, ServiceId, ServicePort, Visibility,
 };
 
 use super::disagreement::{self, Disagreement};
@@ -98,6 +98,11 @@ impl CatalogService {
     /// All addresses that stand for the service as a whole, in order.
     pub fn virtual_addresses(&self) -> &[IpAddr] {
         &self.virtual_addresses
+    }
+
+    /// How proxies find out for themselves which endpoints serve, as the preferred registry says that says it.
+    pub fn health_check(&self) -> Option<&HealthCheck> {
+        self.parts.iter().find_map(|part| part.service.health_check.as_ref())
     }
 
     /// What the registries say differently of it, and whose word is taken.

@@ -44,6 +44,14 @@ pub struct Args {
     node_cluster: String,
     #[command(flatten)]
     place: Place,
+    /// Its namespace: what is there for that namespace alone, and rules that are, are there for it.
+    /// Default: what the registries know of the workload at its address.
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    namespace: Option<String>,
+    /// A label that it has, beside those that the registries know: rules with sourceLabels or a
+    /// workloadSelector ask for it. May be given several times.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
     /// Where the client reaches pilot's xDS server, by IP address or DNS name. Of several pilots: all
     /// addresses, separated by commas or given one by one. Default: where the configuration says that it
     /// listens, seen from this machine.
@@ -82,6 +90,8 @@ impl Args {
             node_id,
             node_cluster,
             place,
+            namespace,
+            labels,
             xds_address,
             admin_address,
             sotw,
@@ -97,6 +107,8 @@ impl Args {
             node_id: node_id.unwrap_or_else(|| default_node_id(for_grpc)),
             node_cluster,
             locality: place.into(),
+            namespace,
+            labels: labels.into_iter().collect(),
             xds,
             admin: Some(admin_address),
             streams: if per_type { Streams::PerType } else { Streams::Aggregated },
@@ -145,6 +157,13 @@ fn proxy(id: &str) -> Result<Proxy, crate::proxy::NodeError> {
 /// An id that pilot serves.
 fn node_id(text: &str) -> Result<String, String> {
     proxy(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE, for example app=web".to_owned()),
+    }
 }
 
 /// An Envoy and a gRPC client on one machine are two proxies.

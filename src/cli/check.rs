@@ -2,6 +2,9 @@
 
 mod connect;
 mod files;
+pub(super) mod open;
+mod rules;
+mod running;
 mod target;
 mod warnings;
 
@@ -17,13 +20,15 @@ use crate::catalog::saved::probe;
 use crate::config::{Loaded, Problem, Problems, UnusedVariable, UsedVariable};
 use crate::registries::{self, Inspected, Inspection};
 use connect::{Answer, Asked};
+use rules::Documents;
 
 /// Check the configuration, and the files that it names, without serving
 ///
-/// Says everything that is wrong at once, each with file, line and column. Looks into services files, and at
-/// the files with credentials and certificates that registries need. With --connect it asks each registry once,
+/// Says everything that is wrong at once, each with file, line and column; what depends on something that is wrong is
+/// looked at when that is right. Looks into services files and documents of rules, and at the files with credentials and
+/// certificates that registries need, and that a kubeconfig names. With --connect it asks each registry once,
 /// too. Warnings are what serve decides by itself, and what may not be meant: services that claim the same,
-/// registries that disagree, services without endpoints, ports that Envoy cannot have.
+/// registries that disagree, services without endpoints, ports that Envoy cannot have, ports that other machines reach.
 ///
 /// Exit codes: 0 when all is in order, warnings or not; 1 when --connect is given and a registry does not answer;
 /// 2 when there is something to mend in a file, a variable or a flag.
@@ -32,13 +37,26 @@ use connect::{Answer, Asked};
 ///
 /// One services file alone: pilot check services.toml
 ///
+/// Documents of rules, beside the services of pilot.toml: pilot check --rules rules/
+///
+/// Documents alone, as for a change that is proposed: pilot check cart.yaml stock.yaml
+///
+/// The same, beside the services of a running pilot: pilot check cart.yaml --admin http://127.0.0.1:18080
+///
 /// For programs: pilot check -o json
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A services file, or a folder of them, to check alone; or another pilot.toml, or its folder, as by
-    /// --config.
+    /// --config; or files and folders with documents of rules, to check alone.
     #[arg(value_name = "FILE")]
-    file: Option<PathBuf>,
+    files: Vec<PathBuf>,
+    /// A file or a folder with documents of rules, to check instead of those that pilot.toml names.
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// Compare documents of rules with the services of the running pilot whose admin server is there, for example
+    /// http://127.0.0.1:18080.
+    #[arg(long, value_name = "URL", value_parser = super::client::authority, conflicts_with = "connect")]
+    admin: Option<String>,
     /// Ask each registry once what it has.
     #[arg(long)]
     connect: bool,
@@ -58,6 +76,9 @@ struct Report {
     ok: bool,
     config: String,
     registries: Vec<Found>,
+    /// How many documents of rules there are.
+    #[serde(skip_serializing_if = "is_none")]
+    documents: usize,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
     /// What was taken from the variables of other tools.
@@ -81,17 +102,26 @@ impl Args {
     /// # Errors
     /// Standard output cannot be written.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self { file, connect, timeout, output } = self;
-        let target = target::load(global, file);
+        let Self { files, rules, admin, connect, timeout, output } = self;
+        let mut target = target::load(global, files);
+        target.take_rules(rules);
         let name = target.name.clone();
+        let running = admin.map(|admin| running::services(global, admin)).transpose()?;
+        let scope =
+            Looked { connect: connect.then_some(timeout), running, is_documents: target.is_documents };
         let mut report = match &target.loaded {
             Err(Problems(problems)) => {
                 let (registries, warnings, problems) = (Vec::new(), Vec::new(), problems.clone());
-                Report { ok: false, config: name, registries, problems, warnings, used: Vec::new() }
+                let (config, used) = (name, Vec::new());
+                Report { ok: false, config, registries, documents: 0, problems, warnings, used }
             }
-            Ok(loaded) => report(name, loaded, connect.then_some(timeout))?,
+            Ok(loaded) => report(name, loaded, scope)?,
         };
         report.problems = report.problems.into_iter().map(|problem| target.place(problem)).collect();
+        // In the order of the files, whoever found them.
+        for list in [&mut report.problems, &mut report.warnings] {
+            list.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+        }
         super::print(&output.format.render(&report, Report::table)?)?;
         Ok(match (report.ok, report.problems.is_empty()) {
             (true, _) => ExitCode::SUCCESS,
@@ -101,16 +131,28 @@ impl Args {
     }
 }
 
-/// `connect`: for how long each registry is asked, if at all.
-fn report(config: String, loaded: &Loaded, connect: Option<Duration>) -> anyhow::Result<Report> {
+/// What else is looked at.
+struct Looked {
+    /// For how long each registry is asked, if at all.
+    connect: Option<Duration>,
+    /// The services of a running pilot.
+    running: Option<Catalog>,
+    /// There are documents of rules, and nothing else.
+    is_documents: bool,
+}
+
+fn report(config: String, loaded: &Loaded, looked: Looked) -> anyhow::Result<Report> {
+    let Looked { connect, running, is_documents } = looked;
     let Inspection { registries, mut problems, mut sources, places } = registries::inspect(loaded);
-    problems.extend(files::problems(loaded));
-    problems.extend(state_dir(loaded));
-    let mut warnings = loaded.warnings.clone();
-    warnings.extend(files::missing_variables(loaded));
-    warnings.extend(loaded.unused.iter().map(|UnusedVariable { variable, why }| {
-        Problem::with_setting(*variable, format!("it does not count: {why}"))
-    }));
+    let documents = Documents::of(loaded, is_documents);
+    problems.extend(documents.problems.iter().cloned());
+    let mut warnings = Vec::new();
+    if !is_documents {
+        problems.extend(files::problems(loaded));
+        problems.extend(state_dir(loaded));
+        warnings.extend(of_configuration(loaded));
+    }
+    warnings.extend(documents.warnings.iter().cloned());
     let mut found: Vec<Found> =
         registries.into_iter().map(|inspected| Found { inspected, answer: None }).collect();
     if let Some(patience) = connect {
@@ -134,18 +176,36 @@ fn report(config: String, loaded: &Loaded, connect: Option<Duration>) -> anyhow:
     }
     let complete = found.iter().all(|found| found.inspected.endpoints.is_some());
     let catalog = Catalog::merge(&sources, &Catalog::default());
-    warnings.extend(warnings::of(catalog, &loaded.config, &places, complete));
+    // Without any services, each host would be one that nobody has.
+    let services = running.as_ref().or_else(|| (complete && !is_documents).then_some(&catalog));
+    warnings.extend(services.into_iter().flat_map(|services| documents.in_mesh(services, &loaded.config)));
+    if !is_documents {
+        warnings.extend(warnings::of(catalog, &loaded.config, &places, complete));
+    }
     let answered = found.iter().all(|found| found.answer.as_ref().is_none_or(|answer| answer.ok));
     let ok = problems.is_empty() && answered;
-    Ok(Report { ok, config, registries: found, problems, warnings, used: loaded.used.clone() })
+    let used = if is_documents { Vec::new() } else { loaded.used.clone() };
+    let documents = documents.count;
+    Ok(Report { ok, config, registries: found, documents, problems, warnings, used })
+}
+
+/// What the configuration says that may not be meant.
+fn of_configuration(loaded: &Loaded) -> Vec<Problem> {
+    let mut warnings = loaded.warnings.clone();
+    warnings.extend(open::warnings(loaded));
+    warnings.extend(files::missing_variables(loaded));
+    warnings.extend(loaded.unused.iter().map(|UnusedVariable { variable, why, is_read }| {
+        let what = if *is_read { "it does not count" } else { "pilot does not read it" };
+        Problem::with_setting(*variable, format!("{what}: {why}"))
+    }));
+    warnings
 }
 
 /// What would keep the last known good from being written.
 fn state_dir(loaded: &Loaded) -> Option<Problem> {
     let dir = loaded.config.state.dir.as_ref()?;
-    let error = probe(dir).err()?;
-    let why = format!("{} cannot be written in ({error}): expected a folder of pilot's own", dir.display());
-    Some(loaded.origins.problem("state.dir", why))
+    let why = probe(dir).err()?;
+    Some(loaded.origins.problem("state.dir", why.to_string()))
 }
 
 impl Found {
@@ -210,7 +270,10 @@ impl Report {
         let registries = counted(self.registries.len(), "registry", "registries");
         let services = sum(|found| found.services).map(|known| counted(known, "service", "services"));
         let endpoints = sum(|found| found.endpoints).map(|known| counted(known, "endpoint", "endpoints"));
-        std::iter::once(registries).chain(services).chain(endpoints).collect()
+        let documents = Some(self.documents).filter(|count| *count > 0);
+        let documents = documents.map(|count| counted(count, "document of rules", "documents of rules"));
+        let registries = Some(registries).filter(|_| !self.registries.is_empty() || documents.is_none());
+        registries.into_iter().chain(services).chain(endpoints).chain(documents).collect()
     }
 
     fn verdict(&self) -> String {
@@ -260,6 +323,10 @@ fn table_of(heading: &str, problems: &[Problem]) -> String {
     table.to_string()
 }
 
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
 fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
@@ -282,7 +349,9 @@ mod tests {
         };
         let registries = vec![found("near", Some(2)), found("remote", None)];
         let (config, problems, warnings) = ("pilot.toml".to_owned(), Vec::new(), Vec::new());
-        let shown = Report { ok: true, config, registries, problems, warnings, used: Vec::new() }.table();
+        let shown =
+            Report { ok: true, config, registries, documents: 0, problems, warnings, used: Vec::new() };
+        let shown = shown.table();
         let expected = "REGISTRY  KIND  PRIORITY  SERVICES       ENDPOINTS\n\
                         near      any   0         2              2\n\
                         remote    any   0         not looked at  not looked at\n\n\
@@ -296,7 +365,7 @@ mod tests {
         let remote = Found { inspected: remote, answer: None };
         let (config, problems, warnings) = ("pilot.toml".to_owned(), Vec::new(), Vec::new());
         let (registries, used) = (vec![remote], Vec::new());
-        let report = Report { ok: true, config, registries, problems, warnings, used };
+        let report = Report { ok: true, config, registries, documents: 0, problems, warnings, used };
         assert_eq!(report.verdict(), "pilot.toml is in order: 1 registry");
     }
 }

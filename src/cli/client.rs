@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use http::header::{ACCEPT, HOST};
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -32,22 +32,35 @@ pub(super) struct Target {
     admin: Option<String>,
 }
 
-/// A path with its parameters.
-pub(super) struct Question(String);
+/// A path with its parameters, and what is sent along.
+pub(super) struct Question {
+    path: String,
+    body: Bytes,
+}
 
 impl Question {
     pub(super) fn new(path: &str) -> Self {
-        Self(path.to_owned())
+        Self { path: path.to_owned(), body: Bytes::new() }
     }
 
     pub(super) fn with(mut self, key: &str, value: &str) -> Self {
-        self.0.push(if self.0.contains('?') { '&' } else { '?' });
-        self.0.push_str(&format!("{key}={}", encode(value)));
+        self.path.push(if self.path.contains('?') { '&' } else { '?' });
+        self.path.push_str(&format!("{key}={}", encode(value)));
         self
+    }
+
+    /// With that sent along, as JSON.
+    pub(super) fn carrying(self, value: &impl Serialize) -> anyhow::Result<Self> {
+        Ok(Self { body: serde_json::to_vec(value)?.into(), ..self })
     }
 }
 
 impl Target {
+    /// The pilot whose admin server is there, as [`authority`] reads it.
+    pub(super) fn at(admin: String) -> Self {
+        Self { admin: Some(admin) }
+    }
+
     /// What pilot answers.
     ///
     /// # Errors
@@ -84,21 +97,37 @@ impl Target {
         method: Method,
         question: &Question,
     ) -> anyhow::Result<T> {
-        let authority = match &self.admin {
-            Some(authority) => authority.clone(),
-            None => reachable(configuration(global)?.admin.listen).to_string(),
-        };
-        let answered = block_on(async {
-            let answered = timeout(patience, exchange(&authority, method, question)).await;
-            answered.unwrap_or_else(|_| bail!("no answer from {authority} within {patience:?}"))
-        });
-        let (status, body) = answered?;
-        if status == StatusCode::OK {
-            return parse(&authority, &body);
-        }
-        let failure: Failure = parse(&authority, &body)?;
-        bail!(words(failure))
+        let authority = self.admin.clone().map_or_else(|| configured(global), Ok)?;
+        block_on(send(&authority, patience, method, question))
     }
+}
+
+/// Where the configuration says that the admin server is.
+///
+/// # Errors
+/// It is not in order.
+pub(super) fn configured(global: &Global) -> anyhow::Result<String> {
+    Ok(reachable(configuration(global)?.admin.listen).to_string())
+}
+
+/// What the pilot whose admin server is there answers.
+///
+/// # Errors
+/// It does not answer in that time, or answers that it has no answer.
+pub(super) async fn send<T: DeserializeOwned>(
+    authority: &str,
+    patience: Duration,
+    method: Method,
+    question: &Question,
+) -> anyhow::Result<T> {
+    let answered = timeout(patience, exchange(authority, method, question)).await;
+    let answered = answered.unwrap_or_else(|_| bail!("no answer from {authority} within {patience:?}"));
+    let (status, body) = answered?;
+    if status == StatusCode::OK {
+        return parse(authority, &body);
+    }
+    let failure: Failure = parse(authority, &body)?;
+    bail!(words(failure))
 }
 
 /// The configuration, or what the environment and flags alone say where there is no pilot.toml: to ask
@@ -127,7 +156,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 }
 
 /// `http://host:port` or `host:port` -> `host:port`.
-fn authority(text: &str) -> Result<String, String> {
+pub(super) fn authority(text: &str) -> Result<String, String> {
     let expected = "expected http://host:port, for example http://127.0.0.1:18080";
     if text.starts_with("https://") {
         return Err(format!("pilot's admin server has no TLS: {expected}"));
@@ -167,9 +196,9 @@ async fn exchange(
     let broken = || format!("what answers at {authority} is no admin server of pilot");
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.with_context(broken)?;
-    let request = Request::builder().method(method).uri(&question.0);
+    let request = Request::builder().method(method).uri(&question.path);
     let request = request.header(HOST, authority).header(ACCEPT, "application/json");
-    let request = request.body(Empty::<Bytes>::new()).context("the question is not a URL")?;
+    let request = request.body(Full::new(question.body.clone())).context("the question is not a URL")?;
     let answer = async {
         let response = sender.send_request(request).await.with_context(broken)?;
         let status = response.status();
@@ -230,6 +259,6 @@ mod tests {
     #[test]
     fn parameters_are_encoded() {
         let question = Question::new("/debug/resources").with("proxy", "a b").with("name", "x|80");
-        assert_eq!(question.0, "/debug/resources?proxy=a%20b&name=x%7C80");
+        assert_eq!(question.path, "/debug/resources?proxy=a%20b&name=x%7C80");
     }
 }

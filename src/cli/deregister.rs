@@ -38,7 +38,7 @@ impl Args {
     /// There is no such registry, it does not answer, or it does not have the instance.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self { registry, service, id } = self;
-        let to = registries::registrar(&global.load()?, registry.as_deref())?;
+        let to = registries::registrar(&global.load_to_write()?, registry.as_deref())?;
         let removed = block_on(async {
             let removed = register::remove(&*to.registrar, &service, &id).await;
             removed.with_context(|| format!("registry {}: {id} of {service} is not removed", to.name))

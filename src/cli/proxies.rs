@@ -1,6 +1,6 @@
 //! `pilot proxies`: who is connected to a running pilot, and whether it has what it should.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use super::client::{Question, Target};
@@ -26,9 +26,16 @@ use crate::resources::ResourceType;
 /// its ports, labels, identity, namespace and place. What a proxy does not say of itself, its workload does:
 /// effective_locality, which counts where [mesh] locality is "prefer", and effective_namespace.
 ///
+/// With NAME: below the table, what the configuration of the proxy depends on (its role, its namespace, its labels that
+/// rules ask for, its place), and from where pilot knows its namespace and its labels.
+///
 /// Example: pilot proxies -o json
+///
+/// One of them: pilot proxies sidecar~10.0.0.7~cart-1~shop
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Only proxies whose node id, or one of its parts between ~, is this.
+    name: Option<String>,
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
@@ -41,11 +48,58 @@ impl Args {
     /// # Errors
     /// pilot does not answer.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Self { target, listing } = self;
+        let Self { name, target, listing } = self;
         listing.show(global, &target, &Question::new("/debug/proxies"), |report: &Report, style| {
-            table(report.get("proxies").map(Vec::as_slice).unwrap_or_default(), style)
+            let all = report.get("proxies").map(Vec::as_slice).unwrap_or_default();
+            let Some(name) = &name else { return table(all, style) };
+            let meant: Vec<ProxyReport> =
+                all.iter().filter(|proxy| is_called(proxy, name)).cloned().collect();
+            if meant.is_empty() && !all.is_empty() {
+                let ids: Vec<&str> =
+                    all.iter().take(NAMED_MAX).map(|proxy| proxy.status.id.as_str()).collect();
+                let notes =
+                    format!("\nno proxy is called {}: there are {}\n", plain(name), plain(&ids.join(", ")));
+                return View { notes, ..table(&meant, style) };
+            }
+            let mut view = table(&meant, style);
+            view.notes.insert_str(0, &meant.iter().map(told).collect::<String>());
+            view
         })
     }
+}
+
+/// How many proxies are named where none is the one that is asked for.
+const NAMED_MAX: usize = 5;
+
+fn is_called(proxy: &ProxyReport, name: &str) -> bool {
+    let id = proxy.status.id.as_str();
+    id == name || id.split('~').any(|part| part == name)
+}
+
+/// What a proxy's configuration depends on, and from where that is known.
+fn told(proxy: &ProxyReport) -> String {
+    let scopes: BTreeSet<&str> = proxy.status.streams.iter().map(|stream| stream.scope.as_str()).collect();
+    let own = proxy.status.namespace.is_some();
+    let namespace = match &proxy.effective_namespace {
+        Some(namespace) if own => format!("{namespace}, as it says itself"),
+        Some(namespace) => format!("{namespace}, that of its workload"),
+        None => "not known: it says none, and has no workload with one".to_owned(),
+    };
+    let labels = match &proxy.workload {
+        None => "not known: registries have no endpoint at the address in its node id".to_owned(),
+        Some(workload) if workload.labels.is_empty() => "none, as its workload has none".to_owned(),
+        Some(workload) => {
+            let all = workload.labels.iter().map(|(key, value)| format!("{key}={value}"));
+            format!("{}, those of its workload", all.collect::<Vec<_>>().join(","))
+        }
+    };
+    let lines = [
+        format!("is told what is for: {}", scopes.into_iter().collect::<Vec<_>>().join("; ")),
+        format!("namespace: {namespace}"),
+        format!("labels: {labels}"),
+    ];
+    let lines: String = lines.iter().map(|line| format!("  {}\n", plain(line))).collect();
+    format!("\n{}:\n{lines}", plain(&proxy.status.id))
 }
 
 type Report = BTreeMap<String, Vec<ProxyReport>>;
@@ -69,6 +123,7 @@ fn table(proxies: &[ProxyReport], style: Style) -> View {
             table.extend_row([proxy.status.cluster.clone(), namespace, locality(&proxy.effective_locality)]);
         }
         refusals.push_str(&shared_id(proxy));
+        refusals.push_str(&same_address(proxy));
         for (kind, report) in reports(proxy) {
             refusals.push_str(&not_found(&id, kind, &report.not_found));
             if let Some(nack) = &report.nack {
@@ -103,7 +158,30 @@ fn shared_id(proxy: &ProxyReport) -> String {
         return String::new();
     }
     let named = peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let words = format!("{} proxies have node id {id} ({named}): give each its own", peers.len());
+    let words = format!(
+        "{} proxies have node id {id} ({named}): give each its own (pilot bootstrap --node-id)",
+        peers.len()
+    );
+    format!("\n{}\n", plain(&words))
+}
+
+/// Says that several connections from one address ask for the same, as two proxies with one node id would.
+fn same_address(proxy: &ProxyReport) -> String {
+    let mut asking: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for stream in &proxy.status.streams {
+        for kind in stream.types.keys() {
+            asking.entry(kind).or_default().extend(stream.peer.as_deref());
+        }
+    }
+    let connections = asking.values().map(BTreeSet::len).max().unwrap_or_default();
+    let (id, Some(peer)) = (&proxy.status.id, proxy.status.peer) else { return String::new() };
+    if connections < 2 {
+        return String::new();
+    }
+    let words = format!(
+        "{connections} connections from {peer} ask for the same with node id {id}: give each proxy its own (pilot \
+         bootstrap --node-id). A proxy that has just connected again is shown so until its old connection ends"
+    );
     format!("\n{}\n", plain(&words))
 }
 

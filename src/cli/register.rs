@@ -12,7 +12,7 @@ use anyhow::Context;
 use pilot_registry::{Protocol, RegisteredPort, Registration};
 
 use super::{Global, block_on, init_logging, print};
-use crate::config::{Loaded, Problem, Problems, RegistryEntry};
+use crate::config::{Loaded, Problem, Problems, RegistryEntry, RulesEntry};
 use crate::register::{self, Plan};
 use crate::registries::{self, ConfiguredRegistrar};
 
@@ -95,7 +95,7 @@ impl Args {
     /// The configuration or the arguments are refused; with --once also what the registry says.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self { registry, instance, checks, ttl, drain_time, port_wait, once, command } = self;
-        let loaded = global.load()?;
+        let loaded = global.load_to_write()?;
         let to = registries::registrar(&loaded, registry.as_deref())?;
         let (registration, main_port) = instance.registration(ttl)?;
         if let Err(error) = to.registrar.check(&registration) {
@@ -134,8 +134,10 @@ async fn write(to: &ConfiguredRegistrar, plan: &Plan) -> anyhow::Result<ExitCode
 
 /// The environment variables that are pilot's own secrets, or may hold some: no program that it starts gets them.
 fn withheld(loaded: &Loaded) -> Vec<String> {
-    let secrets =
-        loaded.config.registry.values().flat_map(RegistryEntry::secret_variables).map(str::to_owned);
+    let config = &loaded.config;
+    let registries = config.registry.values().flat_map(RegistryEntry::secret_variables);
+    let rules = config.rules.values().flat_map(RulesEntry::secret_variables);
+    let secrets = registries.chain(rules).map(str::to_owned);
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     secrets.chain(names.filter(|name| name.starts_with("PILOT_REGISTRY_"))).collect()
 }

@@ -9,12 +9,13 @@ use std::process::ExitCode;
 use tokio::task::JoinSet;
 
 use crate::Listeners;
-use crate::catalog::saved::{prepare, try_hold};
+use crate::catalog::saved::{Unwritable, prepare, try_hold};
 use crate::config::{Config, Loaded, Problems, UnusedVariable, UsedVariable};
-use crate::registries::{self, ConfiguredRegistry};
+use crate::registries::{self, Sources};
 use crate::shutdown::{self, Signals, Trigger};
 use reload::Reloading;
 
+use super::check::open::{self, OPEN_PORT};
 use super::{Global, block_on, init_logging};
 
 /// Serves what pilot.toml names (the default when no command is given)
@@ -22,7 +23,7 @@ use super::{Global, block_on, init_logging};
 /// Follows every registry and tells every connected proxy what changes, until SIGINT or SIGTERM: then
 /// streams end one after the other. A second signal ends it at once; one within half a second of the first is the first.
 ///
-/// SIGHUP reloads what can be reloaded while it serves: the files of file registries are read again at once. The log
+/// SIGHUP reloads what can be reloaded while it serves: the files of file registries and of rules are read again at once. The log
 /// says what that is, and whether pilot.toml has changed since the start: that needs a restart.
 ///
 /// Example: pilot serve --config pilot.toml
@@ -42,31 +43,29 @@ impl Args {
         for UsedVariable { variable, key, value } in &loaded.used {
             tracing::info!(variable, key, value, "a variable of another tool is used");
         }
-        for UnusedVariable { variable, why } in &loaded.unused {
-            tracing::info!(variable, why, "a variable of another tool does not count");
+        for UnusedVariable { variable, why, is_read } in &loaded.unused {
+            match is_read {
+                true => tracing::info!(variable, why, "a variable of another tool does not count"),
+                false => tracing::warn!(
+                    variable,
+                    why,
+                    "a variable of another tool is set, and pilot does not read it"
+                ),
+            }
         }
-        let registries = registries::build(&loaded)?;
+        let sources = Sources { registries: registries::build(&loaded)?, rules: registries::rules(&loaded)? };
         if let Some(dir) = &loaded.config.state.dir {
-            prepare(dir).map_err(|error| {
-                let why = format!(
-                    "{} cannot be written in ({error}): expected a folder of pilot's own",
-                    dir.display()
-                );
-                Problems::from(loaded.origins.problem("state.dir", why))
-            })?;
+            let refused = |why: Unwritable| loaded.origins.problem("state.dir", why.to_string());
+            prepare(dir).map_err(|why| Problems::from(refused(why)))?;
         }
         let _held = loaded.config.state.dir.as_deref().and_then(hold);
-        block_on(serve(global, loaded, registries))
+        block_on(serve(global, loaded, sources))
     }
 }
 
-async fn serve(
-    global: &Global,
-    loaded: Loaded,
-    registries: Vec<ConfiguredRegistry>,
-) -> anyhow::Result<ExitCode> {
+async fn serve(global: &Global, loaded: Loaded, sources: Sources) -> anyhow::Result<ExitCode> {
     let config = &loaded.config.clone();
-    let reloading = Reloading::of(global.clone(), loaded, &registries)?;
+    let reloading = Reloading::of(global.clone(), loaded, &sources)?;
     let listeners = Listeners::bind(config).await?;
     tracing::info!(xds = %config.xds.listen, admin = %config.admin.listen, "serving");
     warn_of_strangers(config);
@@ -74,7 +73,7 @@ async fn serve(
     let mut beside = JoinSet::new();
     beside.spawn(shutdown::end_for_sure());
     tokio::select! {
-        ended = crate::run(config, registries, listeners, shutdown) => ended?,
+        ended = crate::run(config, sources, listeners, shutdown) => ended?,
         ended = signals(&trigger) => return ended,
         never = reloading.follow() => match never {},
     }
@@ -99,14 +98,8 @@ fn hold(dir: &Path) -> Option<File> {
 
 /// Both ports are for machines that are trusted.
 fn warn_of_strangers(config: &Config) {
-    for (key, address) in [("[xds] listen", config.xds.listen), ("[admin] listen", config.admin.listen)] {
-        if !address.ip().is_loopback() {
-            tracing::warn!(
-                %address,
-                "{key}: other machines reach this port, and it has neither TLS nor a password: let only those \
-                 that you trust"
-            );
-        }
+    for (key, address) in open::ports(config) {
+        tracing::warn!(%address, "{key}: {OPEN_PORT}");
     }
 }
 

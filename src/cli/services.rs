@@ -63,13 +63,20 @@ fn services(report: &ServicesReport, style: Style) -> View {
     }
     let mut text = String::new();
     let disputed = report.services.iter().flat_map(|service| {
-        service.conflicts.iter().map(move |conflict| format!("{}: {}", named(service), conflict.message))
+        service.disagreements.iter().map(move |it| format!("{}: {}", named(service), it.message))
     });
     text.push_str(&listed("what registries disagree about", disputed));
     let doubts = report.services.iter().flat_map(|service| {
         doubts(service).into_iter().map(move |doubt| format!("{}: {doubt}", named(service)))
     });
     text.push_str(&listed("what registries do not say now", doubts));
+    if style.wide {
+        let all = report
+            .services
+            .iter()
+            .flat_map(|service| guessed(service).map(move |note| format!("{}: {note}", named(service))));
+        text.push_str(&listed("what was guessed", all));
+    }
     for (host, why) in &report.not_translated {
         text.push_str(&format!(
             "\n{host} is served as it was before: a bug of pilot keeps it from being translated ({why})\n"
@@ -110,8 +117,8 @@ fn service(report: &ServiceReport, style: Style) -> View {
         }
     }
     let summary = &report.summary;
-    let conflicts = summary.conflicts.iter().map(|conflict| conflict.message.clone());
-    let conflicts = listed("what registries disagree about", conflicts);
+    let disputed = summary.disagreements.iter().map(|it| it.message.clone());
+    let disputed = listed("what registries disagree about", disputed);
     let head = format!("{} ({}), {}", named(summary), word(&report.resolution), ports(&summary.ports));
     let local = summary.local_names.iter();
     let local = local.map(|(namespace, names)| format!("\n{} in namespace {namespace}", names.join(", ")));
@@ -121,8 +128,13 @@ fn service(report: &ServiceReport, style: Style) -> View {
         .iter()
         .fold(head, |head, seen_by| head + &format!("\nseen by {}", Visibility::Only(seen_by.clone())));
     let doubts = listed("what registries do not say now", doubts(summary).into_iter());
-    let claims = listed("conflicts with others", report.claims.iter().cloned());
-    View { head: format!("{head}\n\n"), notes: format!("{conflicts}{claims}{doubts}"), ..View::from(table) }
+    let conflicts = listed("conflicts", summary.conflicts.iter().cloned());
+    let guessed = if style.wide { listed("what was guessed", guessed(summary)) } else { String::new() };
+    View {
+        head: format!("{head}\n\n"),
+        notes: format!("{disputed}{conflicts}{doubts}{guessed}"),
+        ..View::from(table)
+    }
 }
 
 /// Its host, and whose it is if not everybody sees it.
@@ -131,6 +143,14 @@ fn named(service: &ServiceSummary) -> String {
         Some(owner) => format!("{} (of {owner})", service.host),
         None => service.host.clone(),
     }
+}
+
+/// Ports whose numbers no registry says.
+fn guessed(service: &ServiceSummary) -> impl Iterator<Item = String> {
+    let note = |port: &pilot_registry::Port| {
+        format!("served at port {port}, which was guessed: say in its registry which port clients call")
+    };
+    service.guessed_ports.iter().map(note)
 }
 
 /// What is served though no registry says it now.
@@ -142,13 +162,13 @@ fn doubts(service: &ServiceSummary) -> Vec<String> {
     stale.chain(held).collect()
 }
 
-/// `east,west`, or `east,west (1 conflict)`.
+/// `east,west`, or `east,west (1 disagreement)`.
 fn registries(service: &ServiceSummary) -> String {
     let names = service.registries.join(",");
-    match service.conflicts.len() {
+    match service.disagreements.len() {
         0 => names,
-        1 => format!("{names} (1 conflict)"),
-        several => format!("{names} ({several} conflicts)"),
+        1 => format!("{names} (1 disagreement)"),
+        several => format!("{names} ({several} disagreements)"),
     }
 }
 

@@ -3,12 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use pilot_registry::{Hostname, Namespace};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::{Config, Xds};
+use super::{Config, Kind, Mesh, RulesKind, Xds, log_targets};
 
 /// Something that is wrong: the keys that it is about, the first of which is where to mend it, and what.
 pub(super) type Finding = (Vec<String>, String);
+
+/// The shortest time after which quiet TCP connections are probed: a third of it is a whole second.
+const SHORTEST_PROBE: Duration = Duration::from_secs(3);
 
 /// All that is wrong with the values.
 pub(super) fn check(config: &Config) -> Vec<Finding> {
@@ -36,6 +40,10 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         ("xds.keepalive_timeout", config.xds.keepalive_timeout),
         ("push.max_delay", config.push.max_delay),
         ("mesh.connect_timeout", config.mesh.connect_timeout),
+        ("mesh.keepalive.http2_timeout", config.mesh.keepalive.http2_timeout),
+        ("mesh.keepalive.client_timeout", config.mesh.keepalive.client_timeout),
+        ("mesh.outliers.ejection", config.mesh.outliers.ejection),
+        ("mesh.dns.retry", config.mesh.dns.retry),
         ("state.save_interval", config.state.save_interval),
         ("guard.hold", config.guard.hold),
     ];
@@ -46,8 +54,27 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         let max = super::duration::format(config.push.max_delay);
         find(&["push.quiet", "push.max_delay"], format!("longer than push.max_delay, which is {max}"));
     }
+    let Mesh { keepalive, outliers, dns, .. } = &config.mesh;
+    if !keepalive.tcp.is_zero() && keepalive.tcp < SHORTEST_PROBE {
+        find(&["mesh.keepalive.tcp"], "is too short: expected \"3s\" or longer, or \"0s\" for never".into());
+    }
+    for (keys, least, most) in [
+        (["mesh.outliers.max_ejection", "mesh.outliers.ejection"], outliers.ejection, outliers.max_ejection),
+        (["mesh.dns.max_retry", "mesh.dns.retry"], dns.retry, dns.max_retry),
+    ] {
+        if most < least {
+            let least = super::duration::format(least);
+            find(&keys, format!("shorter than {}, which is {least}", keys[1]));
+        }
+    }
     if config.state.dir.as_ref().is_some_and(|dir| dir.as_os_str().is_empty()) {
         find(&["state.dir"], "is empty: expected the path of a folder, like \"state\"".into());
+    }
+    if config.mesh.domain.as_deref().is_some_and(|domain| domain.parse::<Hostname>().is_err()) {
+        find(&["mesh.domain"], "is no domain: expected one like \"cluster.local\"".into());
+    }
+    if Namespace::try_from(config.mesh.root_namespace.clone()).is_err() {
+        find(&["mesh.root_namespace"], "is no namespace: expected one like \"istio-system\"".into());
     }
     if let Some(message) = wrong_filter(&config.log.filter) {
         find(&["log.filter"], message);
@@ -59,12 +86,19 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
 /// About what a name takes in the first request of a client that comes back: twice its length, and a version.
 const NAME_BYTES: usize = 150;
 
-/// Values that are served and that some clients will fail at.
+/// Values that are served and may not be meant.
 pub(super) fn warnings(config: &Config) -> Vec<Finding> {
-    let Xds { max_names, max_request_bytes, .. } = config.xds;
+    let log = log_targets::unknown(&config.log.filter);
+    let log = log.into_iter().map(|message| (vec!["log.filter".to_owned()], message));
+    too_many_names(&config.xds).into_iter().chain(log).collect()
+}
+
+/// Values at which some clients will fail.
+fn too_many_names(xds: &Xds) -> Option<Finding> {
+    let Xds { max_names, max_request_bytes, .. } = *xds;
     let (needed, fit) = (max_names.saturating_mul(NAME_BYTES), max_request_bytes / NAME_BYTES);
     if needed <= max_request_bytes {
-        return Vec::new();
+        return None;
     }
     let is_usual = max_request_bytes == Xds::default().max_request_bytes;
     let (key, cure) = match is_usual {
@@ -76,7 +110,7 @@ pub(super) fn warnings(config: &Config) -> Vec<Finding> {
          {needed} bytes, and {max_request_bytes} are allowed (xds.max_request_bytes). A client with more than about \
          {fit} clusters connects once and is refused ever after: {cure}"
     );
-    vec![(vec![key.to_owned()], message)]
+    Some((vec![key.to_owned()], message))
 }
 
 /// Whether one of two servers could not listen.
@@ -105,26 +139,34 @@ fn registries(config: &Config) -> Vec<Finding> {
         findings.push((vec!["registry".into()], message.into()));
     }
     for (name, entry) in &config.registry {
-        let key = format!("registry.{name}");
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if name.is_empty() || name.len() > 63 || !name.chars().all(plain) {
-            let message =
-                format!("{name:?} is not a name for a registry: expected 1 to 63 of a-z, 0-9 and '-'");
-            findings.push((vec![key.clone()], message));
-        }
-        let kinds: Vec<String> =
-            entry.kinds().iter().map(|kind| format!("[{key}.{}]", kind.as_str())).collect();
-        match kinds.as_slice() {
-            [_] => {}
-            [] => findings.push((
-                vec![key.clone()],
-                format!("says no kind of registry: expected a table like [{key}.file]"),
-            )),
-            several => findings.push((
-                vec![key.clone()],
-                format!("is of several kinds: expected one of {}", several.join(", ")),
-            )),
-        }
+        let kinds = entry.kinds().iter().map(Kind::as_str).collect();
+        findings.extend(named("registry", "registry", name, kinds));
+    }
+    for (name, entry) in &config.rules {
+        let kinds = entry.kinds().iter().map(RulesKind::as_str).collect();
+        findings.extend(named("rules", "store of rules", name, kinds));
+    }
+    findings
+}
+
+/// What is wrong with `[table.name]`, which is a `what` and has tables of these kinds.
+fn named(table: &str, what: &str, name: &str, kinds: Vec<&'static str>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let key = format!("{table}.{name}");
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > 63 || !name.chars().all(plain) {
+        let message = format!("{name:?} is not a name for a {what}: expected 1 to 63 of a-z, 0-9 and '-'");
+        findings.push((vec![key.clone()], message));
+    }
+    let kinds: Vec<String> = kinds.iter().map(|kind| format!("[{key}.{kind}]")).collect();
+    match kinds.as_slice() {
+        [_] => {}
+        [] => findings
+            .push((vec![key.clone()], format!("says no kind of {what}: expected a table like [{key}.file]"))),
+        several => findings.push((
+            vec![key.clone()],
+            format!("is of several kinds: expected one of {}", several.join(", ")),
+        )),
     }
     findings
 }

@@ -74,16 +74,38 @@ pub enum Kind<'a> {
     Never(std::convert::Infallible, std::marker::PhantomData<&'a ()>),
 }
 
-/// The variables of the platforms' own tools, by kind.
-pub(super) fn usual_variables() -> Vec<(&'static str, UsualVariables)> {
+/// The variables of the platforms' own tools, by section of pilot.toml and kind.
+pub(super) fn usual_variables() -> Vec<(Section, &'static str, UsualVariables)> {
     vec![
         #[cfg(feature = "consul")]
-        ("consul", pilot_registry_consul::USUAL_VARIABLES),
+        (Section::REGISTRIES, "consul", pilot_registry_consul::USUAL_VARIABLES),
         #[cfg(feature = "etcd")]
-        ("etcd", pilot_registry_etcd::USUAL_VARIABLES),
+        (Section::REGISTRIES, "etcd", pilot_registry_etcd::USUAL_VARIABLES),
         #[cfg(feature = "kubernetes")]
-        ("kubernetes", pilot_registry_kubernetes::USUAL_VARIABLES),
+        (Section::REGISTRIES, "kubernetes", pilot_registry_kubernetes::USUAL_VARIABLES),
+        #[cfg(feature = "consul")]
+        (Section::RULES, "consul", pilot_registry_consul::RULES_USUAL_VARIABLES),
+        #[cfg(feature = "etcd")]
+        (Section::RULES, "etcd", pilot_registry_etcd::USUAL_VARIABLES),
+        #[cfg(feature = "kubernetes")]
+        (Section::RULES, "kubernetes", pilot_registry_kubernetes::USUAL_VARIABLES),
     ]
+}
+
+/// A table of pilot.toml whose entries have a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Section {
+    /// Its key.
+    pub(super) key: &'static str,
+    /// What its entries are.
+    pub(super) entries: &'static str,
+}
+
+impl Section {
+    /// Where services come from.
+    pub(super) const REGISTRIES: Self = Self { key: "registry", entries: "registries" };
+    /// Where rules come from.
+    pub(super) const RULES: Self = Self { key: "rules", entries: "stores of rules" };
 }
 
 impl Kind<'_> {
@@ -120,6 +142,22 @@ impl Kind<'_> {
             Self::Etcd(config) => owned((*config).clone().paths_mut()),
             #[cfg(feature = "kubernetes")]
             Self::Kubernetes(config) => owned((*config).clone().paths_mut()),
+            #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
+            Self::Never(never, _) => match *never {},
+        }
+    }
+
+    /// The files that a file of [`files`](Self::files) names, each with that file's key and its place in the file. Reads
+    /// that file.
+    pub fn files_of_files(&self) -> Vec<(&'static str, String, PathBuf)> {
+        match self {
+            #[cfg(feature = "kubernetes")]
+            Self::Kubernetes(config) => {
+                let named = pilot_registry_kubernetes::files_of_kubeconfig(config).into_iter();
+                named.map(|(place, path)| ("kubeconfig", place, path)).collect()
+            }
+            #[cfg(any(feature = "consul", feature = "etcd", feature = "file"))]
+            _ => Vec::new(),
             #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
             Self::Never(never, _) => match *never {},
         }

@@ -52,6 +52,9 @@ pub fn load(
     for (name, entry) in &mut loaded.config.registry {
         entry.resolve(folder, |key| loaded.origins.is_from_file(&format!("registry.{name}.{key}")));
     }
+    for (name, entry) in &mut loaded.config.rules {
+        entry.resolve(folder, |key| loaded.origins.is_from_file(&format!("rules.{name}.{key}")));
+    }
     if let Some(dir) = &mut loaded.config.state.dir
         && loaded.origins.is_from_file("state.dir")
     {
@@ -191,10 +194,10 @@ fn missing(schema: &Value, table: &str, error: &str) -> Option<String> {
     Some(format!("{key} is missing{expected}"))
 }
 
-/// What has to go when that key is broken: a registry as a whole, for its keys have no defaults.
+/// What has to go when that key is broken: a registry or a store of rules as a whole, for its keys have no defaults.
 fn unit_of(key: &str) -> &str {
     let mut dots = key.match_indices('.').map(|(at, _)| at);
-    match key.starts_with("registry.") {
+    match key.starts_with("registry.") || key.starts_with("rules.") {
         true => dots.nth(1).map_or(key, |end| &key[..end]),
         false => key,
     }

@@ -63,6 +63,13 @@ pub(super) enum Scalar {
     Boolean,
 }
 
+/// Whether pilot.toml has a key at its top that is called so, or nearly so.
+pub fn has_key_like(name: &str) -> bool {
+    let schema = schema();
+    let mut keys = Shape(&schema).keys();
+    keys.any(|(key, _)| strsim::damerau_levenshtein(name, key) <= key.len() / 3)
+}
+
 /// The shape of all of pilot.toml, without references.
 pub(super) fn inlined() -> Value {
     generate::<Config>(true)

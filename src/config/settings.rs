@@ -52,9 +52,10 @@ fn collect(shape: Shape<'_>, path: &str, table: Option<&DeTable<'_>>, keys: &mut
         _ => None,
     };
     for (key, shape) in shape.keys() {
-        // A table of an entry is a kind of registry: naming a key of it would choose it. Tables inside of a
+        // A table of an entry is a kind of registry or store: naming a key of it would choose it. Tables inside of a
         // kind that is chosen are like any others.
-        let is_entry = path.starts_with("registry.") && path.matches('.').count() == 1;
+        let is_named = path.starts_with("registry.") || path.starts_with("rules.");
+        let is_entry = is_named && path.matches('.').count() == 1;
         let chosen = !is_entry || !shape.is_table() || inner(key).is_some();
         if chosen {
             collect(shape, &join(path, key), inner(key), keys);

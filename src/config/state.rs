@@ -9,6 +9,8 @@ use serde::Deserialize;
 use super::{Config, duration};
 use crate::catalog::saved::Store;
 use crate::catalog::{GuardSettings, Policy, SavePolicy};
+use crate::rules::SavedRules;
+use crate::world::RulesPolicy;
 
 /// `[state]`
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -51,8 +53,8 @@ pub struct Guard {
     /// Whether endpoints are kept when most of them disappear at once, and keep their health when most of them turn
     /// unhealthy at once, until the registry confirms it.
     pub enabled: bool,
-    /// Endpoints are kept when more than this share of a service's or a registry's endpoints is gone, in percent,
-    /// and at least `min_endpoints`.
+    /// Endpoints are kept when more than this share of them is gone, in percent, and at least `min_endpoints`: of the
+    /// endpoints of a service that stays, or of several services together.
     #[schemars(range(min = 1, max = 99))]
     pub share_percent: usize,
     /// Fewer missing endpoints than this are never kept, unless the whole registry is suddenly empty.
@@ -72,6 +74,16 @@ impl Default for Guard {
 }
 
 impl Config {
+    /// How a store of rules of that name and kind is treated.
+    pub fn rules_policy(&self, store: &str, kind: &'static str) -> RulesPolicy {
+        let save = |dir: &PathBuf| SavedRules::new(dir, store, kind, self.state.max_file_bytes);
+        RulesPolicy {
+            hold: self.guard.enabled.then_some(self.guard.hold),
+            wait: self.state.wait,
+            save: self.state.dir.as_ref().map(save),
+        }
+    }
+
     /// How a registry of that name and kind is treated.
     pub fn policy(&self, registry: &str, kind: &'static str, patience: Option<Duration>) -> Policy {
         let Guard { enabled, share_percent, min_endpoints, hold } = self.guard;

@@ -1,5 +1,5 @@
-//! The variables of other tools, where they are meant: the file has one registry of a kind, and says neither
-//! where it is nor who pilot is for it.
+//! The variables of other tools, where they are meant: the file has one registry of a kind, or one store of rules, and says
+//! neither where it is nor who pilot is for it.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,12 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::Origins;
-use super::entry::usual_variables;
+use super::entry::{Section, usual_variables};
 use super::origin::{join, put};
+
+/// How an address begins that is called by TLS, and the keys that count only there.
+const HTTPS: &str = "https://";
+const TLS: &str = "tls.";
 
 /// A variable of another tool that a value was taken from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -30,6 +34,8 @@ pub struct UnusedVariable {
     pub variable: &'static str,
     /// Why it does not count.
     pub why: String,
+    /// Whether it would count elsewhere; or else pilot does not know what it says.
+    pub is_read: bool,
 }
 
 /// A value for a key, from a variable of another tool.
@@ -42,36 +48,75 @@ pub(super) struct Usual {
 /// What the environment says that the table does not.
 pub(super) fn find(environment: &BTreeMap<String, String>, table: &DeTable<'_>) -> Vec<Usual> {
     let mut found = Vec::new();
-    for (kind, variables) in usual_variables() {
-        let Some((registry, table)) = only(table, kind) else { continue };
+    for (section, kind, variables) in usual_variables() {
+        let Some((name, table)) = only(table, section, kind) else { continue };
         if variables.unless.iter().any(|key| table.get(*key).is_some()) {
             continue;
         }
-        found.extend((variables.find)(environment).into_iter().map(|usual| Usual {
+        let said = (variables.find)(environment);
+        let is_https = said.iter().any(|usual| usual.value.begins_with(HTTPS));
+        let counts =
+            |usual: &UsualValue| (is_https || !usual.key.starts_with(TLS)) && at(table, usual.key).is_none();
+        found.extend(said.into_iter().filter(counts).map(|usual| Usual {
             variable: usual.variable,
-            key: join(&format!("registry.{registry}.{kind}"), usual.key),
+            key: join(&format!("{}.{name}.{kind}", section.key), usual.key),
             value: usual.value,
         }));
     }
     found
 }
 
+/// The value at that path.
+fn at<'t, 'i>(table: &'t DeTable<'i>, path: &str) -> Option<&'t DeValue<'i>> {
+    match path.split_once('.') {
+        None => table.get(path).map(Spanned::get_ref),
+        Some((key, rest)) => match table.get(key).map(Spanned::get_ref)? {
+            DeValue::Table(inner) => at(inner, rest),
+            value => Some(value),
+        },
+    }
+}
+
 /// What the environment says in vain, where nothing says the same.
 pub(super) fn unused(environment: &BTreeMap<String, String>, table: &DeTable<'_>) -> Vec<UnusedVariable> {
     let mut unused = Vec::new();
-    for (kind, variables) in usual_variables() {
-        let registries = of_kind(table, kind);
-        let why = match registries.as_slice() {
-            [] => continue,
-            [(name, table)] => match variables.unless.iter().find(|key| table.get(**key).is_some()) {
-                None => continue,
-                Some(key) => format!("[registry.{name}.{kind}] has {key}"),
-            },
-            several => format!("there are {} registries of {kind}", several.len()),
+    for (section, kind, variables) in usual_variables() {
+        let entries = of_kind(table, section, kind);
+        let own =
+            |table: &DeTable<'_>| variables.unless.iter().find(|key| table.get(**key).is_some()).copied();
+        let why = |usual: &UsualValue| match entries.as_slice() {
+            [] => None,
+            [(name, table)] => {
+                let key = own(table).or_else(|| at(table, usual.key).map(|_| usual.key))?;
+                Some(format!("[{}.{name}.{kind}] has {key}", section.key))
+            }
+            several => Some(format!("there are {} {} of {kind}", several.len(), section.entries)),
         };
-        let is_new = |usual: &UsualValue| registries.iter().all(|(_, table)| !says(table, usual));
-        let found = (variables.find)(environment).into_iter().filter(is_new);
-        unused.extend(found.map(|usual| UnusedVariable { variable: usual.variable, why: why.clone() }));
+        let is_new = |usual: &UsualValue| entries.iter().all(|(_, table)| !says(table, usual));
+        let said = (variables.find)(environment);
+        let is_https = said.iter().any(|usual| usual.value.begins_with(HTTPS));
+        for usual in said.into_iter().filter(is_new) {
+            let in_vain = || {
+                let is_vain = !entries.is_empty() && !is_https && usual.key.starts_with(TLS);
+                is_vain.then(|| "the address does not begin with https://".to_owned())
+            };
+            let variable = usual.variable;
+            let why = why(&usual).or_else(in_vain);
+            unused.extend(why.map(|why| UnusedVariable { variable, why, is_read: true }));
+        }
+        // Where the file says which server is meant, they may be for another one.
+        if entries.iter().any(|(_, table)| own(table).is_none()) {
+            let unread = (variables.unread)(environment).into_iter();
+            let unread = unread.map(|(variable, instead)| UnusedVariable {
+                variable,
+                why: instead.to_owned(),
+                is_read: false,
+            });
+            // A registry and a store of rules may be of one kind.
+            let is_said = |it: &UnusedVariable| unused.contains(it);
+            let unread: Vec<_> = unread.filter(|it| !is_said(it)).collect();
+            unused.extend(unread);
+        }
     }
     unused
 }
@@ -79,7 +124,7 @@ pub(super) fn unused(environment: &BTreeMap<String, String>, table: &DeTable<'_>
 /// Whether the table says the same.
 fn says(table: &DeTable<'_>, usual: &UsualValue) -> bool {
     let is = |value: &DeValue<'_>, text: &str| matches!(value, DeValue::String(it) if it == text);
-    match (table.get(usual.key).map(Spanned::get_ref), &usual.value) {
+    match (at(table, usual.key), &usual.value) {
         (Some(value), Given::Text(text)) => is(value, text),
         (Some(DeValue::Array(list)), Given::List(texts)) => {
             list.len() == texts.len() && list.iter().zip(texts).all(|(value, text)| is(value.get_ref(), text))
@@ -88,13 +133,13 @@ fn says(table: &DeTable<'_>, usual: &UsualValue) -> bool {
     }
 }
 
-/// Registries of one kind that do not say where their platform is, though it has only one default place, and are
+/// Registries, or stores of rules, of one kind that do not say where their platform is, though it has only one default place, and are
 /// not told apart by what they follow there. Each of them with the key that is missing, and what to know of it.
 pub(super) fn of_one_place(table: &DeTable<'_>) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for (kind, variables) in usual_variables() {
+    for (section, kind, variables) in usual_variables() {
         let Some((key, place)) = variables.default_place else { continue };
-        let lacking = of_kind(table, kind);
+        let lacking = of_kind(table, section, kind);
         let lacking: Vec<_> = lacking.into_iter().filter(|(_, table)| table.get(key).is_none()).collect();
         for (at, (name, table)) in lacking.iter().enumerate() {
             let follows = |table: &DeTable<'_>| -> Vec<Option<String>> {
@@ -103,31 +148,32 @@ pub(super) fn of_one_place(table: &DeTable<'_>) -> Vec<(String, String)> {
             };
             let same = lacking[..at].iter().find(|(_, other)| follows(other) == follows(table));
             if let Some((other, _)) = same {
+                let section = section.key;
                 let why =
-                    format!("{key} is missing here and in registry.{other}.{kind}: both follow {place}");
-                found.push((join(&format!("registry.{name}.{kind}"), key), why));
+                    format!("{key} is missing here and in {section}.{other}.{kind}: both follow {place}");
+                found.push((join(&format!("{section}.{name}.{kind}"), key), why));
             }
         }
     }
     found
 }
 
-/// The table of that kind, and the registry's name, if there is one alone.
-fn only<'t, 'i>(table: &'t DeTable<'i>, kind: &str) -> Option<(&'t str, &'t DeTable<'i>)> {
-    match of_kind(table, kind).as_slice() {
+/// The table of that kind, and its entry's name, if there is one alone.
+fn only<'t, 'i>(table: &'t DeTable<'i>, section: Section, kind: &str) -> Option<(&'t str, &'t DeTable<'i>)> {
+    match of_kind(table, section, kind).as_slice() {
         [only] => Some(*only),
         _ => None,
     }
 }
 
-/// The tables of that kind, with the registries' names.
-fn of_kind<'t, 'i>(table: &'t DeTable<'i>, kind: &str) -> Vec<(&'t str, &'t DeTable<'i>)> {
+/// The tables of that kind, with their entries' names.
+fn of_kind<'t, 'i>(table: &'t DeTable<'i>, section: Section, kind: &str) -> Vec<(&'t str, &'t DeTable<'i>)> {
     let inner = |value: &'t Spanned<DeValue<'i>>| match value.get_ref() {
         DeValue::Table(table) => Some(table),
         _ => None,
     };
-    let registries = table.get("registry").and_then(inner).into_iter().flatten();
-    let of_kind = registries.filter_map(|(name, entry)| {
+    let entries = table.get(section.key).and_then(inner).into_iter().flatten();
+    let of_kind = entries.filter_map(|(name, entry)| {
         let entry = inner(entry)?;
         Some((name.get_ref().as_ref(), inner(entry.get(kind)?)?))
     });

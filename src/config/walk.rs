@@ -38,6 +38,7 @@ fn walk_table(
         let (offset, message) = match shape.get(key.get_ref()) {
             None => {
                 let message = misplaced_key(schema, prefix, key.get_ref());
+                let message = message.or_else(|| key_of_another_level(schema, prefix, key.get_ref()));
                 let message = message.unwrap_or_else(|| unknown_key(shape, prefix, key.get_ref()));
                 (key.span().start, message)
             }
@@ -66,27 +67,53 @@ fn table_shape(shape: Shape<'_>) -> Option<Shape<'_>> {
     if shape.is_table() { Some(shape) } else { shape.table_instead() }
 }
 
-/// What is meant by a key that is right elsewhere: a kind of registry is a table of its own, below a name.
+/// What is meant by a key that is right elsewhere: a kind of registry is a table of its own, below a name, and so is a kind
+/// of store.
 fn misplaced_key(schema: Shape<'_>, table: &str, key: &str) -> Option<String> {
-    let name = table.strip_prefix("registry.").filter(|name| !name.contains('.'))?;
-    let entry = schema.get("registry")?.any_key()?;
+    let (group, name) = table.split_once('.').filter(|(_, name)| !name.contains('.'))?;
+    let what = match group {
+        "registry" => "registry",
+        "rules" => "store of rules",
+        _ => return None,
+    };
+    let entry = schema.get(group)?.any_key()?;
     if let Some(kind) =
         entry.keys().find(|(kind, shape)| *kind == name && shape.is_table()).map(|(_, shape)| shape)
         && kind.keys().any(|(known, _)| known == key)
     {
         return Some(format!(
-            "{name} is a kind of registry, and the registry has no name: write [registry.NAME.{name}], like \
-             [registry.local.{name}]"
+            "{name} is a kind of {what}, and the {what} has no name: write [{group}.NAME.{name}], like \
+             [{group}.local.{name}]"
         ));
     }
     ["type", "kind"].contains(&key).then(|| {
         let kinds: Vec<String> = entry
             .keys()
             .filter(|(_, shape)| shape.is_table())
-            .map(|(kind, _)| format!("[registry.{name}.{kind}]"))
+            .map(|(kind, _)| format!("[{group}.{name}.{kind}]"))
             .collect();
-        format!("the kind of a registry is a table of its own: expected one of {}", kinds.join(", "))
+        format!("the kind of a {what} is a table of its own: expected one of {}", kinds.join(", "))
     })
+}
+
+/// What is meant by a key that a table above this one has, or one directly below it.
+fn key_of_another_level(schema: Shape<'_>, table: &str, key: &str) -> Option<String> {
+    let mut above = Vec::new();
+    let (mut shape, mut path) = (schema, String::new());
+    for part in table.split('.') {
+        above.push((shape, path.clone()));
+        (shape, path) = (shape.get(part)?, join(&path, part));
+    }
+    let has = |shape: Shape<'_>| shape.keys().any(|(known, _)| known == key);
+    // At the top there are only tables.
+    if let Some(levels) = above.iter().skip(1).rev().position(|(shape, _)| has(*shape)) {
+        let (_, owner) = &above[above.len() - 1 - levels];
+        let up = if levels == 0 { "one level".to_owned() } else { format!("{} levels", levels + 1) };
+        return Some(format!("unknown key: it belongs {up} up, in [{owner}]"));
+    }
+    let below = shape.keys().filter(|(_, shape)| shape.is_table() && has(*shape));
+    let below: Vec<String> = below.map(|(name, _)| format!("[{}]", join(table, name))).collect();
+    (!below.is_empty()).then(|| format!("unknown key: it belongs one level down, in {}", below.join(" or ")))
 }
 
 fn unknown_key(shape: Shape<'_>, table: &str, key: &str) -> String {

@@ -15,7 +15,7 @@ use super::scene::{Scene, Speaks, Target};
 use super::screen::Screen;
 use super::tally::Tally;
 use super::traffic::{self, Entrance};
-use super::{DemoError, Outcome};
+use super::{DemoError, Outcome, Shift};
 use crate::config::{Admin, Config};
 use crate::proxies::ProxyStatus;
 use crate::shutdown::Shutdown;
@@ -25,6 +25,9 @@ const REQUEST_INTERVAL: Duration = Duration::from_millis(200);
 /// Requests under way; while there are more, none is sent.
 const CALLS_MAX: usize = 500;
 
+/// The host that the shift is about.
+const SHIFTED: &str = "reviews.local";
+
 /// What the demo runs with.
 pub(super) struct Stage {
     /// pilot's configuration, with the addresses that are in use.
@@ -33,6 +36,8 @@ pub(super) struct Stage {
     pub(super) http: SocketAddr,
     /// The file to change.
     pub(super) services: PathBuf,
+    /// A document that the reader may put among the rules.
+    pub(super) shift: Option<Shift>,
     /// Envoy's version.
     pub(super) version: String,
     /// Envoy's own admin pages.
@@ -93,15 +98,26 @@ impl Stage {
     }
 
     fn introduction(&self, envoy: &Envoy, targets: &BTreeSet<Target>) -> String {
-        let Self { config, http, services, version, envoy_admin, duration: _ } = self;
+        let Self { config, http, services, shift, version, envoy_admin, duration: _ } = self;
         let host = targets.iter().find(|target| target.speaks == Speaks::Http);
         let host = host.map_or("reviews.local", |target| target.host.as_str());
+        // It is about this host.
+        let is_there = targets.iter().any(|target| target.host.as_str() == SHIFTED);
+        let shift = shift.as_ref().filter(|_| is_there).map_or_else(String::new, |Shift { document, folder }| {
+            format!(
+                "Shift nine of ten requests for {SHIFTED} to version 1 with a rule, and back by removing it:\n  \
+                 cp {document} {folder}\n\n",
+                document = document.display(),
+                folder = folder.display(),
+            )
+        });
         let process = envoy.pid().map(|pid| pid.to_string()).unwrap_or_default();
         let (log, admin) = (envoy.log(), &config.admin.listen);
         format!(
             "pilot follows {services} and tells Envoy {version} of it. Change the file while this runs,\n\
              and the traffic follows. For example add an endpoint, for which a backend is started:\n  \
-             {{ address = \"127.0.0.1:9185\", labels = {{ version = \"v3\" }} }},\n\n  \
+             {{ address = \"127.0.0.1:9185\", labels = {{ version = \"v3\" }} }},\n\n\
+             {shift}  \
              through Envoy   curl -H 'Host: {host}' http://{http}/\n  \
              into pilot      pilot proxies{at}\n  \
              {nothing:15} pilot services{at}\n  \

@@ -3,24 +3,20 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 
-use pilot_registry::RegistryHealth;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::label::{OfRegistry, to_i64};
-use super::proxies;
+use super::label::{OfRegistry, STATES, health_word, to_i64};
 use super::served::Served;
+use super::{proxies, rules};
 use crate::proxies::Proxies;
 use crate::supervisor::Registered;
 use crate::translate::{Claim, Conflict};
 use crate::world::World;
 
 type OfState = [(&'static str, String); 2];
-
-/// All that [`health_word`] says.
-const STATES: [&str; 3] = ["connecting", "live", "degraded"];
 
 #[derive(Default)]
 struct Gauges {
@@ -29,6 +25,7 @@ struct Gauges {
     revision: Family<OfRegistry, Gauge>,
     skipped: Family<OfRegistry, Gauge>,
     notes: Family<OfRegistry, Gauge>,
+    guessed: Family<OfRegistry, Gauge>,
 }
 
 pub(super) fn registry(world: &World, connected: &Proxies) -> Registry {
@@ -68,6 +65,7 @@ pub(super) fn registry(world: &World, connected: &Proxies) -> Registry {
     );
 
     register_claims(&mut registry, world);
+    rules::register(&mut registry, world, connected);
 
     let (gauges, served) = (Gauges::default(), Served::default());
     for registered in world.registries() {
@@ -139,6 +137,8 @@ impl Gauges {
         }
         self.skipped.get_or_create(&label).set(to_i64(skipped));
         self.notes.get_or_create(&label).set(to_i64(notes));
+        let guessed = published.as_ref().map_or(0, |published| published.value.guessed_ports());
+        self.guessed.get_or_create(&label).set(to_i64(guessed));
         if let Some(published) = published {
             self.revision.get_or_create(&label).set(i64::try_from(published.revision).unwrap_or(i64::MAX));
         }
@@ -169,14 +169,10 @@ impl Gauges {
             "Entries that are served and want a word: a port that was guessed, a field that does not count",
             self.notes,
         );
-    }
-}
-
-/// The word for a registry's health, in metrics and JSON.
-pub(crate) fn health_word(health: &RegistryHealth) -> &'static str {
-    match health {
-        RegistryHealth::Connecting => STATES[0],
-        RegistryHealth::Live => STATES[1],
-        RegistryHealth::Degraded(_) => STATES[2],
+        registry.register(
+            "registry_guessed_ports",
+            "Ports of services that are served at numbers which were guessed: `pilot services -o wide` names them",
+            self.guessed,
+        );
     }
 }

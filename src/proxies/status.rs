@@ -2,11 +2,13 @@
 
 use std::time::SystemTime;
 
+use pilot_registry::Port;
 use serde::{Deserialize, Serialize};
 
 use crate::xds::Rejection;
 use crate::xds::builds::Withheld;
 use crate::xds::client_copy::Refused;
+use crate::xds::names::Names;
 use crate::xds::words::cut;
 
 /// How many names of refused resources are kept, and of those that do not exist.
@@ -19,6 +21,10 @@ pub struct TypeStatus {
     pub wildcard: bool,
     /// How many names were subscribed to.
     pub names: usize,
+    /// These names.
+    pub asked: Names,
+    /// The number of the newest mesh of which it has all that it asks for, but for what it refuses.
+    pub settled: Option<u64>,
     /// Names that were subscribed to and do not exist; the first of many.
     pub missing: Vec<Box<str>>,
     /// The last response.
@@ -80,6 +86,9 @@ pub struct RefusedStatus {
     pub version: String,
     /// What it is there for.
     pub origin: String,
+    /// The port whose services share it, if it is there for these.
+    #[serde(skip)]
+    pub shared_port: Option<Port>,
     /// The proxy's own words of it.
     pub message: String,
 }
@@ -96,6 +105,9 @@ pub struct WithheldStatus {
     pub version: String,
     /// What it is there for.
     pub origin: String,
+    /// The port whose services share it, if it is there for these.
+    #[serde(skip)]
+    pub shared_port: Option<Port>,
     /// How many proxies of the same name and version refused it when this one came.
     pub refused_by: usize,
     /// The words of the first of them.
@@ -110,6 +122,7 @@ impl WithheldStatus {
             virtual_host: host.as_ref().map(ToString::to_string),
             version: version.to_string(),
             origin: origin.to_string(),
+            shared_port: origin.port(),
             refused_by: withheld.refused_by,
             message: words.to_string(),
         }
@@ -125,6 +138,7 @@ impl RefusedStatus {
             virtual_host: host.as_ref().map(ToString::to_string),
             version: version.to_string(),
             origin: origin.to_string(),
+            shared_port: origin.port(),
             message: refused.words.to_string(),
         }
     }
@@ -164,7 +178,7 @@ impl TypeStatus {
     pub fn on_nacked(&mut self, version: &str, message: &str) {
         self.nack = Some(Box::new(Nack {
             version: version.into(),
-            message: cut(message).into(),
+            message: cut(message).as_ref().into(),
             refused: Vec::new(),
             searching: false,
             at: SystemTime::now(),
@@ -233,6 +247,7 @@ mod tests {
             name: "b".into(),
             virtual_host: None,
             version: "2".into(),
+            shared_port: None,
             origin: "service b".into(),
             message: "no such filter".into(),
         };
@@ -243,14 +258,5 @@ mod tests {
         status.on_acked("3");
         status.on_refusals(Vec::new(), false);
         assert_eq!(status.state(), SyncState::Acked);
-    }
-
-    #[test]
-    fn a_long_refusal_is_cut_between_characters() {
-        let mut status = TypeStatus::default();
-        status.on_nacked("1", &"€".repeat(5000));
-        let message = status.nack.unwrap().message;
-        assert!(message.len() <= 4096 && message.len() > 4096 - 4);
-        assert!(message.chars().all(|c| c == '€'));
     }
 }

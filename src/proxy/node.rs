@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::google::protobuf::value::Kind;
-use pilot_registry::{Locality, Namespace};
+use pilot_registry::{Labels, Locality, Namespace};
 
 use super::{ClientKind, DEFAULT_XDS_CLUSTER, Proxy, Role};
 
@@ -22,6 +22,7 @@ const MAX_XDS_CLUSTER: usize = 256;
 const MAX_USER_AGENT: usize = 1024;
 const MAX_LOCALITY_PART: usize = 256;
 const MAX_NAMESPACE: usize = 253;
+const MAX_LABELS: usize = 16_384;
 
 /// A node that cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +95,7 @@ impl Proxy {
             client: ClientKind::of(node),
             locality,
             namespace,
+            labels: said_labels(node)?,
             xds_cluster: xds_cluster.into(),
             says_xds_cluster: said_cluster.is_some(),
         })
@@ -128,6 +130,24 @@ fn said_namespace(node: &Node) -> Result<Option<Namespace>, NodeError> {
         }
         Some(_) => Err(NodeError::Namespace { found: "no text".to_owned() }),
     }
+}
+
+/// The labels that the node says, as Istio's proxies do. What is no text is no label.
+fn said_labels(node: &Node) -> Result<Labels, NodeError> {
+    let value = node.metadata.as_ref().and_then(|metadata| metadata.fields.get("LABELS"));
+    let Some(Kind::StructValue(said)) = value.and_then(|value| value.kind.as_ref()) else {
+        return Ok(Labels::new());
+    };
+    let labels = said.fields.iter().filter_map(|(key, value)| match &value.kind {
+        Some(Kind::StringValue(value)) => Some((key.clone(), value.clone())),
+        _ => None,
+    });
+    let labels: Labels = labels.collect();
+    let bytes = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > MAX_LABELS {
+        return Err(NodeError::TooLong { part: "node.metadata.LABELS", bytes, max: MAX_LABELS });
+    }
+    Ok(labels)
 }
 
 /// The namespace that a domain of a node id begins with, if it is more than the name of a mesh.

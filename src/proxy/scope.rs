@@ -1,9 +1,10 @@
 //! What a proxy's configuration depends on.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use pilot_registry::{Locality, Namespace};
+use pilot_registry::{Labels, Locality, Namespace};
 
 use super::{ClientKind, DEFAULT_XDS_CLUSTER, Role};
 
@@ -12,6 +13,8 @@ use super::{ClientKind, DEFAULT_XDS_CLUSTER, Role};
 pub enum ConfigSource {
     /// On the aggregated stream.
     Ads,
+    /// There, too, in words that clients of gRPC understand.
+    AdsOfGrpc,
     /// On a stream of their own, to this cluster of the client's bootstrap.
     PerType {
         /// The cluster's name.
@@ -20,6 +23,9 @@ pub enum ConfigSource {
         delta: bool,
     },
 }
+
+/// A proxy's labels by which rules order endpoints; `None` = a value that no endpoint has.
+pub type Affinity = BTreeMap<Arc<str>, Option<Arc<str>>>;
 
 /// Everything about a proxy that its configuration depends on. Proxies with equal scopes share resources.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,8 +38,28 @@ pub struct Scope {
     pub client: ClientKind,
     /// What its endpoints are near to or far from; empty where that makes no difference.
     pub locality: Locality,
+    /// Its labels that endpoints come first for sharing.
+    pub affinity: Arc<Affinity>,
     /// Whose short names it uses; `None` where those are no others than everybody's.
     pub namespace: Option<Namespace>,
+    /// Its labels that rules ask for.
+    pub labels: Arc<Labels>,
+}
+
+/// What services and rules look like depends on who looks: clients of a namespace, with labels that rules ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Viewpoint {
+    /// Their namespace; `None` = one that makes no difference.
+    pub namespace: Option<Namespace>,
+    /// The labels that they have, of those that rules ask for.
+    pub labels: Arc<Labels>,
+}
+
+impl fmt::Display for Viewpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.namespace.as_ref().map_or("any namespace", Namespace::as_str))?;
+        self.labels.iter().try_for_each(|(key, value)| write!(f, " {key}={value}"))
+    }
 }
 
 impl Scope {
@@ -44,22 +70,28 @@ impl Scope {
             config_source,
             client: ClientKind::Envoy,
             locality: Locality::default(),
+            affinity: Arc::default(),
             namespace: None,
+            labels: Arc::default(),
         }
     }
 
-    /// The scope whose resources those of all scopes like this one begin with, wherever their proxies run and
-    /// whatever their namespace is.
-    #[must_use]
-    pub fn common(&self) -> Self {
-        Self { client: self.client, ..Self::new(self.role, self.config_source.clone()) }
+    /// As who it sees services; `None` = as everybody.
+    pub fn viewpoint(&self) -> Option<Viewpoint> {
+        let viewpoint = Viewpoint { namespace: self.namespace.clone(), labels: Arc::clone(&self.labels) };
+        Some(viewpoint).filter(|viewpoint| *viewpoint != Viewpoint::default())
+    }
+
+    /// What all scopes like this one have in common, wherever their proxies run and whatever their namespace is.
+    pub fn common(&self) -> (Role, &ConfigSource, ClientKind) {
+        (self.role, &self.config_source, self.client)
     }
 
     /// Whether there are as many scopes like this one as clients think up names: it is neither of ADS, nor
     /// has it the usual name.
     pub fn has_chosen_name(&self) -> bool {
         match &self.config_source {
-            ConfigSource::Ads => false,
+            ConfigSource::Ads | ConfigSource::AdsOfGrpc => false,
             ConfigSource::PerType { cluster, .. } => **cluster != *DEFAULT_XDS_CLUSTER,
         }
     }
@@ -70,23 +102,34 @@ impl fmt::Display for Scope {
         f.write_str(self.role.as_str())?;
         match &self.config_source {
             ConfigSource::Ads => Ok(()),
+            ConfigSource::AdsOfGrpc => f.write_str("/grpc"),
             ConfigSource::PerType { cluster, delta } => {
                 write!(f, "/{}/{cluster}", if *delta { "delta" } else { "sotw" })
             }
         }?;
         match self.client {
             ClientKind::EnvoyWithVhds => f.write_str("/vhds"),
-            ClientKind::Grpc => f.write_str("/grpc"),
-            ClientKind::Envoy => Ok(()),
+            ClientKind::Grpc | ClientKind::Envoy => Ok(()),
         }?;
         if let Some(namespace) = &self.namespace {
             write!(f, " in {namespace}")?;
         }
-        if self.locality == Locality::default() {
-            return Ok(());
+        for (i, (key, value)) in self.labels.iter().enumerate() {
+            write!(f, "{}{key}={value}", if i == 0 { " with " } else { "," })?;
         }
-        let Locality { region, zone, sub_zone } = &self.locality;
-        let parts = [region, zone, sub_zone].map(String::as_str).join("/");
-        write!(f, " near {}", parts.trim_end_matches('/'))
+        f.write_str(&near(&self.locality, &self.affinity))
     }
+}
+
+/// What is near to proxies, in words that follow others; empty = everything is equally far.
+pub(crate) fn near(locality: &Locality, affinity: &Affinity) -> String {
+    let Locality { region, zone, sub_zone } = locality;
+    let place = [region, zone, sub_zone].map(String::as_str).join("/");
+    let place = Some(place.trim_end_matches('/').to_owned()).filter(|place| !place.is_empty());
+    let labels = affinity.iter().map(|(key, value)| match value {
+        Some(value) => format!("{key}={value}"),
+        None => format!("{key}=(none)"),
+    });
+    let near: Vec<String> = place.into_iter().chain(labels).collect();
+    if near.is_empty() { String::new() } else { format!(" near {}", near.join(" ")) }
 }

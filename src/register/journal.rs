@@ -42,6 +42,16 @@ pub(super) fn left(registrar: &dyn Registrar, registration: &Registration, farew
     match farewell {
         Farewell::Removed => tracing::info!(service, id, "removed"),
         Farewell::NotThere => tracing::info!(service, id, "the registry does not have it any more"),
+        Farewell::Never(None) => tracing::info!(service, id, "nothing to remove: it was never registered"),
+        Farewell::Never(Some(error)) => {
+            let remains = registrar.left_behind(registration, Some(error));
+            tracing::warn!(
+                service,
+                id,
+                error = error.chain(),
+                "the registry has never confirmed it. If it is there nevertheless: {remains}"
+            );
+        }
         Farewell::Left(error) => {
             let remains = registrar.left_behind(registration, Some(error));
             tracing::warn!(service, id, error = error.chain(), "not removed: {remains}");

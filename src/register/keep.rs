@@ -7,6 +7,7 @@ use pilot_registry::{ErrorKind, Health, Registrar, Registration, RegistryError};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::Past;
 use crate::supervisor::{back_off, jittered};
 
 /// The longest wait between attempts while the instance drains: it has little time left.
@@ -14,14 +15,14 @@ const DRAINING_MAX: Duration = Duration::from_secs(1);
 /// An attempt has at least this long to write a condition.
 const PATIENCE_MIN: Duration = Duration::from_secs(5);
 
-/// Keeps the instance registered. `written` is the condition that the present attempt has confirmed, `refused` whether
-/// the registry has denied the last one.
+/// Keeps the instance registered. `written` is the condition that the present attempt has confirmed, `past` what has
+/// become of those before it.
 pub(super) async fn keep(
     registrar: &dyn Registrar,
     registration: &Registration,
     condition: watch::Receiver<Health>,
     written: &watch::Sender<Option<Health>>,
-    refused: &watch::Sender<bool>,
+    past: &watch::Sender<Past>,
 ) -> Infallible {
     let (mut failures, mut said) = (0, None);
     loop {
@@ -30,8 +31,10 @@ pub(super) async fn keep(
             Err(error) = registrar.keep(registration, condition.clone(), written) => error,
             error = unconfirmed(condition.clone(), written.subscribe(), registration.ttl) => error,
         };
-        refused.send_replace(error.kind() == ErrorKind::Denied);
         let progress = written.borrow().is_some();
+        past.send_modify(|past| {
+            *past = Past { denied: error.kind() == ErrorKind::Denied, written: past.written || progress };
+        });
         failures = if progress { 0 } else { failures + 1 };
         let wait = jittered(longest(failures, error.kind(), registration.ttl, *condition.borrow()));
         let text = error.chain();

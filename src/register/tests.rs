@@ -98,8 +98,11 @@ async fn what_is_gone_is_removed_at_once() {
 async fn whoever_says_nothing_more_drains_and_is_removed() {
     let registrar = ScriptedRegistrar::default();
     let (stage, stages) = watch::channel(Stage::Serving);
-    drop(stage);
-    let farewell = register(&registrar, &plan(None), stages).await;
+    let plan = plan(None);
+    let (farewell, _) = tokio::join!(register(&registrar, &plan, stages), async {
+        registrar.reached(1).await;
+        drop(stage);
+    });
     assert!(matches!(farewell, Farewell::Removed), "{farewell:?}");
     assert_eq!(registrar.events().last(), Some(&removed()));
 }
@@ -168,6 +171,23 @@ async fn a_registry_that_is_down_at_the_end_is_not_waited_for() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_never_written_has_nothing_to_drain() {
+    let down = |registrar: &ScriptedRegistrar| registrar.fail(RegistryError::unavailable("down"));
+    for break_it in [down, ScriptedRegistrar::hang] {
+        let registrar = ScriptedRegistrar::default();
+        break_it(&registrar);
+        let (farewell, began) = beside(&registrar, &plan(None), async |stage| {
+            registrar.attempted(1).await;
+            stage.send_replace(Stage::Draining);
+            Instant::now()
+        })
+        .await;
+        assert!(matches!(farewell, Farewell::Never(Some(_))), "{farewell:?}");
+        assert!(began.elapsed() <= DOUBT, "{:?}", began.elapsed());
+    }
+}
+
 /// Nobody is let in by asking again.
 #[tokio::test(start_paused = true)]
 async fn who_is_denied_at_the_end_ends_at_once() {
@@ -223,11 +243,12 @@ async fn nothing_is_registered_before_something_listens_on_its_port() {
 
     let short = Plan { port_wait: Some(Duration::from_millis(50)), ..plan.clone() };
     let registrar = ScriptedRegistrar::default();
-    beside(&registrar, &plan, async |stage| {
+    let (farewell, ()) = beside(&registrar, &plan, async |stage| {
         stage.send_replace(Stage::Draining);
     })
     .await;
-    assert!(!registrar.events().contains(&written(Health::Healthy)), "{:?}", registrar.events());
+    assert!(matches!(farewell, Farewell::Never(None)), "{farewell:?}");
+    assert_eq!(registrar.events(), []);
     let registrar = ScriptedRegistrar::default();
     beside(&registrar, &short, async |stage| {
         registrar.reached(1).await;

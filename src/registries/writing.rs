@@ -44,6 +44,12 @@ pub fn registrar(loaded: &Loaded, name: Option<&str>) -> Result<ConfiguredRegist
     }
 }
 
+/// What is expected of pilot.toml by those who write: "expected one of kind etcd, like ...".
+pub fn expected_to_write() -> String {
+    let (kinds, lines): (Vec<_>, Vec<_>) = writable_kinds().into_iter().unzip();
+    format!("expected one of kind {}, like {}", kinds.join(" or "), lines.join(" or "))
+}
+
 fn named<'a>(loaded: &'a Loaded, wanted: &str) -> Result<(&'a str, Kind<'a>), Problems> {
     let found = entries(loaded).find(|(name, ..)| *name == wanted);
     let (name, _, kind) =
@@ -57,10 +63,7 @@ fn only(loaded: &Loaded) -> Result<(&str, Kind<'_>), Problems> {
         (Some(writer), None) => Ok(writer),
         (Some(_), Some(_)) => Err(fault(format!("several could be meant; {}", writable(loaded)))),
         (None, _) => {
-            let kinds = writable_kinds().join(" or ");
-            let message =
-                format!("no registry of pilot.toml can be written to: expected one of kind {kinds}");
-            Err(fault(message))
+            Err(fault(format!("no registry of pilot.toml can be written to: {}", expected_to_write())))
         }
     }
 }

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use pilot_envoy_api::envoy::service::discovery::v3 as discovery;
 use pilot_envoy_api::google::protobuf::Any;
 use prost::{Message, Name};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::ResourceType;
+use super::content::content_hash;
 use super::origin::Origin;
 use super::rope::Rope;
 use super::virtual_host::VirtualHost;
@@ -42,7 +43,8 @@ impl Resource {
         origin: Origin,
     ) -> Self {
         let value = Bytes::from(message.encode_to_vec());
-        let version = format!("{:016x}", xxh3_64(&value));
+        let clusters = references.iter().filter(|(kind, _)| *kind == ResourceType::Cluster);
+        let version = format!("{:016x}", content_hash(&value, clusters.map(|(_, name)| name)));
         let any = Any { type_url: M::type_url(), value };
         Self::from_any(name, version, any, references, origin)
     }

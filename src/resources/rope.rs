@@ -8,6 +8,7 @@
 //! A rope that differs from another in one virtual host costs one pointer and one hash, whatever it holds. The whole
 //! message exists while somebody sends it.
 
+use std::ops::Bound;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -127,6 +128,12 @@ impl Rope {
     /// The same, to be shared.
     pub fn shared_hosts(&self) -> impl Iterator<Item = &Arc<VirtualHost>> {
         self.hosts.values()
+    }
+
+    /// The virtual hosts whose names begin so, ordered by name.
+    pub fn beginning_with<'a>(&'a self, start: &'a str) -> impl Iterator<Item = &'a VirtualHost> {
+        let from = self.hosts.range::<_, str>((Bound::Included(start), Bound::Unbounded));
+        from.take_while(move |(name, _)| name.starts_with(start)).map(|(_, host)| &**host)
     }
 
     /// The virtual host of that name.

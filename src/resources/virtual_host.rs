@@ -11,8 +11,8 @@ use bytes::Bytes;
 use pilot_envoy_api::envoy::config::route::v3 as route;
 use prost::encoding::string;
 use prost::{Message, Name};
-use xxhash_rust::xxh3::xxh3_64;
 
+use super::content::content_hash;
 use super::origin::Origin;
 use super::wire::{begin, field_len, resource};
 
@@ -42,7 +42,7 @@ impl VirtualHost {
     pub fn new(host: &route::VirtualHost, clusters: Vec<Arc<str>>, origin: Origin) -> Self {
         let bytes = Bytes::from(host.encode_to_vec());
         let domains = host.domains.iter().map(|domain| domain.as_str().into()).collect();
-        let hash = xxh3_64(&bytes);
+        let hash = content_hash(&bytes, clusters.iter());
         let (name, clusters) = (host.name.as_str().into(), clusters.into());
         Self::with(name, bytes, hash, domains, clusters, origin)
     }
@@ -93,7 +93,7 @@ impl VirtualHost {
         &self.bytes
     }
 
-    /// A hash of the bytes.
+    /// A hash of the bytes, and of where they lead.
     pub fn hash(&self) -> u64 {
         self.hash
     }

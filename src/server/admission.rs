@@ -62,9 +62,16 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let open = request.extensions().get::<Caller>().map(Caller::request);
-        // Health and reflection answer also when all places are taken.
+        let caller = request.extensions().get::<Caller>();
+        let open = caller.map(Caller::request);
+        // Health and reflection answer also when all places are taken: they have a few of their own.
         let is_discovery = request.uri().path().starts_with("/envoy.service.");
+        let other = caller.filter(|_| !is_discovery).map(Caller::other);
+        if matches!(other, Some(None)) {
+            self.layer.metrics.refused("streams");
+            let why = "this connection has too many requests to health and reflection open";
+            return Either::Left(ready(Ok(Status::resource_exhausted(why).into_http())));
+        }
         let place = is_discovery.then(|| Arc::clone(&self.layer.places).try_acquire_owned());
         let Ok(place) = place.transpose() else {
             self.layer.metrics.refused("streams");
@@ -76,7 +83,7 @@ where
         let holding = move |response: Response<Body>| {
             response.map(|body| {
                 Body::new(body.map_frame(move |frame| {
-                    let _held = (&place, &open);
+                    let _held = (&place, &open, &other);
                     frame
                 }))
             })

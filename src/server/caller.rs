@@ -5,17 +5,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::xds::stream::Peer;
 
 /// Who is at the other end of a connection. Each of its requests has it as an extension.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Caller {
     peer: Peer,
     /// How many of its requests are being answered.
     open: Arc<watch::Sender<usize>>,
+    /// Places for those of them that are no discovery.
+    others: Arc<Semaphore>,
+}
+
+/// How many requests of one connection may be answered at once beside those of discovery. Probes of health are one at a
+/// time; reflection is a few.
+const OTHERS_MAX: usize = 16;
+
+impl Default for Caller {
+    fn default() -> Self {
+        Self::new(Peer::default())
+    }
 }
 
 /// A request that is being answered, until this is dropped.
@@ -24,7 +36,12 @@ pub(super) struct OpenRequest(Arc<watch::Sender<usize>>);
 impl Caller {
     /// Who is connected there.
     pub(super) fn of(stream: &TcpStream) -> Self {
-        Self { peer: Peer::from(stream.peer_addr().ok()), open: Arc::new(watch::Sender::new(0)) }
+        Self::new(Peer::from(stream.peer_addr().ok()))
+    }
+
+    fn new(peer: Peer) -> Self {
+        let others = Arc::new(Semaphore::new(OTHERS_MAX));
+        Self { peer, open: Arc::new(watch::Sender::new(0)), others }
     }
 
     /// Who it is to its streams.
@@ -41,6 +58,11 @@ impl Caller {
     pub(super) fn request(&self) -> OpenRequest {
         self.open.send_modify(|open| *open += 1);
         OpenRequest(Arc::clone(&self.open))
+    }
+
+    /// A place for a request that is no discovery; `None` = the connection has as many as it may.
+    pub(super) fn other(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.others).try_acquire_owned().ok()
     }
 
     /// Waits until nothing was open for that long.

@@ -55,7 +55,7 @@ mod tests {
 
     fn inbound(pieces: impl IntoIterator<Item = Bytes>, max: usize) -> Inbound<DiscoveryRequest> {
         let frames: Vec<_> = pieces.into_iter().map(|piece| Ok::<_, Status>(Frame::data(piece))).collect();
-        let silent = SilentStreams::new(Duration::from_secs(10), Metrics::new());
+        let silent = SilentStreams::new(Duration::from_secs(10), 100, Metrics::new());
         let (first, budget) = (Some(silent.opened(None)), Budget::new(max, Duration::from_secs(10)));
         let limits = RequestLimits { max, first, budget, in_hand: InHand::default() };
         Inbound::new(Body::new(StreamBody::new(stream::iter(frames))), limits)

@@ -3,13 +3,14 @@
 //! ```text
 //!  opened ──1 s──► counts as silent ──10 s──► closed, unless bytes of the request come: then after 60 s
 //!            ├ too many are: refused
-//!            └ another stream of that address has said who it is: closed after 60 s
+//!            └ another stream of that address has said who it is: closed after 60 s. Too many of these are: refused
 //! ```
 //!
 //! An Envoy without ADS opens a stream for each cluster, hundreds at once, and they say nothing until it has dealt with
 //! the whole response that named the clusters: half a second for 300 of them, many seconds for thousands. It has said who
 //! it is on another stream by then. Many Envoys may come from one address, too. So it is not streams that are bounded
-//! by connection and address, but silence of who is not known at all.
+//! by connection and address, but silence of who is not known at all. Who shares an address with a known client, behind a
+//! NAT or on loopback, may still not keep all others out: all silent streams of known addresses have half of the places.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -43,6 +44,8 @@ pub(super) struct SilentStreams(Arc<Inner>);
 struct Inner {
     /// How long a stream may say nothing.
     timeout: Duration,
+    /// How many streams of known addresses may be silent.
+    known_max: usize,
     metrics: Metrics,
     counts: Mutex<Counts>,
     said: Said<IpAddr>,
@@ -54,19 +57,25 @@ struct Counts {
     addresses: HashMap<IpAddr, usize>,
     /// How many streams of an address have said who they are.
     known: HashMap<IpAddr, usize>,
+    /// How many streams of known addresses are silent.
+    silent_beside_known: usize,
 }
 
 /// A silent stream's place.
 struct Place {
     streams: SilentStreams,
     peer: SocketAddr,
+    /// Whether it is one of those beside another stream of that address, which has said who it is.
+    is_beside_known: bool,
     _counted: StreamGuard,
 }
 
 impl SilentStreams {
-    /// None yet. Each may say nothing for `timeout`, and counts as silent after a tenth of it.
-    pub(super) fn new(timeout: Duration, metrics: Metrics) -> Self {
-        Self(Arc::new(Inner { timeout, metrics, counts: Mutex::default(), said: Said::default() }))
+    /// None yet. Each may say nothing for `timeout`, and counts as silent after a tenth of it. `places`: how many streams
+    /// there may be.
+    pub(super) fn new(timeout: Duration, places: usize, metrics: Metrics) -> Self {
+        let known_max = (places / 2).max(1);
+        Self(Arc::new(Inner { timeout, known_max, metrics, counts: Mutex::default(), said: Said::default() }))
     }
 
     /// A stream was opened by that peer.
@@ -78,6 +87,18 @@ impl SilentStreams {
 
     fn enter(&self, peer: SocketAddr) -> Result<Place, Status> {
         let (ip, mut counts) = (peer.ip().to_canonical(), self.0.counts.lock());
+        let is_beside_known = counts.known.contains_key(&ip);
+        if is_beside_known {
+            if counts.silent_beside_known >= self.0.known_max {
+                drop(counts);
+                let why = "half of all streams have not sent a request, which says who the client is";
+                return Err(self.refuse(ip, Status::resource_exhausted(why)));
+            }
+            counts.silent_beside_known += 1;
+            drop(counts);
+            let (streams, _counted) = (self.clone(), self.0.metrics.silent_stream());
+            return Ok(Place { streams, peer, is_beside_known, _counted });
+        }
         let own = counts.connections.get(&peer).copied().unwrap_or_default();
         let all = counts.addresses.get(&ip).copied().unwrap_or_default();
         if own >= CONNECTION_MAX || all >= ADDRESS_MAX {
@@ -88,7 +109,8 @@ impl SilentStreams {
         *counts.connections.entry(peer).or_default() += 1;
         *counts.addresses.entry(ip).or_default() += 1;
         drop(counts);
-        Ok(Place { streams: self.clone(), peer, _counted: self.0.metrics.silent_stream() })
+        let (streams, _counted) = (self.clone(), self.0.metrics.silent_stream());
+        Ok(Place { streams, peer, is_beside_known, _counted })
     }
 
     /// Closes a silent stream. The log says it once for each address.
@@ -104,6 +126,10 @@ impl SilentStreams {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.streams.0.counts.lock();
+        if self.is_beside_known {
+            counts.silent_beside_known -= 1;
+            return;
+        }
         leave(&mut counts.connections, self.peer);
         leave(&mut counts.addresses, self.peer.ip().to_canonical());
     }
@@ -162,7 +188,7 @@ impl FirstRequest {
             if Instant::now() >= end {
                 return Poll::Ready(self.too_late());
             }
-            if !is_known && self.place.is_none() {
+            if self.place.is_none() {
                 match self.streams.enter(self.peer) {
                     Ok(place) => self.place = Some(place),
                     Err(status) => return Poll::Ready(status),
@@ -213,7 +239,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_is_not_known_may_have_few_silent_streams() {
-        let silent = SilentStreams::new(TIME, Metrics::new());
+        let silent = SilentStreams::new(TIME, 2000, Metrics::new());
         let (codes, took) = ends(&silent, 100).await;
         let refused = codes.iter().filter(|code| **code == Code::ResourceExhausted).count();
         assert_eq!((refused, took), (100 - ADDRESS_MAX, TIME));
@@ -222,9 +248,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_is_known_may_have_many_for_longer() {
-        let silent = SilentStreams::new(TIME, Metrics::new());
+        let silent = SilentStreams::new(TIME, 2000, Metrics::new());
         let known = [open(&silent, 1).came(), open(&silent, 2).came()];
         assert_eq!(ends(&silent, 1000).await, (vec![Code::DeadlineExceeded; 1000], TIME * 6));
+        let (codes, took) = ends(&silent, 1500).await;
+        let refused = codes.iter().filter(|code| **code == Code::ResourceExhausted).count();
+        assert_eq!((refused, took), (500, TIME * 6), "the other half of the places is free");
         drop(known);
         assert_eq!(ends(&silent, 1).await, (vec![Code::DeadlineExceeded], TIME), "it is not known any more");
     }

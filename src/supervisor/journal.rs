@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_registry::{Feed, Published, RegistryHealth, Snapshot};
+use pilot_registry::{Content, Feed, Published, RegistryHealth, Snapshot, Texts};
 use tokio::time::Instant;
 
 /// What was told of a registry.
@@ -17,6 +17,8 @@ struct Journal {
     notes: Arc<BTreeMap<String, String>>,
     degraded: bool,
     answered: bool,
+    /// That there are ports whose numbers were guessed.
+    guessed: bool,
 }
 
 /// What was told of attempts that failed.
@@ -39,8 +41,36 @@ impl Failed {
     }
 }
 
-/// Follows a registry, for ever.
-pub(super) async fn follow(name: &str, feed: &Feed<Snapshot>) -> Infallible {
+/// A value whose first answer is worth a line.
+pub(super) trait Told: Content {
+    /// Says what there is. `skipped`: entries that make no sense.
+    fn tell(&self, name: &str, skipped: usize, took_ms: u64);
+
+    /// How many ports are served at numbers that were guessed.
+    fn guessed_ports(&self) -> usize {
+        0
+    }
+}
+
+impl Told for Snapshot {
+    fn tell(&self, registry: &str, skipped: usize, took_ms: u64) {
+        let (services, endpoints) = (self.services().len(), self.endpoint_count());
+        tracing::info!(registry, services, endpoints, skipped, took_ms, "registry has answered");
+    }
+
+    fn guessed_ports(&self) -> usize {
+        self.guessed_ports()
+    }
+}
+
+impl Told for Texts {
+    fn tell(&self, store: &str, _: usize, took_ms: u64) {
+        tracing::info!(store, texts = self.len(), took_ms, "store of rules has answered");
+    }
+}
+
+/// Follows a registry, or a store, for ever.
+pub(super) async fn follow<T: Told>(name: &str, feed: &Feed<T>) -> Infallible {
     let mut states = feed.subscribe();
     states.mark_changed();
     let (mut journal, began) = (Journal::default(), Instant::now());
@@ -51,6 +81,7 @@ pub(super) async fn follow(name: &str, feed: &Feed<Snapshot>) -> Infallible {
             let (skipped, notes) = (Arc::clone(&state.skipped), Arc::clone(&state.notes));
             (skipped, notes, state.health(), state.published.clone())
         };
+        journal.guessed_ports(name, published.as_ref());
         journal.first_answer(name, published, skipped.len(), began.elapsed());
         journal.health(name, &health);
         journal.skipped(name, skipped);
@@ -60,18 +91,30 @@ pub(super) async fn follow(name: &str, feed: &Feed<Snapshot>) -> Infallible {
 }
 
 impl Journal {
-    fn first_answer(
+    fn first_answer<T: Told>(
         &mut self,
         registry: &str,
-        published: Option<Published<Snapshot>>,
-        left_out: usize,
+        published: Option<Published<T>>,
+        skipped: usize,
         took: Duration,
     ) {
         let Some(published) = published.filter(|_| !self.answered) else { return };
         self.answered = true;
-        let (services, endpoints) = (published.value.services().len(), published.value.endpoint_count());
-        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(registry, services, endpoints, left_out, took_ms, "registry has answered");
+        published.value.tell(registry, skipped, u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    /// Once: which they are, `pilot services` shows at any time.
+    fn guessed_ports<T: Told>(&mut self, registry: &str, published: Option<&Published<T>>) {
+        let ports =
+            published.filter(|_| !self.guessed).map_or(0, |published| published.value.guessed_ports());
+        if ports > 0 {
+            self.guessed = true;
+            tracing::info!(
+                registry,
+                ports,
+                "ports are served at numbers that were guessed: pilot services -o wide names them"
+            );
+        }
     }
 
     /// Failed attempts are told where they fail, faults by the adapter that knows what they are about.
@@ -198,6 +241,30 @@ mod tests {
     }
 
     #[test]
+    fn that_ports_were_guessed_is_told_once_with_their_number() {
+        let written = Written::default();
+        let writer = written.clone();
+        let format = tracing_subscriber::fmt().with_ansi(false).without_time().with_target(false);
+        let subscriber = format.with_writer(move || writer.clone()).finish();
+        let _guard = pilot_registry_testkit::logs::follow(subscriber);
+        let (sink, feed) = channel::<Snapshot>();
+        let mut journal = Box::pin(follow("east", &feed));
+        let mut told = |guessed: &[&str]| {
+            let service = |host: &&str| pilot_registry_testkit::service(host).http(80).guessed().build();
+            let said = pilot_registry_testkit::service("said.local").http(80).build();
+            sink.publish(Snapshot::new(guessed.iter().map(service).chain([said])).unwrap());
+            assert!(journal.as_mut().now_or_never().is_none());
+            let lines = fresh(&written).into_iter();
+            lines.filter(|line| line.contains("guessed")).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&[]), [""; 0]);
+        let line = "INFO ports are served at numbers that were guessed: pilot services -o wide names them \
+                    registry=\"east\" ports=2";
+        assert_eq!(told(&["a.local", "b.local"]), [line]);
+        assert_eq!(told(&["a.local", "b.local", "c.local"]), [""; 0]);
+    }
+
+    #[test]
     fn a_registrys_first_answer_is_told_with_its_numbers_and_no_other() {
         let written = Written::default();
         let writer = written.clone();
@@ -215,11 +282,15 @@ mod tests {
             let web = pilot_registry_testkit::service("web.local").http(80).endpoint(address, 80);
             Snapshot::new([web.endpoint("10.0.0.9", 80).build()]).unwrap()
         };
+        sink.skipped("db.local", "no port");
         sink.publish(web("10.0.0.1"));
-        let line = told().join("");
+        let lines = told();
+        let line = &lines[0];
         let expected =
-            r#"INFO registry has answered registry="east" services=1 endpoints=2 left_out=0 took_ms="#;
+            r#"INFO registry has answered registry="east" services=1 endpoints=2 skipped=1 took_ms="#;
         assert!(line.starts_with(expected), "{line}");
+        assert_eq!(lines[1..], [r#"WARN entry skipped registry="east" entry="db.local" why="no port""#]);
+        sink.skipped("db.local", "no port");
         sink.publish(web("10.0.0.2"));
         assert_eq!(told(), [""; 0]);
     }

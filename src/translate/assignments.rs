@@ -1,26 +1,35 @@
 //! A layer of endpoints: of all services that everybody sees, as everybody sees them; or of those that look different
 //! from one place.
 //!
-//! Nearness changes priorities, and nothing else. Only services with nearer and farther endpoints look different
-//! from a place. Their endpoints are resources, or stand in clusters that the proxy resolves itself.
+//! A place changes priorities and weights, and nothing else. Only services with nearer and farther endpoints, or with rules
+//! that ask for places, look different from one. Their endpoints are resources, or stand in clusters that the proxy resolves itself.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pilot_registry::{Locality, Resolution, ServicePort};
+use imbl::OrdMap;
+use pilot_registry::{Resolution, ServiceId};
 
-use super::context::{Lens, NOWHERE};
+use super::clusters::Target;
+use super::context::Lens;
+use super::place::Place;
 use super::proximity::Proximity;
+use super::rules::{ANYBODY, Looks, Ruled, Viewer};
 use super::step::{Failure, Failures, Step, attempt};
 use super::{clusters, endpoints, names};
 use crate::catalog::CatalogService;
-use crate::mesh::MeshOptions;
+use crate::mesh::Mesh;
 use crate::resources::{Layer, Origin, Patch, PerType, Resource, ResourceType};
+
+/// Names of resources.
+type Names = Arc<[(ResourceType, Arc<str>)]>;
 
 /// The endpoints that one place sees, or all who are nowhere.
 #[derive(Clone, Debug)]
 pub struct Assignments {
     layer: Arc<Layer>,
+    /// The names of what subsets of services have here.
+    of_subsets: OrdMap<ServiceId, Names>,
     failures: Failures,
 }
 
@@ -29,12 +38,11 @@ impl Assignments {
     pub(super) fn next(
         before: Option<&Self>,
         http_listen: Option<SocketAddr>,
-        place: &Locality,
+        place: Place<'_>,
         step: &Step,
     ) -> Self {
-        let lens =
-            Lens { http_listen, locality: place, serves_unhealthy: step.mesh.options.serves_unhealthy };
-        Self::next_with(before, step, |service| resources(service, &lens, &step.mesh.options))
+        let lens = Lens::new(http_listen, place, &step.mesh.options);
+        Self::next_with(before, step, |service| resources(service, &lens, &step.mesh, ANYBODY, false))
     }
 
     fn next_with(
@@ -46,6 +54,7 @@ impl Assignments {
         let changes = if before.is_some() { step.changes() } else { step.everything() };
         let mut next = before.cloned().unwrap_or_else(|| Self {
             layer: Arc::new(Layer::empty(step.generation, step.changed)),
+            of_subsets: OrdMap::new(),
             failures: Failures::new(),
         });
         let mut patches = PerType::<Patch>::default();
@@ -67,6 +76,16 @@ impl Assignments {
             for name in old.iter().flat_map(|old| cluster_names(old)) {
                 patches[ResourceType::Endpoint].insert(Arc::clone(&name), None);
                 patches[ResourceType::Cluster].insert(name, None);
+            }
+            for (kind, name) in next.of_subsets.remove(id).iter().flat_map(|names| names.iter()) {
+                patches[*kind].insert(Arc::clone(name), None);
+            }
+            let whole: Vec<Arc<str>> = change.new.iter().flat_map(|new| cluster_names(new)).collect();
+            let of_subsets = new.iter().filter(|(_, resource)| !whole.contains(resource.name()));
+            let of_subsets: Arc<[_]> =
+                of_subsets.map(|(kind, resource)| (*kind, Arc::clone(resource.name()))).collect();
+            if !of_subsets.is_empty() {
+                next.of_subsets.insert(id.clone(), of_subsets);
             }
             for (kind, resource) in new {
                 let known = next.layer.sets[kind].get(resource.name()).filter(|known| ***known == resource);
@@ -97,42 +116,69 @@ impl Assignments {
     }
 }
 
-/// What a service looks like through the lens, as far as this layer says it.
-fn resources(
+/// What a service looks like through the lens, as far as this layer says it. `is_whole`: also where it looks as from
+/// nowhere.
+pub(super) fn resources(
     service: &CatalogService,
     lens: &Lens<'_>,
-    options: &MeshOptions,
+    mesh: &Mesh,
+    viewer: Viewer<'_>,
+    is_whole: bool,
 ) -> Vec<(ResourceType, Resource)> {
-    let is_base = lens.locality == NOWHERE;
-    if !is_base && !Proximity::matters(service, lens.locality) {
+    let is_base = lens.place.is_nowhere();
+    let is_whole = is_whole && service.lead().resolution == Resolution::Endpoints || is_base;
+    let looks = Looks::of(mesh, service);
+    if !is_whole && !looks.ask_for_places() && !Proximity::matters(service, lens.place.locality) {
         return Vec::new();
     }
-    let differs = |port: &&ServicePort| is_base || endpoints::are_seen_differently(service, port, lens);
-    let resource = |port: &ServicePort| match service.lead().resolution {
-        Resolution::Endpoints => Some((ResourceType::Endpoint, assignment(service, port, lens))),
-        Resolution::Dns if !is_base => {
-            Some((ResourceType::Cluster, resolved_cluster(service, port, options, lens)))
-        }
-        Resolution::Dns | Resolution::Passthrough => None,
-    };
-    service.ports().iter().filter(differs).filter_map(resource).collect()
+    match service.lead().resolution {
+        Resolution::Endpoints => assigned(service, lens, &looks, is_whole),
+        Resolution::Dns if !is_base => resolved(service, lens, mesh, viewer),
+        Resolution::Dns | Resolution::Passthrough => Vec::new(),
+    }
 }
 
-pub(super) fn assignment(service: &CatalogService, port: &ServicePort, lens: &Lens<'_>) -> Resource {
-    let name = names::cluster(port.number, "", service.host());
-    let assignment = endpoints::load_assignment(&name, service, port, lens);
-    Resource::new(name.into(), &assignment, Vec::new(), Origin::Service(service.host().clone()))
-}
-
-pub(super) fn resolved_cluster(
+/// The load assignments of all ports and subsets, in all ways in which somebody may see them.
+fn assigned(
     service: &CatalogService,
-    port: &ServicePort,
-    options: &MeshOptions,
     lens: &Lens<'_>,
-) -> Resource {
-    let cluster = clusters::resolved_by_proxy(service, port, options, lens);
-    let name = cluster.name.as_str().into();
-    Resource::new(name, &cluster, Vec::new(), Origin::Service(service.host().clone()))
+    looks: &Looks,
+    is_whole: bool,
+) -> Vec<(ResourceType, Resource)> {
+    let ports = service.ports().iter();
+    let assigned = ports.flat_map(|port| looks.at(port.number).into_iter().map(move |look| (port, look)));
+    let made = assigned.filter_map(|(port, look)| {
+        let lens = Lens { labels: look.labels, nearness: look.nearness, ..*lens };
+        let is_other = is_whole || endpoints::are_seen_differently(service, port, &lens);
+        is_other.then(|| {
+            let name = names::cluster(port.number, &look.name, service.host());
+            let assignment = endpoints::load_assignment(&name, service, port, &lens);
+            let origin = Origin::Service(service.host().clone());
+            (ResourceType::Endpoint, Resource::new(name.into(), &assignment, Vec::new(), origin))
+        })
+    });
+    made.collect()
+}
+
+/// The clusters that have their endpoints in them.
+fn resolved(
+    service: &CatalogService,
+    lens: &Lens<'_>,
+    mesh: &Mesh,
+    viewer: Viewer<'_>,
+) -> Vec<(ResourceType, Resource)> {
+    let ruled = Ruled::of(mesh, service, viewer);
+    let targets = Target::all(service, &ruled).into_iter();
+    let differs = |target: &Target<'_>| {
+        endpoints::are_seen_differently(service, target.port, &target.seen(&mesh.options, lens))
+    };
+    let made = targets.filter(differs).map(|target| {
+        let cluster = clusters::resolved_by_proxy(target, &mesh.options, lens);
+        let name = cluster.name.as_str().into();
+        let origin = Origin::Service(service.host().clone());
+        (ResourceType::Cluster, Resource::new(name, &cluster, Vec::new(), origin))
+    });
+    made.collect()
 }
 
 pub(super) fn cluster_names(service: &CatalogService) -> impl Iterator<Item = Arc<str>> {
@@ -141,12 +187,10 @@ pub(super) fn cluster_names(service: &CatalogService) -> impl Iterator<Item = Ar
 
 #[cfg(test)]
 mod tests {
-    use pilot_registry::ServiceId;
     use pilot_registry_testkit::{service, snapshot};
 
     use super::*;
     use crate::catalog::{Catalog, Source};
-    use crate::mesh::Mesh;
     use crate::resources::Published;
 
     fn mesh(before: &Mesh, ports: &[(&str, u16)]) -> Arc<Mesh> {
@@ -164,13 +208,13 @@ mod tests {
 
     #[test]
     fn a_service_whose_translation_fails_stays_as_it_was_and_stops_nobody() {
-        let lens = Lens { http_listen: None, locality: NOWHERE, serves_unhealthy: false };
-        let options = MeshOptions::default();
+        let plain = Mesh::default();
+        let lens = Lens::new(None, Place::NOWHERE, &plain.options);
         let (fair, broken) = (
-            |service: &CatalogService| resources(service, &lens, &options),
+            |service: &CatalogService| resources(service, &lens, &plain, ANYBODY, false),
             |service: &CatalogService| match service.host().as_str() {
                 "a" => panic!("no such port"),
-                _ => resources(service, &lens, &options),
+                _ => resources(service, &lens, &plain, ANYBODY, false),
             },
         );
         let mut last: Option<(Arc<Mesh>, Assignments)> = None;

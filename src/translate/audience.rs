@@ -1,4 +1,4 @@
-//! The layer of proxies in one namespace: what they see otherwise than everybody.
+//! The layer of proxies in one namespace, or with labels that rules ask for: what they see otherwise than everybody.
 //!
 //! ```text
 //!  sights of the namespace ──► overlays, by service ──┬──► clusters, listeners, names that are hidden
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
-use pilot_registry::{Namespace, ServiceId};
+use pilot_registry::ServiceId;
 
 use super::base::{Base, empty_routes, origin};
 use super::entrances::RouteKey;
@@ -22,6 +22,7 @@ use super::fallback;
 use super::overlay::Overlay;
 use super::sight::Sights;
 use super::step::{Failure, Failures, Step, attempt};
+use crate::proxy::Viewpoint;
 use crate::resources::{Layer, Patch, PerType, Resource, ResourceType, Rope, VirtualHost};
 
 /// What proxies of one namespace see otherwise, and what it was made from.
@@ -49,10 +50,12 @@ struct Routes {
     local: OrdMap<Arc<str>, Arc<VirtualHost>>,
     /// The base's virtual hosts that are not there.
     withheld: OrdSet<Arc<str>>,
-    /// Whether it is put together.
-    is_made: bool,
+    /// As they were put together last; `None` = not yet.
+    made: Option<Rope>,
     /// The base's route configuration that was there then.
     over: Option<Arc<Resource>>,
+    /// The virtual hosts that may be others since then.
+    touched: OrdSet<Arc<str>>,
 }
 
 /// The names of which something else may be said now.
@@ -60,7 +63,7 @@ type Touched = PerType<BTreeSet<Arc<str>>>;
 
 impl Audience {
     /// Follows a step, for which `base` is made already. `before`: what was there; `None` = nothing.
-    pub(super) fn next(before: Option<&Self>, namespace: &Namespace, base: &Base, step: &Step) -> Self {
+    pub(super) fn next(before: Option<&Self>, viewpoint: &Viewpoint, base: &Base, step: &Step) -> Self {
         let mut next = before.filter(|_| step.continues()).cloned().unwrap_or_else(|| Self {
             sights: Sights::new(),
             overlays: OrdMap::new(),
@@ -72,19 +75,20 @@ impl Audience {
             layer: Arc::new(Layer::empty(step.generation, step.changed)),
         });
         let mut touched = Touched::default();
-        next.update_overlays(namespace, base, &mut touched);
+        next.update_overlays(viewpoint, base, &mut touched);
         next.update_routes(base, &mut touched);
         next.apply(&touched, step);
         next
     }
 
     /// Whether nothing that it is made from differs in that base.
-    pub(super) fn is_current(&self, namespace: &Namespace, base: &Base) -> bool {
+    pub(super) fn is_current(&self, viewpoint: &Viewpoint, base: &Base) -> bool {
         let same = |(key, routes): (&RouteKey, &Routes)| {
             let over = base.layer().sets[ResourceType::Route].get(&key.name());
             over.map(Arc::as_ptr) == routes.over.as_ref().map(Arc::as_ptr)
         };
-        self.sights.ptr_eq(&base.sights(namespace)) && self.routes.iter().all(same)
+        let sights = base.sights(viewpoint);
+        (self.sights.ptr_eq(&sights) || self.sights == sights) && self.routes.iter().all(same)
     }
 
     /// Its resources.
@@ -98,13 +102,13 @@ impl Audience {
     }
 
     /// Looks again at the services that are seen differently now.
-    fn update_overlays(&mut self, namespace: &Namespace, base: &Base, touched: &mut Touched) {
-        let sights = base.sights(namespace);
+    fn update_overlays(&mut self, viewpoint: &Viewpoint, base: &Base, touched: &mut Touched) {
+        let sights = base.sights(viewpoint);
         let mut added = Vec::new();
         for id in changed(&self.sights, &sights) {
             let old = self.overlays.get(&id).cloned();
             let sight = sights.get(&id);
-            let made = attempt(|| sight.map(|it| Overlay::new(&id, it, namespace, base, old.as_deref())));
+            let made = attempt(|| sight.map(|it| Overlay::new(&id, it, viewpoint, base, old.as_deref())));
             let new = match made {
                 Ok(new) => new,
                 Err(why) => {
@@ -137,13 +141,13 @@ impl Audience {
             touched[*kind].insert(Arc::clone(name));
         }
         for ((key, _), host) in &old.virtual_hosts {
-            self.routes(*key).own.remove(host.name());
+            self.routes(*key, host.name()).own.remove(host.name());
         }
         for ((key, _), host) in &old.local.virtual_hosts {
-            self.routes(*key).local.remove(host.name());
+            self.routes(*key, host.name()).local.remove(host.name());
         }
         for (key, name) in &old.withheld.virtual_hosts {
-            self.routes(*key).withheld.remove(name);
+            self.routes(*key, name).withheld.remove(name);
         }
     }
 
@@ -157,20 +161,20 @@ impl Audience {
             touched[*kind].insert(Arc::clone(name));
         }
         for ((key, _), host) in &new.virtual_hosts {
-            self.routes(*key).own.insert(Arc::clone(host.name()), Arc::clone(host));
+            self.routes(*key, host.name()).own.insert(Arc::clone(host.name()), Arc::clone(host));
         }
         for ((key, _), host) in &new.local.virtual_hosts {
-            self.routes(*key).local.insert(Arc::clone(host.name()), Arc::clone(host));
+            self.routes(*key, host.name()).local.insert(Arc::clone(host.name()), Arc::clone(host));
         }
         for (key, name) in &new.withheld.virtual_hosts {
-            self.routes(*key).withheld.insert(Arc::clone(name));
+            self.routes(*key, name).withheld.insert(Arc::clone(name));
         }
     }
 
-    /// Routes that are to be put together anew.
-    fn routes(&mut self, key: RouteKey) -> &mut Routes {
+    /// Routes of which that virtual host is to be put in its place anew.
+    fn routes(&mut self, key: RouteKey, host: &Arc<str>) -> &mut Routes {
         let routes = self.routes.entry(key).or_default();
-        routes.is_made = false;
+        routes.touched.insert(Arc::clone(host));
         routes
     }
 
@@ -181,11 +185,12 @@ impl Audience {
             let Some(mut routes) = self.routes.get(&key).cloned() else { continue };
             let (name, (listener, at)) = (key.name(), base.listener(key));
             let over = base.layer().sets[ResourceType::Route].get(&name);
-            if routes.is_made && over.map(Arc::as_ptr) == routes.over.as_ref().map(Arc::as_ptr) {
+            let is_same = over.map(Arc::as_ptr) == routes.over.as_ref().map(Arc::as_ptr);
+            if is_same && routes.touched.is_empty() {
                 continue;
             }
-            (routes.over, routes.is_made) = (over.cloned(), true);
-            let rope = at.filter(|_| !routes.is_empty()).map(|at| (routes.rope(key, at), at));
+            let rope = at.filter(|_| !routes.is_empty()).map(|at| (routes.put_together(over, key, at), at));
+            routes.over = over.cloned();
             let hidden = over.is_some().then_some(None);
             let (route, own) = match rope {
                 // As everybody has them.
@@ -261,24 +266,47 @@ impl Routes {
         self.own.is_empty() && self.local.is_empty() && self.withheld.is_empty()
     }
 
-    /// The virtual hosts, for a listener there; `None` = there is none, and so no listener.
-    fn rope(&self, key: RouteKey, at: SocketAddr) -> Option<Rope> {
-        let over = self.over.as_ref().and_then(|over| over.rope());
-        let mut rope = over.cloned().unwrap_or_else(|| empty_routes(key));
+    /// The virtual hosts, for a listener there; `None` = there is none, and so no listener. Costs what differs from
+    /// what was put together last.
+    fn put_together(&mut self, over: Option<&Arc<Resource>>, key: RouteKey, at: SocketAddr) -> Option<Rope> {
+        let (none, now) = (empty_routes(key), over.and_then(|over| over.rope()));
+        let now = now.unwrap_or(&none);
+        let before = self.over.as_ref().and_then(|over| over.rope());
+        let (before, mut rope) = match &self.made {
+            Some(made) => (before.unwrap_or(&none), made.clone()),
+            None => (now, now.clone()),
+        };
+        let changes = now.changes_since(before);
+        let changed = changes.iter().filter_map(|change| change.name());
+        for name in changed.chain(&self.touched) {
+            match self.host(name, now) {
+                Some(host) => rope.insert(Arc::clone(host)),
+                None => rope.remove(name),
+            }
+        }
+        self.put_fallback(&mut rope, now, key, at);
+        (self.made, self.touched) = (Some(rope.clone()), OrdSet::new());
+        (!rope.is_empty() || key == RouteKey::HttpListen).then_some(rope)
+    }
+
+    /// The virtual host of that name, where the base has these.
+    fn host<'a>(&'a self, name: &Arc<str>, base: &'a Rope) -> Option<&'a Arc<VirtualHost>> {
+        let everybodys = || base.get(name).filter(|_| !self.withheld.contains(name));
+        self.local.get(name).or_else(|| self.own.get(name)).or_else(everybodys)
+    }
+
+    fn put_fallback(&self, rope: &mut Rope, base: &Rope, key: RouteKey, at: SocketAddr) {
         // Further names of services change nothing for those who name none.
         let is_alike = self.own.is_empty() && self.withheld.is_empty();
-        if !is_alike {
-            rope.remove(fallback::NAME);
+        let last = rope.get(fallback::NAME).cloned();
+        rope.remove(fallback::NAME);
+        let made = match is_alike {
+            true => base.get(fallback::NAME).cloned(),
+            false => fallback::virtual_host(at, key.ignores_port(), rope).map(Arc::new),
+        };
+        if let Some(made) = made {
+            rope.insert(last.filter(|last| *last == made).unwrap_or(made));
         }
-        self.withheld.iter().for_each(|name| rope.remove(name));
-        self.own.values().chain(self.local.values()).for_each(|own| rope.insert(Arc::clone(own)));
-        if rope.is_empty() {
-            return (key == RouteKey::HttpListen).then_some(rope);
-        }
-        if let Some(fallback) = fallback::virtual_host(at, &rope).filter(|_| !is_alike) {
-            rope.insert(Arc::new(fallback));
-        }
-        Some(rope)
     }
 }
 

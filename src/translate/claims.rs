@@ -162,8 +162,11 @@ impl Ledger {
     ) {
         let after = self.entries.get(&claim).cloned().unwrap_or_default();
         let [was, is] = [before, &after].map(|entry| self.owner_in(&claim, entry, &EVERYBODY));
+        // Those who share are one owner, but how early the first of them comes matters where others claim it, too.
+        let [first, now_first] = [before, &after].map(|entry| entry.first(&EVERYBODY, |it| &it.sharing));
+        let is_other = was != is || first != now_first;
         let special = before.special.iter().chain(&after.special);
-        let is_involved = |special: &entry::Special| was != is || !special.hidden.is_empty();
+        let is_involved = |special: &entry::Special| is_other || !special.hidden.is_empty();
         namespaces.extend(special.filter(|(_, it)| is_involved(it)).map(|(namespace, _)| namespace.clone()));
         if was != is {
             affected.all.extend(after.all.services().cloned());

@@ -1,115 +1,140 @@
-//! One cluster per service and port.
+//! One cluster per service and port, and one per subset that a DestinationRule defines.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
-use pilot_envoy_api::envoy::config::cluster::v3::{self as api, CircuitBreakers, Cluster, cluster};
-use pilot_envoy_api::envoy::config::core::v3 as core;
-use pilot_envoy_api::envoy::extensions::upstreams::http::v3::{HttpProtocolOptions, http_protocol_options};
-use pilot_envoy_api::envoy::r#type::v3::Percent;
-use pilot_envoy_api::google::protobuf::Any;
+use pilot_envoy_api::envoy::config::cluster::v3::{Cluster, cluster};
+use pilot_envoy_api::envoy::extensions::clusters::common::dns::v3::DnsLookupFamily;
+use pilot_envoy_api::envoy::extensions::clusters::dns::v3::{DnsCluster, dns_cluster};
 use pilot_envoy_api::to_any;
-use pilot_registry::{Protocol, Resolution, ServicePort};
+use pilot_registry::{Resolution, ServicePort};
 
 use super::context::{Context, Lens};
-use super::source::{duration, uint32};
-use super::{endpoints, names};
+use super::health_checks::health_checks;
+use super::rules::{self, Ruled};
+use super::source::duration;
+use super::upstream::http_options;
+use super::{defaults, endpoints, names};
 use crate::catalog::CatalogService;
-use crate::mesh::MeshOptions;
+use crate::mesh::{Dns, MeshOptions};
 
-/// The key under which Envoy looks for a cluster's HTTP options.
-const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+/// A port of a service, or of a part of it.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) service: &'a CatalogService,
+    pub(super) port: &'a ServicePort,
+    /// What rules say of the service.
+    pub(super) ruled: &'a Ruled,
+    /// The subset's name; empty = the whole service.
+    pub(super) subset: &'a str,
+}
 
-/// The cluster of one port.
-pub(super) fn cluster(service: &CatalogService, port: &ServicePort, context: &Context<'_>) -> Cluster {
-    match service.lead().resolution {
+impl<'a> Target<'a> {
+    /// All of a service: each port, as a whole and by subsets.
+    pub(super) fn all(service: &'a CatalogService, ruled: &'a Ruled) -> Vec<Self> {
+        let whole = [""].into_iter();
+        let subsets = ruled.subsets();
+        let names: Vec<&str> = whole.chain(subsets.into_iter().map(|subset| subset.name.as_str())).collect();
+        let ports = service.ports().iter();
+        ports.flat_map(|port| names.iter().map(move |subset| Self { service, port, ruled, subset })).collect()
+    }
+
+    /// Its endpoints, as a document says that they are seen.
+    pub(super) fn seen<'b>(self, options: &MeshOptions, lens: &Lens<'b>) -> Lens<'b>
+    where
+        'a: 'b,
+    {
+        let labels = self.ruled.subset(self.subset).map(|subset| &subset.labels);
+        let nearness = rules::nearness(self.ruled, self.subset, self.port.number, options.prefer_near);
+        Lens { labels, nearness, ..*lens }
+    }
+
+    /// Its name.
+    pub(super) fn name(self) -> String {
+        names::cluster(self.port.number, self.subset, self.service.host())
+    }
+}
+
+/// The cluster of a target. `endpoints`: the name of its load assignment.
+pub(super) fn cluster(target: Target<'_>, endpoints: &str, context: &Context<'_>) -> Cluster {
+    match target.service.lead().resolution {
         Resolution::Endpoints => {
-            let cluster = common(service, port, context.options, cluster::DiscoveryType::Eds);
+            let cluster = common(target, context.options, context.is_grpc);
             let by_name = cluster::EdsClusterConfig {
                 eds_config: Some(context.config_source.clone()),
-                service_name: cluster.name.clone(),
+                service_name: endpoints.to_owned(),
             };
-            Cluster { eds_cluster_config: Some(by_name), ..cluster }
+            Cluster { eds_cluster_config: Some(by_name), ..of_type(cluster, cluster::DiscoveryType::Eds) }
         }
-        Resolution::Dns => resolved_by_proxy(service, port, context.options, &context.lens),
+        Resolution::Dns => resolved_by_proxy(target, context.options, &context.lens),
         Resolution::Passthrough => {
-            let lb_policy = cluster::LbPolicy::ClusterProvided.into();
-            Cluster {
-                lb_policy,
-                ..common(service, port, context.options, cluster::DiscoveryType::OriginalDst)
-            }
+            let cluster = of_type(
+                common(target, context.options, context.is_grpc),
+                cluster::DiscoveryType::OriginalDst,
+            );
+            Cluster { lb_policy: cluster::LbPolicy::ClusterProvided.into(), lb_config: None, ..cluster }
         }
     }
 }
 
+fn of_type(cluster: Cluster, discovery: cluster::DiscoveryType) -> Cluster {
+    Cluster { cluster_discovery_type: Some(cluster::ClusterDiscoveryType::Type(discovery.into())), ..cluster }
+}
+
 /// The cluster of a port whose names the proxy resolves itself.
-pub(super) fn resolved_by_proxy(
-    service: &CatalogService,
-    port: &ServicePort,
-    options: &MeshOptions,
-    lens: &Lens<'_>,
-) -> Cluster {
-    let cluster = common(service, port, options, cluster::DiscoveryType::StrictDns);
+pub(super) fn resolved_by_proxy(target: Target<'_>, options: &MeshOptions, lens: &Lens<'_>) -> Cluster {
+    let Target { service, port, .. } = target;
+    let cluster = common(target, options, false);
+    let lens = target.seen(options, lens);
     let assignment = match service.endpoints().next() {
         None => endpoints::own_host(&cluster.name, service, port.number),
-        Some(_) => endpoints::load_assignment(&cluster.name, service, port, lens),
+        Some(_) => endpoints::load_assignment(&cluster.name, service, port, &lens),
     };
     Cluster {
         load_assignment: Some(assignment),
-        // Both families resolve on most machines; IPv4 is where most servers listen.
-        dns_lookup_family: cluster::DnsLookupFamily::V4Preferred.into(),
+        cluster_discovery_type: Some(by_dns(&options.traffic.dns)),
         ..cluster
     }
 }
 
-/// What all clusters have in common.
-fn common(
-    service: &CatalogService,
-    port: &ServicePort,
-    options: &MeshOptions,
-    discovery: cluster::DiscoveryType,
-) -> Cluster {
-    Cluster {
-        name: names::cluster(port.number, "", service.host()),
-        cluster_discovery_type: Some(cluster::ClusterDiscoveryType::Type(discovery.into())),
+/// Names are resolved as often as their records say. When that fails, the addresses of before stay.
+fn by_dns(dns: &Dns) -> cluster::ClusterDiscoveryType {
+    let some = |time: Duration| duration(time).filter(|_| !time.is_zero());
+    let config = DnsCluster {
+        respect_dns_ttl: true,
+        dns_jitter: some(dns.jitter),
+        dns_failure_refresh_rate: Some(dns_cluster::RefreshRate {
+            base_interval: duration(dns.retry),
+            max_interval: duration(dns.max_retry),
+        }),
+        // Both families resolve on most machines; IPv4 is where most servers listen.
+        dns_lookup_family: DnsLookupFamily::V4Preferred.into(),
+        ..Default::default()
+    };
+    cluster::ClusterDiscoveryType::ClusterType(cluster::CustomClusterType {
+        name: "envoy.clusters.dns".to_owned(),
+        typed_config: Some(to_any(&config)),
+    })
+}
+
+/// What all clusters have in common. `is_grpc`: it is for gRPC clients, which refuse a way of balancing that they do not
+/// know, and have all of them the one in turn.
+fn common(target: Target<'_>, options: &MeshOptions, is_grpc: bool) -> Cluster {
+    let Target { service, port, ruled, subset } = target;
+    let (protocol, traffic) = (port.protocol, &options.traffic);
+    let health_checks = health_checks(service, port);
+    let mut cluster = Cluster {
+        name: target.name(),
         connect_timeout: duration(options.connect_timeout),
-        circuit_breakers: Some(circuit_breakers()),
-        common_lb_config: Some(common_lb_config()),
-        typed_extension_protocol_options: http_options(port.protocol),
-        ..Default::default()
+        // An endpoint that its registry takes away is gone, whatever a check says.
+        ignore_health_on_host_removal: !health_checks.is_empty(),
+        health_checks,
+        ..defaults::cluster(protocol, traffic)
+    };
+    let upstream = defaults::upstream(protocol, traffic);
+    if is_grpc {
+        cluster.lb_policy = cluster::LbPolicy::RoundRobin.into();
     }
-}
-
-/// Envoy's defaults (1,024 connections and requests, 3 retries) are limits that nobody asked for.
-fn circuit_breakers() -> CircuitBreakers {
-    let threshold = api::circuit_breakers::Thresholds {
-        max_connections: uint32(u32::MAX),
-        max_pending_requests: uint32(u32::MAX),
-        max_requests: uint32(u32::MAX),
-        max_retries: uint32(u32::MAX),
-        ..Default::default()
-    };
-    CircuitBreakers { thresholds: vec![threshold], ..Default::default() }
-}
-
-/// By default Envoy sends to unhealthy endpoints, too, when fewer than half are healthy.
-fn common_lb_config() -> cluster::CommonLbConfig {
-    cluster::CommonLbConfig { healthy_panic_threshold: Some(Percent { value: 0.0 }), ..Default::default() }
-}
-
-fn http_options(protocol: Protocol) -> BTreeMap<String, Any> {
-    use http_protocol_options::explicit_http_config::ProtocolConfig;
-    use http_protocol_options::{ExplicitHttpConfig, UpstreamProtocolOptions};
-    if !protocol.is_http() {
-        return BTreeMap::new();
-    }
-    let config = match protocol.is_http2() {
-        true => ProtocolConfig::Http2ProtocolOptions(core::Http2ProtocolOptions::default()),
-        false => ProtocolConfig::HttpProtocolOptions(core::Http1ProtocolOptions::default()),
-    };
-    let explicit = ExplicitHttpConfig { protocol_config: Some(config) };
-    let options = HttpProtocolOptions {
-        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(explicit)),
-        ..Default::default()
-    };
-    [(HTTP_OPTIONS.to_owned(), to_any(&options))].into()
+    let (cluster, upstream) = rules::applied(cluster, upstream, ruled, subset, port);
+    let cluster = if is_grpc { rules::for_grpc_too(cluster) } else { cluster };
+    Cluster { typed_extension_protocol_options: http_options(protocol, &upstream), ..cluster }
 }

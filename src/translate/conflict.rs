@@ -109,16 +109,17 @@ impl fmt::Display for Conflict {
 }
 
 impl Conflict {
-    /// Whether it is between that service and another, or about one of its endpoints.
-    pub fn is_about(&self, service: &ServiceId) -> bool {
-        let is = |claimant: &Claimant| match claimant {
-            Claimant::Service(id, _) | Claimant::Services(id, ..) | Claimant::Endpoint(id, _) => {
-                id == service
-            }
-            Claimant::HttpListen | Claimant::Pilot | Claimant::Registry(_) | Claimant::Nobody => false,
+    /// The services that it is about: those that claim, and the one that an endpoint belongs to.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceId> {
+        let claimants = [&self.loser, &self.winner].into_iter().filter_map(|claimant| match claimant {
+            Claimant::Service(id, _) | Claimant::Services(id, ..) | Claimant::Endpoint(id, _) => Some(id),
+            Claimant::HttpListen | Claimant::Pilot | Claimant::Registry(_) | Claimant::Nobody => None,
+        });
+        let of_endpoint = match &self.claim {
+            Claim::Endpoint(id, _) => Some(id),
+            _ => None,
         };
-        let is_its_endpoint = matches!(&self.claim, Claim::Endpoint(id, _) if id == service);
-        is(&self.loser) || is(&self.winner) || is_its_endpoint
+        claimants.chain(of_endpoint)
     }
 
     fn at_listener(&self, at: SocketAddr, f: &mut fmt::Formatter<'_>) -> fmt::Result {

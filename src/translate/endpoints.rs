@@ -1,12 +1,13 @@
 //! Endpoints of one port of a service: grouped by priority and locality, in canonical order.
 //!
 //! - Priorities are the registries'; among endpoints of one registry priority, those that the guard holds come
-//!   last; then their proximity to the proxy counts, where that is known. Made dense: Envoy and gRPC want 0, 1, 2 …
-//!   without gaps.
+//!   last; then their distance from the proxy counts (`nearness.rs`). Made dense: Envoy and gRPC want 0, 1, 2 … without
+//!   gaps.
 //! - An address that several registries know counts once, as the preferred one says: gRPC refuses
 //!   duplicates.
 //! - A locality weighs what its endpoints weigh together, so that clients which choose the locality first
-//!   (gRPC) send each endpoint its share. gRPC ignores localities without weight.
+//!   (gRPC) send each endpoint its share. gRPC ignores localities without weight. Where a document gives places
+//!   shares, a locality weighs that, and those without one are left out.
 //! - `warning` becomes DEGRADED: Envoy uses such endpoints when too few others are left; gRPC does not use
 //!   them.
 //! - Where no endpoint can serve, `[mesh] panic` decides whether those that are unhealthy are tried.
@@ -19,11 +20,12 @@ use pilot_envoy_api::envoy::config::endpoint::v3 as endpoint;
 use pilot_envoy_api::google::protobuf as wkt;
 use pilot_registry::{Address, Endpoint, Health, Locality, Port, ServicePort};
 
-use super::context::{Lens, NOWHERE};
-use super::proximity::Proximity;
+use super::context::Lens;
+use super::nearness::{divide, has_share};
 use super::reachable::{fits, refusal};
 use super::source::{socket_address, uint32};
 use crate::catalog::{CatalogService, Part};
+use crate::rules::kinds::Distribute;
 
 /// Envoy's largest priority.
 const MAX_PRIORITY: u32 = 128;
@@ -49,6 +51,9 @@ pub(super) fn load_assignment(
         locality_endpoints(*priority, locality, members, scale)
     });
     let mut localities: Vec<_> = localities.collect();
+    if let Some(shares) = lens.nearness.shares(lens.place) {
+        weigh(&mut localities, &groups, shares);
+    }
     if lens.serves_unhealthy {
         try_unhealthy(&mut localities);
     }
@@ -56,6 +61,21 @@ pub(super) fn load_assignment(
         cluster_name: cluster.to_owned(),
         endpoints: localities,
         ..Default::default()
+    }
+}
+
+/// Localities, which are those of the groups, in the same order, weigh what a document says.
+fn weigh(localities: &mut [endpoint::LocalityLbEndpoints], groups: &Groups<'_>, shares: &Distribute) {
+    let priorities: BTreeSet<u32> = groups.keys().map(|(priority, _)| *priority).collect();
+    let of = |of: u32| {
+        groups.iter().filter(move |((priority, _), _)| *priority == of).map(|((_, locality), members)| {
+            let weight = members.iter().map(|(endpoint, _)| u64::from(endpoint.weight.get())).sum();
+            (*locality, weight)
+        })
+    };
+    let weights: BTreeMap<u32, _> = priorities.into_iter().map(|it| (it, divide(shares, of(it)))).collect();
+    for (made, (priority, locality)) in localities.iter_mut().zip(groups.keys()) {
+        made.load_balancing_weight = weights[priority].get(locality).copied().and_then(uint32);
     }
 }
 
@@ -86,12 +106,14 @@ pub(super) fn own_host(
     }
 }
 
-/// Whether the endpoints of a port have other priorities through this lens than from nowhere.
+/// Whether the endpoints of a port have other priorities, or shares, through this lens than from nowhere.
 pub(super) fn are_seen_differently(service: &CatalogService, port: &ServicePort, lens: &Lens<'_>) -> bool {
     let priorities = |lens: &Lens<'_>| -> Vec<u32> {
         served(service, port, lens).into_iter().map(|(priority, ..)| priority).collect()
     };
-    priorities(lens) != priorities(&Lens { locality: NOWHERE, ..*lens })
+    let nowhere = lens.at_nowhere();
+    let has_other_shares = lens.nearness.shares(lens.place) != nowhere.nearness.shares(nowhere.place);
+    has_other_shares || priorities(lens) != priorities(&nowhere)
 }
 
 fn groups<'a>(service: &'a CatalogService, port: &ServicePort, lens: &Lens<'_>) -> Groups<'a> {
@@ -109,14 +131,21 @@ fn served<'a>(
     lens: &Lens<'_>,
 ) -> Vec<(u32, &'a Endpoint, Port)> {
     let mut seen = BTreeSet::new();
+    let shares = lens.nearness.shares(lens.place);
     let serving = |(part, endpoint): (&Part, &'a Endpoint)| {
         let own = endpoint.ports.get(&port.number).copied().filter(|_| fits(service, endpoint))?;
+        let has = |(key, value): (&String, &String)| endpoint.labels.get(key) == Some(value);
+        if lens.labels.is_some_and(|labels| !labels.iter().all(has)) {
+            return None;
+        }
         if refusal(port, endpoint, own, lens.http_listen).is_some() {
             return None;
         }
-        let is_near = Proximity::of(lens.locality, &endpoint.locality);
-        let rank = (part.priority, part.is_held(endpoint), is_near);
-        seen.insert((&endpoint.address, own)).then_some((rank, endpoint, own))
+        let rank = (part.priority, part.is_held(endpoint), lens.nearness.distance(lens.place, endpoint));
+        if !seen.insert((&endpoint.address, own)) {
+            return None;
+        }
+        shares.is_none_or(|shares| has_share(shares, endpoint)).then_some((rank, endpoint, own))
     };
     // An endpoint that one registry holds and another one says is there.
     let (held, said): (Vec<_>, Vec<_>) = service.endpoints().partition(|(part, it)| part.is_held(it));

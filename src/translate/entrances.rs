@@ -8,15 +8,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use pilot_envoy_api::envoy::config::listener::v3::Listener;
+use pilot_envoy_api::envoy::config::route::v3 as route;
 use pilot_registry::{Hostname, Namespace, Port, Protocol, Resolution, ServicePort};
 
 use super::claims::Grants;
 use super::conflict::{Claim, Claimant, Conflict, Reason};
 use super::context::Context;
 use super::names::default_of;
+use super::rules::{self, Ruled};
 use super::{listeners, names, routes};
 use crate::catalog::CatalogService;
 use crate::resources::{Origin, Resource, ResourceType, VirtualHost};
+use crate::rules::kinds::DestinationRule;
 
 /// The key of a route configuration: that of an HTTP port, or the one of `http_listen`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +35,11 @@ impl RouteKey {
             Self::HttpListen => names::HTTP_LISTEN.to_owned(),
             Self::Port(port) => port.to_string(),
         }
+    }
+
+    /// Whether no port in a Host header counts there.
+    pub(super) fn ignores_port(self) -> bool {
+        matches!(self, Self::Port(_))
     }
 
     /// The key of the route configuration of that name; `None` = there is none.
@@ -78,8 +86,8 @@ impl Entrances {
             return Self { grants, ..Self::default() };
         }
         let called = Called { names: &grants.names, by: None };
-        let mut listeners = bound_listeners(service, &grants);
-        listeners.extend(grpc_listeners(service, called));
+        let mut listeners = bound_listeners(service, &grants, context);
+        listeners.extend(grpc_listeners(service, called, context));
         let virtual_hosts = virtual_hosts(service, &grants, called, context);
         Self { listeners, virtual_hosts, conflicts: reserved(service, &grants), grants }
     }
@@ -108,7 +116,7 @@ impl LocalEntrances {
         }
         let called = Called { names, by: Some(namespace) };
         Self {
-            listeners: grpc_listeners(service, called),
+            listeners: grpc_listeners(service, called, context),
             virtual_hosts: virtual_hosts(service, grants, called, context),
         }
     }
@@ -141,7 +149,9 @@ pub(super) fn reuse_hosts(new: &mut VirtualHosts, old: &VirtualHosts) {
 }
 
 /// Listeners of the ports that are not HTTP.
-fn bound_listeners(service: &CatalogService, grants: &Grants) -> Vec<Arc<Resource>> {
+fn bound_listeners(service: &CatalogService, grants: &Grants, context: &Context<'_>) -> Vec<Arc<Resource>> {
+    let traffic = &context.options.traffic;
+    let ruled = Ruled::of(context.mesh, service, context.viewer);
     let is_virtual = |at: &SocketAddr| service.virtual_addresses().contains(&at.ip());
     let mut bound = Vec::new();
     for (port, granted) in service.ports().iter().zip(&grants.ports) {
@@ -149,8 +159,12 @@ fn bound_listeners(service: &CatalogService, grants: &Grants) -> Vec<Arc<Resourc
             continue;
         }
         let cluster: Arc<str> = names::cluster(port.number, "", service.host()).into();
-        let build = if port.protocol == Protocol::Udp { listeners::udp } else { listeners::tcp };
-        let listeners = granted.listeners.iter().map(|at| build(*at, &cluster, is_virtual(at)));
+        let idle = rules::tcp_idle(&ruled, port.number).unwrap_or(traffic.idle.tcp);
+        let build = |at: &SocketAddr| match port.protocol {
+            Protocol::Udp => listeners::udp(*at, &cluster, is_virtual(at)),
+            _ => listeners::tcp(*at, &cluster, is_virtual(at), idle, traffic),
+        };
+        let listeners = granted.listeners.iter().map(build);
         bound.extend(listeners.map(|listener| Arc::new(listener_to(service, &cluster, &listener))));
     }
     bound
@@ -164,35 +178,73 @@ fn virtual_hosts(
     context: &Context<'_>,
 ) -> VirtualHosts {
     let mut virtual_hosts = VirtualHosts::new();
-    let priorities = has_priorities(service, context);
+    let ruled = Ruled::of(context.mesh, service, context.viewer);
+    let priorities = has_priorities(service, &ruled, context);
     for (port, granted) in service.ports().iter().zip(&grants.ports) {
         if !port.protocol.is_http() {
             continue;
         }
         let number = port.number;
         let addresses = if called.by.is_none() { granted.virtual_addresses.as_slice() } else { &[] };
-        let virtual_host = |domains: Vec<String>| {
-            let cluster: Arc<str> = names::cluster(number, "", service.host()).into();
-            let name = called.virtual_host(service, number);
-            let host = routes::virtual_host(name, domains, &cluster, priorities);
-            let origin = Origin::Service(service.host().clone());
-            Arc::new(VirtualHost::new(&host, vec![cluster], origin))
+        let by_port = led(service, &ruled, number, number, priorities, context);
+        let virtual_host = |led: &Led, domains: Vec<String>| {
+            let (name, routes) = (called.virtual_host(service, number), led.routes.clone());
+            let host = route::VirtualHost { name, domains, routes, ..Default::default() };
+            Arc::new(VirtualHost::new(&host, led.clusters.clone(), led.origin.clone()))
         };
         if !granted.listeners.is_empty() {
             // What was dialled is the port: that of the Host header is not looked at.
             let domains = called.names.iter().map(ToString::to_string);
             let domains = domains.chain(addresses.iter().map(|ip| names::ip_domain(*ip)));
-            virtual_hosts.insert((RouteKey::Port(number), number), virtual_host(domains.collect()));
+            virtual_hosts.insert((RouteKey::Port(number), number), virtual_host(&by_port, domains.collect()));
         }
-        if context.lens.http_listen.is_some() {
+        if let Some(at) = context.lens.http_listen {
             let is_default = default_port(service, Protocol::is_http) == Some(number);
             let domains = called.names.iter().flat_map(|name| names_with_ports(name, number, is_default));
             let bare = number.get() == 80;
             let domains = domains.chain(addresses.iter().flat_map(|ip| address_domains(*ip, number, bare)));
-            virtual_hosts.insert((RouteKey::HttpListen, number), virtual_host(domains.collect()));
+            let at = Port::try_from(u32::from(at.port())).ok().filter(|_| by_port.asks_where);
+            let there = at.map(|at| led(service, &ruled, number, at, priorities, context));
+            let virtual_host = virtual_host(there.as_ref().unwrap_or(&by_port), domains.collect());
+            virtual_hosts.insert((RouteKey::HttpListen, number), virtual_host);
         }
     }
     virtual_hosts
+}
+
+/// Where requests to a port of a service go.
+struct Led {
+    routes: Vec<route::Route>,
+    /// The clusters that the routes name, as far as these are there.
+    clusters: Vec<Arc<str>>,
+    origin: Origin,
+    /// Whether it matters at which port the requests come in.
+    asks_where: bool,
+}
+
+/// By the document that counts, or all to the service. `at`: the port at which the requests come in. `priorities`: its endpoints
+/// can have several.
+fn led(
+    service: &CatalogService,
+    ruled: &Ruled,
+    port: Port,
+    at: Port,
+    priorities: bool,
+    context: &Context<'_>,
+) -> Led {
+    if let Some(made) = rules::made(&ruled.routes, context.mesh, context.viewer, port, at) {
+        let origin = made.origin(Some(service));
+        return Led { routes: made.routes, clusters: made.clusters, origin, asks_where: made.asks_where };
+    }
+    let cluster: Arc<str> = names::cluster(port, "", service.host()).into();
+    let hash_policy = rules::hash_policies(ruled, "", port);
+    let routes = routes::all_to(&cluster, priorities, hash_policy, service.lead().rewrite_host);
+    Led {
+        routes,
+        clusters: vec![cluster],
+        origin: Origin::Service(service.host().clone()),
+        asks_where: false,
+    }
 }
 
 impl Called<'_> {
@@ -220,13 +272,17 @@ fn address_domains(ip: IpAddr, port: Port, bare: bool) -> impl Iterator<Item = S
 
 /// Listeners by name for gRPC clients: `host:port` for each HTTP/2 port, and `host` for the one that is meant
 /// when no port is named.
-fn grpc_listeners(service: &CatalogService, called: Called<'_>) -> Vec<Arc<Resource>> {
+fn grpc_listeners(service: &CatalogService, called: Called<'_>, context: &Context<'_>) -> Vec<Arc<Resource>> {
     let default = default_grpc_port(service);
+    let ruled = Ruled::of(context.mesh, service, context.viewer);
     let mut by_name = Vec::new();
     for port in grpc_ports(service) {
-        let cluster: Arc<str> = names::cluster(port.number, "", service.host()).into();
+        let led = led(service, &ruled, port.number, port.number, false, context);
+        let Led { routes, clusters, origin, .. } = led;
+        let routes = rules::for_grpc(routes);
         let listener = |name: &str| {
-            Arc::new(listener_to(service, &cluster, &listeners::api(name, &cluster)).by_name_only())
+            let listener = listeners::api(name, &routes);
+            Arc::new(referring(&listener, &clusters, origin.clone()).by_name_only())
         };
         for name in called.names {
             by_name.push(listener(&format!("{name}:{}", port.number)));
@@ -271,14 +327,18 @@ fn default_port(service: &CatalogService, kind: fn(Protocol) -> bool) -> Option<
 }
 
 /// Whether endpoints of the service can have several priorities, for whom ever.
-fn has_priorities(service: &CatalogService, context: &Context<'_>) -> bool {
+fn has_priorities(service: &CatalogService, ruled: &Ruled, context: &Context<'_>) -> bool {
     let first = service.parts()[0].priority;
     context.options.prefer_near
+        || ruled.policies().any(DestinationRule::asks_for_places)
         || service.parts().iter().any(|part| part.priority != first || part.holds_some())
 }
 
 fn listener_to(service: &CatalogService, cluster: &Arc<str>, listener: &Listener) -> Resource {
-    let references = vec![(ResourceType::Cluster, Arc::clone(cluster))];
-    let origin = Origin::Service(service.host().clone());
+    referring(listener, std::slice::from_ref(cluster), Origin::Service(service.host().clone()))
+}
+
+fn referring(listener: &Listener, clusters: &[Arc<str>], origin: Origin) -> Resource {
+    let references = clusters.iter().map(|cluster| (ResourceType::Cluster, Arc::clone(cluster))).collect();
     Resource::new(listener.name.as_str().into(), listener, references, origin)
 }

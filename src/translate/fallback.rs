@@ -5,6 +5,8 @@
 //! makes an UNIMPLEMENTED with the same words of it for gRPC clients. Those that say which host it was are the
 //! listener's, since Envoy 1.36 has no formats in routes.
 
+mod wildcards;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,9 +17,10 @@ use pilot_envoy_api::envoy::config::route::v3 as route;
 use pilot_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as http;
 use pilot_envoy_api::envoy::r#type::matcher::v3 as matcher;
 use pilot_registry::{Hostname, Port};
+use prost::Message;
 
 use super::names::default_of;
-use super::routes::{prefix, to};
+use super::routes::{authority, prefix, to};
 use crate::resources::{Origin, Rope, VirtualHost};
 
 /// Its name: those of services have a colon.
@@ -29,34 +32,47 @@ const NAMELESS: &str = r"(?i)(localhost|[0-9]+(\.[0-9]+){3}|\[[0-9a-f:.]+\])?(:[
 /// How many services are named one by one.
 const NAMED_MAX: usize = 5;
 
-/// The virtual host of a listener there with these services; none without services.
-pub(super) fn virtual_host(at: SocketAddr, services: &Rope) -> Option<VirtualHost> {
+/// The virtual host of a listener there with these services; none if there is nothing to say. `ignores_port`: no port in a Host
+/// header counts there.
+pub(super) fn virtual_host(at: SocketAddr, ignores_port: bool, services: &Rope) -> Option<VirtualHost> {
     let mut hosts = BTreeSet::new();
     for virtual_host in services.virtual_hosts() {
-        hosts.extend(host(virtual_host));
+        hosts.extend(virtual_host.origin().service());
         if hosts.len() > NAMED_MAX {
             break;
         }
     }
-    let (route, clusters) = match hosts.len() {
-        1 => {
-            let cluster = the_default(services)?.clusters().next()?;
-            (to(cluster, nameless()), vec![Arc::clone(cluster)])
-        }
-        0 => return None,
-        _ => (not_found(nameless(), several(at, hosts)), Vec::new()),
+    let (mut routes, mut clusters) =
+        if ignores_port { Default::default() } else { wildcards::with_a_port(services) };
+    let (nameless, led) = match hosts.len() {
+        0 => Default::default(),
+        1 => the_default(services).and_then(as_of).unwrap_or_default(),
+        _ => (vec![not_found(nameless(), several(at, hosts))], Vec::new()),
     };
+    routes.extend(nameless);
+    clusters.extend(led.into_iter().filter(|cluster| !clusters.contains(cluster)).collect::<Vec<_>>());
+    if routes.is_empty() {
+        return None;
+    }
     let (name, domains) = (NAME.to_owned(), vec!["*".to_owned()]);
-    let host = route::VirtualHost { name, domains, routes: vec![route], ..Default::default() };
+    let host = route::VirtualHost { name, domains, routes, ..Default::default() };
     Some(VirtualHost::new(&host, clusters, Origin::Shared))
 }
 
-/// The service that a virtual host is of.
-fn host(virtual_host: &VirtualHost) -> Option<&Hostname> {
-    match virtual_host.origin() {
-        Origin::Service(host) => Some(host),
-        Origin::Option(_) | Origin::Shared => None,
+/// The routes of requests that name no service and mean this one, and the clusters to which they lead.
+fn as_of(service: &VirtualHost) -> Option<(Vec<route::Route>, Vec<Arc<str>>)> {
+    if service.origin().document().is_none() {
+        let cluster = service.clusters().next()?;
+        return Some((vec![to(cluster, nameless())], vec![Arc::clone(cluster)]));
     }
+    // What a rule says of the service's requests, it says of these.
+    let ruled = route::VirtualHost::decode(service.bytes().clone()).ok()?;
+    let nameless = |route: route::Route| {
+        let mut matches = route.r#match.unwrap_or_default();
+        matches.headers.extend(nameless().headers);
+        route::Route { r#match: Some(matches), ..route }
+    };
+    Some((ruled.routes.into_iter().map(nameless).collect(), service.clusters().cloned().collect()))
 }
 
 /// What Envoy's own 404 says at that port: the one for requests without a route. Those of services stay theirs.
@@ -86,14 +102,15 @@ fn mapper(filter: accesslog::AccessLogFilter, words: String) -> http::ResponseMa
 /// Whether the Host header ends with that port.
 fn says_port(port: u16) -> accesslog::access_log_filter::FilterSpecifier {
     use matcher::string_matcher::MatchPattern;
-    let header = authority(MatchPattern::Suffix(format!(":{port}")));
+    let header = authority(text_matcher(MatchPattern::Suffix(format!(":{port}"))));
     let filter = accesslog::HeaderFilter { header: Some(header) };
     accesslog::access_log_filter::FilterSpecifier::HeaderFilter(filter)
 }
 
 /// What stands for a service that is the only one.
 fn the_default(services: &Rope) -> Option<&VirtualHost> {
-    let ports = || services.virtual_hosts().filter_map(|it| Some((port(it)?, it)));
+    let of_services = || services.virtual_hosts().filter(|it| it.origin().service().is_some());
+    let ports = || of_services().filter_map(|it| Some((port(it)?, it)));
     let default = default_of(ports().map(|(port, _)| port))?;
     ports().find(|(port, _)| *port == default).map(|(_, it)| it)
 }
@@ -119,23 +136,16 @@ fn several(at: SocketAddr, hosts: BTreeSet<&Hostname>) -> String {
 
 fn nameless() -> route::RouteMatch {
     let regex = matcher::RegexMatcher { regex: NAMELESS.to_owned(), ..Default::default() };
-    let header = authority(matcher::string_matcher::MatchPattern::SafeRegex(regex));
+    let header = authority(text_matcher(matcher::string_matcher::MatchPattern::SafeRegex(regex)));
     route::RouteMatch { headers: vec![header], ..prefix("") }
 }
 
-/// A Host header like that.
-fn authority(pattern: matcher::string_matcher::MatchPattern) -> route::HeaderMatcher {
-    use route::header_matcher::HeaderMatchSpecifier;
-    let matcher = matcher::StringMatcher { match_pattern: Some(pattern), ..Default::default() };
-    route::HeaderMatcher {
-        name: ":authority".to_owned(),
-        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(matcher)),
-        ..Default::default()
-    }
+fn text_matcher(pattern: matcher::string_matcher::MatchPattern) -> matcher::StringMatcher {
+    matcher::StringMatcher { match_pattern: Some(pattern), ..Default::default() }
 }
 
 /// 404 with these words.
-fn not_found(matches: route::RouteMatch, words: String) -> route::Route {
+pub(super) fn not_found(matches: route::RouteMatch, words: String) -> route::Route {
     let reply = route::DirectResponseAction { status: 404, body: Some(text(words)), ..Default::default() };
     route::Route {
         name: NAME.to_owned(),

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use super::assignments::Assignments;
 use super::audience::Audience;
 use super::base::{Base, http_listen};
-use super::context::NOWHERE;
 use super::key::LayerKey;
 use super::parts::Parts;
+use super::place::Place;
 use super::scoped::ScopedEndpoints;
 use super::step::{Failures, Step, attempt};
 use crate::proxy::Role;
 use crate::resources::Layer;
-use pilot_registry::Locality;
 
 /// A layer, and what is needed to make the next one of it.
 #[derive(Clone, Debug)]
@@ -22,7 +21,7 @@ pub enum Made {
     Assignments(Arc<Assignments>),
     /// Of [`LayerKey::Base`].
     Base(Arc<Base>),
-    /// Of [`LayerKey::Parts`].
+    /// Of [`LayerKey::Parts`] and [`LayerKey::AudienceParts`].
     Parts(Arc<Parts>),
     /// Of [`LayerKey::Audience`].
     Audience(Arc<Audience>),
@@ -88,6 +87,8 @@ pub struct Job {
     pub(super) before: Option<Made>,
     /// What it is made from, if it is made from a base.
     pub(super) base: Option<Arc<Base>>,
+    /// What it is made from, if it is made from an audience.
+    pub(super) audience: Option<Arc<Audience>>,
     pub(super) step: Arc<Step>,
     pub(super) maker: Maker,
 }
@@ -125,12 +126,12 @@ impl Job {
     }
 
     fn make(&self) -> Made {
-        let Self { key, before, base, step, maker: _ } = self;
+        let Self { key, before, base, audience, step, maker: _ } = self;
         let options = &step.mesh.options;
         let listen =
             |is_router: &bool| http_listen(if *is_router { Role::Router } else { Role::Sidecar }, options);
         let base = || base.as_deref().expect("its base is made before it");
-        let assignments = |is_router: &bool, place: &Locality| {
+        let assignments = |is_router: &bool, place: Place<'_>| {
             let before = match before {
                 Some(Made::Assignments(before)) => Some(&**before),
                 _ => None,
@@ -138,15 +139,18 @@ impl Job {
             Made::Assignments(Arc::new(Assignments::next(before, listen(is_router), place, step)))
         };
         match key {
-            LayerKey::Endpoints { is_router } => assignments(is_router, NOWHERE),
-            LayerKey::Place { is_router, locality } => assignments(is_router, locality),
-            LayerKey::Scoped { is_router, namespace, locality } => {
+            LayerKey::Endpoints { is_router } => assignments(is_router, Place::NOWHERE),
+            LayerKey::Place { is_router, locality, affinity } => {
+                assignments(is_router, Place { locality, affinity })
+            }
+            LayerKey::Scoped { is_router, namespace, locality, affinity } => {
+                let place = Place { locality, affinity };
                 let before = match before {
                     Some(Made::Scoped(before)) => Some(&**before),
                     _ => None,
                 };
                 let listen = listen(is_router);
-                Made::Scoped(Arc::new(ScopedEndpoints::next(before, listen, namespace, locality, step)))
+                Made::Scoped(Arc::new(ScopedEndpoints::next(before, listen, namespace, place, step)))
             }
             LayerKey::Base(role, source) => {
                 let before = match before {
@@ -155,19 +159,20 @@ impl Job {
                 };
                 Made::Base(Arc::new(Base::next(before, *role, source, step)))
             }
-            LayerKey::Parts(..) => {
+            LayerKey::Parts(..) | LayerKey::AudienceParts(..) => {
                 let before = match before {
                     Some(Made::Parts(before)) => Some(&**before),
                     _ => None,
                 };
-                Made::Parts(Arc::new(Parts::next(before, base(), step)))
+                let over = audience.as_ref().map_or_else(|| base().layer(), |audience| audience.layer());
+                Made::Parts(Arc::new(Parts::next(before, base(), over, step)))
             }
-            LayerKey::Audience(_, _, namespace) => {
+            LayerKey::Audience(_, _, viewpoint) => {
                 let before = match before {
                     Some(Made::Audience(before)) => Some(&**before),
                     _ => None,
                 };
-                Made::Audience(Arc::new(Audience::next(before, namespace, base(), step)))
+                Made::Audience(Arc::new(Audience::next(before, viewpoint, base(), step)))
             }
         }
     }

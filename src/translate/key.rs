@@ -1,9 +1,10 @@
 //! Which layers there are, and which of them a scope sees.
 
 use std::fmt;
+use std::sync::Arc;
 
-use super::context::NOWHERE;
-use crate::proxy::{ConfigSource, Role, Scope};
+use super::place::NOWHERE;
+use crate::proxy::{Affinity, ConfigSource, Role, Scope, Viewpoint, near};
 use pilot_registry::{Locality, Namespace};
 
 /// Which layer. Keys hold answers, never what a client says of itself.
@@ -23,11 +24,15 @@ pub enum LayerKey {
         is_router: bool,
         /// Where they run.
         locality: Locality,
+        /// Their labels that endpoints come first for sharing.
+        affinity: Arc<Affinity>,
     },
     /// Listeners and routes of proxies that take routes in parts.
     Parts(Role, ConfigSource),
-    /// What proxies of one namespace see otherwise than the base says.
-    Audience(Role, ConfigSource, Namespace),
+    /// What proxies see otherwise than the base says that are of one namespace, or have labels that rules ask for.
+    Audience(Role, ConfigSource, Viewpoint),
+    /// What an audience's proxies that take routes in parts have instead of its routes.
+    AudienceParts(Role, ConfigSource, Viewpoint),
     /// The endpoints of services that proxies of one namespace see and not everybody does.
     Scoped {
         /// Whether the proxies are routers.
@@ -36,6 +41,8 @@ pub enum LayerKey {
         namespace: Namespace,
         /// Where they run.
         locality: Locality,
+        /// Their labels that endpoints come first for sharing.
+        affinity: Arc<Affinity>,
     },
 }
 
@@ -44,18 +51,27 @@ impl LayerKey {
     pub fn of(scope: &Scope) -> Vec<Self> {
         let (role, source) = (scope.role, &scope.config_source);
         let is_router = role == Role::Router;
-        let audience = scope.namespace.as_ref().map(|it| Self::Audience(role, source.clone(), it.clone()));
-        let scoped = scope.namespace.as_ref().map(|namespace| Self::Scoped {
+        let viewpoint = scope.viewpoint();
+        let (locality, affinity) = (scope.locality.clone(), Arc::clone(&scope.affinity));
+        let place = (locality != *NOWHERE || !affinity.is_empty()).then(|| Self::Place {
             is_router,
-            locality: scope.locality.clone(),
-            namespace: namespace.clone(),
+            locality: locality.clone(),
+            affinity: Arc::clone(&affinity),
         });
-        let place = Some(&scope.locality).filter(|locality| *locality != NOWHERE);
-        let place = place.map(|locality| Self::Place { is_router, locality: locality.clone() });
-        let below = [Self::base_of(scope), Self::Endpoints { is_router }];
-        let in_parts = scope.client.has_vhds() && scope.namespace.is_none();
-        let parts = in_parts.then(|| Self::Parts(role, source.clone()));
-        scoped.into_iter().chain(audience).chain(parts).chain(place).chain(below).collect()
+        let scoped = scope.namespace.clone();
+        let scoped = scoped.map(|namespace| Self::Scoped { is_router, namespace, locality, affinity });
+        let has_parts = scope.client.has_vhds();
+        let own_parts = viewpoint.clone().filter(|_| has_parts);
+        let layers = [
+            scoped,
+            own_parts.map(|it| Self::AudienceParts(role, source.clone(), it)),
+            viewpoint.map(|it| Self::Audience(role, source.clone(), it)),
+            has_parts.then(|| Self::Parts(role, source.clone())),
+            place,
+            Some(Self::base_of(scope)),
+            Some(Self::Endpoints { is_router }),
+        ];
+        layers.into_iter().flatten().collect()
     }
 
     /// The base of a scope.
@@ -66,11 +82,26 @@ impl LayerKey {
     /// The base that the layer is made from; none if it is made from the mesh alone.
     pub(super) fn base(&self) -> Option<Self> {
         match self {
-            Self::Parts(role, source) | Self::Audience(role, source, _) => {
-                Some(Self::Base(*role, source.clone()))
-            }
+            Self::Parts(role, source)
+            | Self::Audience(role, source, _)
+            | Self::AudienceParts(role, source, _) => Some(Self::Base(*role, source.clone())),
             Self::Endpoints { .. } | Self::Base(..) | Self::Place { .. } | Self::Scoped { .. } => None,
         }
+    }
+
+    /// The audience that the layer is made from, if it is made from one.
+    pub(super) fn audience(&self) -> Option<Self> {
+        match self {
+            Self::AudienceParts(role, source, viewpoint) => {
+                Some(Self::Audience(*role, source.clone(), viewpoint.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The layer whose changes change this one; none if it is made from the mesh alone.
+    pub(super) fn below(&self) -> Option<Self> {
+        self.audience().or_else(|| self.base())
     }
 
     /// Whether making it from nothing looks at every service in full.
@@ -86,22 +117,19 @@ impl fmt::Display for LayerKey {
         match self {
             Self::Endpoints { is_router } => write!(f, "endpoints of {}", who(is_router)),
             Self::Base(role, source) => write!(f, "base of {}", base(role, source)),
-            Self::Place { is_router, locality } => {
-                write!(f, "endpoints of {} near {}", who(is_router), place(locality))
+            Self::Place { is_router, locality, affinity } => {
+                write!(f, "endpoints of {}{}", who(is_router), near(locality, affinity))
             }
             Self::Parts(role, source) => write!(f, "routes in parts of {}", base(role, source)),
-            Self::Audience(role, source, namespace) => {
-                write!(f, "what {} in {namespace} see otherwise", base(role, source))
+            Self::Audience(role, source, viewpoint) => {
+                write!(f, "what {} in {viewpoint} see otherwise", base(role, source))
             }
-            Self::Scoped { is_router, namespace, locality } => {
-                write!(f, "endpoints of {} in {namespace}", who(is_router))?;
-                if locality == NOWHERE { Ok(()) } else { write!(f, " near {}", place(locality)) }
+            Self::AudienceParts(role, source, namespace) => {
+                write!(f, "routes in parts of {} in {namespace}", base(role, source))
+            }
+            Self::Scoped { is_router, namespace, locality, affinity } => {
+                write!(f, "endpoints of {} in {namespace}{}", who(is_router), near(locality, affinity))
             }
         }
     }
-}
-
-fn place(locality: &Locality) -> String {
-    let Locality { region, zone, sub_zone } = locality;
-    [region, zone, sub_zone].map(String::as_str).join("/").trim_end_matches('/').to_owned()
 }

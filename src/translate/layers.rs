@@ -1,11 +1,13 @@
 //! The layers in use, and what has to be made anew at each step.
 //!
 //! ```text
-//!            LayerKey::Scoped     endpoints that only a namespace sees
-//!            LayerKey::Audience   what a namespace sees otherwise   made from the base
-//!  a scope   LayerKey::Place      endpoints nearer or farther       ┐
-//!  sees, top LayerKey::Base       clusters, listeners, routes       ├ made from the mesh, each on its own
-//!  to bottom LayerKey::Endpoints  endpoints as everybody sees them  ┘
+//!            LayerKey::Scoped         endpoints that only a namespace sees      made from the mesh
+//!            LayerKey::AudienceParts  the audience's routes, in parts           made from the audience
+//!            LayerKey::Audience       what a namespace sees otherwise           ┐ made from the base
+//!            LayerKey::Parts          listeners, and the base's routes in parts ┘
+//!  a scope   LayerKey::Place          endpoints nearer or farther               ┐
+//!  sees, top LayerKey::Base           clusters, listeners, routes               ├ made from the mesh, each on its own
+//!  to bottom LayerKey::Endpoints      endpoints as everybody sees them          ┘
 //! ```
 //!
 //! Nothing here waits or runs anything: [`Layers`] says which layers a step touches ([`Layers::jobs`]), somebody runs
@@ -27,7 +29,6 @@ use super::step::Step;
 use crate::mesh::Mesh;
 use crate::proxy::Scope;
 use crate::resources::{Published, View};
-use pilot_registry::{Locality, Namespace};
 
 /// Jobs of one wave need nothing of each other, and what waves before have made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +37,13 @@ pub enum Wave {
     Mesh,
     /// Layers that are made from a base.
     Base,
+    /// Layers that are made from an audience.
+    Audience,
 }
 
 impl Wave {
     /// All waves, in order.
-    pub const ALL: [Self; 2] = [Self::Mesh, Self::Base];
+    pub const ALL: [Self; 3] = [Self::Mesh, Self::Base, Self::Audience];
 }
 
 /// What becomes of a layer that was made beside the steps.
@@ -53,18 +56,27 @@ pub enum Arrived {
     Ready(Arc<Step>, Results),
 }
 
+/// What becomes of a layer whose making fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failing {
+    /// It is made from nothing, at once.
+    BeginsAnew,
+    /// It waits for the next mesh: it failed from nothing.
+    Waits,
+}
+
 /// The layers in use.
 #[derive(Clone, Default)]
 pub struct Layers {
     generation: u64,
     mesh: Option<Arc<Mesh>>,
     made: BTreeMap<LayerKey, Made>,
-    /// Those that are made from a base, by that.
+    /// Those that are made from another layer, by that.
     above: BTreeMap<LayerKey, BTreeSet<LayerKey>>,
     /// Those that are to be made from nothing, and nobody has begun.
     wanted: BTreeSet<LayerKey>,
-    /// Those that are being made beside the steps.
-    building: BTreeSet<LayerKey>,
+    /// Those that are being made beside the steps, and what becomes of one that fails.
+    building: BTreeMap<LayerKey, Failing>,
     /// Those whose making failed, with the reason. What is made of them is older than the mesh.
     broken: BTreeMap<LayerKey, Arc<str>>,
     /// Those in which the translation of a service failed.
@@ -81,9 +93,28 @@ impl Layers {
         self.maker = maker;
     }
 
+    /// The layers that are made.
+    #[cfg(test)]
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &LayerKey> {
+        self.made.keys()
+    }
+
     /// The mesh that they are of; `None` = not known yet.
     pub fn mesh(&self) -> Option<&Arc<Mesh>> {
         self.mesh.as_ref()
+    }
+
+    /// A copy for which nobody makes anything: what is being made is yet to be made for it.
+    pub fn copy(&self) -> Self {
+        let mut copy = self.clone();
+        copy.wanted.extend(std::mem::take(&mut copy.building).into_keys());
+        copy.catch_ups.clear();
+        copy
+    }
+
+    /// The number of that mesh; each has a greater one than those before.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The layer of that key, if it is made.
@@ -93,7 +124,7 @@ impl Layers {
 
     /// A layer comes into use. Says whether it is to be made.
     pub fn want(&mut self, key: &LayerKey) -> bool {
-        let is_known = self.made.contains_key(key) || self.building.contains(key);
+        let is_known = self.made.contains_key(key) || self.building.contains_key(key);
         !is_known && !self.broken.contains_key(key) && self.wanted.insert(key.clone())
     }
 
@@ -109,11 +140,11 @@ impl Layers {
         self.building.remove(key);
         self.broken.remove(key);
         self.failing.remove(key);
-        let Some(base) = key.base() else { return };
-        if let Some(above) = self.above.get_mut(&base) {
+        let Some(below) = key.below() else { return };
+        if let Some(above) = self.above.get_mut(&below) {
             above.remove(key);
             if above.is_empty() {
-                self.above.remove(&base);
+                self.above.remove(&below);
             }
         }
     }
@@ -123,130 +154,58 @@ impl Layers {
         Arc::new(Step::new(self.mesh.clone(), mesh, self.generation + 1, changed))
     }
 
-    /// What is made already and a step touches, of one wave. `done`: what waves before have made.
+    /// What is made already and a step touches, of one wave, and is not `done` yet. `done`: what waves before have made,
+    /// and this one for layers that were made earlier.
     pub fn jobs(&self, step: &Arc<Step>, wave: Wave, done: &Results) -> Vec<Job> {
         let touched = match wave {
             Wave::Mesh => self.touched(step),
-            Wave::Base => done.keys().flat_map(|base| self.touched_above(base, step, done)).collect(),
+            Wave::Base => done.keys().flat_map(|key| self.touched_above_base(key, step, done)).collect(),
+            Wave::Audience => {
+                done.keys().flat_map(|key| self.touched_above_audience(key, step, done)).collect()
+            }
         };
         let job = |(key, made): (&LayerKey, &Made)| {
-            let is_continued = !self.broken.contains_key(key) && !self.building.contains(key);
+            let is_continued = !self.broken.contains_key(key) && !self.building.contains_key(key);
+            let is_continued = is_continued && !done.contains_key(key);
             is_continued.then(|| self.job(key, Some(made.clone()), step, done))?
         };
         touched.into_iter().filter_map(job).collect()
     }
 
-    /// `None`: its base is not made.
+    /// `None`: what it is made from is not made.
     fn job(&self, key: &LayerKey, before: Option<Made>, step: &Arc<Step>, done: &Results) -> Option<Job> {
         let base = match key.base() {
             Some(base) => Some(Arc::clone(self.base(&base, done)?)),
             None => None,
         };
+        let audience = match key.audience() {
+            Some(audience) => Some(Arc::clone(self.audience(&audience, done)?)),
+            None => None,
+        };
         let (key, step) = (key.clone(), Arc::clone(step));
-        Some(Job { key, before, base, step, maker: self.maker.clone() })
-    }
-
-    /// What a step touches of what is made from the mesh alone.
-    fn touched<'a>(&'a self, step: &'a Step) -> Vec<(&'a LayerKey, &'a Made)> {
-        if !step.continues() {
-            return self.made.iter().filter(|(key, _)| key.base().is_none()).collect();
-        }
-        if step.changes().is_empty() {
-            return Vec::new();
-        }
-        let of_all = self.made.iter().take_while(|(key, _)| key.is_whole());
-        // From a place, only what is in its region is near.
-        let places = regions(step).into_iter().flat_map(|region| {
-            let first = |is_router| {
-                let locality = Locality { region: region.to_owned(), ..Locality::default() };
-                LayerKey::Place { is_router, locality }
-            };
-            let is_there = move |key: &LayerKey| {
-                matches!(key, LayerKey::Place { locality, .. } if locality.region == region)
-            };
-            self.made_from(first(false), is_there).chain(self.made_from(first(true), is_there))
-        });
-        let namespaces: BTreeSet<&Namespace> = step.scoped_changes().values().flatten().collect();
-        let scoped = namespaces.into_iter().flat_map(|own| {
-            let first = |is_router| {
-                let (namespace, locality) = (own.clone(), Locality::default());
-                LayerKey::Scoped { is_router, namespace, locality }
-            };
-            let is_own =
-                move |key: &LayerKey| matches!(key, LayerKey::Scoped { namespace, .. } if namespace == own);
-            self.made_from(first(false), is_own).chain(self.made_from(first(true), is_own))
-        });
-        of_all.chain(places).chain(scoped).collect()
-    }
-
-    /// The layers from that key on, for as long as it is one of these.
-    fn made_from<'a>(
-        &'a self,
-        first: LayerKey,
-        is_one: impl Fn(&LayerKey) -> bool + 'a,
-    ) -> impl Iterator<Item = (&'a LayerKey, &'a Made)> {
-        self.made.range(first..).take_while(move |(key, _)| is_one(key))
-    }
-
-    /// What a step touches of what is made from a base, if that is made anew.
-    fn touched_above<'a>(
-        &'a self,
-        key: &LayerKey,
-        step: &Step,
-        done: &Results,
-    ) -> Vec<(&'a LayerKey, &'a Made)> {
-        let (LayerKey::Base(role, source), Some(base)) = (key, self.base(key, done)) else {
-            return Vec::new();
-        };
-        let nothing = Results::new();
-        let before = self.base(key, &nothing).filter(|_| step.continues());
-        let Some(namespaces) = before.and_then(|before| base.seen_otherwise_since(before)) else {
-            let above = self.above.get(key).into_iter().flatten();
-            return above.filter_map(|key| self.made.get_key_value(key)).collect();
-        };
-        let audiences = namespaces.into_iter().map(|it| LayerKey::Audience(*role, source.clone(), it));
-        let keys = audiences.chain([LayerKey::Parts(*role, source.clone())]);
-        let made = keys.filter_map(|key| self.made.get_key_value(&key));
-        made.filter(|(key, made)| !self.is_current(key, made, done)).collect()
-    }
-
-    /// Whether it is made from the base as it is now, if it is made from one.
-    fn is_current(&self, key: &LayerKey, made: &Made, done: &Results) -> bool {
-        let base = key.base().and_then(|base| self.base(&base, done));
-        match (key, made) {
-            (LayerKey::Parts(..), Made::Parts(parts)) => base.is_none_or(|base| parts.is_current(base)),
-            (LayerKey::Audience(_, _, namespace), Made::Audience(audience)) => {
-                base.is_none_or(|base| audience.is_current(namespace, base))
-            }
-            _ => true,
-        }
-    }
-
-    fn base<'a>(&'a self, key: &LayerKey, done: &'a Results) -> Option<&'a Arc<Base>> {
-        match done.get(key).and_then(|outcome| outcome.as_ref().ok()).or_else(|| self.made.get(key)) {
-            Some(Made::Base(base)) => Some(base),
-            _ => None,
-        }
+        Some(Job { key, before, base, audience, step, maker: self.maker.clone() })
     }
 
     /// Takes in what was made for a step. Gives the keys of the layers that are others now.
     ///
-    /// A layer that could not be made stays as it was. It is made from nothing, at once or at the next step.
-    pub fn commit(&mut self, step: &Step, done: Results) -> Vec<LayerKey> {
+    /// A layer that could not be made stays as it was. It is made from nothing, at once or at the next step. One that was
+    /// forgotten since it was begun is not taken in.
+    pub fn commit(&mut self, step: &Step, mut done: Results) -> Vec<LayerKey> {
         if self.generation != step.generation || self.mesh.is_none() {
             self.generation = step.generation;
             self.mesh = Some(Arc::clone(&step.mesh));
             self.catch_ups.clear();
-            let idle = self.broken.keys().filter(|key| !self.building.contains(*key));
+            let idle = self.broken.keys().filter(|key| !self.building.contains_key(*key));
             self.wanted.extend(idle.cloned());
         }
         let mut changed = Vec::new();
+        done.retain(|key, _| self.is_used(key));
         for (key, outcome) in done {
-            let was_building = self.building.remove(&key);
+            let failing = self.building.remove(&key).unwrap_or(Failing::BeginsAnew);
             match outcome {
                 Ok(made) => changed.extend(self.put(key, made)),
                 Err(why) => {
-                    if !was_building {
+                    if failing == Failing::BeginsAnew {
                         self.wanted.insert(key.clone());
                     }
                     self.broken.insert(key, why);
@@ -256,22 +215,29 @@ impl Layers {
         changed
     }
 
+    /// Whether the layer has come into use, and was not forgotten since.
+    fn is_used(&self, key: &LayerKey) -> bool {
+        self.made.contains_key(key) || self.building.contains_key(key) || self.wanted.contains(key)
+    }
+
     /// Gives the key if the layer is another one now.
     fn put(&mut self, key: LayerKey, made: Made) -> Option<LayerKey> {
         self.broken.remove(&key);
+        // It may have been forgotten and wanted again.
+        self.wanted.remove(&key);
         match made.failures().is_some_and(|failures| !failures.is_empty()) {
             true => _ = self.failing.insert(key.clone()),
             false => _ = self.failing.remove(&key),
         }
-        if let Some(base) = key.base() {
-            self.above.entry(base).or_default().insert(key.clone());
+        if let Some(below) = key.below() {
+            self.above.entry(below).or_default().insert(key.clone());
         }
         let layer = Arc::clone(made.layer());
         let before = self.made.insert(key.clone(), made);
         before.is_none_or(|before| !Arc::ptr_eq(before.layer(), &layer)).then_some(key)
     }
 
-    /// What is to be made beside the steps, of the mesh as it is. What is made from a base comes after it.
+    /// What is to be made beside the steps, of the mesh as it is. What is made from another layer comes after it.
     pub fn newcomers(&mut self, now: Published) -> Vec<Job> {
         let Some(mesh) = self.mesh.clone().filter(|_| !self.wanted.is_empty()) else { return Vec::new() };
         let step = self.step_since(self.generation, &mesh, now);
@@ -279,7 +245,7 @@ impl Layers {
         let jobs: Vec<_> = wanted.filter_map(|key| self.job(key, None, &step, &Results::new())).collect();
         for job in &jobs {
             self.wanted.remove(&job.key);
-            self.building.insert(job.key.clone());
+            self.building.insert(job.key.clone(), Failing::Waits);
         }
         jobs
     }
@@ -287,7 +253,7 @@ impl Layers {
     /// A layer was made beside the steps.
     pub fn arrived(&mut self, built: Built, now: Published) -> Arrived {
         let Built { key, step, from_nothing, outcome } = built;
-        let Some(mesh) = self.mesh.clone().filter(|_| self.building.contains(&key)) else {
+        let Some(mesh) = self.mesh.clone().filter(|_| self.building.contains_key(&key)) else {
             return Arrived::Unused;
         };
         let is_behind = step.generation != self.generation;
@@ -302,7 +268,7 @@ impl Layers {
             outcome => {
                 // What could not be made of this mesh, even from nothing, waits for the next one.
                 if outcome.is_err() && (is_behind || !from_nothing) {
-                    self.building.remove(&key);
+                    self.building.insert(key.clone(), Failing::BeginsAnew);
                 }
                 let step = self.step_since(self.generation, &mesh, now);
                 Arrived::Ready(step, Results::from([(key, outcome)]))
@@ -339,8 +305,8 @@ impl Layers {
         }
     }
 
-    /// The bases that are made, each with what is common to the scopes that share it ([`Scope::common`]). Costs as
-    /// much as there are bases, however many layers there are.
+    /// The bases that are made, each with what is common to the scopes that share it. Costs as much as there are
+    /// bases, however many layers there are.
     pub fn bases(&self) -> impl Iterator<Item = (Scope, &Base)> {
         // In the order of keys, those of endpoints and bases come first.
         let whole = self.made.iter().take_while(|(key, _)| key.is_whole());
@@ -389,12 +355,7 @@ impl Layers {
     }
 }
 
-/// The regions in which services that changed have, or had, endpoints.
-fn regions(step: &Step) -> BTreeSet<&str> {
-    let services = step.changes().iter().flat_map(|change| change.old.iter().chain(&change.new));
-    let endpoints = services.flat_map(|service| service.endpoints());
-    endpoints.map(|(_, endpoint)| endpoint.locality.region.as_str()).collect()
-}
+mod touched;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_envoy_api::envoy::config::core::v3::socket_address::Protocol as Transport;
 use pilot_envoy_api::envoy::config::listener::v3 as listener;
-use pilot_envoy_api::envoy::config::route::v3::RouteConfiguration;
+use pilot_envoy_api::envoy::config::route::v3::{self as route, RouteConfiguration, VirtualHost};
+use pilot_envoy_api::envoy::extensions::filters::http::cors::v3::Cors;
+use pilot_envoy_api::envoy::extensions::filters::http::fault::v3::HttpFault;
 use pilot_envoy_api::envoy::extensions::filters::http::router::v3::Router;
 use pilot_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as http;
 use pilot_envoy_api::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
@@ -18,12 +20,13 @@ use pilot_envoy_api::xds::core::v3::TypedExtensionConfig;
 use pilot_envoy_api::xds::r#type::matcher::v3::{Matcher, matcher};
 use prost::{Message, Name};
 
+use super::rules::{self, CORS_FILTER, FAULT_FILTER};
 use super::source::{boolean, bound, duration, uint32};
-use super::{fallback, names, routes};
+use super::{defaults, fallback, names};
+use crate::mesh::{Keepalive, MeshOptions, Traffic};
 
-/// A stream on which nothing moves for that long is gone: long enough for web sockets and gRPC streams
-/// that are quiet, finite so that what a vanished client left is cleaned up.
-const STREAM_IDLE: Duration = Duration::from_secs(3600);
+/// How long a client may leave the rest of an answer unread, when the request is over.
+const FLUSH: Duration = Duration::from_secs(300);
 
 /// The time from the first byte of a request to the last of its headers: who needs longer holds a connection
 /// and sends nothing.
@@ -42,6 +45,7 @@ pub(super) fn http(
     at: SocketAddr,
     routes: &str,
     config_source: &core::ConfigSource,
+    options: &MeshOptions,
 ) -> listener::Listener {
     use http::http_connection_manager as manager;
     let rds = http::Rds { config_source: Some(config_source.clone()), route_config_name: routes.to_owned() };
@@ -56,11 +60,14 @@ pub(super) fn http(
         http_protocol_options: Some(http1),
         strip_trailing_host_dot: true,
         local_reply_config: Some(fallback::words(at.port())),
+        http2_protocol_options: Some(http2(&options.traffic)),
         codec_type: manager::CodecType::Auto.into(),
         stat_prefix: format!("outbound_{name}"),
-        http_filters: vec![router()],
+        http_filters: filters(options.has_rules),
         server_header_transformation: manager::ServerHeaderTransformation::PassThrough.into(),
-        stream_idle_timeout: duration(STREAM_IDLE),
+        // A client that has vanished is noticed by its connection.
+        stream_idle_timeout: duration(options.traffic.idle.stream),
+        stream_flush_timeout: duration(FLUSH),
         use_remote_address: boolean(false),
         upgrade_configs: vec![websocket],
         normalize_path: boolean(true),
@@ -68,7 +75,21 @@ pub(super) fn http(
         ..Default::default()
     };
     let manager = if at.ip().is_loopback() { manager } else { edge(manager) };
-    tcp_listener(name.to_owned(), at, filter(HTTP_CONNECTION_MANAGER, &manager))
+    tcp_listener(name.to_owned(), at, filter(HTTP_CONNECTION_MANAGER, &manager), &options.traffic)
+}
+
+/// What clients of HTTP/2 have: WebSockets, and PINGs that notice who is gone.
+fn http2(traffic: &Traffic) -> core::Http2ProtocolOptions {
+    let Keepalive { client_interval, client_timeout, .. } = traffic.keepalive;
+    core::Http2ProtocolOptions {
+        allow_connect: true,
+        connection_keepalive: (!client_interval.is_zero()).then(|| core::KeepaliveSettings {
+            interval: duration(client_interval),
+            timeout: duration(client_timeout),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
 }
 
 /// For clients that are anywhere: services are told their addresses, and nobody is believed to be of this mesh.
@@ -80,8 +101,10 @@ fn edge(manager: http::HttpConnectionManager) -> http::HttpConnectionManager {
         headers_with_underscores_action: HeadersWithUnderscoresAction::RejectRequest.into(),
         ..Default::default()
     };
-    let http2 =
-        core::Http2ProtocolOptions { max_concurrent_streams: uint32(EDGE_STREAMS), ..Default::default() };
+    let http2 = core::Http2ProtocolOptions {
+        max_concurrent_streams: uint32(EDGE_STREAMS),
+        ..manager.http2_protocol_options.unwrap_or_default()
+    };
     http::HttpConnectionManager {
         use_remote_address: boolean(true),
         internal_address_config: Some(InternalAddressConfig::default()),
@@ -93,16 +116,24 @@ fn edge(manager: http::HttpConnectionManager) -> http::HttpConnectionManager {
 }
 
 /// A listener that sends all bytes to one cluster. `virtual_address`: it is not an address of the machine
-/// perhaps, and is bound all the same.
-pub(super) fn tcp(at: SocketAddr, cluster: &str, virtual_address: bool) -> listener::Listener {
+/// perhaps, and is bound all the same. `idle`: how long a connection may be quiet.
+pub(super) fn tcp(
+    at: SocketAddr,
+    cluster: &str,
+    virtual_address: bool,
+    idle: Duration,
+    traffic: &Traffic,
+) -> listener::Listener {
     let proxy = TcpProxy {
         stat_prefix: cluster.to_owned(),
         // An endpoint that goes away takes no connection with it that did not begin yet.
         max_connect_attempts: uint32(3),
+        idle_timeout: duration(idle),
         cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
         ..Default::default()
     };
-    let listener = tcp_listener(names::listener(at), at, filter("envoy.filters.network.tcp_proxy", &proxy));
+    let filter = filter("envoy.filters.network.tcp_proxy", &proxy);
+    let listener = tcp_listener(names::listener(at), at, filter, traffic);
     listener::Listener { freebind: virtual_address.then_some(true).and_then(boolean), ..listener }
 }
 
@@ -140,18 +171,22 @@ fn always(cluster: &str) -> Matcher {
     Matcher { on_no_match: Some(Box::new(action)), ..Default::default() }
 }
 
-/// What a gRPC client gets for `xds:///name`: everything goes to one cluster, whatever the authority.
-pub(super) fn api(name: &str, cluster: &str) -> listener::Listener {
+/// What a gRPC client gets for `xds:///name`: these routes, whatever the authority.
+pub(super) fn api(name: &str, routes: &[route::Route]) -> listener::Listener {
     use http::http_connection_manager::RouteSpecifier;
-    let routes = RouteConfiguration {
+    let all = VirtualHost {
         name: name.to_owned(),
-        virtual_hosts: vec![routes::grpc_virtual_host(name.to_owned(), cluster)],
+        domains: vec!["*".to_owned()],
+        routes: routes.to_vec(),
         ..Default::default()
     };
+    let configuration =
+        RouteConfiguration { name: name.to_owned(), virtual_hosts: vec![all], ..Default::default() };
+    let fault = rules::has_faults(routes).then(fault);
     let manager = http::HttpConnectionManager {
         stat_prefix: name.to_owned(),
-        http_filters: vec![router()],
-        route_specifier: Some(RouteSpecifier::RouteConfig(routes)),
+        http_filters: fault.into_iter().chain([router()]).collect(),
+        route_specifier: Some(RouteSpecifier::RouteConfig(configuration)),
         ..Default::default()
     };
     listener::Listener {
@@ -161,12 +196,18 @@ pub(super) fn api(name: &str, cluster: &str) -> listener::Listener {
     }
 }
 
-fn tcp_listener(name: String, at: SocketAddr, filter: listener::Filter) -> listener::Listener {
+fn tcp_listener(
+    name: String,
+    at: SocketAddr,
+    filter: listener::Filter,
+    traffic: &Traffic,
+) -> listener::Listener {
     listener::Listener {
         name,
         address: Some(bound(Transport::Tcp, at)),
         filter_chains: vec![listener::FilterChain { filters: vec![filter], ..Default::default() }],
         traffic_direction: core::TrafficDirection::Outbound.into(),
+        tcp_keepalive: defaults::tcp_keepalive(traffic),
         ..Default::default()
     }
 }
@@ -176,8 +217,22 @@ fn filter<M: Message + Name>(name: &str, config: &M) -> listener::Filter {
     listener::Filter { name: name.to_owned(), config_type: Some(config) }
 }
 
+/// What happens to requests of Envoys. What is in front of the router does nothing unless a route says so: where there
+/// are stores of rules, it is there before any rule, because a listener that changes closes its connections.
+fn filters(has_rules: bool) -> Vec<http::HttpFilter> {
+    let for_rules = || [http_filter(CORS_FILTER, &Cors::default()), fault()];
+    has_rules.then(for_rules).into_iter().flatten().chain([router()]).collect()
+}
+
+fn fault() -> http::HttpFilter {
+    http_filter(FAULT_FILTER, &HttpFault::default())
+}
+
 fn router() -> http::HttpFilter {
-    let config = http::http_filter::ConfigType::TypedConfig(to_any(&Router::default()));
-    let name = "envoy.filters.http.router".to_owned();
-    http::HttpFilter { name, config_type: Some(config), ..Default::default() }
+    http_filter("envoy.filters.http.router", &Router::default())
+}
+
+fn http_filter<M: Message + Name>(name: &str, config: &M) -> http::HttpFilter {
+    let config = http::http_filter::ConfigType::TypedConfig(to_any(config));
+    http::HttpFilter { name: name.to_owned(), config_type: Some(config), ..Default::default() }
 }

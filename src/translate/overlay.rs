@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use pilot_registry::{Hostname, Namespace, ServiceId};
+use pilot_registry::ServiceId;
 
 use super::base::{Base, clusters_of};
 use super::entrances::{Entrances, LocalEntrances, RouteKey, VirtualHosts, reuse};
-use super::names;
-use super::sight::Sight;
+use super::sight::{Seen, Sight};
 use crate::catalog::CatalogService;
+use crate::proxy::Viewpoint;
 use crate::resources::{Resource, ResourceType};
 
 /// What is there beside and instead of what everybody sees of a service.
@@ -33,35 +33,44 @@ impl Overlay {
     /// For a service in the eyes of a namespace. `old`: what was there.
     pub(super) fn new(
         id: &ServiceId,
-        sight: &Sight,
-        namespace: &Namespace,
+        seen: &Seen,
+        viewpoint: &Viewpoint,
         base: &Base,
         old: Option<&Self>,
     ) -> Self {
         let everybodys = || base.service(&id.host);
-        let made = match sight {
+        let made = match &seen.sight {
             Sight::Hidden(entrances) => {
-                let clusters = everybodys().into_iter().flat_map(cluster_names);
                 let mut withheld = Withheld::of(entrances);
-                withheld.resources.extend(clusters.map(|name| (ResourceType::Cluster, name)));
+                withheld.clusters(base.clusters(&id.host));
                 Self { withheld, ..Self::default() }
             }
             Sight::Named(entrances) => {
-                let local = everybodys().map(|service| {
-                    LocalEntrances::new(service, &entrances.grants, namespace, &base.context())
+                let local = everybodys().zip(viewpoint.namespace.as_ref()).map(|(service, namespace)| {
+                    LocalEntrances::new(service, &entrances.grants, namespace, &base.seen_from(viewpoint))
                 });
                 Self { local: local.unwrap_or_default(), ..Self::default() }
             }
             Sight::Other { entrances, grants } => {
-                let own = everybodys().map(|service| Self::entered(service, grants, namespace, base));
+                let own = everybodys().map(|service| Self::entered(service, grants, viewpoint, base));
                 let mut own = own.unwrap_or_default();
                 own.withheld = Withheld::of(entrances);
                 own.leave_out(entrances);
+                if seen.ruled > 0 {
+                    let all = base.clusters(&id.host);
+                    let clusters = everybodys().map(|it| clusters_of(it, &base.seen_from(viewpoint)));
+                    own.clusters = clusters.unwrap_or_default();
+                    // A subset that only everybody has is not there.
+                    let has = |name| own.clusters.iter().any(|own| own.name() == name);
+                    own.withheld.clusters(all.iter().filter(|it| !has(it.name())));
+                    // Those that are the same say nothing new.
+                    own.clusters.retain(|own| !all.contains(own));
+                }
                 own
             }
             Sight::Scoped { service, grants } => {
-                let clusters = clusters_of(service, &base.context());
-                Self { clusters, ..Self::entered(service, grants, namespace, base) }
+                let clusters = clusters_of(service, &base.seen_from(viewpoint));
+                Self { clusters, ..Self::entered(service, grants, viewpoint, base) }
             }
         };
         made.reusing(old)
@@ -70,11 +79,13 @@ impl Overlay {
     fn entered(
         service: &CatalogService,
         grants: &super::claims::Grants,
-        namespace: &Namespace,
+        viewpoint: &Viewpoint,
         base: &Base,
     ) -> Self {
-        let context = base.context();
-        let local = LocalEntrances::new(service, grants, namespace, &context);
+        let context = base.seen_from(viewpoint);
+        let namespace = viewpoint.namespace.as_ref();
+        let local = namespace.map(|namespace| LocalEntrances::new(service, grants, namespace, &context));
+        let local = local.unwrap_or_default();
         let Entrances { listeners, virtual_hosts, .. } = Entrances::new(service, grants.clone(), &context);
         Self { listeners, virtual_hosts, local, ..Self::default() }
     }
@@ -122,9 +133,9 @@ impl Withheld {
         let hosts = entrances.virtual_hosts.iter().map(|((key, _), host)| (*key, Arc::clone(host.name())));
         Self { resources: listeners.collect(), virtual_hosts: hosts.collect() }
     }
-}
 
-fn cluster_names(service: &CatalogService) -> impl Iterator<Item = Arc<str>> {
-    let host: &Hostname = service.host();
-    service.ports().iter().map(|port| names::cluster(port.number, "", host).into())
+    fn clusters<'a>(&mut self, all: impl IntoIterator<Item = &'a Arc<Resource>>) {
+        let names = all.into_iter().map(|cluster| (ResourceType::Cluster, Arc::clone(cluster.name())));
+        self.resources.extend(names);
+    }
 }

@@ -7,14 +7,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use pilot_registry::{Hostname, Locality, Namespace, Resolution, ServiceId};
+use pilot_registry::{Hostname, Namespace, Resolution, ServiceId};
 
-use super::assignments::{assignment, cluster_names, resolved_cluster};
-use super::context::{Lens, NOWHERE};
-use super::endpoints;
+use super::assignments::{cluster_names, resources};
+use super::context::Lens;
+use super::place::Place;
+use super::rules::{ANYBODY, Viewer};
 use super::step::{Failure, Failures, Step, attempt};
 use crate::catalog::{CatalogService, visible};
-use crate::mesh::MeshOptions;
+use crate::mesh::Mesh;
 use crate::resources::{Layer, Patch, PerType, Resource, ResourceType};
 
 /// The endpoints that one namespace sees beside those that everybody sees, from one place.
@@ -40,7 +41,7 @@ impl ScopedEndpoints {
         before: Option<&Self>,
         http_listen: Option<SocketAddr>,
         namespace: &Namespace,
-        place: &Locality,
+        place: Place<'_>,
         step: &Step,
     ) -> Self {
         let before = before.filter(|_| step.continues());
@@ -50,15 +51,15 @@ impl ScopedEndpoints {
             failures: Failures::new(),
             layer: Arc::new(Layer::empty(step.generation, step.changed)),
         });
-        let options = &step.mesh.options;
-        let lens = Lens { http_listen, locality: place, serves_unhealthy: options.serves_unhealthy };
+        let lens = Lens::new(http_listen, place, &step.mesh.options);
         let (mut patches, mut hidden) = (PerType::<Patch>::default(), next.layer.hidden.clone());
         for host in scoped.iter().filter(|(_, who)| who.contains(namespace)).map(|(host, _)| host) {
             let of_host = step.mesh.catalog.of_host(host.as_str());
             let seen = visible(of_host, Some(namespace)).filter(|seen| seen.id().owner.is_some());
             let id = ServiceId { host: host.clone(), owner: seen.and_then(|seen| seen.id().owner.clone()) };
             let old = next.said.get(host).cloned().unwrap_or_default();
-            let made = attempt(|| seen.map(|seen| Said::of(seen, of_host, &lens, options, &old)));
+            let made =
+                attempt(|| seen.map(|seen| Said::of(seen, of_host, &lens, &step.mesh, namespace, &old)));
             let new = match made {
                 Ok(new) => new,
                 Err(why) => {
@@ -104,25 +105,19 @@ impl Said {
         seen: &CatalogService,
         of_host: &[Arc<CatalogService>],
         lens: &Lens<'_>,
-        options: &MeshOptions,
+        mesh: &Mesh,
+        namespace: &Namespace,
         old: &Self,
     ) -> Self {
-        let mut resources = Vec::new();
-        for port in seen.ports() {
-            let made = match seen.lead().resolution {
-                Resolution::Endpoints => (ResourceType::Endpoint, assignment(seen, port, lens)),
-                // Those of no place stand in the cluster that all of the namespace have.
-                Resolution::Dns
-                    if lens.locality != NOWHERE && endpoints::are_seen_differently(seen, port, lens) =>
-                {
-                    (ResourceType::Cluster, resolved_cluster(seen, port, options, lens))
-                }
-                Resolution::Dns | Resolution::Passthrough => continue,
-            };
-            let (kind, made) = made;
+        // Those of no place stand in the clusters that all of the namespace have.
+        let is_said = !lens.place.is_nowhere() || seen.lead().resolution == Resolution::Endpoints;
+        let viewer = Viewer { namespace: namespace.as_str(), ..ANYBODY };
+        let made = if is_said { resources(seen, lens, mesh, viewer, true) } else { Vec::new() };
+        let reused = |(kind, made): (ResourceType, Resource)| {
             let known = old.resources.iter().find(|(other, known)| *other == kind && **known == made);
-            resources.push((kind, known.map_or_else(|| Arc::new(made), |(_, known)| Arc::clone(known))));
-        }
+            (kind, known.map_or_else(|| Arc::new(made), |(_, known)| Arc::clone(known)))
+        };
+        let resources: Vec<_> = made.into_iter().map(reused).collect();
         let everybodys = of_host.iter().find(|service| service.id().owner.is_none());
         let everybodys = everybodys.filter(|service| service.lead().resolution == Resolution::Endpoints);
         let hidden = everybodys.into_iter().flat_map(|service| cluster_names(service));

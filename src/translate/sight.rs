@@ -10,7 +10,15 @@ use super::entrances::Entrances;
 use crate::catalog::CatalogService;
 
 /// What clients of one namespace see otherwise, by service.
-pub(super) type Sights = OrdMap<ServiceId, Sight>;
+pub(super) type Sights = OrdMap<ServiceId, Seen>;
+
+/// One service, in their eyes, as rules were at some moment.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Seen {
+    pub(super) sight: Sight,
+    /// Counts the moments at which rules may have said something else of it. 0 = none says anything.
+    pub(super) ruled: u64,
+}
 
 /// One service, in their eyes.
 #[derive(Clone, Debug)]

@@ -16,7 +16,9 @@ use crate::proxy::ConfigSource;
 pub(super) fn config_source(source: &ConfigSource) -> core::ConfigSource {
     use core::config_source::ConfigSourceSpecifier as Specifier;
     let specifier = match source {
-        ConfigSource::Ads => Specifier::Ads(core::AggregatedConfigSource::default()),
+        ConfigSource::Ads | ConfigSource::AdsOfGrpc => {
+            Specifier::Ads(core::AggregatedConfigSource::default())
+        }
         ConfigSource::PerType { cluster, delta } => {
             Specifier::ApiConfigSource(api_config_source(cluster, *delta))
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
+use super::rules::{Touched, asks_for_places, touched};
 use crate::catalog::{Catalog, CatalogService, ServiceChange, changes};
 use crate::mesh::Mesh;
 use crate::resources::Published;
@@ -19,7 +20,7 @@ pub struct Step {
     pub(super) changed: Published,
     pub(super) mesh: Arc<Mesh>,
     before: Option<Arc<Mesh>>,
-    since: OnceLock<Vec<ServiceChange>>,
+    since: OnceLock<(Vec<ServiceChange>, BTreeSet<Arc<str>>)>,
     all: OnceLock<Vec<ServiceChange>>,
     scoped: OnceLock<Scoped>,
     all_scoped: OnceLock<Scoped>,
@@ -49,10 +50,43 @@ impl Step {
 
     /// The services that differ from the mesh before.
     pub(super) fn changes(&self) -> &[ServiceChange] {
+        &self.since().0
+    }
+
+    /// The hosts of rules, which maybe no service has, of which something else may be said now.
+    pub(super) fn touched_hosts(&self) -> &BTreeSet<Arc<str>> {
+        &self.since().1
+    }
+
+    fn since(&self) -> &(Vec<ServiceChange>, BTreeSet<Arc<str>>) {
         self.since.get_or_init(|| {
-            let before = self.before.as_ref().map(|mesh| Arc::clone(mesh.catalog.shared_services()));
-            changes(&before.unwrap_or_default(), self.mesh.catalog.shared_services())
+            let nothing = Mesh::default();
+            let before = self.before.as_deref().unwrap_or(&nothing);
+            let mut changes = changes(before.catalog.shared_services(), self.mesh.catalog.shared_services());
+            let Touched { services, hosts } = touched(before, &self.mesh, &changes);
+            let is_known = |id: &ServiceId| changes.binary_search_by(|it| it.id().cmp(&Some(id))).is_ok();
+            let find = |mesh: &Mesh, id: &ServiceId| mesh.catalog.find(id).cloned();
+            let more: Vec<_> = services.iter().filter(|id| !is_known(id)).collect();
+            let more =
+                more.into_iter().map(|id| ServiceChange { old: find(before, id), new: find(&self.mesh, id) });
+            let more: Vec<_> = more.collect();
+            if !more.is_empty() {
+                changes.extend(more);
+                changes.sort_by(|a, b| a.id().cmp(&b.id()));
+            }
+            (changes, hosts)
         })
+    }
+
+    /// Whether rules say of a service that changed what it looks like from places, or said so before.
+    pub(super) fn asks_for_places(&self) -> bool {
+        let nothing = Mesh::default();
+        let before = self.before.as_deref().unwrap_or(&nothing);
+        let asks = |mesh: &Mesh, service: &Option<Arc<CatalogService>>| {
+            service.as_ref().is_some_and(|service| asks_for_places(mesh, service))
+        };
+        let has_places = [before, &*self.mesh].iter().any(|mesh| !mesh.rules.places().is_empty());
+        has_places && self.changes().iter().any(|it| asks(before, &it.old) || asks(&self.mesh, &it.new))
     }
 
     /// The services of this mesh, as if there had been none before: for a layer that is made from nothing.

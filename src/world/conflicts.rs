@@ -9,7 +9,7 @@ use crate::proxy::Scope;
 use crate::translate::Conflict;
 
 /// How many new conflicts are told one by one.
-const ONE_BY_ONE: usize = 20;
+pub(super) const ONE_BY_ONE: usize = 20;
 
 /// What was said of the conflicts of scopes that share a base.
 #[derive(Clone, Default)]
@@ -63,6 +63,7 @@ pub(super) fn tell_disagreements(catalog: &Catalog, before: Option<&Catalog>) {
     }
 }
 
-fn more(count: usize) -> Option<usize> {
+/// How many are not told one by one.
+pub(super) fn more(count: usize) -> Option<usize> {
     count.checked_sub(ONE_BY_ONE).filter(|more| *more > 0)
 }

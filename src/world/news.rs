@@ -68,6 +68,8 @@ struct Changes<'a> {
     endpoints: Vec<(&'a str, usize, usize)>,
     /// Ports of which nobody says any more what they speak: `a.local:80 http -> tcp`.
     guessed: Vec<String>,
+    /// Ports whose numbers were guessed and that are no more: `a.local:26201 -> 80`.
+    lost: Vec<String>,
 }
 
 impl<'a> Changes<'a> {
@@ -91,6 +93,7 @@ impl<'a> Changes<'a> {
     fn compare(&mut self, old: &'a CatalogService, new: &'a CatalogService) {
         let host = new.host().as_str();
         self.guessed.extend(guessed(old, new));
+        self.lost.extend(lost(old, new));
         let is_like_before = old.ports() == new.ports()
             && old.aliases() == new.aliases()
             && old.local_names() == new.local_names()
@@ -130,6 +133,13 @@ impl<'a> Changes<'a> {
                 "ports speak something else now, which is a guess, as nobody says it any more: {named}"
             );
         }
+        if !self.lost.is_empty() {
+            let named = self.lost.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            tracing::warn!(
+                ports = self.lost.len(),
+                "ports whose numbers were guessed are gone: who calls the old number reaches nobody: {named}"
+            );
+        }
     }
 }
 
@@ -142,6 +152,16 @@ fn guessed(old: &CatalogService, new: &CatalogService) -> impl Iterator<Item = S
         (before.protocol != port.protocol)
             .then(|| format!("{host}:{number} {} -> {}", before.protocol, port.protocol))
     })
+}
+
+/// Ports of a service whose numbers were guessed, which it does not have any more, and those that it has instead.
+fn lost(old: &CatalogService, new: &CatalogService) -> impl Iterator<Item = String> {
+    let has = |service: &CatalogService, number| service.ports().iter().any(|port| port.number == number);
+    let fresh = new.ports().iter().filter(move |port| !has(old, port.number));
+    let fresh: Vec<String> = fresh.map(|port| port.number.to_string()).collect();
+    let fresh = if fresh.is_empty() { "none".to_owned() } else { fresh.join(" and ") };
+    let lost = old.ports().iter().filter(move |port| old.guess(port.number).number && !has(new, port.number));
+    lost.map(move |port| format!("{}:{} -> {fresh}", new.host(), port.number))
 }
 
 /// `2 added (a.local, b.local)`, after what the text has.

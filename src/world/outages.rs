@@ -21,7 +21,7 @@ pub(super) struct Outages {
 
 impl Outages {
     /// Takes in the catalog as it is now. Costs a look at the services that changed.
-    pub(super) fn tell(&mut self, Mesh { catalog, options }: &Mesh) {
+    pub(super) fn tell(&mut self, Mesh { catalog, options, .. }: &Mesh) {
         let now = Arc::clone(catalog.shared_services());
         let (mut lost, mut back) = (Vec::new(), Vec::new());
         for change in changes(&self.seen, &now) {

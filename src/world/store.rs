@@ -18,13 +18,17 @@ use super::conflicts::Told;
 use super::views::{Dropped, Epoch, Seen, Slot};
 use crate::mesh::Mesh;
 use crate::proxy::Scope;
-use crate::resources::Layer;
+use crate::resources::{Layer, View};
 use crate::translate::{Arrived, Built, Conflict, Job, LayerKey, Layers, Results, Step, Wave};
 
 /// A scope that is not followed, because clients have chosen the names of too many others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("proxies name {0} clusters as node.metadata.XDS_CLUSTER, and no more are allowed ([xds] max_scopes)")]
 pub struct TooManyScopes(pub usize);
+
+/// How often a layer is made beside the steps. There is little left to do each time, but where steps follow each other
+/// without end, there is always something: then they wait for it.
+const ROUNDS: u32 = 4;
 
 /// The layers in use. Locked to look something up, never while translating.
 pub(super) struct Store {
@@ -35,6 +39,8 @@ pub(super) struct Store {
     wanted: Notify,
     /// Layers that are made beside the steps: so many at one time that take long, and so many others.
     beside: [Semaphore; 2],
+    /// Held by who publishes: layers are of one mesh when they are put in place.
+    publishing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -53,13 +59,29 @@ impl Store {
     /// Without any layer. `max_scopes`: how many scopes there may be whose names clients have chosen.
     pub(super) fn new(max_scopes: usize) -> Self {
         let beside = [(); 2].map(|()| Semaphore::new(cores()));
-        Self { max_scopes, used: Mutex::default(), epoch: Arc::default(), wanted: Notify::new(), beside }
+        let (used, epoch) = (Mutex::default(), Arc::default());
+        Self {
+            max_scopes,
+            used,
+            epoch,
+            wanted: Notify::new(),
+            beside,
+            publishing: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Layers are made with that.
     #[cfg(test)]
     pub(super) fn make_with(&self, maker: crate::translate::Maker) {
         self.used.lock().layers.make_with(maker);
+    }
+
+    /// How many layers wait to be forgotten, and the layers that are made.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> (usize, Vec<LayerKey>) {
+        let used = self.used.lock();
+        let dropped = used.dropped.lock().len();
+        (dropped, used.layers.keys().cloned().collect())
     }
 
     /// What a scope sees. Its layers are in use while that is held.
@@ -78,7 +100,23 @@ impl Store {
         Ok(seen)
     }
 
-    /// Waits until a layer is wanted that is not made yet.
+    /// What a scope sees that somebody follows; `None` = nobody does, or it is not known yet.
+    pub(super) fn peek(&self, scope: &Scope) -> Option<Arc<View>> {
+        let seen = self.used.lock().seen.get(scope).and_then(Weak::upgrade)?;
+        seen.view()
+    }
+
+    /// A copy of the layers. What somebody makes for the ones in use is yet to be made for it.
+    pub(super) fn copy(&self) -> Layers {
+        self.used.lock().layers.copy()
+    }
+
+    /// The number of the mesh that the layers are of.
+    pub(super) fn generation(&self) -> u64 {
+        self.used.lock().layers.generation()
+    }
+
+    /// Waits until there may be newcomers.
     pub(super) async fn wanted(&self) {
         self.wanted.notified().await;
     }
@@ -117,16 +155,20 @@ impl Store {
     /// Makes the layers that a step touches, on all cores, and publishes them together. Gives how many services and
     /// layers failed that did not fail before.
     pub(super) async fn take(&self, step: &Arc<Step>) -> usize {
-        self.take_with(step, Results::new()).await
+        let done = self.run_waves(step, Results::new()).await;
+        let _publishing = self.publishing.lock().await;
+        // What newcomers have published meanwhile is of the mesh before.
+        let done = self.run_waves(step, done).await;
+        self.publish(step, done)
     }
 
-    /// The same, with layers that are made already.
-    async fn take_with(&self, step: &Arc<Step>, mut done: Results) -> usize {
+    /// Makes what a step touches and is not `done` yet.
+    async fn run_waves(&self, step: &Arc<Step>, mut done: Results) -> Results {
         for wave in Wave::ALL {
             let jobs = self.used.lock().layers.jobs(step, wave, &done);
             done.extend(run(jobs).await);
         }
-        self.publish(step, done)
+        done
     }
 
     /// The layers that are to be made beside the steps.
@@ -136,8 +178,29 @@ impl Store {
         used.layers.newcomers(Instant::now())
     }
 
+    /// Makes a layer beside the steps, and publishes it when it has caught up with those that were taken meanwhile. Gives
+    /// how many services and layers failed that did not fail before.
+    pub(super) async fn bring(&self, job: Job) -> usize {
+        let mut next = job;
+        for _ in 0..ROUNDS {
+            let built = self.build(next).await;
+            let _publishing = self.publishing.lock().await;
+            match self.arrive(built).await {
+                Ok(failures) => return failures,
+                Err(behind) => next = behind,
+            }
+        }
+        let _publishing = self.publishing.lock().await;
+        loop {
+            match self.arrive(build_now(next).await).await {
+                Ok(failures) => return failures,
+                Err(behind) => next = behind,
+            }
+        }
+    }
+
     /// Makes a layer on a thread of its own, in its turn.
-    pub(super) async fn build(&self, job: Job) -> Built {
+    async fn build(&self, job: Job) -> Built {
         let [whole, others] = &self.beside;
         let turns = if job.is_from_nothing() && job.key().is_whole() { whole } else { others };
         let _turn = turns.acquire().await;
@@ -145,17 +208,22 @@ impl Store {
     }
 
     /// A layer was made beside the steps: it is published, or it has to catch up with them.
-    pub(super) async fn arrived(&self, built: Built) -> Result<usize, Job> {
+    async fn arrive(&self, built: Built) -> Result<usize, Job> {
         let arrived = self.used.lock().layers.arrived(built, Instant::now());
         match arrived {
             Arrived::Unused => Ok(0),
             Arrived::Behind(job) => Err(job),
-            Arrived::Ready(step, done) => Ok(self.take_with(&step, done).await),
+            Arrived::Ready(step, done) => {
+                let done = self.run_waves(&step, done).await;
+                Ok(self.publish(&step, done))
+            }
         }
     }
 
     fn publish(&self, step: &Step, done: Results) -> usize {
         let mut used = self.used.lock();
+        // What is forgotten here, or was while this was made, is not taken in.
+        used.forget_unused();
         let (services, layers) = (used.layers.failures(), used.layers.broken().clone());
         let changed = used.layers.commit(step, done);
         let changed: Vec<(Arc<Slot>, Arc<Layer>)> = changed.iter().filter_map(|key| used.slot(key)).collect();
@@ -167,6 +235,8 @@ impl Store {
         // A newcomer may not see some layers of this step and some of the one before.
         self.epoch.publish(&changed);
         drop(used);
+        // What failed before, or waited for what is there now, can be begun.
+        self.wanted.notify_one();
         for (told, scope, conflicts) in tell {
             told.tell(&scope, conflicts);
         }
@@ -191,7 +261,7 @@ impl Used {
     fn is_one_too_many(&mut self, scope: &Scope, max: usize) -> bool {
         self.forget_unused();
         let scopes = self.seen.iter().filter(|(_, seen)| seen.strong_count() > 0).map(|(scope, _)| scope);
-        let chosen: BTreeSet<Scope> = scopes.filter(|it| it.has_chosen_name()).map(Scope::common).collect();
+        let chosen: BTreeSet<_> = scopes.filter(|it| it.has_chosen_name()).map(Scope::common).collect();
         chosen.len() >= max && !chosen.contains(&scope.common())
     }
 
@@ -257,7 +327,7 @@ fn cores() -> usize {
 }
 
 /// Makes a layer on a thread of its own.
-pub(super) async fn build_now(job: Job) -> Built {
+async fn build_now(job: Job) -> Built {
     match tokio::task::spawn_blocking(move || job.build()).await {
         Ok(built) => built,
         // A panic is an outcome, so this is the end of the program.

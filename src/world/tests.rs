@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use pilot_registry::{Locality, Service, channel};
 use pilot_registry_testkit::{Script, Scripted, service, snapshot};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -169,4 +170,122 @@ fn scopeguard(barrier: &Arc<Barrier>) -> impl Drop {
         }
     }
     Open(Arc::clone(barrier))
+}
+
+/// Holds up the making of a layer that is continued, from some time on.
+#[derive(Default)]
+struct Hold {
+    barrier: Arc<Barrier>,
+    holds: AtomicBool,
+    reached: Notify,
+}
+
+impl Hold {
+    fn pass(&self, job: &Job, held: &LayerKey) {
+        if job.key() == held && !job.is_from_nothing() && self.holds.load(Ordering::Relaxed) {
+            self.reached.notify_one();
+            self.barrier.pass();
+        }
+    }
+
+    /// From now on.
+    fn begin(&self) {
+        self.holds.store(true, Ordering::Relaxed);
+    }
+
+    async fn reached(&self) {
+        timeout(DEADLINE, self.reached.notified()).await.expect("it is to be made");
+    }
+}
+
+fn ingress() -> Scope {
+    Scope::new(Role::Ingress, ConfigSource::Ads)
+}
+
+/// A world that makes the layer of ingresses when it may.
+fn start_holding_ingresses() -> (Fixture, Arc<Hold>) {
+    let hold = Arc::new(Hold::default());
+    let of_jobs = Arc::clone(&hold);
+    let held = LayerKey::Base(Role::Ingress, ConfigSource::Ads);
+    (start(move |job| of_jobs.pass(job, &held)), hold)
+}
+
+#[tokio::test]
+async fn a_newcomer_waits_for_no_change_of_others() {
+    let (Fixture { world, script, .. }, hold) = &start_holding_ingresses();
+    let _open = scopeguard(&hold.barrier);
+    script.publish(snapshot([web("a")])).await;
+    let mut served = world.subscribe(&ingress()).unwrap();
+    until(&mut served, |view| clusters(view) == ["a"]).await;
+    hold.begin();
+    script.publish(snapshot([web("a"), web("b")])).await;
+    hold.reached().await;
+    let mut newcomer = world.subscribe(&sidecar()).unwrap();
+    let first = until(&mut newcomer, |_| true).await;
+    assert_eq!(clusters(&first), ["a"], "what everybody sees");
+    hold.barrier.open();
+    for views in [&mut newcomer, &mut served] {
+        let view = until(views, |view| clusters(view) == ["a", "b"]).await;
+        assert_eq!(names(&view, ResourceType::Endpoint), ["a", "b"]);
+    }
+    script.publish(snapshot([web("b")])).await;
+    until(&mut newcomer, |view| clusters(view) == ["b"]).await;
+}
+
+#[tokio::test]
+async fn who_comes_and_goes_in_a_quiet_mesh_leaves_nothing() {
+    let Fixture { world, script, .. } = &start(|_| {});
+    script.publish(snapshot([web("a")])).await;
+    until(&mut world.subscribe(&router()).unwrap(), |_| true).await;
+    for _ in 0..1000 {
+        drop(world.subscribe(&router()).unwrap());
+    }
+    let (dropped, made) = world.0.store.kept();
+    assert!(dropped <= made.len(), "{dropped} wait to be forgotten of {made:?}");
+    let _stays = world.subscribe(&router()).unwrap();
+    for zone in 0..50 {
+        let locality = Locality { region: "eu".into(), zone: zone.to_string(), ..Locality::default() };
+        until(&mut world.subscribe(&Scope { locality, ..router() }).unwrap(), |_| true).await;
+    }
+    let (_, made) = world.0.store.kept();
+    assert!(made.len() < 10, "newcomers push out who has left: {made:?}");
+}
+
+#[tokio::test]
+async fn a_layer_that_everybody_leaves_while_a_step_is_taken_is_let_go() {
+    let (Fixture { world, script, .. }, hold) = &start_holding_ingresses();
+    let _open = scopeguard(&hold.barrier);
+    script.publish(snapshot([web("a")])).await;
+    let mut stays = world.subscribe(&router()).unwrap();
+    let mut leaves = world.subscribe(&ingress()).unwrap();
+    for views in [&mut stays, &mut leaves] {
+        until(views, |_| true).await;
+    }
+    hold.begin();
+    script.publish(snapshot([web("a"), web("b")])).await;
+    hold.reached().await;
+    drop(leaves);
+    // Of who chooses a name, those that nobody sees any more do not count: they are forgotten.
+    let chosen = ConfigSource::PerType { cluster: "mine".into(), delta: true };
+    let _newcomer = world.subscribe(&Scope::new(Role::Router, chosen)).unwrap();
+    hold.barrier.open();
+    until(&mut stays, |view| clusters(view) == ["a", "b"]).await;
+    let (_, made) = world.0.store.kept();
+    assert!(!made.contains(&LayerKey::Base(Role::Ingress, ConfigSource::Ads)), "{made:?}");
+}
+
+#[tokio::test]
+async fn a_layer_that_nobody_waits_for_any_more_is_not_begun() {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let of_jobs = Arc::clone(&begun);
+    let Fixture { world, script, .. } = &start(move |job| {
+        if *job.key() == SIDECAR {
+            of_jobs.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    script.publish(snapshot([web("a")])).await;
+    until(&mut world.subscribe(&router()).unwrap(), |_| true).await;
+    drop(world.subscribe(&sidecar()).unwrap());
+    until(&mut world.subscribe(&ingress()).unwrap(), |_| true).await;
+    assert_eq!(begun.load(Ordering::Relaxed), 0);
 }

@@ -6,6 +6,7 @@
 //!  Slot ──────────────────┘   made once for all     └─► Views of a stream    what becomes of its address
 //! ```
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::resources::{Layer, View};
 use crate::translate::LayerKey;
 
 /// The layers that nobody holds any more. One may have come into use again since.
-pub(super) type Dropped = Arc<Mutex<Vec<LayerKey>>>;
+pub(super) type Dropped = Arc<Mutex<BTreeSet<LayerKey>>>;
 
 /// One layer in use. It is in use for as long as somebody holds it.
 pub(super) struct Slot {
@@ -38,7 +39,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.dropped.lock().push(self.key.clone());
+        self.dropped.lock().insert(self.key.clone());
     }
 }
 
@@ -73,7 +74,7 @@ impl Seen {
     }
 
     /// The view as it is now; `None` = not known yet.
-    fn view(&self) -> Option<Arc<View>> {
+    pub(super) fn view(&self) -> Option<Arc<View>> {
         let layers = {
             let _publishing = self.epoch.0.read();
             self.slots.iter().map(|slot| slot.layer.lock().clone()).collect::<Option<Vec<_>>>()?
@@ -168,5 +169,48 @@ impl Views {
             }
             self.changed().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Wake, Waker};
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::proxy::{ConfigSource, Role};
+
+    /// A stream that looks what there is as soon as it is woken.
+    struct Stream {
+        seen: Arc<Seen>,
+        generations: Mutex<Vec<Vec<u64>>>,
+    }
+
+    impl Wake for Stream {
+        fn wake(self: Arc<Self>) {
+            let view = self.seen.view().expect("its layers are made");
+            self.generations.lock().push(view.layers().iter().map(|layer| layer.generation).collect());
+        }
+    }
+
+    #[test]
+    fn all_layers_of_an_epoch_are_in_place_before_any_is_announced() {
+        let layer = |generation| Arc::new(Layer::empty(generation, Instant::now()));
+        let keys =
+            [LayerKey::Endpoints { is_router: false }, LayerKey::Base(Role::Sidecar, ConfigSource::Ads)];
+        let slots = keys.map(|key| Arc::new(Slot::new(key, Some(layer(1)), &Dropped::default())));
+        let epoch = Arc::new(Epoch::default());
+        let seen = Arc::new(Seen::new(&epoch, slots.to_vec()));
+        let mut views = Views::new(Arc::clone(&seen), &Whereabouts::default(), None);
+        views.latest();
+        let stream = Arc::new(Stream { seen, generations: Mutex::default() });
+        let waker = Waker::from(Arc::clone(&stream));
+        let mut waits = pin!(views.changed());
+        assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        epoch.publish(&slots.map(|slot| (slot, layer(2))));
+        assert_eq!(*stream.generations.lock(), [[2, 2]]);
     }
 }

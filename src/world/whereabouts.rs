@@ -36,6 +36,11 @@ impl Whereabouts {
         own.inspect(|own| own.add(signal))
     }
 
+    /// Tells everybody that they may belong to another scope.
+    pub(super) fn tell_everybody(&self) {
+        self.everybody.set();
+    }
+
     /// Tells those whom the change from one catalog to the next concerns. Costs what differs.
     pub(super) fn tell(&self, before: &Catalog, now: &Catalog) {
         if !now.knows_the_places_of(before) || !now.has_the_namespaces_of(before) {

@@ -23,7 +23,7 @@ use super::type_state::{Base, TypeState};
 use super::untold;
 use super::words::{self, cut};
 use crate::proxy::Scope;
-use crate::resources::{Resource, ResourceType, TypeView, VirtualHost, part_name};
+use crate::resources::{Resource, ResourceType, Rope, TypeView, VirtualHost, part_name};
 
 /// The client uses what it was sent.
 pub fn accept(state: &mut TypeState, flight: InFlight, view: TypeView<'_>) {
@@ -187,8 +187,20 @@ impl Refusing<'_> {
             true => self.older_known(state, suspects),
             false => suspects.iter().map(|(_, it)| self.shared.rejections.knows(self.kind, it)).collect(),
         };
-        if self.full && state.brought.unsaid && !hints && !is_known.contains(&true) {
-            return self.give_up(state, suspects);
+        if self.full && state.brought.unsaid {
+            let (old, new): (Vec<_>, Vec<_>) =
+                suspects.iter().enumerate().partition(|(_, it)| refuses(state, it));
+            if !old.is_empty() {
+                // They were there again because the client may have other versions, and would be again in each trial.
+                let blamed = new.iter().filter(|(at, _)| hinted.binary_search(at).is_ok());
+                let found: Vec<_> = blamed
+                    .filter_map(|(_, (name, sent))| self.blame(state, name, sent, self.words, false))
+                    .collect();
+                return if found.is_empty() { self.give_up(state, suspects) } else { found };
+            }
+            if !hints && !is_known.contains(&true) {
+                return self.give_up(state, suspects);
+            }
         }
         let clue = |at: usize| match (hinted.binary_search(&at), is_known.get(at)) {
             // It is probably bad: better that one is gone than that all others stay as they are.
@@ -317,7 +329,7 @@ impl Refusing<'_> {
         let route = copy.route.get_or_insert_with(Box::<RouteCopy>::default);
         let mut found = Vec::new();
         for host in culprit.0.iter().filter_map(|change| change.now.as_ref()) {
-            let words: Arc<str> = cut(self.words).into();
+            let words: Arc<str> = cut(self.words).as_ref().into();
             let rejection = self.shared.rejections.note_host(self.kind, sent, host, &words);
             let refused = Refused { rejection: Arc::clone(&rejection), words, named: false, again: false };
             route.refused.insert(Arc::clone(host.name()), (host.hash(), refused));
@@ -325,8 +337,10 @@ impl Refusing<'_> {
         }
         copy.suspicion = Suspicion::None;
         copy.doubts.retain(|doubt| may_be_taken(doubt, culprit));
-        // The rest of it, or the next group.
-        copy.owed = if copy.doubts.is_empty() { Owed::News } else { Owed::Again };
+        // The rest of it, or the next group. Who came back may have heard of none of it, and wait for a word.
+        let is_heard_of = copy.has.resource().and_then(|has| has.rope()).is_none_or(Rope::is_known);
+        let is_done = copy.doubts.is_empty() && is_heard_of;
+        copy.owed = if is_done { Owed::News } else { Owed::Again };
         if copy.next_group() {
             state.trials.push(vec![Arc::clone(name)]);
         }
@@ -344,7 +358,7 @@ impl Refusing<'_> {
     ) -> Option<Arc<Rejection>> {
         let there = state.visible(self.view, name).cloned();
         let copy = state.copies.get_mut(name)?;
-        let words: Arc<str> = cut(words).into();
+        let words: Arc<str> = cut(words).as_ref().into();
         let kept = self.scope.filter(|_| !self.moved).zip(copy.has.resource());
         let rejection = self.shared.rejections.note(self.kind, sent, &words, kept);
         if self.full && copy.has.is_nothing() && state.brought.unsaid {
@@ -365,6 +379,14 @@ impl Refusing<'_> {
         state.find_due();
         Some(rejection)
     }
+}
+
+/// Whether the client has refused just that.
+fn refuses(state: &TypeState, (name, sent): &Suspect) -> bool {
+    let refused = state.copies.get(name).and_then(|copy| copy.refused.as_ref());
+    refused.is_some_and(|refused| {
+        refused.rejection.host.is_none() && *refused.rejection.version == *sent.version()
+    })
 }
 
 /// These groups are tried, in this order and before all others.

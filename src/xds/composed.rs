@@ -97,6 +97,11 @@ impl Scene<'_> {
     }
 
     fn act_on_gone(&self, state: &TypeState, name: &str, copy: &ClientCopy) -> Act {
+        let is_taken = self.kind == ResourceType::VirtualHost && self.gate.has_routes(name);
+        if is_taken && copy.owed == Owed::Answer && copy.has.is_nothing() {
+            // These routes went while they were on their way. Their listener waits for a word of virtual hosts.
+            return Act::Send(parts::none(name), false);
+        }
         if copy.has.is_nothing() && copy.doubts.is_empty() {
             return if copy.owed >= Owed::Again { Act::Missing } else { Act::Keep };
         }

@@ -176,8 +176,10 @@ fn ask_for_hosts(
 ) -> Result<(), Refusal> {
     let (given, dropped) = (request.resource_names_subscribe, request.resource_names_unsubscribe);
     let claims = request.initial_resource_versions;
-    asked.allows(given.len().max(claims.len()).max(dropped.len()))?;
+    asked.allows(given.len().max(dropped.len()))?;
     let untold = asked.shared.untold.of(asked.scope, asked.kind);
+    // What it has of virtual hosts was sent to it: a service has one in each route that leads to it. So there may be more
+    // of them than names that a client may give, and the size of a request is what bounds them.
     parts::tell(state, claims, asked.view, &untold, asked.update);
     for name in given {
         let routes = read_part_name(&name).and_then(|(routes, _)| state.subscription.names().get(routes));

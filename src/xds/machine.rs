@@ -174,6 +174,14 @@ impl<V: Variant> Machine<V> {
         self.waits() == Waits::ForRequest
     }
 
+    /// Whether the client has all of a type that it asks for, but for what it refuses.
+    pub fn is_settled(&self, kind: ResourceType) -> bool {
+        let state = &self.types[kind];
+        let awaits = kind == ResourceType::Endpoint && self.order.is_awaiting();
+        let asks = state.subscription.is_wildcard() || !state.subscription.names().is_empty();
+        state.requested && (state.is_quiet() || !asks && state.in_flight.is_empty()) && !awaits
+    }
+
     /// What waits for the client.
     pub fn waits(&self) -> Waits {
         let is_untold = parts::is_untold(&self.types[ResourceType::VirtualHost]);

@@ -52,6 +52,14 @@ impl Names {
     }
 }
 
+impl PartialEq for Names {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_shared_with(other) || self.0.names == other.0.names
+    }
+}
+
+impl Eq for Names {}
+
 impl fmt::Debug for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()

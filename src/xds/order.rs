@@ -146,6 +146,11 @@ impl Order {
         self.awaited.get(endpoints).is_some()
     }
 
+    /// Whether the client is to have endpoints that it has not taken yet.
+    pub fn is_awaiting(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
     /// Whether something waits that the end of patience can let go. `update`: the last one.
     pub fn is_withholding(&self, types: &PerType<TypeState>, update: u64) -> bool {
         self.aggregated && !self.is_over(update) && types.values().any(TypeState::is_withheld)

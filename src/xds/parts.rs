@@ -213,9 +213,8 @@ struct Brought<'a> {
 impl Brought<'_> {
     /// What it has, as far as that is known by names and versions.
     fn routes(&self, name: &Arc<str>, there: Option<&Arc<Resource>>) -> Arc<Resource> {
-        let none = || Rope::new(&RouteConfiguration { name: name.to_string(), ..Default::default() });
         let now = there.and_then(|there| there.rope());
-        let mut rope = now.cloned().unwrap_or_else(none);
+        let mut rope = now.cloned().unwrap_or_else(|| no_hosts(name));
         for host in now.into_iter().flat_map(Rope::virtual_hosts) {
             if !self.claims.contains_key(&**host.name()) {
                 rope.remove(host.name());
@@ -234,6 +233,15 @@ impl Brought<'_> {
         }
         Arc::new(Resource::from_rope(Arc::clone(name), rope, Origin::Shared))
     }
+}
+
+fn no_hosts(routes: &str) -> Rope {
+    Rope::new(&RouteConfiguration { name: routes.to_owned(), ..Default::default() })
+}
+
+/// Routes without virtual hosts.
+pub fn none(routes: &str) -> Arc<Resource> {
+    Arc::new(Resource::from_rope(routes.into(), no_hosts(routes), Origin::Shared))
 }
 
 /// The client lets go of these routes. It has none of their virtual hosts then, and lists them nevertheless when it

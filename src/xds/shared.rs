@@ -35,6 +35,16 @@ pub struct Shared {
     pub composed: Composed,
 }
 
+impl Shared {
+    /// The documents of which proxies refuse something, or new ones are spared it.
+    pub fn refused_documents(&self) -> BTreeSet<String> {
+        let (refused, withheld) = (self.rejections.list(), self.builds.withheld());
+        let of_withheld = withheld.iter().map(|withheld| &withheld.rejection.origin);
+        let origins = refused.iter().map(|rejection| &rejection.origin).chain(of_withheld);
+        origins.filter_map(|origin| origin.document()).map(ToString::to_string).collect()
+    }
+}
+
 /// Route configurations without some of their virtual hosts: streams that hold back the same send the same bytes.
 #[derive(Debug, Default)]
 pub struct Composed(Mutex<Known>);

@@ -37,6 +37,7 @@ pub use peer::Peer;
 pub use turns::{FirstSyncs, Turn};
 
 use super::machine::Machine;
+use super::names::Names;
 use super::variant::{Refusal, Response, Variant};
 use crate::metrics::StreamGuard;
 use crate::proxies::Connection;
@@ -110,6 +111,10 @@ struct Client {
     missing: PerType<Vec<Arc<str>>>,
     /// Whether it refuses something.
     refuses: PerType<Refuses>,
+    /// What it refused when that was last looked at, of each type, as it is said; the first of many.
+    refused: PerType<Vec<(Arc<str>, String)>>,
+    /// The number of the newest mesh of which it has all that it asks for, and the names that it asks for; of each type.
+    settled: PerType<(Option<u64>, Names)>,
     /// What it is not sent, because others like it refused it.
     spared: Spared,
     farewell: Farewell,
@@ -229,6 +234,7 @@ where
             self.note_brought();
             self.note_missing();
             self.note_refusals();
+            self.note_settled();
             self.patience.note(self.machine.waits(), self.machine.updates(), Instant::now());
             self.bind_again = match self.machine.has_unbound() {
                 true => self.bind_again.or_else(|| Some(Instant::now() + BIND_AGAIN)),

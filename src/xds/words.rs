@@ -2,20 +2,62 @@
 //!
 //! Envoy names the clusters and listeners that it refuses, each with its reason, and has accepted the others of the
 //! response: `Error adding/updating cluster(s) a: no such filter, b: …`, listeners one a line. It cuts the text at 4,096
-//! characters.
+//! characters. Of a resource that its schema does not allow, it may print all before it says why.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Where the text may have been cut.
 const CUT: usize = 4096;
 
-/// As much of a client's words as is kept: what an Envoy sends.
-pub(crate) fn cut(words: &str) -> &str {
-    let mut end = words.len().min(CUT);
-    while !words.is_char_boundary(end) {
+/// With what Envoy begins to print a resource, and with what it begins to say why it refuses that.
+const PRINTED: &str = "goo.gle/debug";
+const REASON: &str = "Proto constraint validation failed";
+
+/// As much of a printed resource as shows which one it is.
+const PRINTED_MAX: usize = 200;
+
+/// What is kept of a client's words: the reason, and no resource as a whole. What is too long loses its middle, because
+/// the reason may stand at either end.
+pub(crate) fn cut(words: &str) -> Cow<'_, str> {
+    let words = match words.find(PRINTED) {
+        Some(begin) => Cow::Owned(without_printed(&words[..begin], &words[begin..])),
+        None => Cow::Borrowed(words),
+    };
+    if words.len() <= CUT {
+        return words;
+    }
+    const GAP: &str = " … ";
+    let head = CUT / 2;
+    let mut begin = words.len() - (CUT - head - GAP.len());
+    while !words.is_char_boundary(begin) {
+        begin += 1;
+    }
+    Cow::Owned(format!("{}{GAP}{}", beginning(&words, head), &words[begin..]))
+}
+
+/// Envoy prints the resource before it says what is wrong with it, and may have cut its words before it came to that.
+fn without_printed(before: &str, printed: &str) -> String {
+    if let Some(reason) = printed.rfind(REASON) {
+        return format!("{before}{}", &printed[reason..]);
+    }
+    let shown = beginning(printed, PRINTED_MAX);
+    if before.contains(REASON) || shown.len() == printed.len() {
+        return format!("{before}{shown}");
+    }
+    format!(
+        "{before}{shown} … (Envoy prints what it refuses and cuts its words before it says why: its log has the reason, at \
+         \"{REASON}\")"
+    )
+}
+
+/// At most so many bytes of a text.
+fn beginning(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
         end -= 1;
     }
-    &words[..end]
+    &text[..end]
 }
 
 /// What follows the announcement of refused clusters or listeners.
@@ -160,6 +202,36 @@ mod tests {
         }
         assert_eq!(hinted("cluster_name: \"ab\"\nendpoints", &NAMES), [2]);
         assert_eq!(hinted("Duplicate entry of domain x in route b", &NAMES), [4]);
+    }
+
+    const DUMP: &str = "goo.gle/debugstr  \nname: \"v/a\"\ndomains: \"a\"\n";
+
+    #[test]
+    fn the_reason_is_kept_and_not_the_resource_that_stands_before_it() {
+        let reason = "Proto constraint validation failed (VirtualHostValidationError.Routes[5]: \
+                      embedded message failed validation | caused by RedirectActionValidationError.PathRedirect)";
+        let routes = "routes {\n  match {\n    prefix: \"/p1\"\n  }\n}\n".repeat(50);
+        assert_eq!(cut(&format!("{DUMP}{routes}: {reason}")), reason);
+        assert_eq!(cut(&format!("rejected: {DUMP}{routes}: {reason}")), format!("rejected: {reason}"));
+        let first = format!("{reason}: {DUMP}{routes}");
+        assert!(cut(&first).starts_with(&format!("{reason}: {DUMP}")) && cut(&first).len() < 500);
+    }
+
+    #[test]
+    fn where_envoy_cut_the_reason_off_it_is_said_where_it_is() {
+        let words = format!("{DUMP}{}...(truncated)", "é".repeat(2048));
+        let kept = cut(&words);
+        assert!(kept.starts_with(DUMP) && kept.contains("its log has the reason"), "{kept}");
+        assert!(kept.len() < 500);
+    }
+
+    #[test]
+    fn what_is_too_long_keeps_both_ends() {
+        let words = format!("begin{}end", "€".repeat(5000));
+        let kept = cut(&words);
+        assert!(kept.len() <= CUT && kept.len() > CUT - 8, "{}", kept.len());
+        assert!(kept.starts_with("begin€") && kept.ends_with("€end") && kept.contains(" … "));
+        assert_eq!(cut("short"), "short");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use http_body_util::Empty;
 use pilot::admin::{Admin, Failure, Readiness, RegistryReport, serve};
 use pilot::mesh::MeshOptions;
 use pilot::metrics::Metrics;
+use pilot::own_ports::OwnPorts;
 use pilot::proxies::{Proxies, ProxyStatus, SyncState};
 use pilot::proxy::{ConfigSource, Proxy, Role, Scope, Transport};
 use pilot::resources::{Origin, Resource, ResourceType};
@@ -121,15 +122,15 @@ async fn what_registries_say_differently_is_shown_with_the_service() {
     pilot.sinks[1].publish(speaking(Protocol::Tcp, &["a.local"]));
     pilot.ready().await;
     let all: Value = pilot.get("/debug/services").await.json();
-    let conflict = &all["services"][0]["conflicts"][0];
+    let conflict = &all["services"][0]["disagreements"][0];
     assert_eq!((&conflict["field"], &conflict["taken"]), (&"protocol of port 80".into(), &"east".into()));
     assert_eq!(conflict["said"][1], serde_json::json!({ "registry": "west", "priority": 1, "value": "tcp" }));
-    assert_eq!(all["services"][1]["conflicts"], serde_json::json!([]));
+    assert_eq!(all["services"][1]["disagreements"], serde_json::json!([]));
 
     // The one endpoint that both know is one, as the preferred registry says.
     assert_eq!(all["services"][0]["endpoints"], 1);
     let one: Value = pilot.get("/debug/services?host=a.local").await.json();
-    assert_eq!(one["conflicts"].as_array().unwrap().len(), 1);
+    assert_eq!(one["disagreements"].as_array().unwrap().len(), 1);
     let shadowed: Vec<_> = one["instances"].as_array().unwrap().iter().map(|it| &it["shadowed_by"]).collect();
     assert_eq!(shadowed, [&Value::Null, &"east".into()]);
     let metrics = pilot.get("/metrics").await.body;
@@ -328,7 +329,13 @@ async fn half_a_request_is_not_waited_for_long() {
     let addr = listener.local_addr().unwrap();
     let world = World::new(Vec::new(), MeshOptions::default(), 16);
     let (_trigger, shutdown) = shutdown();
-    let admin = Admin { world, proxies: Proxies::default(), metrics: Metrics::new(), xds: None, shutdown };
+    let admin = Admin {
+        world,
+        proxies: Proxies::default(),
+        metrics: Metrics::new(),
+        own: OwnPorts::default(),
+        shutdown,
+    };
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, admin, std::future::pending()));
     let begun = Instant::now();

@@ -1,25 +1,28 @@
 //! An admin server whose registries the tests drive.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::header::HOST;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
-use hyper::body::Bytes;
+use hyper::body::{Body, Bytes};
 use hyper_util::rt::TokioIo;
 use pilot::admin::{Admin, serve};
 use pilot::catalog::Policy;
 use pilot::mesh::MeshOptions;
 use pilot::metrics::Metrics;
+use pilot::own_ports::OwnPorts;
 use pilot::proxies::Proxies;
 use pilot::proxy::Proxy;
 use pilot::shutdown::{Trigger, shutdown};
 use pilot::supervisor::Registered;
-use pilot::world::{Debounce, World};
+use pilot::world::{Debounce, RegisteredRules, RulesPolicy, World};
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_registry::{
-    Endpoint, Feed, Port, Protocol, Service, ServicePort, ServiceSpec, Snapshot, SnapshotSink, channel,
+    Endpoint, Feed, Port, Protocol, Service, ServicePort, ServiceSpec, Sink, Snapshot, SnapshotSink, Texts,
+    channel,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -30,10 +33,14 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Where xDS would be served.
 pub(crate) const XDS: &str = "127.0.0.1:18000";
+/// Where people and probes would ask.
+pub(crate) const ADMIN: &str = "127.0.0.1:18080";
 
 pub(crate) struct Pilot {
     pub(crate) addr: SocketAddr,
     pub(crate) sinks: Vec<SnapshotSink>,
+    /// What its store of rules says, if it has one.
+    pub(crate) rules: Option<Sink<Texts>>,
     pub(crate) feeds: Vec<Feed<Snapshot>>,
     pub(crate) proxies: Proxies,
     /// Begins the end of pilot; the admin server goes on.
@@ -57,12 +64,19 @@ pub(crate) async fn pilot_near(names: &[&str]) -> Pilot {
     start(names, &Policy::default(), MeshOptions { prefer_near: true, ..MeshOptions::default() }).await
 }
 
+/// The same, with a store of rules.
+pub(crate) async fn pilot_ruled(names: &[&str]) -> Pilot {
+    let options = MeshOptions { has_rules: true, ..MeshOptions::default() };
+    start(names, &Policy::default(), options).await
+}
+
 async fn start(names: &[&str], policy: &Policy, options: MeshOptions) -> Pilot {
+    let (rules, store) = options.has_rules.then(store).unzip();
     let (sinks, feeds): (Vec<_>, Vec<_>) = names.iter().map(|_| channel::<Snapshot>()).unzip();
     let registered = names.iter().zip(&feeds).zip(0..).map(|((name, feed), priority)| {
         Registered::new(*name, "scripted", priority, feed.clone(), policy.clone())
     });
-    let world = World::new(registered.collect(), options, 16);
+    let world = World::ruled(registered.collect(), store.into_iter().collect(), options, 16);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let proxies = Proxies::default();
@@ -71,17 +85,23 @@ async fn start(names: &[&str], policy: &Policy, options: MeshOptions) -> Pilot {
         world: world.clone(),
         proxies: proxies.clone(),
         metrics: Metrics::new(),
-        xds: Some(XDS.parse().unwrap()),
+        own: OwnPorts { xds: Some(XDS.parse().unwrap()), admin: Some(ADMIN.parse().unwrap()) },
         shutdown,
     };
     let (stop, stopped) = oneshot::channel();
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, admin, async move { stopped.await.unwrap_or_default() }));
     tasks.spawn(async move { world.follow(Debounce::new(Duration::ZERO, Duration::ZERO), |_| ()).await });
-    let pilot = Pilot { addr, sinks, feeds, proxies, trigger, stop: Some(stop), tasks };
+    let pilot = Pilot { addr, sinks, rules, feeds, proxies, trigger, stop: Some(stop), tasks };
     // An answer means that both tasks run, and that the world follows its registries.
     assert_eq!(pilot.get("/livez").await.status, StatusCode::OK);
     pilot
+}
+
+fn store() -> (Sink<Texts>, RegisteredRules) {
+    let (sink, feed) = channel();
+    let (name, policy) = ("rules".into(), RulesPolicy::default());
+    (sink, RegisteredRules { name, kind: "scripted", priority: 0, namespaces: Vec::new(), feed, policy })
 }
 
 pub(crate) struct Answer {
@@ -97,7 +117,10 @@ impl Answer {
 }
 
 impl Pilot {
-    pub(crate) async fn send(&self, request: Request<Empty<Bytes>>) -> Answer {
+    pub(crate) async fn send<B>(&self, request: Request<B>) -> Answer
+    where
+        B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    {
         let stream = TcpStream::connect(self.addr).await.unwrap();
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();

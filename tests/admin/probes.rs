@@ -10,6 +10,7 @@ use http::StatusCode;
 use pilot::Listeners;
 use pilot::admin::Readiness;
 use pilot::config::Config;
+use pilot::registries::Sources;
 use pilot::shutdown::shutdown;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -36,7 +37,7 @@ fn probes_are_answered_while_all_threads_that_serve_proxies_are_busy() {
     let addr = listeners.admin.local_addr().unwrap();
     let (trigger, shutdown) = shutdown();
     let mut running = JoinSet::new();
-    let run = async move { pilot::run(&Config::default(), Vec::new(), listeners, shutdown).await };
+    let run = async move { pilot::run(&Config::default(), Sources::default(), listeners, shutdown).await };
     running.spawn_on(run, runtime.handle());
     assert!(get(addr, "/livez").unwrap().starts_with("HTTP/1.1 200 "));
 

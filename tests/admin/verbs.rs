@@ -1,18 +1,15 @@
 //! The verbs that ask a running pilot, as their users run them.
 
 use std::process::Stdio;
+use std::sync::Arc;
 
-use pilot::proxies::{RefusedStatus, WithheldStatus};
-use pilot::proxy::{Proxy, Transport};
-use pilot::resources::ResourceType;
-use pilot_envoy_api::envoy::config::core::v3::Node;
-use pilot_envoy_api::envoy::config::core::v3::node::UserAgentVersionType;
-use pilot_registry::{Protocol, Snapshot};
+use pilot::proxy::Transport;
+use pilot_registry::{Protocol, Service, ServicePort, ServiceSpec, Snapshot};
 use pilot_registry_testkit::service;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::fixture::{Pilot, pilot, proxy, snapshot, speaking};
+use crate::fixture::{Pilot, pilot, port, proxy, snapshot, speaking};
 
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -36,7 +33,7 @@ pub(crate) async fn ask(pilot: &Pilot, args: &[&str]) -> Ended {
     run(&[args, &["--admin", &url]].concat()).await
 }
 
-async fn with_services() -> Pilot {
+pub(crate) async fn with_services() -> Pilot {
     let pilot = pilot(&["east"]).await;
     pilot.sinks[0].publish(snapshot(&["a.local", "b.local"]));
     pilot.ready().await;
@@ -94,21 +91,16 @@ async fn services_that_want_one_port_are_told_with_the_list_and_with_each() {
     let words = "b.local cannot be reached at 127.0.0.1:3306: a.local has it";
     let all = ask(&pilot, &["services"]).await.stdout;
     assert!(all.contains(&format!("\nconflicts for routers (no proxy is connected):\n  {words}")), "{all}");
-    for host in quarrel {
+    let json = ask(&pilot, &["services", "-o", "json"]).await.stdout;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    for (host, of_list) in quarrel.into_iter().zip(json["services"].as_array().unwrap()) {
+        let of_one = ask(&pilot, &["services", host, "-o", "json"]).await.stdout;
+        let of_one: Value = serde_json::from_str(&of_one).unwrap();
+        assert!(of_one["conflicts"][0].as_str().unwrap().starts_with(words), "{of_one}");
+        assert_eq!(of_one["conflicts"], of_list["conflicts"]);
         let one = ask(&pilot, &["services", host]).await.stdout;
-        assert!(one.contains(&format!("\nconflicts with others:\n  {words}")), "{one}");
+        assert!(one.contains(&format!("\nconflicts:\n  {words}")), "{one}");
     }
-}
-
-#[tokio::test]
-async fn without_proxies_it_is_said_what_one_is_started_with() {
-    let pilot = with_services().await;
-    let shown = ask(&pilot, &["proxies"]).await.stdout;
-    let words =
-        "no proxy is connected: `pilot bootstrap` prints what an Envoy or a gRPC client is started with";
-    assert!(shown.ends_with(&format!("\n\n{words}\n")), "{shown}");
-    let json = ask(&pilot, &["proxies", "-o", "json"]).await.stdout;
-    assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), serde_json::json!({ "proxies": [] }));
 }
 
 #[tokio::test]
@@ -118,6 +110,14 @@ async fn the_beginning_of_a_node_id_is_enough_where_no_other_begins_so() {
     let _connections = ["router~127.0.0.1~east~a", "router~127.0.0.1~west~a"].map(connect);
     let one = ask(&pilot, &["config", "router~127.0.0.1~e", "--type", "cds"]).await;
     assert!(one.code == Some(0) && one.stdout.contains("outbound|80||a.local"), "{}", one.stderr);
+    let nobody = ask(&pilot, &["config", ""]).await;
+    assert!(nobody.stderr.starts_with("error: the node id is empty: expected that of"), "{}", nobody.stderr);
+    assert_eq!(nobody.code, Some(1));
+    let wrong = ask(&pilot, &["config", "router~127.0.0.1~east", "--name", "a.local"]).await;
+    for (name, count) in [("outbound|80||a.local", 1), ("127.0.0.1_80", 1), ("80", 1)] {
+        let known = wrong.stderr.split_once("(known: ").unwrap().1.trim_end().trim_end_matches(')');
+        assert_eq!(known.split(", ").filter(|it| *it == name).count(), count, "{name}: {}", wrong.stderr);
+    }
     let several = ask(&pilot, &["config", "router~"]).await;
     assert_eq!(
         several.stderr,
@@ -138,7 +138,7 @@ async fn services_that_registries_disagree_about_are_marked() {
         table.stdout,
         format!(
             "HOST     PORTS    ENDPOINTS  REGISTRIES\n\
-             a.local  80/http  1          east,west (1 conflict)\n\
+             a.local  80/http  1          east,west (1 disagreement)\n\
              b.local  80/http  1          east\n\n\
              what registries disagree about:\n  a.local: {told}"
         )
@@ -153,179 +153,60 @@ async fn services_that_registries_disagree_about_are_marked() {
 }
 
 #[tokio::test]
+async fn services_with_a_port_of_pilot_or_of_envoys_admin_page_are_told() {
+    let pilot = pilot(&["east"]).await;
+    let on = |number: u32, host: &str| {
+        let number = port(number);
+        let mut spec = ServiceSpec::new(host.parse().unwrap());
+        spec.ports = vec![ServicePort { number, name: "tcp".into(), protocol: Protocol::Tcp }];
+        Arc::new(Service::new(spec).unwrap())
+    };
+    let services = [on(18000, "a.local"), on(18080, "b.local"), on(9901, "c.local"), on(5432, "d.local")];
+    pilot.sinks[0].publish(Snapshot::new(services).unwrap());
+    pilot.ready().await;
+    let all = ask(&pilot, &["services"]).await.stdout;
+    let beside = all.split_once("conflicts for proxies on pilot's machine:\n").unwrap().1;
+    let expected = [
+        "port 9901 of c.local: Envoy has its own admin page there: give the service another port, or move the page \
+         with pilot bootstrap --admin-address",
+        "port 18000 of a.local: pilot itself listens at 127.0.0.1:18000 (xds.listen), so Envoy cannot listen there: \
+         give the service another port, or pilot another xds.listen",
+        "port 18080 of b.local: pilot itself listens at 127.0.0.1:18080 (admin.listen), so Envoy cannot listen there: \
+         give the service another port, or pilot another admin.listen",
+    ];
+    assert_eq!(beside.lines().map(str::trim_start).collect::<Vec<_>>(), expected);
+    assert!(ask(&pilot, &["services", "a.local"]).await.stdout.contains(expected[1]));
+    assert!(!ask(&pilot, &["services", "d.local"]).await.stdout.contains("conflicts"));
+}
+
+#[tokio::test]
+async fn ports_that_were_guessed_are_noted_where_all_is_asked_for() {
+    let pilot = pilot(&["east"]).await;
+    let guessed = service("a.local").http(8080).guessed().endpoint("10.0.0.1", 8080).build();
+    let said = service("b.local").http(80).endpoint("10.0.0.1", 8080).build();
+    pilot.sinks[0].publish(pilot_registry_testkit::snapshot([guessed, said]));
+    pilot.ready().await;
+    let note = "served at port 8080, which was guessed: say in its registry which port clients call\n";
+    let all = ask(&pilot, &["services", "-o", "wide"]).await.stdout;
+    assert!(all.ends_with(&format!("\n\nwhat was guessed:\n  a.local: {note}")), "{all}");
+    let one = ask(&pilot, &["services", "a.local", "-o", "wide"]).await.stdout;
+    assert!(one.ends_with(&format!("\n\nwhat was guessed:\n  {note}")), "{one}");
+    let short = ask(&pilot, &["services", "a.local"]).await.stdout;
+    assert!(!short.contains("guessed"), "{short}");
+    let json = ask(&pilot, &["services", "-o", "json"]).await.stdout;
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let ports = [0, 1].map(|at| report["services"][at]["guessed_ports"].clone());
+    assert_eq!(ports, [serde_json::json!([8080]), Value::Null]);
+    let metrics = pilot.get("/metrics").await.body;
+    let line = r#"pilot_registry_guessed_ports{registry="east"} 1"#;
+    assert!(metrics.lines().any(|it| it == line), "{metrics}");
+}
+
+#[tokio::test]
 async fn an_unknown_service_is_an_error_that_names_others() {
     let ended = ask(&with_services().await, &["services", "a.locale"]).await;
     assert_eq!(ended.code, Some(1));
     assert_eq!(ended.stderr, "error: no service \"a.locale\" (known: a.local, b.local)\n");
-}
-
-#[tokio::test]
-async fn proxies_show_the_worst_of_each_type_and_what_was_refused() {
-    let pilot = with_services().await;
-    let per_type = Transport::PerType { delta: true };
-    let streams = [(); 2].map(|()| pilot.proxies.connect(&proxy("envoy-1"), per_type, true, None));
-    for stream in &streams {
-        stream.update(ResourceType::Endpoint, |status| {
-            status.on_sent("1", "nonce", 1);
-            status.on_acked("1");
-        });
-    }
-    streams[1].update(ResourceType::Endpoint, |status| status.on_sent("2", "nonce", 1));
-    streams[0].update(ResourceType::Listener, |status| {
-        status.on_sent("1", "nonce", 1);
-        status.on_nacked("1", "all of it");
-        let refused = RefusedStatus {
-            name: "l".into(),
-            virtual_host: Some("h".into()),
-            version: "1".into(),
-            origin: "service a.local".into(),
-            message: "can't:\nno such filter\u{1b}[31m".into(),
-        };
-        status.on_refusals(vec![refused], false);
-    });
-    assert_eq!(
-        ask(&pilot, &["proxies"]).await.stdout,
-        "PROXY    ROLE    CLIENT  PEER  CONNS  CDS  EDS    LDS     RDS  VHDS  WORKLOAD\n\
-         envoy-1  router  -       -     0      -    STALE  NACKED  -    -     -\n\
-         \n\
-         envoy-1 refuses lds l, virtual host h (service a.local):\n  can't:\n  no such filter\\u{1b}[31m\n"
-    );
-}
-
-#[tokio::test]
-async fn proxies_show_what_they_are_spared_because_others_refused_it() {
-    let pilot = with_services().await;
-    let stream = pilot.proxies.connect(&proxy("envoy-1"), Transport::Ads, true, None);
-    stream.update(ResourceType::Cluster, |status| {
-        status.on_sent("1", "nonce", 1);
-        status.on_acked("1");
-        status.withheld.push(WithheldStatus {
-            name: "c".into(),
-            virtual_host: None,
-            version: "2".into(),
-            origin: "service a.local".into(),
-            refused_by: 3,
-            message: "no such type".into(),
-        });
-    });
-    let ended = ask(&pilot, &["proxies"]).await;
-    let (_, notes) = ended.stdout.split_once("\n\n").unwrap();
-    assert_eq!(
-        notes,
-        "envoy-1 has an older version of cds c (service a.local), because 3 proxies of its client and version refused \
-         the newest:\n  no such type\n"
-    );
-}
-
-#[tokio::test]
-async fn clients_of_two_kinds_with_one_id_have_a_row_each() {
-    let pilot = with_services().await;
-    let client = |name: &str| {
-        let node = Node { id: "same".into(), user_agent_name: name.into(), ..Node::default() };
-        pilot.proxies.connect(&Proxy::from_node(Some(&node)).unwrap(), Transport::Ads, true, None)
-    };
-    let _connections = [client("envoy"), client("gRPC"), client("envoy")];
-    assert_eq!(
-        ask(&pilot, &["proxies"]).await.stdout,
-        "PROXY  ROLE    CLIENT  PEER  CONNS  CDS  EDS  LDS  RDS  VHDS  WORKLOAD\n\
-         same   router  envoy   -     0      -    -    -    -    -     -\n\
-         same   router  gRPC    -     0      -    -    -    -    -     -\n"
-    );
-}
-
-#[tokio::test]
-async fn two_proxies_with_one_node_id_have_a_row_each_and_are_named() {
-    let pilot = with_services().await;
-    let connect = |peer: &str| {
-        let peer = Some(peer.parse().unwrap());
-        pilot.proxies.connect(&proxy("same"), Transport::PerType { delta: true }, true, peer)
-    };
-    // The streams of one client that does not use ADS, two of them on one connection, and another client.
-    let streams = ["10.0.0.1:4001", "10.0.0.1:4001", "10.0.0.1:4002"].map(connect);
-    assert_eq!(
-        ask(&pilot, &["proxies"]).await.stdout,
-        "PROXY  ROLE    CLIENT  PEER      CONNS  CDS  EDS  LDS  RDS  VHDS  WORKLOAD\n\
-         same   router  -       10.0.0.1  2      -    -    -    -    -     -\n"
-    );
-    let other = connect("10.0.0.2:4001");
-    for (stream, version) in [(&streams[0], "1"), (&other, "2")] {
-        stream.update(ResourceType::Cluster, |status| status.on_sent(version, "nonce", 1));
-    }
-    streams[0].update(ResourceType::Cluster, |status| status.on_acked("1"));
-    assert_eq!(
-        ask(&pilot, &["proxies"]).await.stdout,
-        "PROXY  ROLE    CLIENT  PEER      CONNS  CDS    EDS  LDS  RDS  VHDS  WORKLOAD\n\
-         same   router  -       10.0.0.1  2      ACKED  -    -    -    -     -\n\
-         same   router  -       10.0.0.2  1      STALE  -    -    -    -     -\n\
-         \n\
-         2 proxies have node id same (10.0.0.1, 10.0.0.2): give each its own\n"
-    );
-    let json = ask(&pilot, &["proxies", "-o", "json"]).await;
-    let report: Value = serde_json::from_str(&json.stdout).unwrap();
-    assert_eq!(report["proxies"][1]["peers"], serde_json::json!(["10.0.0.1", "10.0.0.2"]));
-    let text = pilot.get("/metrics").await.body;
-    for line in [
-        "pilot_proxies_shared_node_ids 1",
-        r#"pilot_proxies{state="acked"} 1"#,
-        r#"pilot_proxies{state="stale"} 1"#,
-        r#"pilot_proxies{state="nacked"} 0"#,
-        "pilot_scopes 0",
-        r#"pilot_registry_held_seconds{registry="east"} 0.0"#,
-        r#"pilot_xds_refused_total{reason="streams"} 0"#,
-    ] {
-        assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
-    }
-}
-
-#[tokio::test]
-async fn names_that_do_not_exist_are_shown_with_what_may_be_meant() {
-    let pilot = with_services().await;
-    let connection = pilot.proxies.connect(&proxy("shop"), Transport::Ads, true, None);
-    connection.update(ResourceType::Listener, |status| {
-        status.on_sent("1", "nonce", 0);
-        status.on_acked("1");
-        status.missing = vec!["a.locale:80".into(), "a.local".into()];
-    });
-    assert_eq!(
-        ask(&pilot, &["proxies"]).await.stdout,
-        "PROXY  ROLE    CLIENT  PEER  CONNS  CDS  EDS  LDS        RDS  VHDS  WORKLOAD\n\
-         shop   router  -       -     0      -    -    NOT FOUND  -    -     -\n\
-         \n\
-         shop asks for lds a.locale:80, which does not exist (no service has that name; did you mean a.local:80?)\n\
-         \n\
-         shop asks for lds a.local, which does not exist (no port of a.local has protocol grpc or http2: it has \
-         80/http)\n"
-    );
-}
-
-#[tokio::test]
-async fn an_envoy_older_than_what_is_tested_is_marked() {
-    let pilot = with_services().await;
-    let client = |version: &str| {
-        let version = Some(UserAgentVersionType::UserAgentVersion(version.into()));
-        let node = Node {
-            id: "old".into(),
-            user_agent_name: "envoy".into(),
-            user_agent_version_type: version,
-            ..Node::default()
-        };
-        pilot.proxies.connect(&Proxy::from_node(Some(&node)).unwrap(), Transport::Ads, true, None)
-    };
-    let _connections = [client("1.20.0"), client("1.36.2")];
-    let table = ask(&pilot, &["proxies"]).await.stdout;
-    assert!(table.contains("envoy 1.20.0 (older than 1.36)"), "{table}");
-    assert!(table.contains("envoy 1.36.2  "), "{table}");
-}
-
-#[tokio::test]
-async fn of_many_proxies_the_nearest_are_named() {
-    let pilot = with_services().await;
-    let _connections: Vec<_> = (0..200)
-        .map(|n| pilot.proxies.connect(&proxy(&format!("envoy-{n}")), Transport::Ads, true, None))
-        .collect();
-    let unknown = ask(&pilot, &["config", "envoy-1999"]).await.stderr;
-    assert!(unknown.contains("of 200 that are (known: envoy-199, "), "{unknown}");
-    assert_eq!(unknown.matches("envoy-").count(), 6, "{unknown}");
 }
 
 #[tokio::test]
@@ -454,4 +335,25 @@ async fn registries_are_shown_and_what_is_held_is_let_go() {
         (unknown.code, unknown.stderr.as_str()),
         (Some(1), "error: no registry \"south\" (known: east, west)\n")
     );
+}
+
+#[tokio::test]
+async fn documents_are_compared_with_the_services_of_a_running_pilot() {
+    let pilot = with_services().await;
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, host: &str| {
+        let head = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: ";
+        let file = folder.path().join(format!("{name}.yaml"));
+        std::fs::write(&file, format!("{head}{name}}}\nspec: {{host: {host}}}\n")).unwrap();
+        file.display().to_string()
+    };
+    let (known, unknown) = (write("a", "a.local"), write("gone", "gone.local"));
+    let checked = ask(&pilot, &["check", &known]).await;
+    assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""), "{}", checked.stdout);
+    assert!(!checked.stdout.contains("no service"), "{}", checked.stdout);
+    let checked = ask(&pilot, &["check", &known, &unknown]).await;
+    assert_eq!(checked.code, Some(0), "services may come later: {}", checked.stdout);
+    assert_eq!(checked.stdout.matches("no service is called gone.local").count(), 1, "{}", checked.stdout);
+    let silent = run(&["check", &known, "--admin", "http://127.0.0.1:1"]).await;
+    assert_eq!(silent.code, Some(1), "{}", silent.stdout);
 }

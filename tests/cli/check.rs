@@ -1,6 +1,7 @@
 //! `pilot check`: what it looks at, what it warns of, and what it says of the registries that it asks.
 
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use pilot_registry_testkit::server::etcd::EtcdCluster;
@@ -52,6 +53,18 @@ fn a_path_that_leads_to_nothing_is_told_with_its_key_and_what_was_meant() {
         &["registry.local.file.path service.toml: it is an empty folder: expected a file"],
     );
     assert_eq!(code, 2);
+}
+
+#[test]
+fn what_is_wrong_is_told_in_the_order_of_lines() {
+    let service = |host: &str| {
+        format!("[[service]]\nhost = \"{host}\"\nports = [{{ port = 80, protocol = \"htp\" }}]\n")
+    };
+    let services: String = ["a.local", "b.local", "c.local", "d.local"].map(service).concat();
+    let folder = folder(CONFIG, &services);
+    let (report, _) = check(folder.path(), &[]);
+    let lines: Vec<_> = report["problems"].as_array().unwrap().iter().map(|it| it["line"].as_u64()).collect();
+    assert_eq!(lines, [3, 6, 9, 12].map(Some), "{report:#}");
 }
 
 #[test]
@@ -155,6 +168,57 @@ fn a_service_without_endpoints_is_a_warning() {
     assert_eq!(check(folder.path(), &[]).0["warnings"], json!([]));
 }
 
+/// Whoever trusts a kubeconfig trusts what it leads to.
+#[test]
+fn files_that_a_kubeconfig_names_are_looked_at_for_the_context_that_is_meant() {
+    let folder = folder("[registry.c.kubernetes]\nkubeconfig = \"kubeconfig\"\n", SERVICES);
+    let kubeconfig = "apiVersion: v1\nkind: Config\ncurrent-context: prod\n\
+        clusters:\n- name: prod\n  cluster: {server: https://127.0.0.1:1, certificate-authority: ca.pem}\n\
+        - name: old\n  cluster: {server: https://127.0.0.1:2, certificate-authority: old.pem}\n\
+        users:\n- name: admin\n  user: {tokenFile: /nope/token, client-certificate: text, client-key: /nope/key}\n\
+        contexts:\n- name: prod\n  context: {cluster: prod, user: admin}\n\
+        - name: old\n  context: {cluster: old, user: admin}\n";
+    std::fs::write(folder.path().join("kubeconfig"), kubeconfig).unwrap();
+    std::fs::write(folder.path().join("text"), "text").unwrap();
+    let told = |flags: &[&str]| {
+        let (report, code) = check(folder.path(), flags);
+        assert_eq!(code, 2, "{report}");
+        said(&report["problems"]).join("\n").replace(&format!("{}/", folder.path().display()), "")
+    };
+    let key = "pilot.toml 2 registry.c.kubernetes.kubeconfig";
+    let of_admin = format!(
+        "{key} users[admin].client-certificate: text has no certificate: expected PEM, -----BEGIN CERTIFICATE-----\n\
+         {key} users[admin].client-key: /nope/key does not exist\n\
+         {key} users[admin].tokenFile: /nope/token does not exist"
+    );
+    let authority = |cluster: &str, file: &str| {
+        format!("{key} clusters[{cluster}].certificate-authority: {file} does not exist\n{of_admin}")
+    };
+    assert_eq!(told(&[]), authority("prod", "ca.pem"));
+    let old = told(&["--set", "registry.c.kubernetes.context=old"]);
+    assert_eq!(old, authority("old", "old.pem"));
+}
+
+/// Its author may have called the list otherwise, or know of none.
+#[test]
+fn a_file_without_a_key_of_pilot_toml_is_one_of_services() {
+    let folder = folder(CONFIG, SERVICES);
+    let told = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        let (report, code) = check(folder.path(), &[name]);
+        assert_eq!(code, 2, "{report}");
+        said(&report["problems"]).join("\n")
+    };
+    let services = told("a.toml", "[[services]]\nhost = 'a.local'\n");
+    assert!(services.contains("unknown key \"services\": did you mean \"service\"?"), "{services}");
+    let dotted = told("a.toml", "web.localhost = '127.0.0.1:80'\n");
+    assert!(dotted.contains("unknown key \"web\": expected one of service"), "{dotted}");
+    let config = told("other.toml", "[regstry.a.file]\npath = 'a.toml'\n");
+    assert!(config.contains("did you mean \"registry\"?"), "{config}");
+    let config = told("pilot.toml", "a = 1\n");
+    assert!(config.contains("pilot.toml has"), "{config}");
+}
+
 #[test]
 fn ports_that_envoy_cannot_have_are_a_warning_each() {
     let at = "{ address = '10.0.0.1:1' }";
@@ -171,12 +235,13 @@ fn ports_that_envoy_cannot_have_are_a_warning_each() {
             "services.toml 10 port 18000 of c.local: pilot itself listens at 127.0.0.1:18000 (xds.listen)",
             "services.toml 14 port 18080 of d.local: pilot itself listens at 127.0.0.1:18080 (admin.listen)",
             "services.toml 18 port 9901 of e.local: Envoy has its own admin page there",
+            "services.toml 26 port 53 of u.local: an Envoy that is not root may not listen below 1024",
         ],
     );
     assert_eq!(code, 0);
     // Routers that listen elsewhere are not in the way.
     let (report, _) = check(folder.path(), &["--set", "router.bind=127.0.0.2"]);
-    assert_eq!(said(&report["warnings"]).len(), 1, "{report}");
+    assert_eq!(said(&report["warnings"]).len(), 2, "{report}");
     // http_listen is a listener of a router, too.
     let (report, _) = check(folder.path(), &["--set", "router.http_listen=127.0.0.1:80"]);
     let warnings = said(&report["warnings"]).join("\n");
@@ -311,4 +376,121 @@ async fn connect_shows_what_a_real_etcd_has() {
     );
     assert!(said(&report["warnings"]).iter().any(|one| one.starts_with("registry east: ")), "{report}");
     assert_eq!((&report["ok"], code), (&json!(true), 0));
+}
+
+/// What is open to others is said with its key, and a port at loopback is not.
+#[test]
+fn what_other_machines_reach_is_a_warning_each() {
+    let config = format!("[xds]\nlisten = \"0.0.0.0:18000\"\n{CONFIG}");
+    let folder = folder(&config, SERVICES);
+    let other = [
+        "--set",
+        "admin.listen=[::]:18080",
+        "--set",
+        "router.bind=0.0.0.0",
+        "--set",
+        "router.http_listen=192.0.2.1:15080",
+    ];
+    let (report, code) = check(folder.path(), &other);
+    let port = "other machines reach this port, and it has neither TLS nor a password";
+    let router = "other machines reach services through an Envoy that listens there";
+    let expected = [
+        format!("pilot.toml 2 xds.listen 0.0.0.0:18000: {port}"),
+        format!("admin.listen [::]:18080: {port}"),
+        format!("router.bind 0.0.0.0: {router}"),
+        format!("router.http_listen 192.0.2.1:15080: {router}"),
+    ];
+    assert_says(&report["warnings"], &expected.each_ref().map(String::as_str));
+    assert_eq!(code, 0);
+    let loopback = ["--set", "xds.listen=[::1]:18000", "--set", "router.http_listen=127.0.0.9:15080"];
+    assert_eq!(check(folder.path(), &loopback).0["warnings"], json!([]));
+}
+
+/// As `serve` would find it, and nothing is made.
+#[test]
+fn a_state_folder_that_cannot_be_made_is_told_with_what_is_in_the_way() {
+    let folder = folder(CONFIG, SERVICES);
+    let closed = folder.path().join("closed");
+    std::fs::DirBuilder::new().mode(0o500).create(&closed).unwrap();
+    let is_root = std::fs::write(closed.join("file"), "").is_ok();
+    let mut wrong = vec![
+        // Not even root can make a folder there.
+        ("/proc/pilot/state".to_owned(), "(/proc: "),
+        ("services.toml/state".to_owned(), "(services.toml is not a folder)"),
+    ];
+    if !is_root {
+        wrong.push(("closed/state".to_owned(), "(closed: permission denied)"));
+    }
+    for (dir, why) in wrong {
+        let expected = format!("state.dir: {dir} cannot be written in {why}");
+        let set = format!("state.dir={dir}");
+        for verb in ["check", "serve"] {
+            let output = pilot(folder.path(), &[], &[verb, "--set", &set]);
+            let shown = format!("{}{}", stdout(&output), stderr(&output)).replace("  ", ": ");
+            assert!(shown.contains(&expected), "{verb} does not say {expected}: {shown}");
+            assert_eq!(output.status.code(), Some(2), "{verb}");
+        }
+    }
+    let (report, code) = check(folder.path(), &["--set", "state.dir=a/b/state"]);
+    assert_eq!((&report["problems"], code), (&json!([]), 0));
+    let names = std::fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    assert_eq!(names, ["closed", "pilot.toml", "services.toml"], "nothing is left behind");
+}
+
+const CART: &str = "apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: cart}
+spec:
+  host: cart.local
+";
+
+#[test]
+fn documents_alone_are_checked_without_services_and_without_a_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("cart.yaml", CART);
+    write("stock.yaml", &CART.replace("name: cart", "name: stock"));
+    let (report, code) = check(folder.path(), &["cart.yaml", "stock.yaml"]);
+    assert_eq!((said(&report["problems"]), said(&report["warnings"]), code), (vec![], vec![], 0), "{report}");
+    assert_eq!(report["documents"], 2);
+    write("stock.yaml", &CART.replace("  host", "  hosst"));
+    let (report, code) = check(folder.path(), &["cart.yaml", "stock.yaml"]);
+    let wrong = [
+        "stock.yaml 5 spec.hosst unknown field: did you mean host?",
+        "\"host\" is missing",
+        "is there twice",
+    ];
+    assert_says(&report["problems"], &wrong);
+    assert_eq!(code, 2);
+    // All of a folder is the same.
+    let (of_folder, code) = check(folder.path(), &["."]);
+    assert_eq!((of_folder["problems"].as_array().unwrap().len(), code), (3, 2), "{of_folder}");
+    write("services.toml", SERVICES);
+    let (report, code) = check(folder.path(), &["cart.yaml", "services.toml"]);
+    assert_says(&report["problems"], &["services.toml it has no documents of rules"]);
+    assert_eq!(code, 2);
+    // Where there is a configuration, its services are not looked at, but what it says of the mesh counts.
+    write("pilot.toml", &format!("{CONFIG}[rules.local.file]\npath = \"none\"\n"));
+    let (report, code) = check(folder.path(), &["cart.yaml"]);
+    assert_eq!((said(&report["problems"]), said(&report["warnings"]), code), (vec![], vec![], 0), "{report}");
+}
+
+#[test]
+fn documents_are_compared_with_the_services_that_are_known() {
+    let rules = "[rules.local.file]\npath = \"rules\"\n";
+    let folder = folder(&format!("{CONFIG}{rules}"), SERVICES);
+    std::fs::create_dir(folder.path().join("rules")).unwrap();
+    std::fs::write(folder.path().join("rules/cart.yaml"), CART).unwrap();
+    std::fs::write(folder.path().join("proposed.yaml"), CART.replace("cart.local", "reviews.local")).unwrap();
+    let dangling =
+        "rules/cart.yaml 1 DestinationRule/default/cart: spec.host: no service is called cart.local";
+    for arguments in [&[][..], &["--rules", "rules"]] {
+        let (report, code) = check(folder.path(), arguments);
+        assert_says(&report["warnings"], &[dangling]);
+        assert_eq!(code, 0);
+    }
+    let (report, code) = check(folder.path(), &["--rules", "proposed.yaml"]);
+    assert_eq!((said(&report["warnings"]), code), (vec![], 0), "{report}");
 }

@@ -24,6 +24,27 @@ fn registering_says_what_can_be_registered_in() {
 }
 
 #[test]
+fn without_pilot_toml_it_is_said_which_line_of_it_names_a_registry_that_can_be_written_to() {
+    let empty = tempfile::tempdir().unwrap();
+    for verb in [
+        ["register", "--service", "payments", "--port", "8080"],
+        ["deregister", "--service", "payments", "--id", "one"],
+    ] {
+        let output = pilot(empty.path(), &[], &verb);
+        let said = stderr(&output);
+        let (before, lines) = said.trim_end().split_once(", like ").unwrap_or_else(|| panic!("{said}"));
+        assert!(before.starts_with("error: pilot.toml: there is no such file"), "{said}");
+        assert!(!said.contains("file.path") && output.status.code() == Some(2), "{said}");
+        // Each line is all that it takes.
+        for line in lines.split(" or ") {
+            let folder = folder(line, SERVICES);
+            let checked = pilot(folder.path(), &[], &["check"]);
+            assert!(checked.status.success(), "{line}: {}", stdout(&checked));
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_registered_is_refused_with_what_can() {
     let folder = folder(CONFIG, SERVICES);
     for (arguments, said) in [

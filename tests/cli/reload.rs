@@ -14,16 +14,16 @@ use crate::support::wait::{holds, throughout, until};
 const PILOT: &str = env!("CARGO_BIN_EXE_pilot");
 
 /// A running `pilot serve`, in a folder of its own.
-struct Serve {
+pub(crate) struct Serve {
     process: Process,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     config: String,
     admin: String,
 }
 
 impl Serve {
     /// With these tables beside the listeners, and `services.toml`.
-    async fn start(tables: &str) -> Self {
+    pub(crate) async fn start(tables: &str) -> Self {
         Self::start_by(Command::new(PILOT), tables).await
     }
 
@@ -50,7 +50,7 @@ impl Serve {
         write(self.folder.path(), text);
     }
 
-    async fn says(&mut self, text: &str) {
+    pub(crate) async fn says(&mut self, text: &str) {
         until(&format!("it says {text:?}"), async || {
             self.process.assert_alive();
             holds(self.process.output().contains(text), self.process.output())

@@ -1,5 +1,6 @@
-//! `pilot serve`: what stops it at its start.
+//! `pilot serve`: what stops it at its start, and what it says of registries then.
 
+use super::reload::Serve;
 use super::{CONFIG, SERVICES, folder, pilot, stderr};
 
 /// What cannot be kept is said before anything is served.
@@ -28,4 +29,31 @@ fn a_port_that_cannot_be_listened_on_is_told_its_own_cure() {
         assert!(words.contains(said) && !words.contains(not_said) && words.contains("xds.listen"), "{words}");
         assert_eq!(output.status.code(), Some(1), "{words}");
     }
+}
+
+/// As `pilot check` says it.
+#[tokio::test]
+async fn a_path_that_leads_to_nothing_is_told_with_its_registry_and_key() {
+    let mut serve = Serve::start("[registry.local.file]\npath = \"service.toml\"\n").await;
+    serve
+        .says(
+            "WARN registry{table=\"registry.local.file\"}: pilot_registry_file::source: nothing of it was read since \
+             pilot started: it is read again when it changes key=\"path\" problem=\"service.toml: cannot be read: it \
+             does not exist; did you mean services.toml?\"",
+        )
+        .await;
+}
+
+/// Also where another thread reads the files.
+#[tokio::test]
+async fn a_file_that_is_read_again_is_told_with_its_registry() {
+    let mut serve = Serve::start(CONFIG).await;
+    serve.says("registry has answered registry=\"local\"").await;
+    std::fs::write(serve.folder.path().join("services.toml"), "service = []\n").unwrap();
+    serve
+        .says(
+            "INFO registry{table=\"registry.local.file\"}: pilot_registry_file::last_good: the file has changed and is \
+             read again file=services.toml",
+        )
+        .await;
 }

@@ -25,8 +25,11 @@ path = \"services.toml\"
 - A registry's variable has the registry's name in it: with `[registry.dc1.consul]`, `NAME` is `DC1`, and the
   variable of `address` is `PILOT_REGISTRY_DC1_CONSUL_ADDRESS`. The registry has to be in `pilot.toml`.
 - Where `pilot.toml` has exactly one registry of a kind, without an address and without credentials, the variables of the
-  platform's own tools count, after everything else: `CONSUL_HTTP_ADDR`, `CONSUL_HTTP_TOKEN`, `ETCDCTL_ENDPOINTS`,
-  `KUBECONFIG`. `pilot check` and the log at the start say which were used, and which do not count.
+  platform's own tools count, after everything else. Of Consul: `CONSUL_HTTP_ADDR`, `CONSUL_HTTP_SSL`,
+  `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE`, `CONSUL_CACERT`, `CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY`,
+  `CONSUL_TLS_SERVER_NAME`, `CONSUL_NAMESPACE`, `CONSUL_PARTITION`. Of etcd: `ETCDCTL_ENDPOINTS`, `ETCDCTL_USER` with
+  `ETCDCTL_PASSWORD`, `ETCDCTL_CACERT`, `ETCDCTL_CERT`, `ETCDCTL_KEY`. And `KUBECONFIG`. `pilot check` and the log at the
+  start say which were used, which do not count, and which others are set and not read.
 - Durations are numbers with units, `h`, `m`, `s` or `ms`: `5s`, `1h30m`, `1.5s`. Paths are relative to the folder of
   `pilot.toml`; those of flags and variables are relative to the folder in which pilot runs.
 - pilot reads `pilot.toml` when it starts. **A change of it needs a restart**, and the log says so; a change of the files
@@ -53,7 +56,7 @@ fn reference() -> Vec<(String, &'static str)> {
         let line = line.trim_start_matches(['#', ' ']);
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             let mut parts: Vec<&str> = name.split('.').collect();
-            if let ["registry", name, ..] = parts.as_mut_slice() {
+            if let ["registry" | "rules", name, ..] = parts.as_mut_slice() {
                 *name = "<name>";
             }
             table = parts.join(".");

@@ -11,6 +11,7 @@ mod links;
 mod metrics;
 mod pages;
 mod registries;
+mod rules;
 mod shown;
 mod snippets;
 mod troubleshooting;

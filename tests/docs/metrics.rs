@@ -66,9 +66,11 @@ fn bare(family: &str) -> &str {
 
 /// All that a pilot tells that has seen a bit of everything.
 async fn scrape() -> String {
-    let state = "[state]\ndir = \"state\"\nsave_interval = \"100ms\"\n[registry.local.file]\npath = \"services.toml\"\n";
+    let state = "[state]\ndir = \"state\"\nsave_interval = \"100ms\"\n[registry.local.file]\npath = \"services.toml\"\n\
+                 [rules.local.file]\npath = \"rules.yaml\"\n";
     let mut pilot = Pilot::prepare_with(state);
     pilot.write_services("service = []\n");
+    fs::write(pilot.folder().join("rules.yaml"), "").unwrap();
     pilot.spawn();
     pilot.ready().await;
     refused(&pilot).await;

@@ -163,9 +163,14 @@ async fn a_host_that_no_service_has_is_told_so() {
             let words = format!("pilot: no service has host {host} on port 15080");
             answered(envoy.http_address(), host, 404, &words).await;
         }
-        pilot.write_services(&service("web.local", 9080, "http", &[web.place()]));
+        let bytes = service("db.local", 9432, "tcp", &[web.place()]);
+        pilot.write_services(&(service("web.local", 9080, "http", &[web.place()]) + &bytes));
         answered(envoy.port(9080), "web.local", 200, "web").await;
+        // One that speaks no HTTP has no host here.
+        answered(envoy.http_address(), "db.local", 404, "pilot: no service has host db.local on port 15080")
+            .await;
         for port in [9080, 15080] {
+            answered(envoy.port(port), "localhost", 200, "web").await;
             for host in ["wep.local", "WEP.local:77", "1.2.3.4.5", "localhost.local", "a%25b"] {
                 let answer = http::get(envoy.port(port), host, "/any?path").await.unwrap();
                 is_told(&answer, &format!("pilot: no service has host {host} on port {port}"));

@@ -7,6 +7,7 @@ use std::path::Path;
 use pilot_registry_testkit::server::kubernetes::KubernetesServer;
 use serde_json::json;
 
+use crate::e2e::parts::{in_sync, pushed, virtual_hosts};
 use crate::support::backend::Backend;
 use crate::support::envoy::{Envoy, Kind};
 use crate::support::grpc::{GrpcBackend, GrpcClient};
@@ -144,6 +145,60 @@ async fn namespaces_have_names_of_their_own_delta() {
 async fn namespaces_have_names_of_their_own_per_type_sotw_with_the_oldest_envoy() {
     let Some(binary) = oldest_envoy() else { return };
     namespaces_have_names_of_their_own(&binary, Kind::PerTypeSotw).await;
+}
+
+/// An Envoy of a namespace that sees services otherwise than everybody takes its routes in parts, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn p25_names_of_a_namespace_come_change_and_go_one_by_one_and_no_other_request_fails() {
+    let Some(binary) = envoy() else { return };
+    let cluster = Cluster::start().await;
+    let [one, two] = [Backend::http("one").await, Backend::http("two").await];
+    for number in 0..100 {
+        cluster.put("shop", &format!("service-{number}"), "http", &[one.socket()]);
+    }
+    let mut pilot = cluster.pilot().await;
+    let envoy = start(&binary, &pilot, Kind::Delta, "shop").await;
+    answers(&envoy, "service-0", "one").await;
+    in_sync(&pilot).await;
+    let routes = virtual_hosts(&envoy).await;
+    assert!(routes.keys().eq(["9080~v", "http_listen~v"]), "{:?}", routes.keys());
+    assert!(
+        routes.values().all(|hosts| hosts.len() > 200),
+        "each service, by its names and by those of shop"
+    );
+    let (whole, parts) =
+        (pushed(&pilot, "push_bytes", "rds").await, pushed(&pilot, "push_bytes", "vhds").await);
+    assert!(whole < 1000, "skeletons of {whole} bytes");
+    let load = Load::start(envoy.http_address(), &["service-0", "service-99.shop"], 4, &[]);
+    for _ in 0..5 {
+        cluster.put("shop", "new", "http", &[two.socket()]);
+        answers(&envoy, "new", "two").await;
+        cluster.put("bank", "other", "http", &[two.socket()]);
+        answers(&envoy, "other.bank", "two").await;
+        cluster.delete("shop", "new");
+        envoy.knows_nothing_of("new").await;
+        cluster.delete("bank", "other");
+        envoy.knows_nothing_of("other.bank").await;
+    }
+    load.more(100).await;
+    in_sync(&pilot).await;
+    assert_eq!(pushed(&pilot, "push_bytes", "rds").await, whole, "routes stay as they are");
+    // A service of the namespace is in both routes with its names, and with those of the namespace.
+    let each = (pushed(&pilot, "push_bytes", "vhds").await - parts) / 20;
+    assert!(each < 4096, "{each} bytes a change");
+
+    // What did not change while pilot was away is not sent again.
+    pilot.kill();
+    envoy.is_connected(false).await;
+    cluster.put("shop", "new", "http", &[two.socket()]);
+    pilot.spawn();
+    pilot.ready().await;
+    answers(&envoy, "new", "two").await;
+    in_sync(&pilot).await;
+    let resources = pushed(&pilot, "pushed_resources", "vhds").await;
+    assert!((1..20).contains(&resources), "{resources} virtual hosts were sent");
+    load.finish().await.assert_no_failure();
+    envoy.assert_no_rejections().await;
 }
 
 /// Clients of several namespaces at one pilot. They change nothing of what they ask for when a namespace gets its

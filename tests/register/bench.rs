@@ -174,7 +174,9 @@ fn at_once(further: &[&str]) -> Vec<&'static str> {
     if further.contains(&"--port-wait") { Vec::new() } else { vec!["--port-wait", "0s"] }
 }
 
-/// A shell command that runs until the file is there, and then ends with that exit code.
+/// A shell command that runs until the file is there, and then ends with that exit code. It ends with the file's folder,
+/// too: a test that kills what runs it leaves nothing behind.
 pub(crate) fn runs_until(file: &Path, code: u8) -> String {
-    format!("while ! test -e '{}'; do sleep 0.05; done; exit {code}", file.display())
+    let (folder, file) = (file.parent().unwrap().display(), file.display());
+    format!("while test -d '{folder}' && ! test -e '{file}'; do sleep 0.05; done; exit {code}")
 }

@@ -111,6 +111,12 @@ pub(crate) async fn a_registry_that_is_not_there_yet_is_waited_for(mut bench: Be
 pub(crate) async fn a_registry_that_is_gone_at_the_end_is_left_to_the_ttl(mut bench: Bench) {
     let mut register = bench.register(8081, &["--drain-time", NEVER]);
     bench.sees(&[(8081, Healthy)]).await;
+    // Others see it before it has the registry's answer to the last of its requests.
+    until("it was told that it is registered", async || {
+        let said = register.output();
+        holds(said.contains("journal: registered "), said)
+    })
+    .await;
     bench.kill_server();
     register.signal("TERM");
     assert_eq!(register.ended().await.code(), Some(1));

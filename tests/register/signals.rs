@@ -76,17 +76,19 @@ pub(crate) async fn a_second_signal_ends_it_while_the_registry_is_silent(mut ben
     }
 }
 
-pub(crate) async fn a_second_signal_ends_it_before_it_was_ever_registered(mut bench: Bench) {
+/// There is nothing to drain, and nobody to take it out of.
+pub(crate) async fn a_signal_ends_at_once_what_was_never_registered(mut bench: Bench) {
     bench.kill_server();
-    let mut register = bench.register(8081, &["--drain-time", NEVER]);
+    let command = "trap 'exit 3' TERM; while :; do sleep 0.05; done";
+    let mut register = bench.register(8081, &["--drain-time", NEVER, "--", "sh", "-c", command]);
     until("the registry is missed", async || {
         holds(register.output().contains("registration failed"), register.output())
     })
     .await;
     register.signal("TERM");
-    ending(&mut register).await;
-    register.signal("TERM");
-    assert_eq!(register.ended().await.code(), Some(1), "{}", register.output());
+    assert_eq!(register.ended().await.code(), Some(3), "{}", register.output());
+    let said = register.output();
+    assert!(said.contains("the registry has never confirmed it") && !said.contains("draining"), "{said}");
 }
 
 /// A log that nobody reads blocks who writes it, and that is who would have to end.

@@ -1,10 +1,10 @@
 //! Small servers that say who they are: what traffic is routed to.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -24,11 +24,18 @@ use super::wait::until;
 /// The path that an HTTP server does not have.
 pub(crate) const MISSING: &str = "/missing";
 
+/// The path that it answers by 200 while it is well.
+pub(crate) const HEALTH: &str = "/healthz";
+
+/// The path that it answers as a server of gRPC that has no time.
+pub(crate) const UNAVAILABLE: &str = "/unavailable";
+
 /// A server of this process. It ends, with its connections, when it is dropped.
 pub(crate) struct Backend {
     address: String,
     served: Arc<AtomicU64>,
     accepted: Arc<AtomicU64>,
+    health: Arc<Health>,
     _accepting: JoinSet<()>,
 }
 
@@ -38,6 +45,14 @@ struct Speaker {
     name: Arc<str>,
     talk: Talk,
     served: Arc<AtomicU64>,
+    health: Arc<Health>,
+}
+
+/// How it is, and how often it was asked.
+#[derive(Default)]
+struct Health {
+    is_sick: AtomicBool,
+    asked: AtomicU64,
 }
 
 #[derive(Clone, Copy)]
@@ -57,6 +72,11 @@ impl Backend {
     /// An HTTP server on a loopback address of its own, at the port that all of its service's have.
     pub(crate) async fn http_at_port(name: &str, port: u16) -> Self {
         Self::tcp_listener(name, Talk::Http, &format!("{}:{port}", own_address())).await
+    }
+
+    /// An HTTP server there.
+    pub(crate) async fn http_at(name: &str, ip: Ipv4Addr, port: u16) -> Self {
+        Self::http_again(name, (ip, port).into()).await
     }
 
     /// An HTTP server where one was that has ended.
@@ -80,6 +100,7 @@ impl Backend {
         let listener = UnixListener::bind(path).unwrap();
         let speaker = Speaker::new(name, Talk::Http);
         let (served, accepted) = (Arc::clone(&speaker.served), Arc::<AtomicU64>::default());
+        let health = Arc::clone(&speaker.health);
         let count = Arc::clone(&accepted);
         let mut accepting = JoinSet::new();
         accepting.spawn(async move {
@@ -89,7 +110,7 @@ impl Backend {
                 connections.spawn(speaker.clone().speak(stream));
             }
         });
-        Self { address: format!("unix:{}", path.display()), served, accepted, _accepting: accepting }
+        Self { address: format!("unix:{}", path.display()), served, accepted, health, _accepting: accepting }
     }
 
     async fn tcp_listener(name: &str, talk: Talk, bind: &str) -> Self {
@@ -97,6 +118,7 @@ impl Backend {
         let address = listener.local_addr().unwrap().to_string();
         let speaker = Speaker::new(name, talk);
         let (served, accepted) = (Arc::clone(&speaker.served), Arc::<AtomicU64>::default());
+        let health = Arc::clone(&speaker.health);
         let count = Arc::clone(&accepted);
         let mut accepting = JoinSet::new();
         accepting.spawn(async move {
@@ -107,7 +129,7 @@ impl Backend {
                 connections.spawn(speaker.clone().speak(stream));
             }
         });
-        Self { address, served, accepted, _accepting: accepting }
+        Self { address, served, accepted, health, _accepting: accepting }
     }
 
     /// Where it listens, if that is a TCP port.
@@ -125,6 +147,16 @@ impl Backend {
         self.served.load(Ordering::Relaxed)
     }
 
+    /// Whether it is to answer that it is sick.
+    pub(crate) fn be_sick(&self, is_sick: bool) {
+        self.health.is_sick.store(is_sick, Ordering::Relaxed);
+    }
+
+    /// How often it was asked how it is.
+    pub(crate) fn asked_for_health(&self) -> u64 {
+        self.health.asked.load(Ordering::Relaxed)
+    }
+
     /// How many connections it has ever accepted.
     pub(crate) fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
@@ -133,7 +165,7 @@ impl Backend {
 
 impl Speaker {
     fn new(name: &str, talk: Talk) -> Self {
-        Self { name: name.into(), talk, served: Arc::default() }
+        Self { name: name.into(), talk, served: Arc::default(), health: Arc::default() }
     }
 
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
@@ -151,14 +183,27 @@ impl Speaker {
     }
 
     fn answer(&self, request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        if request.uri().path() == HEALTH {
+            self.health.asked.fetch_add(1, Ordering::Relaxed);
+            let is_sick = self.health.is_sick.load(Ordering::Relaxed);
+            let status = if is_sick { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+            return Ok(Response::builder().status(status).body(Full::default()).unwrap());
+        }
         self.served.fetch_add(1, Ordering::Relaxed);
         let body = Bytes::from(self.name.to_string());
-        let forwarded = request.headers().get("x-forwarded-for");
+        let seen = |name: &str| request.headers().get(name).cloned().unwrap_or(HeaderValue::from_static(""));
         let status = if request.uri().path() == MISSING { StatusCode::NOT_FOUND } else { StatusCode::OK };
         let response = Response::builder()
             .status(status)
             .header("x-seen-version", format!("{:?}", request.version()))
-            .header("x-seen-forwarded-for", forwarded.cloned().unwrap_or(HeaderValue::from_static("")));
+            .header("x-seen-path", request.uri().to_string())
+            .header("x-seen-host", seen("host"))
+            .header("x-seen-added", seen("x-added"))
+            .header("x-seen-forwarded-for", seen("x-forwarded-for"));
+        let response = match request.uri().path() {
+            UNAVAILABLE => response.header("content-type", "application/grpc").header("grpc-status", "14"),
+            _ => response,
+        };
         Ok(response.body(Full::new(body)).unwrap())
     }
 

@@ -55,10 +55,26 @@ impl Envoy {
         envoy
     }
 
+    /// The same, of a node that says this of itself (`node.metadata`).
+    pub(crate) async fn start_saying(binary: &Path, pilot: &Pilot, kind: Kind, metadata: Value) -> Self {
+        let mut document = bootstrap::envoy(pilot, kind, &[]);
+        document["node"]["metadata"] = metadata;
+        let mut envoy = Self::spawn_from(binary, &document, pilot.address(), SOON);
+        envoy.configured().await;
+        envoy
+    }
+
     /// The same; connections of a listener that changes are cut only after so many seconds.
     pub(crate) async fn start_draining(binary: &Path, pilot: &Pilot, kind: Kind, seconds: u32) -> Self {
         let document = bootstrap::envoy(pilot, kind, &[]);
         let mut envoy = Self::spawn_from(binary, &document, pilot.address(), seconds);
+        envoy.configured().await;
+        envoy
+    }
+
+    /// The same, with this bootstrap.
+    pub(crate) async fn start_from(binary: &Path, pilot: &Pilot, document: &Value) -> Self {
+        let mut envoy = Self::spawn_from(binary, document, pilot.address(), SOON);
         envoy.configured().await;
         envoy
     }

@@ -109,7 +109,12 @@ impl GrpcClient {
 
     /// One call: the name of the backend that answered, or why none did.
     pub(crate) fn call(&mut self) -> Result<String, String> {
-        writeln!(self.0.input, "5").unwrap();
+        self.call_with("")
+    }
+
+    /// The same, with metadata: `key=value`, with spaces between.
+    pub(crate) fn call_with(&mut self, metadata: &str) -> Result<String, String> {
+        writeln!(self.0.input, "5 {metadata}").unwrap();
         let line = self.0.read();
         match line.split_once(' ') {
             Some(("ok", name)) => Ok(name.to_owned()),

@@ -18,6 +18,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// An open connection, which ends when it is dropped.
 pub(crate) struct Connection {
     sender: http1::SendRequest<Empty<Bytes>>,
+    from: SocketAddr,
     _driver: JoinSet<()>,
 }
 
@@ -46,29 +47,40 @@ impl Connection {
         let connect = async {
             let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
             stream.set_nodelay(true).map_err(|error| error.to_string())?;
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())
+            let from = stream.local_addr().map_err(|error| error.to_string())?;
+            let opened = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+            Ok::<_, String>((opened, from))
         };
         let connected = timeout(REQUEST_LIMIT, connect).await.map_err(|_| "no connection in time".to_owned());
-        let (sender, connection) =
+        let ((sender, connection), from) =
             connected.flatten().map_err(|error| format!("cannot connect to {address}: {error}"))?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
             // Its error is also the request's.
             let _ = connection.await;
         });
-        Ok(Self { sender, _driver: driver })
+        Ok(Self { sender, from, _driver: driver })
+    }
+
+    /// Its own end.
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.from
     }
 
     pub(crate) async fn get(&mut self, host: &str, path: &str) -> Result<Answer, String> {
+        self.send(Request::get(path).header("host", host)).await
+    }
+
+    /// Sends a request without a body, to the host that its header says.
+    pub(crate) async fn send(&mut self, request: http::request::Builder) -> Result<Answer, String> {
+        let request = request.body(Empty::new()).unwrap();
+        let what = format!("{:?}{}", request.headers().get("host"), request.uri());
         let exchange = async {
             self.sender.ready().await.map_err(|error| format!("connection lost: {error}"))?;
-            let request = Request::get(path).header("host", host).body(Empty::new()).unwrap();
             let response = self.sender.send_request(request).await;
             read(response.map_err(|error| format!("no answer: {error}"))?).await
         };
-        timeout(REQUEST_LIMIT, exchange)
-            .await
-            .unwrap_or_else(|_| Err(format!("{host}{path}: no answer in time")))
+        timeout(REQUEST_LIMIT, exchange).await.unwrap_or_else(|_| Err(format!("{what}: no answer in time")))
     }
 }
 

@@ -27,6 +27,11 @@ impl Place {
         Self(format!("{}, zone = \"{zone}\"", self.0))
     }
 
+    /// With a label.
+    pub(crate) fn label(self, key: &str, value: &str) -> Self {
+        Self(format!("{}, labels = {{ {key} = \"{value}\" }}", self.0))
+    }
+
     /// With the health that its platform tells.
     pub(crate) fn health(self, health: &str) -> Self {
         Self(format!("{}, health = \"{health}\"", self.0))

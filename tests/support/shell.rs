@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -92,7 +93,9 @@ impl Shell {
         // Who runs the tests in the background ignores Ctrl-C, and so would what is started.
         let line = format!("exec env --default-signal=INT {}", line.trim_end_matches(" &"));
         let mut command = self.command(&line);
-        self.servers.push(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        // A group of its own: what it starts ends with it.
+        command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+        self.servers.push(command.spawn().unwrap());
     }
 
     /// Ends what was started as number `n`, with the signal of Ctrl-C.
@@ -140,6 +143,7 @@ impl Shell {
 impl Drop for Shell {
     fn drop(&mut self) {
         for server in &mut self.servers {
+            let _gone = Command::new("kill").args(["-KILL", "--", &format!("-{}", server.id())]).status();
             let _gone = server.kill().and_then(|()| server.wait().map(drop));
         }
     }

@@ -10,6 +10,7 @@ use pilot::translate::Translation;
 use pilot_registry::{Health, Locality, Resolution, ServiceSpec};
 use serde_json::{Value, json};
 
+use crate::drawn_rules::Store;
 use crate::world::{empty, mesh, mesh_after, port, resolved, router, source, spec, translate};
 
 fn folder() -> PathBuf {
@@ -31,6 +32,8 @@ fn cases() -> Vec<(&'static str, Mesh, Scope)> {
         ("dns_and_passthrough", dns_and_passthrough(), router()),
         ("localities_and_priorities", localities_and_priorities(), router()),
         ("nearby", nearby(), near()),
+        ("places_with_shares", ruled(SHARES), Scope { locality: locality("eu/a"), ..router() }),
+        ("regions_that_take_over", ruled(FAILOVER), Scope { locality: locality("eu/a"), ..router() }),
         ("local_names", local_names(), shop()),
         ("ipv6", ipv6(), router()),
         ("conflicts", conflicts(), router()),
@@ -98,6 +101,28 @@ fn near() -> Scope {
     Scope { locality: locality("eu/a/r1"), ..router() }
 }
 
+const SHARES: &str = r#"{"distribute": [{"from": "eu/*", "to": {"eu/a": 60, "eu/b": 20, "us/*": 20}}]}"#;
+const FAILOVER: &str = r#"{"failover": [{"from": "eu", "to": "us"}]}"#;
+
+/// A service in five places, about which a document says this.
+fn ruled(setting: &str) -> Mesh {
+    let endpoints = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80", "10.0.0.5:80"];
+    let mut shop = spec("shop.local", &["80/http"], &endpoints);
+    for (endpoint, place) in shop.endpoints.iter_mut().zip(["eu/a", "eu/b", "us/a", "us/b", "asia/a"]) {
+        endpoint.locality = locality(place);
+    }
+    let document = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": { "name": "shop" },
+        "spec": { "host": "shop.local", "trafficPolicy": {
+            "loadBalancer": { "localityLbSetting": serde_json::from_str::<Value>(setting).unwrap() },
+            "outlierDetection": { "consecutive5xxErrors": 5 },
+        } },
+    });
+    let mut store = Store::default();
+    store.take(&[document]);
+    Mesh { rules: store.rules, ..mesh(vec![shop]) }
+}
+
 /// Two namespaces, each with a service that its clients call alike.
 fn local_names() -> Mesh {
     let web = |namespace: &str, port| {
@@ -146,7 +171,9 @@ fn nearby() -> Mesh {
         ),
         source("far", 1, vec![placed(backup, &["eu/a/r1", "eu/a", ""])]),
     ];
-    mesh_after(&empty(), &sources)
+    let mut before = empty();
+    before.options.prefer_near = true;
+    mesh_after(&before, &sources)
 }
 
 fn ipv6() -> Mesh {
@@ -208,7 +235,8 @@ fn translations_are_those_written_down() {
 fn no_golden_file_is_an_orphan() {
     let cases: BTreeSet<String> = cases().iter().map(|(name, ..)| format!("{name}.yaml")).collect();
     let files = std::fs::read_dir(folder()).unwrap();
-    let files: BTreeSet<String> =
-        files.map(|file| file.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    // Folders are those of `features.rs`.
+    let files = files.map(Result::unwrap).filter(|file| file.path().is_file());
+    let files: BTreeSet<String> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
     assert_eq!(files.difference(&cases).collect::<Vec<_>>(), Vec::<&String>::new());
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilot::mesh::Mesh;
-use pilot::proxy::Scope;
+use pilot::proxy::{ClientKind, Scope};
 use pilot::resources::{Resource, ResourceType, dangling};
 use pilot::translate::{LayerKey, Layers, Translation};
 use pilot_envoy_api::envoy::config::route::v3::{RouteConfiguration, route, route_action};
@@ -240,4 +240,21 @@ fn a_service_that_gets_or_loses_a_local_name_alone_is_noticed() {
         }
         assert!(shares(&before, &now, ResourceType::Route));
     }
+}
+
+/// Who takes routes in parts has the virtual hosts of its namespace in the routes that everybody has.
+#[test]
+fn of_routes_in_parts_only_virtual_hosts_are_made_for_a_namespace() {
+    let in_parts = |scope: Scope| Scope { client: ClientKind::EnvoyWithVhds, ..scope };
+    let mesh = mesh(vec![local("web", "shop", &["80/http"], &["10.0.0.1:1"])]);
+    let [all, shop] = Translator::of([in_parts(router()), in_parts(scope("shop"))]).all(&mesh);
+    for name in ["80~v", "http_listen~v"] {
+        let of = |kind| [&all, &shop].map(|it| resource(it, kind, name));
+        let [everybodys, own] = of(ResourceType::Route);
+        assert!(Arc::ptr_eq(everybodys, own), "{name}");
+        let [everybodys, own] = of(ResourceType::VirtualHost).map(|hosts| hosts.rope().unwrap());
+        let more: Vec<_> = own.changes_since(everybodys).into_iter().filter_map(|it| it.now).collect();
+        assert!(more.len() == 1 && more[0].name().ends_with("/shop"), "{name}: {more:?}");
+    }
+    assert!(shares(&all, &shop, ResourceType::Listener));
 }

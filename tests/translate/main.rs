@@ -3,10 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod conflicts;
+mod defaults;
+mod documents;
+mod drawn;
+mod drawn_rules;
+mod features;
 mod golden;
 mod held;
 mod local;
+mod places;
 mod properties;
+mod rich;
+mod ruled;
 mod rules;
 mod scoped;
+mod standing;
+mod validated;
 mod world;

@@ -5,189 +5,24 @@ use std::sync::Arc;
 
 use pilot::mesh::Mesh;
 use pilot::proxy::{ClientKind, Role, Scope};
-use pilot::resources::{Resource, ResourceType, dangling};
+use pilot::resources::{Resource, ResourceType, Rope, any_to_json, dangling};
 use pilot::translate::Translation;
 use pilot_envoy_api::envoy::config::cluster::v3::Cluster;
 use pilot_envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use pilot_envoy_api::envoy::config::route::v3::RouteConfiguration;
 use pilot_envoy_api::google::protobuf::Any;
-use pilot_registry::{Locality, Namespace, Resolution, ServiceSpec, Visibility};
-use proptest::collection::{btree_map, vec};
+use pilot_registry::ServiceSpec;
+use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message;
 
-use crate::world::{Translator, empty, mesh_after, resolved, router, same, shares, source, spec, translate};
-
-/// Few places, so that endpoints share them, and a proxy can be near.
-fn locality() -> impl Strategy<Value = Locality> {
-    let part = |words: &[&'static str]| prop::sample::select(words.to_vec());
-    (part(&["", "eu", "us"]), part(&["", "a", "b"]), part(&["", "r1"])).prop_map(
-        |(region, zone, sub_zone)| Locality {
-            region: region.into(),
-            zone: zone.into(),
-            sub_zone: sub_zone.into(),
-        },
-    )
-}
-
-fn namespace() -> impl Strategy<Value = Namespace> {
-    prop::sample::select(vec!["default", "shop"]).prop_map(|name| name.to_owned().try_into().unwrap())
-}
-
-/// Few names, ports and addresses, so that services collide.
-fn service(host: String) -> impl Strategy<Value = ServiceSpec> {
-    let protocol = prop::sample::select(vec!["http", "grpc", "http2", "tcp", "tls", "udp"]);
-    let ports = btree_map(prop::sample::select(vec!["80", "81", "15080"]), protocol, 1..3);
-    let aliases = vec(prop::sample::select(vec!["a", "b", "x", "http_listen"]), 0..3);
-    let local_names = vec(prop::sample::select(vec!["a", "x", "web", "http_listen"]), 0..3);
-    let addresses = vec(prop::sample::select(vec!["10.0.0.1", "127.0.0.1", "::1"]), 0..3);
-    let endpoints = vec(
-        prop::sample::select(vec![
-            "10.1.0.1:1",
-            "10.1.0.2:2",
-            "::1:3",
-            "127.0.0.1:80",
-            "10.0.0.1:81",
-            "127.0.0.1:15080",
-        ]),
-        0..4,
-    );
-    let localities = vec(locality(), 4);
-    let resolution = prop::sample::select(vec![
-        Resolution::Endpoints,
-        Resolution::Endpoints,
-        Resolution::Dns,
-        Resolution::Passthrough,
-    ]);
-    let seen_by = prop::sample::select(vec!["*", "*", "*", ".", "~", "shop", "default", "default,shop"]);
-    let names = (aliases, local_names, namespace(), seen_by, any::<bool>());
-    (ports, names, addresses, endpoints, localities, resolution).prop_map(
-        move |(
-            ports,
-            (aliases, local_names, namespace, seen_by, is_guess),
-            addresses,
-            endpoints,
-            localities,
-            resolution,
-        )| {
-            let ports: Vec<String> =
-                ports.iter().map(|(port, protocol)| format!("{port}/{protocol}")).collect();
-            let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
-            let endpoints = if resolution == Resolution::Passthrough { Vec::new() } else { endpoints };
-            let mut spec = resolved(spec(&host, &ports, &endpoints), resolution);
-            for (endpoint, locality) in spec.endpoints.iter_mut().zip(localities) {
-                endpoint.locality = locality;
-            }
-            spec.aliases = aliases.iter().map(|alias| alias.parse().unwrap()).collect();
-            spec.local_names = local_names.iter().map(|name| name.parse().unwrap()).collect();
-            spec.visibility = Visibility::of_words(seen_by.split(','), &namespace).unwrap();
-            spec.namespace = namespace;
-            if is_guess {
-                spec.guessed_protocols = spec.ports.iter().map(|port| port.number).collect();
-            }
-            spec.virtual_addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-            spec
-        },
-    )
-}
-
-fn services() -> impl Strategy<Value = Vec<ServiceSpec>> {
-    let some = |host: &str| prop::option::of(service(host.to_owned()));
-    (some("a"), some("a"), some("b"), some("b"), some("c"), some("127.0.0.1_80")).prop_map(
-        |(a, another_a, b, another_b, c, d)| {
-            unique([a, another_a, b, another_b, c, d].into_iter().flatten().collect())
-        },
-    )
-}
-
-/// One of each host and owner.
-fn unique(mut specs: Vec<ServiceSpec>) -> Vec<ServiceSpec> {
-    let mut seen = BTreeSet::new();
-    let owner = |spec: &ServiceSpec| (!spec.visibility.is_everybody()).then(|| spec.namespace.clone());
-    specs.retain(|spec| seen.insert((spec.host.clone(), owner(spec))));
-    specs
-}
-
-/// The world of which everybody sees everything.
-fn in_public(world: Drawn) -> Drawn {
-    world.map(|(priority, specs)| {
-        let public = |spec| ServiceSpec { visibility: Visibility::Everybody, ..spec };
-        (priority, unique(specs.into_iter().map(public).collect()))
-    })
-}
-
-/// The services that clients of a namespace see, as if everybody saw them. By the words of the documentation: of one
-/// host, that of their own namespace, then one that names their namespace, then the one that everybody sees.
-fn seen_in(world: &Drawn, namespace: Option<&Namespace>) -> Drawn {
-    let mut of_host: BTreeMap<String, (u8, u32, Option<Namespace>)> = BTreeMap::new();
-    let rank = |spec: &ServiceSpec, priority: u32| match &spec.visibility {
-        Visibility::Everybody => Some((2, 0, None)),
-        Visibility::Only(names) if namespace.is_some_and(|it| names.contains(it)) => {
-            let is_own = namespace == Some(&spec.namespace);
-            Some((u8::from(!is_own), priority, Some(spec.namespace.clone())))
-        }
-        Visibility::Only(_) => None,
-    };
-    // Which registry's word counts about who sees a service is another rule: the preferred one's.
-    let word = |spec: &ServiceSpec| {
-        let mut all: Vec<_> = world
-            .iter()
-            .enumerate()
-            .flat_map(|(at, (priority, specs))| specs.iter().map(move |spec| ((*priority, at), spec)))
-            .filter(|(_, other)| {
-                other.host == spec.host
-                    && other.visibility.is_everybody() == spec.visibility.is_everybody()
-                    && (spec.visibility.is_everybody() || other.namespace == spec.namespace)
-            })
-            .collect();
-        all.sort_by_key(|(at, _)| *at);
-        let ((priority, _), lead) = all[0];
-        (lead.visibility.clone(), priority)
-    };
-    let with_word = |spec: &ServiceSpec| {
-        let (visibility, priority) = word(spec);
-        (ServiceSpec { visibility, ..spec.clone() }, priority)
-    };
-    for (spec, priority) in world.iter().flat_map(|(_, specs)| specs).map(with_word) {
-        let Some(rank) = rank(&spec, priority) else { continue };
-        let first = of_host.entry(spec.host.to_string()).or_insert_with(|| rank.clone());
-        *first = first.clone().min(rank);
-    }
-    world.each_ref().map(|(priority, specs)| {
-        let seen = specs.iter().filter(|spec| {
-            let (spec, lead) = with_word(spec);
-            rank(&spec, lead).is_some_and(|rank| of_host.get(spec.host.as_str()) == Some(&rank))
-        });
-        let public = |spec: &ServiceSpec| ServiceSpec { visibility: Visibility::Everybody, ..spec.clone() };
-        (*priority, seen.map(public).collect())
-    })
-}
-
-/// No endpoint listens where a proxy would.
-fn out_of_the_way(world: Drawn) -> Drawn {
-    world.map(|(priority, mut specs)| {
-        for endpoint in specs.iter_mut().flat_map(|spec| &mut spec.endpoints) {
-            if !endpoint.address.to_string().starts_with("10.1.") {
-                endpoint.address = "10.1.0.3".parse().unwrap();
-            }
-        }
-        (priority, specs)
-    })
-}
-
-/// Two registries with priorities.
-type Drawn = [(u32, Vec<ServiceSpec>); 2];
-
-fn world() -> impl Strategy<Value = Drawn> {
-    [(0..2u32, services()), (0..2u32, services())]
-}
-
-fn after(previous: &Mesh, [one, two]: &Drawn) -> Mesh {
-    mesh_after(previous, &[source("one", one.0, one.1.clone()), source("two", two.0, two.1.clone())])
-}
+use crate::drawn::{
+    after, in_public, locality, namespace, nothing, out_of_the_way, seen_in, services, world,
+};
+use crate::world::{Translator, mesh_after, router, same, shares, source, translate};
 
 /// Envoy refuses routes in which a domain or a virtual host's name is there twice.
-fn twice(translation: &Translation) -> Vec<String> {
+pub(crate) fn twice(translation: &Translation) -> Vec<String> {
     let mut found = Vec::new();
     for resource in translation.view.of(ResourceType::Route).iter() {
         let any = Any::decode(resource.any_bytes()).unwrap();
@@ -211,6 +46,27 @@ fn virtual_hosts(translation: &Translation) -> BTreeSet<String> {
         found.extend(routes.virtual_hosts.iter().map(|host| format!("{} {host:?}", routes.name)));
     }
     found
+}
+
+fn rope(routes: &Arc<Resource>) -> (String, &Rope) {
+    (routes.name().to_string(), routes.rope().unwrap())
+}
+
+/// All listeners, where those of routes whose name ends so name them without that.
+fn listeners(translation: &Translation, suffix: &str) -> BTreeMap<String, String> {
+    let text = |listener: &Arc<Resource>| {
+        let any = Any::decode(listener.any_bytes()).unwrap();
+        let json = any_to_json(&any).unwrap().to_string();
+        let routes = listener.references().filter(|(kind, _)| *kind == ResourceType::Route);
+        let named = |name: &str| format!("\"route_config_name\":\"{name}\"");
+        routes.fold(json, |json, (_, name)| {
+            let whole = name.strip_suffix(suffix).unwrap_or_else(|| panic!("{name} is not in parts"));
+            assert!(json.contains(&named(name)), "{json}");
+            json.replace(&named(name), &named(whole))
+        })
+    };
+    let listeners = translation.view.of(ResourceType::Listener).iter();
+    listeners.map(|listener| (listener.name().to_string(), text(listener))).collect()
 }
 
 /// The addresses of all endpoints that clusters are told of by name or inline, with their clusters.
@@ -268,7 +124,7 @@ proptest! {
         at in [0..9u32, 0..9u32, 0..9u32],
     ) {
         let sources = [source("a", at[0], one), source("b", at[1], two), source("c", at[2], three)];
-        for found in priorities(&translate(&mesh_after(&empty(), &sources), &router())) {
+        for found in priorities(&translate(&mesh_after(&nothing(), &sources), &router())) {
             prop_assert_eq!(&found, &(0..).take(found.len()).collect::<Vec<u32>>());
         }
     }
@@ -278,7 +134,7 @@ proptest! {
         world in world(),
         locality in locality(),
     ) {
-        let mesh = after(&empty(), &world);
+        let mesh = after(&nothing(), &world);
         let common = translate(&mesh, &router());
         let near = translate(&mesh, &Scope { locality, ..router() });
         for found in priorities(&near) {
@@ -295,7 +151,7 @@ proptest! {
     /// A proxy in a place of which no endpoint is shares what those in the next larger place are told.
     #[test]
     fn of_a_locality_only_what_endpoints_share_matters(world in world(), locality in locality()) {
-        let mesh = after(&empty(), &world);
+        let mesh = after(&nothing(), &world);
         let known = mesh.catalog.known_part(&locality);
         let at = |locality| translate(&mesh, &Scope { locality, ..router() });
         prop_assert!(same(&at(known), &at(locality)));
@@ -304,7 +160,7 @@ proptest! {
     /// Names of a namespace come to the others, and all of these stay what they are.
     #[test]
     fn a_namespace_adds_names_and_touches_nothing_else(world in world(), namespace in namespace()) {
-        let mesh = after(&empty(), &in_public(world));
+        let mesh = after(&nothing(), &in_public(world));
         let common = translate(&mesh, &router());
         let local = translate(&mesh, &Scope { namespace: Some(namespace.clone()), ..router() });
         for kind in [ResourceType::Cluster, ResourceType::Endpoint] {
@@ -332,8 +188,8 @@ proptest! {
     ) {
         let role = if sidecar { Role::Sidecar } else { Role::Router };
         let scope = Scope { role, locality, namespace: namespace.clone(), ..router() };
-        let seen = translate(&after(&empty(), &seen_in(&world, namespace.as_ref())), &scope);
-        let told = translate(&after(&empty(), &world), &scope);
+        let seen = translate(&after(&nothing(), &seen_in(&world, namespace.as_ref())), &scope);
+        let told = translate(&after(&nothing(), &world), &scope);
         for kind in ResourceType::ALL {
             let names = |it: &Translation| -> Vec<String> {
                 it.view.of(kind).iter().map(|resource| format!("{} {}", resource.name(), resource.version())).collect()
@@ -353,8 +209,8 @@ proptest! {
         let scope = Scope { client, locality, namespace, ..router() };
         let common = Scope { client, ..router() };
         let mut both = Translator::of([common.clone(), scope.clone()]);
-        let [mut last_shared, mut last] = both.all(&empty());
-        let mut last_mesh = empty();
+        let [mut last_shared, mut last] = both.all(&nothing());
+        let mut last_mesh = nothing();
         for world in worlds {
             let mesh = after(&last_mesh, &world);
             let [shared, translation] = both.all(&mesh);
@@ -401,9 +257,43 @@ proptest! {
             });
             source(registry, *priority, services)
         };
-        let forwards = after(&empty(), &world);
-        let backwards = mesh_after(&empty(), &[backwards("two", &world[1]), backwards("one", &world[0])]);
+        let forwards = after(&nothing(), &world);
+        let backwards = mesh_after(&nothing(), &[backwards("two", &world[1]), backwards("one", &world[0])]);
         prop_assert!(same(&translate(&forwards, &router()), &translate(&backwards, &router())));
+    }
+
+    /// Who takes routes in parts has the same ones, under other names; in whatever layers.
+    #[test]
+    fn routes_in_parts_are_the_whole_routes(
+        worlds in vec(world(), 1..4),
+        sidecar: bool,
+        locality in locality(),
+        namespace in prop::option::of(namespace()),
+    ) {
+        let role = if sidecar { Role::Sidecar } else { Role::Router };
+        let whole = Scope { role, locality, namespace, client: ClientKind::Envoy, ..router() };
+        let parts = Scope { client: ClientKind::EnvoyWithVhds, ..whole.clone() };
+        let mut both = Translator::of([whole, parts]);
+        let mut last = nothing();
+        for world in worlds {
+            let mesh = after(&last, &world);
+            let [whole, parts] = both.all(&mesh);
+            for kind in [ResourceType::Cluster, ResourceType::Endpoint] {
+                prop_assert_eq!(parts.view.of(kind).version(), whole.view.of(kind).version());
+            }
+            let routes: BTreeMap<String, &Rope> = whole.view.of(ResourceType::Route).iter().map(rope).collect();
+            let hosts = parts.view.of(ResourceType::VirtualHost).iter();
+            let in_parts: BTreeMap<String, &Rope> = hosts.map(rope).collect();
+            prop_assert!(in_parts.keys().cloned().eq(routes.keys().map(|name| format!("{name}~v"))), "{in_parts:?}");
+            for (name, routes) in routes {
+                let hosts = in_parts[&format!("{name}~v")];
+                prop_assert_eq!(hosts.changes_since(routes), vec![]);
+                let mut pairs = hosts.shared_hosts().zip(routes.shared_hosts());
+                prop_assert!(pairs.all(|(one, other)| Arc::ptr_eq(one, other)), "encoded twice");
+            }
+            prop_assert_eq!(listeners(&parts, "~v"), listeners(&whole, ""));
+            last = mesh;
+        }
     }
 
     #[test]
@@ -414,7 +304,7 @@ proptest! {
         client in client(),
     ) {
         let role = if sidecar { Role::Sidecar } else { Role::Router };
-        let translation = translate(&after(&empty(), &world), &Scope { role, client, namespace, ..router() });
+        let translation = translate(&after(&nothing(), &world), &Scope { role, client, namespace, ..router() });
         prop_assert_eq!(dangling(&translation.view), vec![]);
         prop_assert_eq!(twice(&translation), Vec::<String>::new());
     }
@@ -427,13 +317,13 @@ proptest! {
     ) {
         let scope = Scope { client, namespace, ..router() };
         let mut translator = Translator::new(scope.clone());
-        let mut last_mesh = empty();
+        let mut last_mesh = nothing();
         let mut last = translator.translate(&last_mesh);
         for world in worlds {
             let mesh = after(&last_mesh, &world);
             let translation = translator.translate(&mesh);
             prop_assert!(same(&translation, &translate(&mesh, &scope)));
-            prop_assert_eq!(&mesh.catalog, &after(&empty(), &world).catalog);
+            prop_assert_eq!(&mesh.catalog, &after(&nothing(), &world).catalog);
             let common = |mesh| translate(mesh, &Scope { client, ..router() });
             for kind in ResourceType::ALL {
                 for resource in translation.view.of(kind).iter() {

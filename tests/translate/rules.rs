@@ -16,7 +16,7 @@ use crate::world::{
     Translator, empty, mesh, mesh_after, resolved, router, same, shares, source, spec, translate,
 };
 
-fn decode<M: Message + Name + Default>(translation: &Translation, name: &str) -> M {
+pub(crate) fn decode<M: Message + Name + Default>(translation: &Translation, name: &str) -> M {
     let kind = ResourceType::from_type_url(&M::type_url()).unwrap();
     let resource = translation.view.of(kind).get(name).unwrap_or_else(|| panic!("no {name}"));
     let any = Any::decode(resource.any_bytes()).unwrap();

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use pilot::catalog::Source;
 use pilot::mesh::{Mesh, MeshOptions};
-use pilot::proxy::Scope;
+use pilot::proxy::{ClientKind, Scope};
 use pilot::resources::{ResourceType, dangling};
 use pilot::translate::{LayerKey, Layers, Translation, Wave};
 use pilot_registry::{Content, Namespace, Resolution, ServiceSpec, Snapshot, Visibility};
 use tokio::time::Instant;
 
-use crate::world::{Translator, empty, mesh, mesh_after, resolved, router, source, spec, translate};
+use crate::world::{Translator, empty, mesh, mesh_after, resolved, router, same, source, spec, translate};
 
 fn namespace(name: &str) -> Namespace {
     name.to_owned().try_into().unwrap()
@@ -237,11 +237,13 @@ fn a_change_of_what_is_seen_alike_costs_namespaces_nothing() {
     };
     let first = source("file", 0, services("10.0.0.1:1", "10.0.0.1:1"));
     let mut layers = Layers::default();
-    [scope("shop"), scope("bank"), router()].iter().for_each(|scope| layers.follow(scope));
+    let in_parts = |name| Scope { client: ClientKind::EnvoyWithVhds, ..scope(name) };
+    [in_parts("shop"), in_parts("bank"), router()].iter().for_each(|scope| layers.follow(scope));
     layers.advance(Arc::new(mesh_after(&empty(), std::slice::from_ref(&first))), Instant::now());
     let special = |keys: &BTreeSet<LayerKey>| -> Vec<String> {
         let name = |key: &LayerKey| match key {
             LayerKey::Audience(_, _, namespace) => Some(format!("audience {namespace}")),
+            LayerKey::AudienceParts(_, _, namespace) => Some(format!("parts {namespace}")),
             LayerKey::Scoped { namespace, .. } => Some(format!("scoped {namespace}")),
             _ => None,
         };
@@ -255,13 +257,20 @@ fn a_change_of_what_is_seen_alike_costs_namespaces_nothing() {
     assert_eq!(special(&keys), Vec::<String>::new(), "a service that everybody sees alike");
     let keys = touched(&layers, &first, services("10.0.0.1:1", "10.0.0.2:1"));
     assert_eq!(special(&keys), ["audience shop", "scoped shop"], "an endpoint that one namespace sees");
+    let mut more = services("10.0.0.1:1", "10.0.0.1:1");
+    more.push(seen_by(".", "shop", spec("d.example", &["80/http"], &[])));
+    let keys = touched(&layers, &first, more);
+    assert_eq!(special(&keys), ["audience shop", "parts shop", "scoped shop"], "routes of one namespace");
 }
 
 /// A service that goes from one owner to another takes along what it has.
 #[test]
 fn owners_may_change() {
     let db = |words, own| seen_by(words, own, spec("db.example", &["80/http"], &["10.0.0.1:1"]));
-    let mut all = Translator::of([router(), scope("shop"), scope("bank")]);
+    let in_parts = |scope: Scope| Scope { client: ClientKind::EnvoyWithVhds, ..scope };
+    let scopes = [router(), scope("shop"), scope("bank")];
+    let scopes: [_; 6] = [scopes.clone(), scopes.map(in_parts)].concat().try_into().unwrap();
+    let mut all = Translator::of(scopes.clone());
     let mut last = empty();
     for specs in [
         vec![db("*", "shop")],
@@ -270,14 +279,41 @@ fn owners_may_change() {
         vec![db("shop", "bank"), db("*", "bank")],
         vec![db("~", "bank")],
         vec![db("*", "bank"), db(".", "shop")],
+        // The port goes, for everybody else.
+        vec![db(".", "shop")],
+        vec![db("*", "bank"), db(".", "shop")],
         vec![],
     ] {
         let mesh = mesh_after(&last, &[source("file", 0, specs)]);
-        let scopes = [router(), scope("shop"), scope("bank")];
-        for (translation, scope) in all.all(&mesh).iter().zip(scopes) {
-            assert!(crate::world::same(translation, &translate(&mesh, &scope)), "{scope}");
+        for (translation, scope) in all.all(&mesh).iter().zip(&scopes) {
+            assert!(crate::world::same(translation, &translate(&mesh, scope)), "{scope}");
             assert_eq!(dangling(&translation.view), vec![]);
         }
         last = mesh;
     }
+}
+
+/// Services that share a listener are one owner of it: who comes first among them matters where another claims it, too.
+#[test]
+fn a_protocol_that_comes_to_be_guessed_loses_its_port_to_what_only_a_namespace_sees() {
+    let web = |guessed: &[u16]| ServiceSpec {
+        guessed_protocols: guessed.iter().map(|port| u32::from(*port).try_into().unwrap()).collect(),
+        ..spec("b.local", &["81/http"], &[])
+    };
+    let queue = seen_by(
+        ".",
+        "shop",
+        ServiceSpec {
+            guessed_protocols: [81u32.try_into().unwrap()].into(),
+            ..spec("a.local", &["81/tcp"], &["10.0.0.1:1"])
+        },
+    );
+    let mut translator = Translator::new(scope("shop"));
+    let before = mesh(vec![web(&[]), queue.clone()]);
+    translator.translate(&before);
+    let after = mesh_after(&before, &[source("east", 0, vec![web(&[81]), queue])]);
+    let translation = translator.translate(&after);
+    assert_eq!(leads_to(&translation, "127.0.0.1_81").as_deref(), Some("outbound|81||a.local"));
+    assert_eq!(translation.view.of(ResourceType::Route).get("81"), None, "nothing leads there");
+    assert!(same(&translation, &translate(&after, &scope("shop"))));
 }

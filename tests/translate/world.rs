@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pilot::catalog::{Catalog, Source};
 use pilot::mesh::{Mesh, MeshOptions};
 use pilot::proxy::{ConfigSource, Role, Scope};
-use pilot::resources::ResourceType;
+use pilot::resources::{ResourceType, TypeView};
 use pilot::translate::{Layers, Translation};
 use pilot_registry::{Endpoint, Port, Resolution, Service, ServicePort, ServiceSpec, Snapshot};
 use tokio::time::Instant;
@@ -48,7 +48,11 @@ pub(crate) fn source(registry: &str, priority: u32, specs: Vec<ServiceSpec>) -> 
 
 /// A mesh of these registries, after another mesh.
 pub(crate) fn mesh_after(previous: &Mesh, sources: &[Source]) -> Mesh {
-    Mesh { catalog: Catalog::merge(sources, &previous.catalog), options: previous.options.clone() }
+    Mesh {
+        catalog: Catalog::merge(sources, &previous.catalog),
+        options: previous.options.clone(),
+        ..Mesh::default()
+    }
 }
 
 /// A mesh of one registry, with the listener to every HTTP service.
@@ -59,7 +63,7 @@ pub(crate) fn mesh(specs: Vec<ServiceSpec>) -> Mesh {
 /// A mesh without services.
 pub(crate) fn empty() -> Mesh {
     let http_listen = Some("127.0.0.1:15080".parse().unwrap());
-    Mesh { catalog: Catalog::default(), options: MeshOptions { http_listen, ..MeshOptions::default() } }
+    Mesh { options: MeshOptions { http_listen, ..MeshOptions::default() }, ..Mesh::default() }
 }
 
 /// A router that uses ADS.
@@ -108,6 +112,19 @@ impl Translator {
 /// Whether both have the same resources of a type in memory.
 pub(crate) fn shares(one: &Translation, other: &Translation, kind: ResourceType) -> bool {
     one.view.of(kind).iter().map(Arc::as_ptr).eq(other.view.of(kind).iter().map(Arc::as_ptr))
+}
+
+/// The resources that are there in one of both only, or differ.
+pub(crate) fn differences(one: &Translation, other: &Translation) -> Vec<String> {
+    let of = |kind: ResourceType| {
+        let [one, other] = [one, other].map(|it| it.view.of(kind));
+        let lacks = |a: TypeView<'_>, b: TypeView<'_>| -> Vec<String> {
+            let differs = a.iter().filter(|it| b.get(it.name()) != Some(*it));
+            differs.map(|it| format!("{} {}", kind.as_str(), it.name())).collect()
+        };
+        [lacks(one, other), lacks(other, one)].concat()
+    };
+    ResourceType::ALL.into_iter().flat_map(of).collect()
 }
 
 /// Whether both are the same for whoever is told.

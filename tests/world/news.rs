@@ -74,6 +74,28 @@ async fn a_protocol_that_nobody_says_any_more_is_told_of() {
     assert!(told.len() == 1 && told[0].contains("any more: a.local:80 http -> tcp"), "{told:#?}");
 }
 
+/// Clients call the number that was guessed until somebody tells them.
+#[tokio::test(start_paused = true)]
+async fn a_guessed_port_that_a_registry_replaces_is_a_warning() {
+    let log = Log::default();
+    let _guard = log.follow();
+    let Fixture { world, scripts, _tasks } = start(&["east", "west"]);
+    let mut sets = world.subscribe(&router()).unwrap();
+    let guessed = service("web.local").http(26_201).guessed().endpoint("10.0.0.1", 26_201).build();
+    scripts[0].publish(snapshot([guessed])).await;
+    scripts[1].publish(snapshot([])).await;
+    let last = until(&mut sets, |_| true).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    scripts[1].publish(snapshot([service("web.local").http(80).endpoint("10.0.1.1", 8080).build()])).await;
+    until(&mut sets, |set| set.generation() > last.generation()).await;
+    tokio::task::yield_now().await;
+    let told = log.fresh_of("were guessed are gone");
+    assert!(
+        told.len() == 1 && told[0].contains("WARN") && told[0].contains("web.local:26201 -> 80"),
+        "{told:#?}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_service_that_loses_its_last_usable_endpoint_is_told_of_at_once_and_so_is_its_return() {
     let log = Log::default();

@@ -192,3 +192,61 @@ async fn first_answers_are_composed_in_turn_and_nobody_else_waits() {
     assert_eq!(early.next().await.unwrap().resources.len(), 2);
     server.until("nobody waits", |server| server.metric(waiting) == 0.0).await;
 }
+
+/// It would have its turn on another replica by then.
+#[tokio::test]
+async fn p22a_a_stream_that_waits_for_its_turn_ends_with_its_connection() {
+    let age = Some(Duration::from_secs(1));
+    let server = Server::start(Options { turns: 1, max_age: age, drain: LONG, ..USUAL }).await;
+    let turn = server.first_syncs.turn(&server.metrics).await;
+    let mut waiting = server.ads().await;
+    waiting.send(first("waiting", Cluster, &[]));
+    let status = waiting.end().await;
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert!(status.message().contains("maximum age"), "{status:?}");
+    drop(turn);
+}
+
+/// Behind a NAT, or on loopback, one client is known of an address, and others say nothing.
+#[tokio::test]
+async fn p19a_silent_streams_beside_a_known_client_keep_nobody_out() {
+    let first_request = Duration::from_secs(1);
+    let server = Server::start(Options { max_streams: 30, first_request, ..USUAL }).await;
+    let _known = server.working("known").await;
+    let (one, other) = (server.channel().await, server.channel().await);
+    let mut streams = Vec::new();
+    for channel in [&one, &other].into_iter().flat_map(|channel| std::iter::repeat_n(channel, 14)) {
+        streams.push(Ads::open(channel.clone()).await);
+    }
+    assert_eq!(server.metric(PLACES), 29.0);
+    server.until("half of the places are free again", |server| server.metric(PLACES) == 16.0).await;
+    assert_eq!(server.metric(SILENT), 15.0, "they have more time than of an address that is not known");
+    server.working("another").await;
+}
+
+#[tokio::test]
+async fn p19a_a_connection_has_few_places_beside_those_of_discovery() {
+    let server = Server::start(USUAL).await;
+    let channel = server.channel().await;
+    let watch = async || {
+        let mut client = HealthClient::new(channel.clone());
+        client.watch(HealthCheckRequest { service: String::new() }).await
+    };
+    let mut watches = Vec::new();
+    for _ in 0..16 {
+        watches.push(watch().await.unwrap());
+    }
+    assert_eq!(watch().await.unwrap_err().code(), Code::ResourceExhausted);
+    // Discovery has its own, and so have others.
+    server.working("one").await;
+    let mut elsewhere = HealthClient::new(server.channel().await);
+    elsewhere.check(HealthCheckRequest { service: String::new() }).await.unwrap();
+    drop(watches.pop());
+    let again = async {
+        while let Err(status) = watch().await {
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, again).await.expect("its place is free again");
+}

@@ -1,7 +1,7 @@
 //! Several clients of one server, without sockets: everything that can happen has happened after each step.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
@@ -30,11 +30,15 @@ use crate::things::Things;
 struct Source {
     all: watch::Sender<Option<Arc<View>>>,
     shop: watch::Sender<Option<Arc<View>>>,
+    /// Who has moved to the other side.
+    moved: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl ResourceSource for Source {
     fn scope(&self, proxy: &Proxy, transport: Transport) -> Scope {
-        let namespace = proxy.id.starts_with("203.0.113.").then(|| "shop".to_owned().try_into().unwrap());
+        let is_of_shop =
+            proxy.id.starts_with("203.0.113.") != self.moved.lock().unwrap().contains(&*proxy.id);
+        let namespace = is_of_shop.then(|| "shop".to_owned().try_into().unwrap());
         Scope { namespace, ..proxy.scope(transport) }
     }
 
@@ -55,7 +59,7 @@ pub(crate) struct Fleet {
 impl Fleet {
     pub(crate) fn new(mut things: Things) -> Self {
         let mut seen = || watch::Sender::new(Some(things.publish()));
-        let source = Source { all: seen(), shop: seen() };
+        let source = Source { all: seen(), shop: seen(), moved: Arc::default() };
         let (running, shutdown) = shutdown();
         let context = Context {
             source: Arc::new(source.clone()),
@@ -77,6 +81,12 @@ impl Fleet {
     /// What those of the namespace `shop` see.
     pub(crate) fn publish_to_shop(&mut self, things: &mut Things) {
         self.source.shop.send_replace(Some(things.publish()));
+    }
+
+    /// The client is of the other namespace from now on.
+    pub(crate) fn moves(&self, member: &Member) {
+        self.source.moved.lock().unwrap().insert(member.id.clone());
+        [&self.source.all, &self.source.shop].into_iter().for_each(|seen| seen.send_modify(|_| ()));
     }
 
     /// A delta client of that name and version at that address, which has asked for everything there is.

@@ -1,265 +1,309 @@
-//! The same two properties, of real meshes: clients of several scopes follow one mesh after another through layers that
-//! are made of those before. The model is each scope translated from nothing.
+//! The same two properties, of real meshes: clients of all kinds and of several scopes follow one mesh after another
+//! through layers that are made of those before. What they refuse, what is on its way and what they bring from an earlier
+//! stream is drawn. The model is each scope translated from nothing: the same bytes, the same versions.
 
+#[path = "meshes/reading.rs"]
+mod reading;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pilot::mesh::Mesh;
-use pilot::proxy::{Role, Scope};
-use pilot::resources::ResourceType::{self, Cluster, Endpoint, Route};
-use pilot::resources::{PerType, View, any_to_json};
-use pilot::xds::{Delta, Sotw};
-use pilot_envoy_api::google::protobuf::Any;
+use pilot::mesh::{Mesh, MeshOptions};
+use pilot::proxy::{ClientKind, Role, Scope};
+use pilot::resources::{PerType, ResourceType, View, dangling};
+use pilot::translate::{LayerKey, Layers};
+use pilot::xds::{Delta, Shared, Sotw};
 use pilot_registry::{Locality, ServiceSpec};
-use proptest::collection::{btree_map, vec};
+use proptest::collection::vec;
 use proptest::prelude::*;
-use prost::Message;
 use serde_json::Value;
-use xxhash_rust::xxh3::xxh3_64;
+use tokio::time::Instant;
 
-use crate::model::{Envoy, Having, Reading, Words};
-use crate::properties::config;
-use crate::things::Thing;
-use crate::world::{Translator, empty, mesh_after, router, source, spec, translate};
+use self::reading::{Taste, all, reading};
+use crate::drawn::service;
+use crate::drawn_rules::{Store, document};
+use crate::model::{Envoy, Having, Reading, Traits, Words};
+use crate::properties::{Deed, cases};
+use crate::world::{empty, mesh_after, router, source, translate};
 
-pub(crate) const HOSTS: [&str; 4] = ["a", "b", "c", "d"];
-const CLIENTS: usize = 3;
+/// What a registry has at most of one host: the registry's name and priority, and the host.
+const SLOTS: [(&str, u32, &str); 6] =
+    [("one", 0, "a"), ("one", 0, "b"), ("one", 0, "c"), ("one", 0, "d"), ("two", 1, "a"), ("two", 1, "b")];
+const DOCUMENTS: usize = 4;
+
+/// What a client is: what it understands, in which words it asks, and, at first, its scope.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    InParts(usize),
+    Delta(usize),
+    Sotw(usize),
+}
+
+/// Some see the same in different words, some see something else.
+const ALL_KINDS: [Kind; 6] =
+    [Kind::InParts(0), Kind::InParts(3), Kind::Delta(0), Kind::Delta(1), Kind::Sotw(0), Kind::Sotw(3)];
 
 /// What can happen.
 #[derive(Clone, Debug)]
 enum Step {
     /// A service comes, changes or goes.
     Service(usize, Option<Box<ServiceSpec>>),
+    /// A rule does.
+    Document(usize, Option<Value>),
     /// What happened is published.
     Publish,
-    Request(usize),
-    Response(usize),
-    Disconnect(usize),
-    Connect(usize),
+    Of(usize, Deed),
+    /// A client is told so much, and answers.
+    Talk(usize, usize),
     /// A client belongs to another scope.
     Move(usize, usize),
 }
 
-pub(crate) fn scopes() -> [Scope; 4] {
+pub(crate) fn scopes() -> [Scope; 6] {
     let near = Locality { region: "eu".into(), zone: "a".into(), ..Locality::default() };
-    let shop = Some("shop".to_owned().try_into().unwrap());
+    let within = |namespace: &str| Some(namespace.to_owned().try_into().unwrap());
+    let labels = Arc::new([("app".to_owned(), "web".to_owned())].into());
     [
         router(),
-        Scope { namespace: shop.clone(), ..router() },
+        Scope { namespace: within("shop"), ..router() },
         Scope { locality: near.clone(), ..router() },
-        Scope { role: Role::Sidecar, namespace: shop, locality: near, ..router() },
+        Scope { role: Role::Sidecar, namespace: within("shop"), locality: near, ..router() },
+        Scope { namespace: within("default"), ..router() },
+        Scope { namespace: within("shop"), labels, ..router() },
     ]
-}
-
-/// Few names, ports and places, so that services collide and move between listeners.
-pub(crate) fn service(host: &'static str) -> impl Strategy<Value = ServiceSpec> {
-    let protocol = prop::sample::select(vec!["http", "http", "grpc", "tcp"]);
-    let ports = btree_map(prop::sample::select(vec!["80", "81"]), protocol, 1..3);
-    let names = vec(prop::sample::select(vec!["a", "x", "web"]), 0..2);
-    let local = vec(prop::sample::select(vec!["x", "web"]), 0..2);
-    let endpoints =
-        vec((prop::sample::select(vec!["10.1.0.1:1", "10.1.0.2:2", "10.1.0.3:3"]), any::<bool>()), 0..3);
-    (ports, names, local, endpoints).prop_map(move |(ports, names, local, endpoints)| {
-        let ports: Vec<String> = ports.iter().map(|(port, protocol)| format!("{port}/{protocol}")).collect();
-        let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
-        let addresses: Vec<&str> = endpoints.iter().map(|(address, _)| *address).collect();
-        let mut spec = spec(host, &ports, &addresses);
-        for (endpoint, (_, near)) in spec.endpoints.iter_mut().zip(endpoints) {
-            let zone = if near { "a" } else { "b" };
-            endpoint.locality = Locality { region: "eu".into(), zone: zone.into(), ..Locality::default() };
-        }
-        spec.aliases = names.iter().map(|name| name.parse().unwrap()).collect();
-        spec.local_names = local.iter().map(|name| name.parse().unwrap()).collect();
-        spec.namespace = "shop".to_owned().try_into().unwrap();
-        spec
-    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let client = || 0..CLIENTS;
-    let change = (0..HOSTS.len()).prop_flat_map(|at| {
-        let spec = prop::option::weighted(0.8, service(HOSTS[at]).prop_map(Box::new));
+    let client = || 0..ALL_KINDS.len();
+    let change = (0..SLOTS.len()).prop_flat_map(|at| {
+        let spec = prop::option::weighted(0.8, service(SLOTS[at].2.to_owned()).prop_map(Box::new));
         spec.prop_map(move |spec| Step::Service(at, spec))
     });
+    let rule = (0..DOCUMENTS, prop::option::weighted(0.8, document()));
     prop_oneof![
         6 => change,
-        6 => Just(Step::Publish),
-        20 => client().prop_map(Step::Request),
-        20 => client().prop_map(Step::Response),
-        1 => client().prop_map(Step::Disconnect),
-        2 => client().prop_map(Step::Connect),
-        1 => (client(), 0..4usize).prop_map(|(client, scope)| Step::Move(client, scope)),
+        3 => rule.prop_map(|(at, document)| Step::Document(at, document)),
+        7 => Just(Step::Publish),
+        40 => (client(), Deed::any()).prop_map(|(client, deed)| Step::Of(client, deed)),
+        4 => (client(), 2..20usize).prop_map(|(client, count)| Step::Talk(client, count)),
+        1 => (client(), 0..scopes().len()).prop_map(|(client, scope)| Step::Move(client, scope)),
     ]
 }
 
-/// What a resource names: `cds:a`, and so on.
-fn references(kind: ResourceType, value: &Value, found: &mut Vec<String>) {
-    match value {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                let to = match key.as_str() {
-                    "cluster" => Some(Cluster),
-                    "route_config_name" => Some(Route),
-                    _ => None,
-                };
-                match (to, value) {
-                    (Some(to), Value::String(name)) => found.push(format!("{to}:{name}")),
-                    _ => references(kind, value, found),
-                }
-                if kind == Cluster && key == "eds_cluster_config" {
-                    let name = value.get("service_name").or(fields.get("name"));
-                    found.push(format!("{Endpoint}:{}", name.and_then(Value::as_str).unwrap()));
-                }
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| references(kind, item, found)),
-        _ => {}
+/// A client, whatever words it uses.
+trait Client {
+    fn meets(&mut self, deed: Deed);
+    fn update(&mut self, view: &Arc<View>);
+    fn moves(&mut self, scope: &Arc<Scope>, view: &Arc<View>);
+    fn quiet(&mut self);
+    fn assert_has(&self, all: &PerType<Having>);
+}
+
+impl<V: Words> Client for Envoy<V> {
+    fn meets(&mut self, deed: Deed) {
+        deed.happens_to(self);
+    }
+
+    fn update(&mut self, view: &Arc<View>) {
+        self.update(view);
+    }
+
+    fn moves(&mut self, scope: &Arc<Scope>, view: &Arc<View>) {
+        self.moves(scope, view);
+    }
+
+    fn quiet(&mut self) {
+        self.quiet();
+    }
+
+    fn assert_has(&self, all: &PerType<Having>) {
+        self.assert_has(all);
     }
 }
 
-/// Where the virtual hosts lead: `@domain@cluster` for each.
-fn routed(json: &Value, found: &mut Vec<String>) {
-    for host in json["virtual_hosts"].as_array().into_iter().flatten() {
-        let mut clusters = Vec::new();
-        references(Route, host, &mut clusters);
-        for domain in host["domains"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            let clusters = clusters.iter().filter_map(|cluster| cluster.split_once(':'));
-            found.extend(clusters.map(|(_, cluster)| format!("@{}@{cluster}", domain.replace(':', ";"))));
-        }
+/// One client of many, and what it should see.
+struct Member {
+    kind: Kind,
+    scope: Arc<Scope>,
+    reading: Reading,
+    client: Box<dyn Client>,
+}
+
+impl Kind {
+    fn scope(self, at: usize) -> Arc<Scope> {
+        let client =
+            if matches!(self, Self::InParts(_)) { ClientKind::EnvoyWithVhds } else { ClientKind::Envoy };
+        Arc::new(Scope { client, ..scopes()[at].clone() })
     }
-}
 
-/// `=version hash cds:a`. One version in so many is such that the clients refuse it; none if 0.
-fn reading(knows_versions: bool, one_in: u64, seed: u64) -> Reading {
-    Arc::new(move |any: &Any, version: Option<&str>| {
-        let kind = ResourceType::from_type_url(&any.type_url).unwrap();
-        let json = any_to_json(any).unwrap();
-        let name = if kind == Endpoint { "cluster_name" } else { "name" };
-        let name = json[name].as_str().unwrap().to_owned();
-        if kind == Endpoint && json.get("endpoints").is_none() {
-            // The same as none.
-            return Thing { name, content: String::new() };
-        }
-        let hash = xxh3_64(&any.value);
-        let version = version.filter(|_| knows_versions).unwrap_or("?");
-        let mut found = Vec::new();
-        match kind {
-            Route => routed(&json, &mut found),
-            _ => references(kind, &json, &mut found),
-        }
-        found.sort();
-        found.dedup();
-        let is_bad = kind != Route && one_in > 0 && hash.wrapping_add(seed).is_multiple_of(one_in);
-        let bad = if is_bad { " bad" } else { "" };
-        Thing { name, content: format!("={version} {hash:x} {}{bad}", found.join(" ")) }
-    })
-}
-
-/// All that there is, as the clients read it.
-fn all(view: &View, reading: &Reading) -> PerType<Having> {
-    PerType::of(|kind| {
-        let read = |resource: &Arc<pilot::resources::Resource>| {
-            let any = Any::decode(resource.any_bytes()).unwrap();
-            let thing = reading(&any, Some(resource.version()));
-            (thing.name, thing.content)
+    fn join(self, server: &mut Server, taste: Taste) -> Member {
+        let (Self::InParts(at) | Self::Delta(at) | Self::Sotw(at)) = self;
+        let scope = self.scope(at);
+        server.layers.follow(&scope);
+        let view = server.view(&scope);
+        let reading = reading(!matches!(self, Self::Sotw(_)), taste);
+        let traits = Traits {
+            shared: Arc::clone(&server.shared),
+            scope: Some(Arc::clone(&scope)),
+            reading: Some(Arc::clone(&reading)),
+            is_picky: false,
         };
-        // What is for those only who ask by name, Envoys do not get.
-        view.of(kind).iter().filter(|it| kind == Endpoint || !it.is_by_name_only()).map(read).collect()
-    })
+        let client: Box<dyn Client> = match self {
+            Self::Sotw(_) => Box::new(Envoy::<Sotw>::with(&view, traits)),
+            Self::InParts(_) | Self::Delta(_) => Box::new(Envoy::<Delta>::with(&view, traits)),
+        };
+        Member { kind: self, scope, reading, client }
+    }
 }
 
 struct Server {
-    translator: Translator<4>,
-    services: [Option<Box<ServiceSpec>>; 4],
+    shared: Arc<Shared>,
+    layers: Layers,
+    services: [Option<Box<ServiceSpec>>; SLOTS.len()],
+    documents: [Option<Value>; DOCUMENTS],
+    store: Store,
     mesh: Mesh,
-    views: [Arc<View>; 4],
 }
 
 impl Server {
-    fn new() -> Self {
-        let (mesh, mut translator) = (empty(), Translator::of(scopes()));
-        let views = translator.all(&mesh).map(|it| it.view);
-        Self { translator, services: Default::default(), mesh, views }
+    fn new(options: MeshOptions) -> Self {
+        let mut server = Self {
+            shared: Arc::default(),
+            layers: Layers::default(),
+            services: Default::default(),
+            documents: Default::default(),
+            store: Store::default(),
+            mesh: Mesh { options, ..Mesh::default() },
+        };
+        server.publish();
+        server
     }
 
     fn publish(&mut self) {
-        let specs = self.services.iter().flatten().map(|spec| (**spec).clone()).collect();
-        self.mesh = mesh_after(&self.mesh, &[source("file", 0, specs)]);
-        self.views = self.translator.all(&self.mesh).map(|it| it.view);
+        let of = |registry: &str| {
+            let own = SLOTS.iter().zip(&self.services).filter(|((of, ..), _)| *of == registry);
+            own.filter_map(|(_, spec)| Some((**spec.as_ref()?).clone())).collect::<Vec<_>>()
+        };
+        let sources = [source("one", 0, of("one")), source("two", 1, of("two"))];
+        let documents: Vec<Value> = self.documents.iter().flatten().cloned().collect();
+        self.store.take(&documents);
+        self.mesh = Mesh { rules: self.store.rules.clone(), ..mesh_after(&self.mesh, &sources) };
+        self.layers.advance(Arc::new(self.mesh.clone()), Instant::now());
+    }
+
+    /// What a scope sees, which refers to nothing that is not there.
+    fn view(&mut self, scope: &Scope) -> Arc<View> {
+        if self.layers.view(scope).is_none() {
+            self.layers.advance(Arc::new(self.mesh.clone()), Instant::now());
+        }
+        let view = self.layers.view(scope).unwrap();
+        assert_eq!(dangling(&view), vec![], "{scope}");
+        Arc::new(view)
+    }
+
+    /// The client belongs to another scope. What nobody sees any more is let go.
+    fn moves(&mut self, members: &mut [Member], (client, to): (usize, usize)) {
+        let scope = members[client].kind.scope(to);
+        let left = std::mem::replace(&mut members[client].scope, Arc::clone(&scope));
+        self.layers.follow(&scope);
+        let used: BTreeSet<LayerKey> =
+            members.iter().flat_map(|member| LayerKey::of(&member.scope)).collect();
+        let unused = LayerKey::of(&left).into_iter().filter(|key| !used.contains(key));
+        unused.for_each(|key| self.layers.forget(&key));
+        let view = self.view(&scope);
+        members[client].client.moves(&scope, &view);
     }
 }
 
-fn run<V: Words>(steps: &[Step], one_in: u64, seed: u64) {
-    let mut server = Server::new();
-    let reading = reading(V::TELLS, one_in, seed);
-    let mut at = [0, 1, 2];
-    let mut clients = at.map(|scope| Envoy::<V>::reading(&server.views[scope], Some(Arc::clone(&reading))));
+fn versions(view: &View) -> [String; 5] {
+    ResourceType::ALL.map(|kind| view.of(kind).version().to_string())
+}
+
+fn run(steps: &[Step], kinds: &[Kind], options: MeshOptions, tastes: [Taste; 2]) {
+    let mut server = Server::new(options);
+    let tasting = kinds.iter().zip(tastes.iter().cycle());
+    let mut members: Vec<Member> = tasting.map(|(kind, taste)| kind.join(&mut server, *taste)).collect();
     for step in steps {
         match step {
             Step::Service(at, spec) => server.services[*at].clone_from(spec),
+            Step::Document(at, document) => server.documents[*at].clone_from(document),
             Step::Publish => {
                 server.publish();
-                clients.iter_mut().zip(at).for_each(|(client, at)| client.update(&server.views[at]));
+                members.iter_mut().for_each(|member| member.client.update(&server.view(&member.scope)));
             }
-            Step::Request(client) => _ = clients[*client].deliver_request(),
-            Step::Response(client) => _ = clients[*client].deliver_response(),
-            Step::Disconnect(client) => clients[*client].disconnect(),
-            Step::Connect(client) => clients[*client].connect(),
-            Step::Move(client, scope) => {
-                at[*client] = *scope;
-                clients[*client].update(&server.views[*scope]);
+            Step::Of(client, deed) => members[*client].client.meets(*deed),
+            Step::Talk(client, count) => {
+                let talk = [Deed::Request, Deed::Response].into_iter().cycle();
+                talk.take(*count).for_each(|deed| members[*client].client.meets(deed));
             }
+            Step::Move(client, scope) => server.moves(&mut members, (*client, *scope)),
         }
     }
     server.publish();
-    for (client, at) in clients.iter_mut().zip(at) {
-        client.update(&server.views[at]);
+    for Member { scope, reading, client, .. } in &mut members {
+        let view = server.view(scope);
+        client.update(&view);
         client.quiet();
-        let fresh = translate(&server.mesh, &scopes()[at]);
-        client.assert_has(&all(&fresh.view, &reading));
+        let fresh = translate(&server.mesh, scope).view;
+        assert_eq!(versions(&view), versions(&fresh), "{scope}");
+        client.assert_has(&all(&fresh, reading));
     }
 }
 
+fn options() -> MeshOptions {
+    MeshOptions { prefer_near: true, has_rules: true, ..empty().options }
+}
+
+/// What nobody refuses, what all refuse, and what only some do.
+fn tastes() -> impl Strategy<Value = [Taste; 2]> {
+    let bitter = |seed| Taste { one_in: 8, seed, is_bitter: true };
+    prop_oneof![
+        2 => Just(Default::default()),
+        1 => any::<u64>().prop_map(move |seed| [bitter(seed); 2]),
+        3 => any::<[u64; 2]>().prop_map(move |seeds| seeds.map(bitter)),
+    ]
+}
+
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, ..cases(16, 1000) })]
 
     #[test]
-    fn clients_of_any_mesh_have_what_their_scope_is_from_nothing_delta(steps in vec(step(), 0..150)) {
-        run::<Delta>(&steps, 0, 0);
-    }
-
-    #[test]
-    fn clients_of_any_mesh_have_what_their_scope_is_from_nothing_sotw(steps in vec(step(), 0..150)) {
-        run::<Sotw>(&steps, 0, 0);
-    }
-
-    #[test]
-    fn what_they_refuse_keeps_nothing_else_from_them_delta(steps in vec(step(), 0..150), seed: u64) {
-        run::<Delta>(&steps, 8, seed);
-    }
-
-    #[test]
-    fn what_they_refuse_keeps_nothing_else_from_them_sotw(steps in vec(step(), 0..150), seed: u64) {
-        run::<Sotw>(&steps, 8, seed);
+    fn clients_of_any_mesh_have_what_their_scope_is_from_nothing_but_for_what_they_refuse(
+        steps in vec(step(), 0..250),
+        tastes in tastes(),
+    ) {
+        run(&steps, &ALL_KINDS, options(), tastes);
     }
 }
 
 /// Services with ports of HTTP.
-fn of(host: &str, ports: &[&str], aliases: &[&str]) -> Option<Box<ServiceSpec>> {
-    let mut spec = spec(host, ports, &[]);
+fn named(host: &str, ports: &[&str], aliases: &[&str]) -> Option<Box<ServiceSpec>> {
+    let mut spec = crate::world::spec(host, ports, &[]);
     spec.aliases = aliases.iter().map(|name| name.parse().unwrap()).collect();
     spec.namespace = "shop".to_owned().try_into().unwrap();
     Some(Box::new(spec))
+}
+
+/// Clients of one kind in three scopes, of a mesh without rules in which no place matters.
+fn run_plain(steps: &[Step], kind: fn(usize) -> Kind, taste: Taste) {
+    run(steps, &[kind(0), kind(1), kind(2)], empty().options, [taste; 2]);
 }
 
 /// Cases that chance found, made small.
 #[test]
 fn meshes_that_once_went_wrong() {
     use Step::{Publish, Service};
-    let (request, response) = (|| Step::Request(2), || Step::Response(2));
+    let of = |client| (move || Step::Of(client, Deed::Request), move || Step::Of(client, Deed::Response));
+    let delta = |steps: &[Step], one_in, seed| {
+        run_plain(steps, Kind::Delta, Taste { one_in, seed, is_bitter: false })
+    };
+    let sotw =
+        |steps: &[Step], one_in, seed| run_plain(steps, Kind::Sotw, Taste { one_in, seed, is_bitter: false });
+    let (request, response) = of(2);
     // The endpoints of what a name led to were on their way when the name came to lead elsewhere.
-    run::<Delta>(
+    delta(
         &[
-            Service(0, of("a", &["80/http"], &[])),
+            Service(0, named("a", &["80/http"], &[])),
             request(),
             request(),
             response(),
@@ -270,17 +314,17 @@ fn meshes_that_once_went_wrong() {
             request(),
             response(),
             request(),
-            Service(1, of("b", &["81/http"], &["a"])),
+            Service(1, named("b", &["81/http"], &["a"])),
             Service(0, None),
             Publish,
-            Service(0, of("a", &["81/http"], &[])),
+            Service(0, named("a", &["81/http"], &[])),
         ],
         8,
         9_343_392_160_573_924_539,
     );
-    run::<Sotw>(
+    sotw(
         &[
-            Service(1, of("b", &["80/http"], &[])),
+            Service(1, named("b", &["80/http"], &[])),
             request(),
             response(),
             request(),
@@ -289,33 +333,33 @@ fn meshes_that_once_went_wrong() {
             request(),
             request(),
             request(),
-            Service(3, of("d", &["81/http"], &[])),
+            Service(3, named("d", &["81/http"], &[])),
             Publish,
             response(),
             Service(1, None),
             request(),
             Publish,
-            Service(3, of("d", &["80/http", "81/http"], &[])),
+            Service(3, named("d", &["80/http", "81/http"], &[])),
         ],
         8,
         7_393_247_977_581_502_599,
     );
     // A name moved to a virtual host that led to a cluster before, which was not ready.
-    let (request, response) = (|| Step::Request(0), || Step::Response(0));
-    run::<Sotw>(
+    let (request, response) = of(0);
+    sotw(
         &[
-            Service(0, of("a", &["80/grpc"], &[])),
+            Service(0, named("a", &["80/grpc"], &[])),
             Publish,
             request(),
             request(),
             response(),
             request(),
             response(),
-            Service(1, of("b", &["80/http"], &["a"])),
+            Service(1, named("b", &["80/http"], &["a"])),
             request(),
             request(),
             request(),
-            Service(0, of("a", &["80/http"], &[])),
+            Service(0, named("a", &["80/http"], &[])),
             Publish,
             Service(0, None),
             response(),

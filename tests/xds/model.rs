@@ -11,10 +11,14 @@
 //!
 //! It refuses content that is `bad`: of clusters and listeners it takes the others and says which it refuses, of
 //! endpoints and routes it takes those before the first bad one, in an order of its own, and names nobody. Of a response
-//! with content that is `worse` it takes nothing and names nobody.
+//! with content that is `worse` it takes nothing and names nobody. What is `odd` only some clients refuse.
+//!
+//! Routes whose name says so it takes in parts, as Envoy 1.40 does ([`hosts`]).
 
 #[path = "model/checks.rs"]
 mod checks;
+#[path = "model/hosts.rs"]
+mod hosts;
 #[path = "model/taking.rs"]
 mod taking;
 #[path = "model/words.rs"]
@@ -23,6 +27,7 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use pilot::proxy::Scope;
 use pilot::resources::ResourceType::{self, Cluster, Endpoint, Listener, Route};
 use pilot::resources::{Change, View};
 use pilot::xds::{Machine, Shared};
@@ -31,23 +36,38 @@ use pilot_envoy_api::google::protobuf::Any;
 use crate::driver::{Content, LIMITS};
 use crate::things::Thing;
 
-use words::named;
+use hosts::InParts;
 pub(crate) use words::{Having, Wish, Words, references};
+use words::{named, routed};
 
 /// What stands for a resource.
 pub(crate) type Reading = Arc<dyn Fn(&Any, Option<&str>) -> Thing>;
+
+/// What sets a client apart from others.
+#[derive(Clone, Default)]
+pub(crate) struct Traits {
+    /// What the streams of its server share.
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) scope: Option<Arc<Scope>>,
+    /// How it reads resources that are none of [`crate::things`].
+    pub(crate) reading: Option<Reading>,
+    /// It refuses what is `odd`.
+    pub(crate) is_picky: bool,
+}
 
 /// One type, as the client sees it.
 #[derive(Default)]
 struct Kind {
     having: Having,
+    /// What it says that it has when it comes back: all that came in responses that it acknowledged.
+    told: Having,
     names: BTreeSet<String>,
     asked: bool,
     last: Option<Content>,
     accepted: String,
     /// What it refused, with what it had of it then, until it takes another version.
     refused: BTreeMap<String, Option<String>>,
-    /// What it took from responses that it refused: it does not tell of that when it comes back.
+    /// What it took from responses that it refused: it tells of what it had before that when it comes back.
     untold: BTreeSet<String>,
     /// The same, where the refusal never arrived.
     lost: BTreeSet<String>,
@@ -65,8 +85,9 @@ struct Kind {
 /// The client, its stream and what is on its way.
 pub(crate) struct Envoy<V: Words> {
     pub(crate) machine: Machine<V>,
-    shared: Arc<Shared>,
-    kinds: [Kind; 4],
+    traits: Traits,
+    kinds: [Kind; 5],
+    in_parts: InParts,
     responses: VecDeque<Content>,
     requests: VecDeque<V::Request>,
     connected: bool,
@@ -78,7 +99,8 @@ pub(crate) struct Envoy<V: Words> {
     active: BTreeSet<String>,
     /// Those of them that have had endpoints which the client took: requests to them were served.
     serving: BTreeSet<String>,
-    /// The clusters that it refused and does not have in another version: what names them need not wait.
+    /// The clusters that it refused and does not have in another version, and those that did not exist when something
+    /// that names them was sent: that need not wait.
     excused: BTreeSet<String>,
     latest: Arc<View>,
     /// The route configurations that came on this stream. Of one that it came back with in another version it is not
@@ -86,22 +108,17 @@ pub(crate) struct Envoy<V: Words> {
     routes: BTreeSet<String>,
     /// Where names led when that was checked last, by route configuration and name.
     routed: BTreeMap<(String, String), BTreeSet<String>>,
-    /// How it reads resources that are none of [`crate::things`].
-    reading: Option<Reading>,
+    /// By type and version: what the client was told that it has in that version (state of the world).
+    versions: BTreeMap<(ResourceType, String), Vec<(String, String)>>,
 }
 
 impl<V: Words> Envoy<V> {
-    pub(crate) fn new(set: &Arc<View>) -> Self {
-        Self::reading(set, None)
-    }
-
-    /// The same, of resources that are read so.
-    pub(crate) fn reading(set: &Arc<View>, reading: Option<Reading>) -> Self {
-        let shared = Arc::<Shared>::default();
+    pub(crate) fn with(set: &Arc<View>, traits: Traits) -> Self {
         let mut envoy = Self {
-            machine: Machine::new(None, LIMITS, Arc::clone(&shared)),
-            shared,
+            machine: Machine::new(None, LIMITS, Arc::clone(&traits.shared)),
+            traits,
             kinds: Default::default(),
+            in_parts: InParts::default(),
             responses: VecDeque::new(),
             requests: VecDeque::new(),
             connected: false,
@@ -113,16 +130,23 @@ impl<V: Words> Envoy<V> {
             latest: Arc::clone(set),
             routes: BTreeSet::new(),
             routed: BTreeMap::new(),
-            reading,
+            versions: BTreeMap::new(),
         };
         envoy.connect();
         envoy
     }
 
+    /// It belongs to another scope from now on.
+    pub(crate) fn moves(&mut self, scope: &Arc<Scope>, set: &Arc<View>) {
+        self.traits.scope = Some(Arc::clone(scope));
+        self.machine.follows(Arc::clone(scope));
+        self.update(set);
+    }
+
     /// The server has something new.
     pub(crate) fn update(&mut self, set: &Arc<View>) {
         let changes = set.changes_since(&self.latest);
-        for kind in ResourceType::ASKED {
+        for kind in ResourceType::ALL {
             let state = &mut self.kinds[kind as usize];
             state.allowed += changes.of(kind).iter().map(parts).sum::<usize>();
             // What was gone, or another, may be tried once more when it is back.
@@ -153,14 +177,15 @@ impl<V: Words> Envoy<V> {
         if self.connected {
             return;
         }
-        self.machine = Machine::new(None, LIMITS, Arc::clone(&self.shared));
+        self.machine = Machine::new(None, LIMITS, Arc::clone(&self.traits.shared));
+        self.traits.scope.iter().for_each(|scope| self.machine.follows(Arc::clone(scope)));
         self.machine.update(Arc::clone(&self.latest));
         self.came_back = self.kinds.iter().any(|kind| kind.asked);
         self.connected = true;
         self.routes.clear();
         let tells = |kind: &Kind| V::TELLS && kind.untold.is_empty();
         self.known = self.kinds.iter().all(|kind| tells(kind) || kind.having.is_empty());
-        for of in ResourceType::ASKED {
+        for of in ResourceType::ALL {
             let kind = &mut self.kinds[of as usize];
             // Each of what it brings and of what there is may have to be told of.
             let hosts = self.latest.of(of).iter().filter_map(|it| it.rope()).map(|rope| rope.len());
@@ -176,6 +201,7 @@ impl<V: Words> Envoy<V> {
                 self.wish(kind, names);
             }
         }
+        self.come_back_with_hosts();
     }
 
     /// The next request arrives at the server.
@@ -200,6 +226,7 @@ impl<V: Words> Envoy<V> {
         self.check();
         if kind == Route {
             self.routes.extend(content.resources.iter().map(|(name, _)| name.clone()));
+            self.ask_for_hosts();
         }
         true
     }
@@ -221,16 +248,18 @@ impl<V: Words> Envoy<V> {
         let state = &mut self.kinds[to as usize];
         if names != state.names {
             state.having.retain(|name, _| names.contains(name));
+            state.told.retain(|name, _| names.contains(name));
             state.refused.retain(|name, _| names.contains(name));
             state.untold.retain(|name| names.contains(name));
+            if to == Route {
+                self.let_go_of_hosts(&names);
+            }
             self.wish(to, names);
         }
     }
 
     fn wish(&mut self, kind: ResourceType, names: BTreeSet<String>) {
         let state = &mut self.kinds[kind as usize];
-        let mut told = state.having.clone();
-        told.retain(|name, _| !state.untold.contains(name));
         let wish = Wish {
             kind,
             names: &names,
@@ -238,7 +267,7 @@ impl<V: Words> Envoy<V> {
             dropped: state.names.difference(&names).cloned().collect(),
             last: state.last.as_ref(),
             accepted: &state.accepted,
-            has: (!state.asked).then_some(&told),
+            has: (!state.asked).then_some(&state.told),
         };
         // Names of one request may be answered one by one, as what each of them names gets there.
         state.allowed += wish.added.len().max(1);
@@ -251,7 +280,7 @@ impl<V: Words> Envoy<V> {
     /// P21: a response has a cause: a change, a subscription, or the warming of what names it (P14).
     fn collect(&mut self) {
         for response in self.machine.responses() {
-            let content = match &self.reading {
+            let content = match &self.traits.reading {
                 Some(reading) => V::read(&response.message, &**reading),
                 None => V::content(&response.message),
             };
@@ -259,6 +288,14 @@ impl<V: Words> Envoy<V> {
             for (_, content) in &content.resources {
                 self.kinds[Endpoint as usize].allowed += named(content, Endpoint).count();
                 self.kinds[Route as usize].allowed += named(content, Route).count();
+                // Rules may name what is not there.
+                let there = self.latest.of(Cluster);
+                let nowhere =
+                    routed(content).map(|(_, cluster)| cluster).filter(|it| there.get(it).is_none());
+                self.excused.extend(nowhere.map(str::to_owned));
+            }
+            if kind == Route {
+                self.expect_hosts(&content);
             }
             let state = &mut self.kinds[kind as usize];
             state.responses += 1;

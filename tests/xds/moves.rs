@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pilot::proxy::{Proxy, Scope, Transport};
-use pilot::resources::ResourceType::{Cluster, Listener, Route};
+use pilot::resources::ResourceType::{Cluster, Listener, Route, VirtualHost};
 use pilot::resources::View;
 use pilot::world::{TooManyScopes, Views};
 use pilot::xds::Delta;
@@ -181,4 +181,7 @@ async fn p25_a_client_that_refuses_to_take_routes_in_parts_gets_them_as_a_whole(
     client.ack(responses);
     let responses = client.send(delta_request(Route, &["r"], &[]));
     assert_eq!(Delta::content(&responses[0]).resources, [("r".to_owned(), "x>a".to_owned())]);
+    // It asked for virtual hosts before it refused the routes.
+    client.send(delta_request(VirtualHost, &[], &[]));
+    assert_eq!(client.reported(), ["cds", "lds", "rds"], "it waits for nothing");
 }

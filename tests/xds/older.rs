@@ -6,10 +6,10 @@ use std::sync::Arc;
 use pilot::resources::{Resource, ResourceType, View, dangling};
 use pilot::xds::older::{self, Older};
 use pilot::xds::{Rejection, Rejections};
-use pilot_registry::ServiceSpec;
 use proptest::prelude::*;
 
-use crate::meshes::{HOSTS, scopes, service};
+use crate::drawn::services;
+use crate::meshes::scopes;
 use crate::properties::config;
 use crate::world::{Translator, empty, mesh_after, source};
 
@@ -43,11 +43,6 @@ fn twice(view: &View) -> Vec<String> {
     found
 }
 
-fn services() -> impl Strategy<Value = Vec<ServiceSpec>> {
-    let some = |at: usize| prop::option::weighted(0.8, service(HOSTS[at]));
-    (some(0), some(1), some(2), some(3)).prop_map(|(a, b, c, d)| [a, b, c, d].into_iter().flatten().collect())
-}
-
 proptest! {
     #![proptest_config(config())]
 
@@ -55,7 +50,7 @@ proptest! {
     fn p04_an_older_version_is_whole_or_not_used(
         before in services(),
         now in services(),
-        scope in 0..4usize,
+        scope in 0..scopes().len(),
         all: bool,
     ) {
         let mut translator = Translator::of([scopes()[scope].clone()]);

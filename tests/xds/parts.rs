@@ -53,6 +53,29 @@ fn p25_virtual_hosts_come_behind_their_routes_without_being_asked_for() {
     assert_eq!(delta.settle(), NOTHING);
 }
 
+/// Its listener warms until it hears of some virtual host. It may refuse the listener that comes in its place, too.
+#[test]
+fn p25_of_routes_that_went_while_they_came_a_client_hears_that_there_are_no_virtual_hosts() {
+    let mut things = things(&["x>a"]);
+    let mut delta = Stream::<Delta>::ads(&things.publish());
+    for kind in [Cluster, Listener] {
+        delta.ask(kind, &[]);
+        delta.ack(kind);
+    }
+    delta.ask(Route, &["r~v"]);
+    assert_eq!(
+        delta.received(),
+        ["cds a@1 b@1", "lds l@1", "rds r~v@parts"],
+        "the clusters have no endpoints"
+    );
+    things.listener("l", "2", &[]);
+    [Route, VirtualHost].into_iter().for_each(|kind| things.remove(kind, "r~v"));
+    delta.update(&things.publish());
+    assert_eq!(delta.received(), ["lds l@2", "vhds -r~v/-"]);
+    delta.refuse(Listener, "Error adding/updating listener(s) l: no such filter");
+    assert_eq!(delta.settle(), NOTHING);
+}
+
 #[test]
 fn p25_one_service_more_is_one_virtual_host_more() {
     let (mut things, mut delta) = envoy(&["x>a", "y>b"]);
@@ -353,4 +376,46 @@ fn p25_virtual_hosts_of_refused_routes_are_sent_again_behind_the_next() {
     things.put(Route, "r~v", "better", vec![(VirtualHost, "r~v".into())]);
     delta.update(&things.publish());
     assert_eq!(delta.settle(), ["rds r~v@better", "vhds r~v/x@>a"]);
+}
+
+/// It has a virtual host of each service in two routes: 120, of which it may name 100 of each other type.
+#[test]
+fn p10_p19_a_client_comes_back_with_more_virtual_hosts_than_it_may_name_clusters() {
+    let mut things = Things::default();
+    let services: Vec<String> = (0..60).map(|n| format!("c{n}")).collect();
+    services.iter().for_each(|name| things.service(name, "1"));
+    things.listener("l", "1", &["p~v", "q~v"]);
+    let hosts: Vec<String> = (0..60).map(|n| format!("h{n}>c{n}")).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    ["p~v", "q~v"].iter().for_each(|routes| things.parts(routes, &hosts));
+    let names: Vec<&str> = services.iter().map(String::as_str).collect();
+    let mut delta = Stream::<Delta>::ads(&things.publish());
+    for (kind, names) in [(Cluster, &[][..]), (Endpoint, &names), (Listener, &[]), (Route, &["p~v", "q~v"])] {
+        delta.ask(kind, names);
+    }
+    delta.ask(VirtualHost, &[]);
+    let came = delta.settle();
+    let held = |kind: &str| -> Vec<&str> {
+        let of_kind = came.iter().filter_map(|it| it.strip_prefix(kind));
+        of_kind.flat_map(|it| it.split(' ').filter(|it| !it.is_empty())).collect()
+    };
+    assert_eq!(held("vhds ").len(), 120, "all is served");
+    let host = |routes: &str, n: usize| {
+        let name = format!("h{n}");
+        format!("{routes}/{name}@{}", version(&things, routes, &name))
+    };
+    let hosts: Vec<String> = ["p~v", "q~v"]
+        .iter()
+        .flat_map(|it| (0..60).map(move |n| (it, n)))
+        .map(|(it, n)| host(it, n))
+        .collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    // The connection is old: the same client comes back with what it has.
+    let mut again = Stream::<Delta>::ads(&things.publish());
+    again.come_back(Cluster, &[], &held("cds "));
+    again.come_back(Endpoint, &names, &held("eds "));
+    again.come_back(Listener, &[], &held("lds "));
+    again.come_back(Route, &["p~v", "q~v"], &held("rds "));
+    again.come_back(VirtualHost, &[], &hosts);
+    assert_eq!(again.settle(), NOTHING, "it is sent nothing again");
 }

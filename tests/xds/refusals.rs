@@ -6,7 +6,6 @@ use std::sync::Arc;
 use pilot::proxy::{ConfigSource, Role, Scope};
 use pilot::resources::ResourceType::{Cluster, Endpoint, Listener, Route};
 use pilot::xds::{Delta, Shared, Sotw};
-use pilot_envoy_api::envoy::service::discovery::v3::DiscoveryRequest;
 use proptest::prelude::*;
 
 use crate::driver::Stream;
@@ -14,7 +13,7 @@ use crate::order::{NOTHING, envoys};
 use crate::properties::config;
 use crate::things::{Things, two_services};
 
-fn clusters(names: &[&str]) -> Things {
+pub(crate) fn clusters(names: &[&str]) -> Things {
     let mut things = Things::default();
     names.iter().for_each(|name| things.dns_cluster(name, "1"));
     things
@@ -24,6 +23,10 @@ fn endpoints(names: &[&str]) -> Things {
     let mut things = Things::default();
     names.iter().for_each(|name| things.endpoints(name, "1"));
     things
+}
+
+pub(crate) fn router() -> Scope {
+    Scope::new(Role::Router, ConfigSource::Ads)
 }
 
 const SIX: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -307,116 +310,6 @@ fn p04_a_cluster_whose_endpoints_are_refused_is_not_left_waiting() {
     delta.update(&things.publish());
     assert_eq!(delta.settle(), ["eds a@bad", "cds a@2", "eds a@1"]);
     assert_eq!(delta.refused(Endpoint), ["a"]);
-}
-
-/// It is not among what the client says that it has.
-#[test]
-fn p04_p10_what_was_taken_from_a_refused_response_is_taken_away_by_name() {
-    let shared = Arc::<Shared>::default();
-    let mut things = clusters(&["a", "b"]);
-    let mut first = Stream::<Delta>::beside(None, &shared);
-    first.update(&things.publish());
-    first.ask(Cluster, &[]);
-    first.refuse(Cluster, "Error adding/updating cluster(s) b: no such type");
-    things.remove(Cluster, "a");
-    let mut again = Stream::<Delta>::beside(None, &shared);
-    again.update(&things.publish());
-    again.come_back(Cluster, &[], &["c@1"]);
-    again.ask(Listener, &[]);
-    assert_eq!(again.settle(), ["cds b@1", "lds", "cds -a -c"]);
-    // A client that sees something else does not hear of it.
-    let mut other = Stream::<Delta>::beside(None, &shared);
-    other.machine.follows(Arc::new(router()));
-    other.update(&things.publish());
-    other.come_back(Cluster, &[], &["c@1"]);
-    other.ask(Listener, &[]);
-    assert_eq!(other.settle(), ["cds b@1", "lds", "cds -c"]);
-}
-
-/// A client that comes back may have an older version of what it refuses.
-#[test]
-fn p04_in_state_of_the_world_nothing_is_taken_from_a_client_that_came_back_because_it_refuses_a_change() {
-    let mut things = clusters(&["a", "b"]);
-    let mut sotw = Stream::<Sotw>::ads(&things.publish());
-    let request = pilot_envoy_api::envoy::service::discovery::v3::DiscoveryRequest {
-        version_info: "what it had".to_owned(),
-        ..sotw.request_for(Cluster, &[], "")
-    };
-    sotw.request(request);
-    sotw.refuse(Cluster, "Error adding/updating cluster(s) b: no such type");
-    things.dns_cluster("a", "2");
-    sotw.update(&things.publish());
-    assert_eq!(sotw.received(), ["cds a@1 b@1", "cds a@2 b@1"]);
-    sotw.refuse(Cluster, "Error adding/updating cluster(s) b: no such type");
-    assert_eq!(sotw.received(), NOTHING);
-}
-
-/// A client of state of the world with this server's memory of others, which has something from an earlier stream.
-fn come_back(shared: &Arc<Shared>, things: &mut Things, scope: &Scope) -> Stream<Sotw> {
-    let mut sotw = Stream::<Sotw>::beside(None, shared);
-    sotw.machine.follows(Arc::new(scope.clone()));
-    sotw.update(&things.publish());
-    let asks = sotw.request_for(Cluster, &[], "");
-    sotw.request(DiscoveryRequest { version_info: "what it had".to_owned(), ..asks });
-    sotw
-}
-
-fn router() -> Scope {
-    Scope::new(Role::Router, ConfigSource::Ads)
-}
-
-/// It may have an older version of each, and a response without some would take these from it.
-#[test]
-fn p04_in_state_of_the_world_a_client_that_came_back_and_names_nobody_is_sent_everything_at_the_next_change()
-{
-    let mut things = clusters(&["a", "b", "c"]);
-    let mut sotw = come_back(&Arc::default(), &mut things, &router());
-    sotw.nack(Cluster);
-    assert_eq!(sotw.received(), ["cds a@1 b@1 c@1"]);
-    assert_eq!(sotw.refused(Cluster), NOTHING, "it may be any of them");
-    things.dns_cluster("a", "2");
-    sotw.update(&things.publish());
-    assert_eq!(sotw.received(), ["cds a@2 b@1 c@1"]);
-    // What changes before it has answered does not wait for the next change.
-    things.dns_cluster("a", "3");
-    sotw.update(&things.publish());
-    sotw.nack(Cluster);
-    sotw.nack(Cluster);
-    assert_eq!((sotw.received(), sotw.refused(Cluster)), (vec!["cds a@3 b@1 c@1".to_owned()], vec![]));
-    things.dns_cluster("b", "2");
-    things.remove(Cluster, "c");
-    sotw.update(&things.publish());
-    assert_eq!(sotw.settle(), ["cds a@3 b@2"]);
-    // Now it is known what it has.
-    ["a", "b"].into_iter().for_each(|name| things.dns_cluster(name, "4"));
-    sotw.update(&things.publish());
-    let trials = sotw.judge(|name, content| name == "b" && content == "4");
-    assert_eq!(trials, ["cds a@4 b@4", "cds a@4 b@2", "cds a@4 b@4"]);
-    assert_eq!(sotw.refused(Cluster), ["b"]);
-}
-
-#[test]
-fn p04_in_state_of_the_world_a_client_that_came_back_is_tried_with_what_others_of_its_scope_kept() {
-    let shared = Arc::<Shared>::default();
-    let mut things = clusters(&["a", "b"]);
-    let mut first = Stream::<Sotw>::beside(None, &shared);
-    first.machine.follows(Arc::new(router()));
-    first.update(&things.publish());
-    first.ask(Cluster, &[]);
-    first.settle();
-    things.dns_cluster("a", "2");
-    first.update(&things.publish());
-    first.nack(Cluster);
-    assert_eq!(first.refused(Cluster), ["a"]);
-    things.dns_cluster("b", "2");
-    let is_bad = |name: &str, content: &str| name == "a" && content == "2";
-    let mut again = come_back(&shared, &mut things, &router());
-    assert_eq!(again.judge(is_bad), ["cds a@2 b@2", "cds a@1 b@2", "cds a@2 b@2"]);
-    assert_eq!(again.refused(Cluster), ["a"]);
-    // What others see is not for those of this scope to see.
-    let shop = Scope { namespace: Some("shop".to_owned().try_into().unwrap()), ..router() };
-    let mut other = come_back(&shared, &mut things, &shop);
-    assert_eq!((other.judge(is_bad), other.refused(Cluster)), (vec!["cds a@2 b@2".to_owned()], vec![]));
 }
 
 /// A client whose scope changes has of a name what those of its scope before see.

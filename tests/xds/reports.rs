@@ -105,6 +105,11 @@ impl<S: ResourceSource + 'static> Client<S> {
         }
     }
 
+    /// The types of which something is told.
+    pub(crate) fn reported(&self) -> Vec<String> {
+        self.proxies.list()[0].streams[0].types.keys().map(ToString::to_string).collect()
+    }
+
     pub(crate) fn report(&self, kind: ResourceType) -> TypeReport {
         self.proxies.list()[0].streams[0].types[kind.as_str()].clone()
     }

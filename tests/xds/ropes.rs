@@ -117,6 +117,27 @@ fn p15_a_domain_of_first_routes_that_are_on_their_way_waits_for_its_new_cluster(
     assert_eq!(delta.settle(), ["eds c@1", "rds s@x>c"]);
 }
 
+/// Also if they were gone for a moment: what is on its way to it then is of routes that there were before.
+#[test]
+fn p15_first_routes_that_go_and_come_back_while_they_are_on_their_way_wait_for_their_new_cluster() {
+    let (mut things, mut delta) = envoy(&["x>a"]);
+    things.rope("s", &["x>a"]);
+    things.listener("m", "1", &["s"]);
+    delta.update(&things.publish());
+    delta.ack(Listener);
+    delta.ask(Route, &["s"]);
+    assert_eq!(delta.received(), ["lds m@1", "rds s@x>a"]);
+    things.remove(Route, "s");
+    delta.update(&things.publish());
+    things.service("c", "1");
+    things.rope("s", &["x>c"]);
+    delta.update(&things.publish());
+    delta.ask(Route, &["s"]);
+    assert_eq!(delta.received(), ["cds c@1", "rds s@x>a"]);
+    delta.ask(Endpoint, &["c"]);
+    assert_eq!(delta.settle(), ["eds c@1", "rds s@x>c"]);
+}
+
 #[test]
 fn p15_a_new_port_waits_for_what_there_was_when_it_came_and_no_longer() {
     let (mut things, mut delta) = envoy(&["x>a"]);

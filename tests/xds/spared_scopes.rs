@@ -58,6 +58,17 @@ fn p04_an_older_version_is_given_only_to_those_who_see_what_had_it() {
     assert_eq!(newcomer(&fleet, "192.0.2.9").has("cds a"), Some("1"));
 }
 
+/// What it got instead of the version that is no good was for its former namespace to see.
+#[test]
+fn p04_a_spared_client_that_moves_is_given_what_others_of_its_new_namespace_had() {
+    let (fleet, _, _members) = two_namespaces(3, 3);
+    let mut moving = newcomer(&fleet, "203.0.113.9");
+    assert_eq!(moving.has("cds a"), Some("secret"));
+    fleet.moves(&moving);
+    moving.judge("bad", NO_TYPE);
+    assert_eq!(moving.has("cds a"), Some("1"));
+}
+
 /// That it is no good is known of all of the kind.
 #[test]
 fn p04_who_refuses_a_version_counts_in_all_namespaces() {

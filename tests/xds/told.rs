@@ -209,6 +209,27 @@ async fn a_refusal_that_is_over_is_told() {
 }
 
 #[tokio::test]
+async fn of_several_that_are_refused_the_one_that_is_accepted_again_is_told() {
+    let log = Written::default();
+    let _guard = log.follow();
+    let mut client = Client::new(two_services());
+    let clusters = client.send(delta_request(Cluster, &[], &[]));
+    client.send(answer(&clusters[0], Some("Error adding/updating cluster(s) a: no good, b: bad")));
+    assert_eq!(log.lines("accepts"), [""; 0]);
+    for (name, words) in [
+        ("a", r#"proxy accepts again some of what it refused proxy="envoy" kind=cds accepted="a" refused=1"#),
+        ("b", r#"proxy accepts its configuration again proxy="envoy" kind=cds"#),
+    ] {
+        let before = log.lines("accepts").len();
+        client.things.cluster(name, "2");
+        let mended = client.publish();
+        client.ack(mended);
+        let lines = log.lines("accepts").split_off(before);
+        assert!(lines.len() == 1 && lines[0].contains(words), "{lines:#?}");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_ends_is_told_with_who_it_was_and_why() {
     let log = Written::default();
     let _guard = log.follow();

@@ -7,6 +7,7 @@ mod connection;
 mod query;
 mod tls;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 use crate::Config;
 pub(crate) use answer::{Answer, Backend};
 use connection::{Connection, Pool};
-pub(crate) use query::{Query, SERVICE, Wait, encoded};
+pub(crate) use query::{Query, SERVICE, Wait, encoded, key};
 
 /// The way to one agent, for one attempt: credentials are read when it is made, and its connections end
 /// with it.
@@ -32,6 +33,8 @@ pub(crate) struct Client {
     common: query::Common,
     max_body_bytes: usize,
     timeout: Duration,
+    /// Whether anybody has answered in HTTP.
+    is_http: AtomicBool,
 }
 
 /// A request that is no query: a write, or one about the agent itself.
@@ -65,6 +68,7 @@ impl Client {
             common: query::common(config),
             max_body_bytes: config.limits.max_body_bytes,
             timeout: config.limits.timeout(),
+            is_http: AtomicBool::new(false),
         })
     }
 
@@ -89,6 +93,10 @@ impl Client {
             )));
         }
         let may_be_of_a_view = query.may_be_of_a_view();
+        // Consul's word for a list of keys without any.
+        if query.recurse && head.status == StatusCode::NOT_FOUND {
+            return Answer::read(query.what, &head.headers, Bytes::new(), false).map(Polled::Answered);
+        }
         match self.succeeded(&call, head.status, &body) {
             Err(error) if may_be_of_a_view && answer::is_of_a_stream(head.status, &body) => {
                 Ok(Polled::StreamFailed(error))
@@ -128,6 +136,21 @@ impl Client {
         })
     }
 
+    /// Whether the token may read that key. Whoever may not is told so of a single key, and is shown a list without it.
+    ///
+    /// # Errors
+    /// The agent has no answer.
+    pub(crate) async fn may_read(&self, query: &Query<'_>) -> Result<bool, RegistryError> {
+        let query = Query { wait: None, consistent: true, recurse: false, ..query.clone() };
+        let call = Call { method: Method::GET, path: query.path(&self.common), body: Bytes::new() };
+        let (status, body) = self.call(&call).await?;
+        match status {
+            StatusCode::FORBIDDEN => Ok(false),
+            StatusCode::NOT_FOUND => Ok(true),
+            _ => self.succeeded(&call, status, &body).map(|()| true),
+        }
+    }
+
     /// Namespace and partition as parameters, for what is no query.
     pub(crate) fn place(&self) -> &str {
         &self.common.place
@@ -136,6 +159,17 @@ impl Client {
     /// Where the agent is, as in a URL.
     pub(crate) fn authority(&self) -> String {
         self.pool.authority()
+    }
+
+    /// What to ask who has not been answered yet: Consul's other ports (DNS, gRPC, serf, servers) take connections,
+    /// and answer nothing to HTTP.
+    pub(crate) fn doubt(&self) -> &'static str {
+        let is_known = self.is_http.load(Ordering::Relaxed) || self.pool.is_usual();
+        if is_known {
+            ""
+        } else {
+            " (is this Consul's HTTP port? That is 8500 unless its configuration says another)"
+        }
     }
 
     /// Whether requests have a token.
@@ -156,8 +190,9 @@ impl Client {
         longest: Duration,
     ) -> Result<(http::response::Parts, Bytes), RegistryError> {
         let late = || {
-            let seconds = longest.as_secs_f64().round();
-            RegistryError::unavailable(format!("{} of consul did not answer in {seconds} s", what(call)))
+            let (seconds, doubt) = (longest.as_secs_f64().round(), self.doubt());
+            let why = format!("{} of consul did not answer in {seconds} s{doubt}", what(call));
+            RegistryError::unavailable(why)
         };
         timeout(longest, self.exchange(call)).await.map_err(|_| late())?
     }
@@ -170,11 +205,12 @@ impl Client {
                 Ok(answer) => return self.whole(call, connection, answer).await,
                 // The request was not sent, or may be sent twice.
                 Err(error) if error.is_canceled() || call.method == Method::GET => {}
-                Err(error) => return Err(broken_off(call, error)),
+                Err(error) => return Err(self.broken_off(call, error)),
             }
         }
         let mut connection = self.pool.connect().await?;
-        let answer = connection.send(self.request(call)?).await.map_err(|error| broken_off(call, error))?;
+        let answer = connection.send(self.request(call)?).await;
+        let answer = answer.map_err(|error| self.broken_off(call, error))?;
         self.whole(call, connection, answer).await
     }
 
@@ -184,6 +220,7 @@ impl Client {
         connection: Connection,
         answer: Response<Incoming>,
     ) -> Result<(http::response::Parts, Bytes), RegistryError> {
+        self.is_http.store(true, Ordering::Relaxed);
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, self.max_body_bytes).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
@@ -197,6 +234,11 @@ impl Client {
         })?;
         self.pool.keep(connection);
         Ok((head, body.to_bytes()))
+    }
+
+    fn broken_off(&self, call: &Call, error: hyper::Error) -> RegistryError {
+        let why = format!("{} of consul broke off{}", what(call), self.doubt());
+        RegistryError::unavailable(why).caused_by(error)
     }
 
     fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, RegistryError> {
@@ -216,10 +258,6 @@ impl Client {
 /// The path without what comes behind it.
 fn what(call: &Call) -> &str {
     call.path.split('?').next().unwrap_or_default()
-}
-
-fn broken_off(call: &Call, error: hyper::Error) -> RegistryError {
-    RegistryError::unavailable(format!("{} of consul broke off", what(call))).caused_by(error)
 }
 
 fn token(config: &Config) -> Result<Option<Secret>, RegistryError> {

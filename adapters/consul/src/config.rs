@@ -3,6 +3,7 @@
 mod address;
 mod check;
 mod pattern;
+mod rules;
 mod service_port;
 mod template;
 mod usual;
@@ -16,10 +17,11 @@ use serde::Deserialize;
 
 pub(crate) use address::Address;
 pub use pattern::Pattern;
+pub use rules::{RulesConfig, RulesLimits};
 pub use service_port::DefaultPort;
 pub use template::HostTemplate;
 pub(crate) use template::Names;
-pub use usual::USUAL_VARIABLES;
+pub use usual::{RULES_USUAL_VARIABLES, USUAL_VARIABLES};
 
 /// A registry of the services that a Consul cluster knows.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -204,13 +206,7 @@ impl Default for Config {
 impl Config {
     /// The paths that are given, by their keys, so that they can be made relative to another folder.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut PathBuf)> {
-        let paths = [
-            ("token_file", self.token_file.as_mut()),
-            ("tls.ca", self.tls.ca.as_mut()),
-            ("tls.cert", self.tls.cert.as_mut()),
-            ("tls.key", self.tls.key.as_mut()),
-        ];
-        paths.into_iter().filter_map(|(key, path)| Some((key, path?)))
+        paths(&mut self.token_file, &mut self.tls)
     }
 
     /// Whether a service of that name is followed.
@@ -228,6 +224,19 @@ impl Config {
     pub(crate) fn address(&self) -> Result<Address, ConfigError> {
         self.address.parse().map_err(|reason: String| ConfigError::new("address", reason))
     }
+}
+
+fn paths<'a>(
+    token_file: &'a mut Option<PathBuf>,
+    tls: &'a mut Tls,
+) -> impl Iterator<Item = (&'static str, &'a mut PathBuf)> {
+    let paths = [
+        ("token_file", token_file.as_mut()),
+        ("tls.ca", tls.ca.as_mut()),
+        ("tls.cert", tls.cert.as_mut()),
+        ("tls.key", tls.key.as_mut()),
+    ];
+    paths.into_iter().filter_map(|(key, path)| Some((key, path?)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
-//! Services of Consul's catalog, followed by blocking queries; and the way back, to register in it.
+//! Services of Consul's catalog, followed by blocking queries; the way back, to register in it; and documents of rules in
+//! its keys.
 //!
 //! ```text
 //!  Consul ── catalog/services, health/service/… ──► client ──► source ──► convert ──► Snapshot ──► sink
+//!         ── kv/<prefix>/rules/?recurse ──────────► client ──► source/keys ─────────► Texts ──► sink
 //!         ◄───────── agent/service, agent/check ─── register ◄── Registration
 //! ```
 //!
@@ -16,11 +18,11 @@ mod register;
 pub mod source;
 
 pub use config::{
-    CheckStatus, Config, Consistency, DefaultPort, HostTemplate, Limits, Pattern, TaggedAddress, Tls,
-    USUAL_VARIABLES,
+    CheckStatus, Config, Consistency, DefaultPort, HostTemplate, Limits, Pattern, RULES_USUAL_VARIABLES,
+    RulesConfig, RulesLimits, TaggedAddress, Tls, USUAL_VARIABLES,
 };
 pub use register::ConsulRegistrar;
-pub use source::ConsulRegistry;
+pub use source::{ConsulRegistry, ConsulRules};
 
 use pilot_registry::{ConfigError, Registrar};
 
@@ -31,6 +33,15 @@ use pilot_registry::{ConfigError, Registrar};
 pub fn registry(config: Config) -> Result<ConsulRegistry, ConfigError> {
     config.check()?;
     Ok(ConsulRegistry::new(config))
+}
+
+/// Makes a store of the documents of rules in Consul's keys. Does no IO.
+///
+/// # Errors
+/// A value of the configuration makes no sense.
+pub fn rules(config: RulesConfig) -> Result<ConsulRules, ConfigError> {
+    config.check()?;
+    Ok(ConsulRules::new(config))
 }
 
 /// Makes the way to register instances with a Consul agent. Does no IO.

@@ -69,6 +69,7 @@
 mod datacenter;
 mod follower;
 mod index;
+mod keys;
 mod members;
 mod memory;
 mod names;
@@ -76,6 +77,7 @@ mod question;
 mod reply;
 mod services;
 mod streams;
+mod texts;
 mod view;
 
 use std::convert::Infallible;
@@ -85,6 +87,7 @@ use pilot_registry::{Memory, RegistryError, ServiceRegistry, SnapshotSink, async
 use crate::Config;
 use crate::client::Client;
 use follower::Follower;
+pub use keys::ConsulRules;
 use memory::Remembered;
 
 /// A registry of the services that a Consul cluster knows. Made by [`crate::registry`].

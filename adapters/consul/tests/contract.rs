@@ -1,10 +1,12 @@
 //! The contract of registries, kept by Consul: by a real agent, and by one in this process that can do what
-//! a healthy server does not.
+//! a healthy server does not; and that of stores of rules, by a real agent.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 // A test's modules are looked for beside it, where they would be tests of their own.
 #[path = "contract/catalog.rs"]
 mod catalog;
+#[path = "contract/documents.rs"]
+mod documents;
 #[path = "contract/fake.rs"]
 mod fake;
 #[path = "contract/real.rs"]
@@ -18,6 +20,16 @@ mod on_a_real_consul {
     }
 
     pilot_registry_testkit::contract!(real);
+}
+
+mod rules_on_a_real_consul {
+    use crate::documents::ConsulDocuments;
+
+    async fn rules() -> anyhow::Result<Option<ConsulDocuments>> {
+        ConsulDocuments::new().await
+    }
+
+    pilot_registry_testkit::document_contract!(rules);
 }
 
 /// A contract on an agent of that profile, with so many long polls at most.

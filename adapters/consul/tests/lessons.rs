@@ -360,3 +360,20 @@ async fn what_another_client_registers_is_seen() {
     client.deregister_entity(&gone).await.unwrap();
     runner.until("its end", |state| seen(state).is_none().then_some(())).await.unwrap();
 }
+
+/// Its other ports take connections, too, and what comes of that says nothing of the mistake.
+#[tokio::test]
+async fn an_address_that_is_another_port_of_consul_is_asked_about() {
+    let Some(consul) = consul().await else { return };
+    for (name, address) in consul.other_addresses() {
+        let error = follow(address, |_| {}).degraded().await.unwrap().error.chain();
+        assert!(error.contains("is this Consul's HTTP port?"), "{name}: {error}");
+    }
+    // What breaks off later is no such mistake.
+    let relay = Relay::to(consul.address()).await.unwrap();
+    let mut runner = follow(relay.address(), |_| {});
+    runner.until("an answer", |state| state.published.as_ref().map(drop)).await.unwrap();
+    relay.silence();
+    let error = runner.degraded().await.unwrap().error.chain();
+    assert!(!error.contains("HTTP port"), "{error}");
+}

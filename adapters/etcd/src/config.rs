@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 pub use usual::USUAL_VARIABLES;
 
-/// A registry of the services that are registered in an etcd.
+/// An etcd, with services or with documents of rules.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -20,7 +20,7 @@ pub struct Config {
     /// when it fails.
     #[schemars(length(min = 1))]
     pub endpoints: Vec<String>,
-    /// What the keys begin with: pilot reads those below <prefix>/v1/.
+    /// What the keys begin with: services are below <prefix>/v1/, and documents of rules below <prefix>/rules/.
     #[serde(default = "default_prefix")]
     pub prefix: String,
     /// The name of the user that pilot is for etcd. Without one, etcd is asked for nothing but the certificate.

@@ -13,6 +13,7 @@ use pilot_registry::{Hostname, Service, Snapshot, SnapshotSink};
 
 use crate::convert::{self, Outcome, Settled};
 use crate::document::{Description, Instance};
+use crate::kept::{Entry, Kept, Size};
 use crate::keys::{Keys, Place};
 
 /// All keys and their values.
@@ -25,13 +26,6 @@ pub(crate) struct Directory {
     /// The hosts that have to be built again.
     stale: BTreeSet<Hostname>,
     size: Size,
-}
-
-/// How much there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Size {
-    pub(crate) keys: usize,
-    pub(crate) bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -56,20 +50,22 @@ struct Slot<T> {
     bytes: usize,
 }
 
-impl Directory {
-    pub(crate) fn new(keys: Keys) -> Self {
+impl Kept for Directory {
+    type Value = Snapshot;
+
+    const LISTING: &'static str = "listing the services in etcd";
+    const WATCHING: &'static str = "watching the services in etcd";
+
+    fn new(keys: &Keys) -> Self {
         let (hosts, strays, stale) = Default::default();
-        Self { keys, hosts, strays, stale, size: Size::default() }
+        Self { keys: keys.clone(), hosts, strays, stale, size: Size::default() }
     }
 
-    /// How much there is.
-    pub(crate) fn size(&self) -> Size {
+    fn size(&self) -> Size {
         self.size
     }
 
-    /// That key has this value now. `before` is what was in force before a new list, of which this directory
-    /// is made.
-    pub(crate) fn put(&mut self, key: &[u8], value: &[u8], before: Option<&Self>) {
+    fn put(&mut self, Entry { key, value, .. }: Entry<'_>, before: Option<&Self>) {
         let bytes = key.len() + value.len();
         self.size.keys += 1;
         self.size.bytes += bytes;
@@ -97,8 +93,7 @@ impl Directory {
         self.forget(replaced);
     }
 
-    /// That key is gone.
-    pub(crate) fn remove(&mut self, key: &[u8]) {
+    fn remove(&mut self, key: &[u8]) {
         let removed = match self.keys.place(key) {
             Ok(Place::Service(name)) => self.stale(name, None).description.take().map(|slot| slot.bytes),
             Ok(Place::Instance(name, id)) => {
@@ -109,8 +104,7 @@ impl Directory {
         self.forget(removed);
     }
 
-    /// Publishes what is in force, and reports what is left out or wants a word.
-    pub(crate) fn publish(&mut self, sink: &SnapshotSink) {
+    fn publish(&mut self, sink: &SnapshotSink) {
         for name in std::mem::take(&mut self.stale) {
             self.build(&name);
         }
@@ -129,7 +123,9 @@ impl Directory {
         let services = self.hosts.values().filter_map(|host| host.service.clone());
         sink.publish(Snapshot::new(services).expect("the map's keys are the services' hosts"));
     }
+}
 
+impl Directory {
     /// The host of that name, to be built again. What was settled of it `before` stays.
     fn stale(&mut self, name: Hostname, before: Option<&Host>) -> &mut Host {
         self.stale.insert(name.clone());
@@ -196,6 +192,10 @@ impl<T> Slot<T> {
 mod tests {
     use super::*;
 
+    fn entry<'a>(key: &'a [u8], value: &'a [u8]) -> Entry<'a> {
+        Entry { key, value, created: 1 }
+    }
+
     const GOOD: &[u8] = br#"{"address": "10.0.0.1", "port": 80}"#;
 
     fn ports(directory: &mut Directory) -> Vec<u16> {
@@ -212,18 +212,18 @@ mod tests {
             (key, format!(r#"{{"address": "10.0.0.1", "port": {port}}}"#).into_bytes())
         };
         let (first, second) = (instance(1, 21_111), instance(2, 21_112));
-        let mut directory = Directory::new(Keys::new("/pilot"));
-        directory.put(&first.0, &first.1, None);
-        directory.put(&second.0, &second.1, None);
+        let mut directory = Directory::new(&Keys::new("/pilot"));
+        directory.put(entry(&first.0, &first.1), None);
+        directory.put(entry(&second.0, &second.1), None);
         assert_eq!(ports(&mut directory), [21_111]);
         directory.remove(&first.0);
         assert_eq!(ports(&mut directory), [21_111]);
-        let mut again = Directory::new(Keys::new("/pilot"));
-        again.put(&second.0, &second.1, Some(&directory));
+        let mut again = Directory::new(&Keys::new("/pilot"));
+        again.put(entry(&second.0, &second.1), Some(&directory));
         assert_eq!(ports(&mut again), [21_111]);
         again.remove(&second.0);
         assert_eq!(ports(&mut again), [0u16; 0]);
-        again.put(&second.0, &second.1, None);
+        again.put(entry(&second.0, &second.1), None);
         assert_eq!(ports(&mut again), [21_112]);
     }
 
@@ -237,16 +237,16 @@ mod tests {
     #[test]
     fn nonsense_leaves_the_last_good_value_also_after_a_new_list() {
         let key = b"/pilot/v1/instances/a.local/1";
-        let mut directory = Directory::new(Keys::new("/pilot"));
-        directory.put(key, GOOD, None);
+        let mut directory = Directory::new(&Keys::new("/pilot"));
+        directory.put(entry(key, GOOD), None);
         assert_eq!(published(&mut directory), (1, BTreeMap::new()));
-        directory.put(key, b"{", None);
+        directory.put(entry(key, b"{"), None);
         let (endpoints, skipped) = published(&mut directory);
         assert_eq!(endpoints, 1);
         assert!(skipped["/pilot/v1/instances/a.local/1"].ends_with("its last good version stays in force"));
 
-        let mut again = Directory::new(Keys::new("/pilot"));
-        again.put(key, b"{", Some(&directory));
+        let mut again = Directory::new(&Keys::new("/pilot"));
+        again.put(entry(key, b"{"), Some(&directory));
         assert_eq!(published(&mut again).0, 1);
         again.remove(key);
         assert_eq!(published(&mut again), (0, BTreeMap::new()));
@@ -255,11 +255,11 @@ mod tests {
 
     #[test]
     fn what_never_made_sense_hides_only_itself() {
-        let mut directory = Directory::new(Keys::new("/pilot"));
-        directory.put(b"/pilot/v1/instances/a.local/1", GOOD, None);
-        directory.put(b"/pilot/v1/instances/a.local/2", b"[]", None);
-        directory.put(b"/pilot/v1/services/b.local", b"{}", None);
-        directory.put(b"/pilot/v1/other", b"{}", None);
+        let mut directory = Directory::new(&Keys::new("/pilot"));
+        directory.put(entry(b"/pilot/v1/instances/a.local/1", GOOD), None);
+        directory.put(entry(b"/pilot/v1/instances/a.local/2", b"[]"), None);
+        directory.put(entry(b"/pilot/v1/services/b.local", b"{}"), None);
+        directory.put(entry(b"/pilot/v1/other", b"{}"), None);
         let (endpoints, skipped) = published(&mut directory);
         let keys: Vec<&str> = skipped.keys().map(String::as_str).collect();
         assert_eq!(endpoints, 1);

@@ -3,6 +3,7 @@
 //! ```text
 //!  <prefix>/v1/services/<host>            a service's description
 //!  <prefix>/v1/instances/<host>/<id>      one instance of it
+//!  <prefix>/rules/<any name>              documents of rules
 //! ```
 
 use pilot_registry::Hostname;
@@ -25,6 +26,11 @@ pub(crate) enum Place {
 impl Keys {
     pub(crate) fn new(prefix: &str) -> Self {
         Self { root: format!("{prefix}/v1/") }
+    }
+
+    /// Those of rules.
+    pub(crate) fn rules(prefix: &str) -> Self {
+        Self { root: format!("{prefix}/rules/") }
     }
 
     /// What all keys begin with.

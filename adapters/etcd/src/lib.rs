@@ -1,4 +1,4 @@
-//! Services that are registered in etcd, and a registrar that registers them there.
+//! Services that are registered in etcd, a registrar that registers them there, and rule documents in its keys.
 //!
 //! ```text
 //!  etcd ── pages of one revision ──► Directory ── hosts that changed ──► Service ──► Snapshot ──► sink
@@ -18,16 +18,18 @@ mod convert;
 mod directory;
 mod document;
 mod error;
+mod kept;
 mod keys;
 mod list;
 mod registrar;
 mod source;
+mod texts;
 mod watch;
 
 pub use config::{Config, Tls, USUAL_VARIABLES};
 pub use document::{instance_schema, service_schema};
 pub use registrar::EtcdRegistrar;
-pub use source::EtcdRegistry;
+pub use source::{EtcdRegistry, EtcdRules};
 
 pub use pilot_registry::Secret;
 use pilot_registry::{ConfigError, Registrar};
@@ -39,6 +41,15 @@ use pilot_registry::{ConfigError, Registrar};
 pub fn registry(config: Config) -> Result<EtcdRegistry, ConfigError> {
     config.check()?;
     Ok(EtcdRegistry::new(config))
+}
+
+/// Makes a store of the rule documents in etcd. Does no IO.
+///
+/// # Errors
+/// A value of the configuration makes no sense.
+pub fn rules(config: Config) -> Result<EtcdRules, ConfigError> {
+    config.check()?;
+    Ok(EtcdRules::new(config))
 }
 
 /// Makes a registrar that registers instances in etcd. Does no IO.

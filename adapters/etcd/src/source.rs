@@ -5,15 +5,18 @@ use std::sync::atomic::AtomicUsize;
 
 use etcd_client::proto::PbEvent;
 use pilot_registry::{
-    ErrorKind, Following, Memory, RegistryError, ServiceRegistry, SnapshotSink, async_trait,
+    Content, ErrorKind, Following, Memory, RegistryError, RuleStore, ServiceRegistry, Sink, SnapshotSink,
+    TextSink, async_trait,
 };
 use tokio::time::{Duration, Instant};
 
 use crate::Config;
 use crate::connection::Connection;
 use crate::directory::Directory;
+use crate::kept::{Entry, Kept};
 use crate::keys::Keys;
 use crate::list::{check_size, list};
+use crate::texts::KeyTexts;
 use crate::watch::{News, Watch};
 
 /// How old a confirmation by etcd that nothing has changed may get before it is passed on.
@@ -21,40 +24,73 @@ const CONFIRM: Duration = Duration::from_secs(10);
 
 /// A registry of the services that are registered in etcd. Made by [`crate::registry`].
 #[derive(Debug)]
-pub struct EtcdRegistry {
+pub struct EtcdRegistry(Follower<Directory>);
+
+/// A store of the rule documents in etcd. Made by [`crate::rules`].
+#[derive(Debug)]
+pub struct EtcdRules(Follower<KeyTexts>);
+
+/// Follows the keys below a prefix.
+#[derive(Debug)]
+struct Follower<K> {
     config: Config,
     keys: Keys,
     turn: AtomicUsize,
     /// What was in force when the last attempt ended: where a value makes no sense now, its last good
     /// version is there.
-    last: Memory<Option<Directory>>,
+    last: Memory<Option<K>>,
 }
 
 impl EtcdRegistry {
     pub(crate) fn new(config: Config) -> Self {
         let keys = Keys::new(&config.prefix);
+        Self(Follower::new(config, keys))
+    }
+}
+
+impl EtcdRules {
+    pub(crate) fn new(config: Config) -> Self {
+        let keys = Keys::rules(&config.prefix);
+        Self(Follower::new(config, keys))
+    }
+}
+
+impl<K: Kept> Follower<K> {
+    fn new(config: Config, keys: Keys) -> Self {
         Self { config, keys, turn: AtomicUsize::new(0), last: Memory::default() }
+    }
+
+    async fn run(&self, sink: &Sink<K::Value>, part: &str) -> Result<Infallible, RegistryError> {
+        let following = sink.following(part);
+        let ended = async {
+            let connection = Connection::open(&self.config, &self.keys, &self.turn).await?;
+            tokio::select! {
+                ended = self.attempt(&connection, sink, &following) => ended,
+                never = tell_version(&connection, sink) => match never {},
+            }
+        };
+        ended.await.inspect_err(|error| following.failed(error))
     }
 
     /// Follows that member until it fails.
     async fn attempt(
         &self,
         connection: &Connection,
-        sink: &SnapshotSink,
+        sink: &Sink<K::Value>,
         following: &Following,
     ) -> Result<Infallible, RegistryError> {
         let mut last = self.last.lend();
-        let directory = last.get_or_insert_with(|| Directory::new(self.keys.clone()));
+        let kept = last.get_or_insert_with(|| K::new(&self.keys));
         let mut lost = None;
         loop {
             following.listing();
-            let (listed, revision) = list(connection, &self.config, &self.keys, directory).await?;
-            *directory = listed;
-            directory.publish(sink);
+            let (listed, revision) = list(connection, &self.config, &self.keys, &*kept).await?;
+            *kept = listed;
+            kept.publish(sink);
             drop(lost.take());
-            let mut watch = Watch::open(connection, &self.config, &self.keys, revision).await?;
+            let mut watch = Watch::open(connection, &self.config, &self.keys, revision, K::WATCHING).await?;
             following.watching();
-            let why = self.follow(&mut watch, directory, sink, following).await?;
+            let why = self.follow(&mut watch, kept, sink, following).await?;
             tracing::info!(why = why.chain(), "listing again");
             following.failed(&why);
             lost = Some(sink.fault(why));
@@ -65,8 +101,8 @@ impl EtcdRegistry {
     async fn follow(
         &self,
         watch: &mut Watch<'_>,
-        directory: &mut Directory,
-        sink: &SnapshotSink,
+        kept: &mut K,
+        sink: &Sink<K::Value>,
         following: &Following,
     ) -> Result<RegistryError, RegistryError> {
         let mut confirmed = Instant::now();
@@ -75,14 +111,14 @@ impl EtcdRegistry {
             following.heard();
             match news {
                 News::Events(events) => {
-                    events.iter().for_each(|event| apply(directory, event));
-                    check_size(directory, &self.config)?;
+                    events.iter().for_each(|event| apply(kept, event));
+                    check_size(kept, &self.config, &self.keys)?;
                 }
                 News::Nothing if confirmed.elapsed() < CONFIRM => continue,
                 News::Nothing => {}
                 News::Lost(why) => return Ok(why),
             }
-            directory.publish(sink);
+            kept.publish(sink);
             confirmed = Instant::now();
         }
     }
@@ -95,21 +131,24 @@ impl ServiceRegistry for EtcdRegistry {
     }
 
     async fn run(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
-        let following = sink.following("services");
-        let ended = async {
-            let connection = Connection::open(&self.config, &self.keys, &self.turn).await?;
-            tokio::select! {
-                ended = self.attempt(&connection, sink, &following) => ended,
-                never = tell_version(&connection, sink) => match never {},
-            }
-        };
-        ended.await.inspect_err(|error| following.failed(error))
+        self.0.run(sink, "services").await
+    }
+}
+
+#[async_trait]
+impl RuleStore for EtcdRules {
+    fn name(&self) -> &'static str {
+        "etcd"
+    }
+
+    async fn run(&self, sink: &TextSink) -> Result<Infallible, RegistryError> {
+        self.0.run(sink, "rules").await
     }
 }
 
 /// Tells which version the member is of. That is shown and nothing else: whatever goes wrong with it hurts
 /// nobody. What an earlier attempt told stays while there is no answer.
-async fn tell_version(connection: &Connection, sink: &SnapshotSink) -> Infallible {
+async fn tell_version<T: Content>(connection: &Connection, sink: &Sink<T>) -> Infallible {
     match connection.version().await {
         Ok(version) => sink.fact("server_version", &version),
         Err(error) if error.kind() == ErrorKind::Unavailable => {}
@@ -118,12 +157,13 @@ async fn tell_version(connection: &Connection, sink: &SnapshotSink) -> Infallibl
     std::future::pending().await
 }
 
-fn apply(directory: &mut Directory, event: &PbEvent) {
+fn apply(kept: &mut impl Kept, event: &PbEvent) {
     let Some(entry) = &event.kv else { return };
     // A deletion resets a key's version to zero, and nothing else does (mvccpb.KeyValue).
     if entry.version == 0 {
-        directory.remove(&entry.key);
+        kept.remove(&entry.key);
     } else {
-        directory.put(&entry.key, &entry.value, None);
+        let (key, value, created) = (&entry.key, &entry.value, entry.create_revision);
+        kept.put(Entry { key, value, created }, None);
     }
 }

@@ -29,6 +29,8 @@ const BATCH: usize = 256;
 pub(crate) struct Watch<'a> {
     connection: &'a Connection,
     keys: &'a Keys,
+    /// What is being done, in errors.
+    watching: &'static str,
     stream: WatchStream,
     heard: Heard,
     silence: Silence,
@@ -76,6 +78,7 @@ impl<'a> Watch<'a> {
         config: &Config,
         keys: &'a Keys,
         revision: i64,
+        watching: &'static str,
     ) -> Result<Self, RegistryError> {
         let interval = config.progress_interval;
         let options = WatchOptions::new()
@@ -85,12 +88,13 @@ impl<'a> Watch<'a> {
             .with_fragment();
         let mut client = connection.client.watch_client().max_decoding_message_size(config.max_bytes);
         let watch = client.watch(keys.root(), Some(options));
-        let stream = connection.answer("watching the services in etcd", watch).await?;
+        let stream = connection.answer(watching, watch).await?;
         let now = Instant::now();
         let (ask, recheck) = (now + interval, now + RECHECK);
         Ok(Self {
             connection,
             keys,
+            watching,
             stream,
             heard: Heard::since(revision),
             silence: Silence { interval, heard: now },
@@ -145,8 +149,7 @@ impl<'a> Watch<'a> {
         message: Result<Option<etcd_client::WatchResponse>, etcd_client::Error>,
     ) -> Result<PbWatchResponse, RegistryError> {
         let endpoint = &self.connection.endpoint;
-        let message =
-            message.map_err(|error| error::failed("watching the services in etcd", endpoint, &error))?;
+        let message = message.map_err(|error| error::failed(self.watching, endpoint, &error))?;
         self.silence.heard = Instant::now();
         let ended = || RegistryError::unavailable(format!("etcd at {endpoint} ended the watch"));
         message.map(|response| response.0).ok_or_else(ended)
@@ -226,7 +229,7 @@ mod tests {
         }
         etcd.compact().await.unwrap();
         let connection = Connection::open(&config, &keys, &AtomicUsize::new(0)).await.unwrap();
-        let mut watch = Watch::open(&connection, &config, &keys, 1).await.unwrap();
+        let mut watch = Watch::open(&connection, &config, &keys, 1, "watching").await.unwrap();
         // The watch is created before it is told.
         let told = async {
             loop {

@@ -5,6 +5,8 @@
 
 mod endpoint;
 mod fields;
+mod health_check;
+mod meant;
 mod service;
 
 use std::sync::Arc;
@@ -48,7 +50,7 @@ pub(crate) fn entries(text: &str, format: Format) -> Result<Vec<Entry>, Mistake>
     let mut mistakes = Mistakes::default();
     let table = Table::open(&root, ("the file", "service = []"), DOCUMENT_KEYS, &mut mistakes);
     if let Some(mistake) = mistakes.into_inner().into_iter().next() {
-        return Err(mistake);
+        return Err(without_list(mistake, &root, format));
     }
     let list = table.as_ref().and_then(|table| table.get(LIST));
     let Some(list) = list else {
@@ -57,15 +59,34 @@ pub(crate) fn entries(text: &str, format: Format) -> Result<Vec<Entry>, Mistake>
     match &list.value {
         Value::List(_) => Ok(entries),
         other => {
-            let hint = match (other, format) {
-                (Value::Table(_), Format::Toml) => ": write [[service]]",
-                (Value::Table(_), Format::Yaml) => ": write \"- \" before each service",
-                _ => "",
+            let mut hints = match (other, format) {
+                (Value::Table(_), Format::Toml) => vec!["[[service]]".to_owned()],
+                (Value::Table(_), Format::Yaml) => vec!["\"- \" before each service".to_owned()],
+                _ => Vec::new(),
             };
-            let found = other.kind();
-            let message = format!("service: expected a list of services, found {found}{hint}");
+            if let Value::Table(fields) = other {
+                hints.extend(meant::list(fields, format));
+            }
+            let hint = if hints.is_empty() { "" } else { ": write " };
+            let (found, hints) = (other.kind(), hints.join(", or "));
+            let message = format!("service: expected a list of services, found {found}{hint}{hints}");
             Err(Mistake::new(list.at, message))
         }
+    }
+}
+
+/// An unknown key of a file whose author knows of no list of services.
+fn without_list(mistake: Mistake, root: &Node, format: Format) -> Mistake {
+    let Value::Table(fields) = &root.value else { return mistake };
+    if fields.iter().any(|field| fields::nearest(&field.key, DOCUMENT_KEYS).is_some()) {
+        return mistake;
+    }
+    match (fields.first(), meant::list(fields, format)) {
+        (Some(field), Some(list)) => Mistake::new(
+            field.at,
+            format!("unknown key {:?}: expected the list of services: {list}", field.key),
+        ),
+        _ => mistake,
     }
 }
 

@@ -79,6 +79,9 @@ pub(crate) enum Format {
 }
 
 impl Format {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Toml, Self::Yaml, Self::Json];
+
     /// The format of that file, or `None` when it is not a file of services.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {

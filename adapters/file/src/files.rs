@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use pilot_registry::{ErrorKind, RegistryError};
 
+use crate::Problem;
 use crate::document::Format;
-use crate::{Config, Problem};
 
-/// A file or folder that gives no services, and what kind of trouble that is.
+/// A file or folder that gives nothing, and what kind of trouble that is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trouble {
     pub(crate) kind: ErrorKind,
@@ -46,12 +46,23 @@ fn plain(error: &io::Error) -> String {
     }
 }
 
-/// The files that the configuration means, in the order in which they count.
+/// Which files are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// The file, or the folder of them.
+    pub(crate) path: &'a Path,
+    /// The most files of a folder.
+    pub(crate) max_files: usize,
+    /// What the names of files in a folder end with.
+    pub(crate) formats: &'a [Format],
+}
+
+/// The files that are meant, in the order in which they count.
 ///
 /// # Errors
 /// There is neither a file nor a folder, or the folder has too many files.
-pub(crate) fn list(config: &Config) -> Result<Vec<PathBuf>, Trouble> {
-    let path = &config.path;
+pub(crate) fn list(wanted: Wanted<'_>) -> Result<Vec<PathBuf>, Trouble> {
+    let path = wanted.path;
     let metadata = std::fs::metadata(path).map_err(|error| {
         let mut trouble = Trouble::io(path, "cannot be read", &error);
         if let (io::ErrorKind::NotFound, Some(name)) = (error.kind(), meant(path)) {
@@ -60,23 +71,20 @@ pub(crate) fn list(config: &Config) -> Result<Vec<PathBuf>, Trouble> {
         trouble
     })?;
     if !metadata.is_dir() {
-        return Ok(vec![path.clone()]);
+        return Ok(vec![path.to_path_buf()]);
     }
     let failed = |error| Trouble::io(path, "the folder cannot be listed", &error);
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(failed)? {
         let file = path.join(entry.map_err(failed)?.file_name());
-        if is_candidate(&file) {
+        if is_candidate(&file) && Format::of(&file).is_some_and(|format| wanted.formats.contains(&format)) {
             files.push(file);
         }
-        if files.len() > config.max_files {
+        if files.len() > wanted.max_files {
             let message =
-                format!("the folder has more files than the {} that max_files allows", config.max_files);
+                format!("the folder has more files than the {} that max_files allows", wanted.max_files);
             return Err(Trouble::malformed(Problem::of_file(path, message)));
         }
-    }
-    if files.is_empty() {
-        return Err(no_files(path));
     }
     files.sort();
     Ok(files)
@@ -84,7 +92,7 @@ pub(crate) fn list(config: &Config) -> Result<Vec<PathBuf>, Trouble> {
 
 /// A folder without files is what is left of one that was unmounted, or what a container gets in the place of a
 /// file that does not exist. It says nothing of services.
-fn no_files(path: &Path) -> Trouble {
+pub(crate) fn no_services(path: &Path) -> Trouble {
     let meant = match Format::of(path) {
         Some(_) => "it is an empty folder: expected a file",
         None => {

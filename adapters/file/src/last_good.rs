@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::convert::{self, Entry};
 use crate::document::{Format, Position};
-use crate::files::{self, Trouble};
+use crate::files::{self, Trouble, Wanted};
 use crate::problem::Mistake;
 use crate::{Config, Problem};
 use doubt::Doubt;
@@ -56,18 +56,18 @@ pub(crate) struct Rejected {
 
 /// One look at all files.
 #[derive(Debug, Default)]
-pub(crate) struct View {
+pub(crate) struct View<T> {
     /// What is in force.
-    pub(crate) snapshot: Snapshot,
+    pub(crate) value: T,
     /// Files that cannot be read or parsed, and the folder.
     pub(crate) troubles: Vec<Trouble>,
     /// Those of these files of which nothing is in force: they were never read, or never made sense.
     pub(crate) unread: Vec<PathBuf>,
     /// Entries that were left out: file, and what is wrong.
     pub(crate) rejected: Vec<(PathBuf, Rejected)>,
-    /// Whether something could be read this time. Otherwise the snapshot says nothing new.
+    /// Whether something could be read this time. Otherwise the value says nothing new.
     pub(crate) fresh: bool,
-    /// Whether somebody wanted all that is missing from the snapshot to be missing, if the files were read
+    /// Whether somebody wanted all that is missing from the value to be missing, if the files were read
     /// whole.
     pub(crate) means_it: bool,
     /// Whether there is nothing to read at all. The system does not tell when that ends: a file system that is
@@ -114,9 +114,15 @@ impl Rejected {
 
 impl LastGood {
     /// Reads everything again.
-    pub(crate) fn look(&mut self, config: &Config, now: Instant) -> View {
+    pub(crate) fn look(&mut self, config: &Config, now: Instant) -> View<Snapshot> {
         let mut view = View::default();
-        match files::list(config) {
+        let Config { path, max_files, .. } = config;
+        let files = files::list(Wanted { path, max_files: *max_files, formats: &Format::ALL });
+        let files = files.and_then(|files| match files.is_empty() {
+            true => Err(files::no_services(path)),
+            false => Ok(files),
+        });
+        match files {
             Ok(files) => self.read(config, files, &mut view, now),
             Err(trouble) => {
                 view.troubles.push(trouble);
@@ -126,7 +132,7 @@ impl LastGood {
         view.unread = view.troubles.iter().map(|it| it.problem.file.clone()).collect();
         view.unread.retain(|path| !self.is_in_force(path));
         self.merge(&mut view);
-        self.doubt.review(&view.snapshot, now);
+        self.doubt.review(&view.value, now);
         view.means_it = self.doubt.is_none() && self.is_whole(&view);
         view
     }
@@ -140,9 +146,9 @@ impl LastGood {
     }
 
     /// Whether each file has made sense, and each entry counts: those that are left out may be what is missing.
-    fn is_whole(&self, view: &View) -> bool {
+    fn is_whole(&self, view: &View<Snapshot>) -> bool {
         let is_in_force =
-            |rejected: &Rejected| rejected.id.as_ref().is_some_and(|id| view.snapshot.find(id).is_some());
+            |rejected: &Rejected| rejected.id.as_ref().is_some_and(|id| view.value.find(id).is_some());
         self.files.values().all(|file| file.services.is_some())
             && view.rejected.iter().all(|(_, rejected)| is_in_force(rejected))
     }
@@ -154,7 +160,7 @@ impl LastGood {
         services.flat_map(|(path, services)| services.iter().map(move |(id, (at, _))| (id, path, *at)))
     }
 
-    fn read(&mut self, config: &Config, files: Vec<PathBuf>, view: &mut View, now: Instant) {
+    fn read(&mut self, config: &Config, files: Vec<PathBuf>, view: &mut View<Snapshot>, now: Instant) {
         let is_first = self.files.is_empty();
         let mut before = std::mem::take(&mut self.files);
         for path in files {
@@ -182,7 +188,7 @@ impl LastGood {
     }
 
     /// One snapshot of all files. The first in name order has a service; the others are told.
-    fn merge(&self, view: &mut View) {
+    fn merge(&self, view: &mut View<Snapshot>) {
         let mut services: BTreeMap<&ServiceId, (&Path, Position, &Arc<Service>)> = BTreeMap::new();
         for (path, file) in &self.files {
             view.rejected.extend(file.rejected.iter().map(|rejected| (path.clone(), rejected.clone())));
@@ -196,7 +202,7 @@ impl LastGood {
             }
         }
         let services = services.into_values().map(|(_, _, service)| Arc::clone(service));
-        view.snapshot = Snapshot::new(services).expect("the map's keys are the services' ids");
+        view.value = Snapshot::new(services).expect("the map's keys are the services' ids");
     }
 }
 

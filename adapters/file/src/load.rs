@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pilot_registry::{Service, ServiceId};
+use pilot_registry::{Service, ServiceId, Texts};
 use tokio::time::Instant;
 
 use crate::last_good::LastGood;
-use crate::{Config, Problem};
+use crate::texts::LastTexts;
+use crate::{Config, Problem, RulesConfig};
 
 /// What the files say now.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,12 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// Where each of the services is written: its file, and the line and the column of its host, from 1.
     pub places: BTreeMap<ServiceId, (PathBuf, usize, usize)>,
+}
+
+/// Reads the rule documents of the file or folder once: the texts, and everything that keeps files from being read.
+pub fn load_rules(config: &RulesConfig) -> (Texts, Vec<Problem>) {
+    let view = LastTexts::default().look(config);
+    (view.value, view.troubles.into_iter().map(|trouble| trouble.problem).collect())
 }
 
 /// Reads the file or folder once.
@@ -33,5 +40,5 @@ pub fn load(config: &Config) -> Loaded {
     let places = last_good.places().map(|(id, path, at)| (id.clone(), (path.clone(), at.line, at.column)));
     // The first in the order of files is in force.
     let places = places.collect::<Vec<_>>().into_iter().rev().collect();
-    Loaded { services: view.snapshot.services().to_vec(), problems, places }
+    Loaded { services: view.value.services().to_vec(), problems, places }
 }

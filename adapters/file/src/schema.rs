@@ -49,6 +49,11 @@ struct Service {
     /// SPIFFE ids of those who may serve it.
     #[schemars(default)]
     identities: Vec<String>,
+    /// How proxies find out for themselves which endpoints serve. By default they do not.
+    health_check: Option<HealthCheck>,
+    /// With resolution = "dns": whether HTTP requests arrive with the endpoint's name as their host.
+    #[schemars(default)]
+    rewrite_host: bool,
     /// Where it is served.
     #[schemars(default)]
     endpoints: Vec<Endpoint>,
@@ -106,6 +111,49 @@ enum Resolution {
     Dns,
     /// The proxy sends to the address that the client called.
     Passthrough,
+}
+
+/// A check that each proxy makes of each endpoint: one of http, grpc and tcp.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct HealthCheck {
+    /// A path that is to be answered by 200.
+    http: Option<String>,
+    /// The service about which grpc.health.v1.Health is asked; "" = all of the server.
+    grpc: Option<String>,
+    /// true: a connection is to be accepted.
+    tcp: Option<bool>,
+    /// The endpoint's port that is asked. By default the one that it serves with.
+    #[schemars(range(min = 1, max = 65535))]
+    port: Option<u16>,
+    /// From one check to the next.
+    #[schemars(default = "default_interval")]
+    interval: String,
+    /// An answer that takes longer is a failure.
+    #[schemars(default = "default_timeout")]
+    timeout: String,
+    /// After so many failures in a row the endpoint gets no more traffic.
+    #[schemars(default = "default_failures", range(min = 1))]
+    failures: u32,
+    /// After so many passes in a row it gets traffic again.
+    #[schemars(default = "default_successes", range(min = 1))]
+    successes: u32,
+}
+
+fn default_interval() -> String {
+    "5s".to_owned()
+}
+
+fn default_timeout() -> String {
+    "2s".to_owned()
+}
+
+fn default_failures() -> u32 {
+    3
+}
+
+fn default_successes() -> u32 {
+    1
 }
 
 /// One place where the service is served.

@@ -1,4 +1,5 @@
-//! The contract of registries, kept by files: by a folder with one file per service, and by one file.
+//! The contract of registries, kept by files: by a folder with one file per service, and by one file; and that of stores of
+//! rules, by a folder.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 // A test's modules are looked for beside it, where they would be tests of their own.
@@ -6,6 +7,8 @@
 mod backend;
 #[path = "contract/document.rs"]
 mod document;
+#[path = "contract/documents.rs"]
+mod documents;
 #[path = "contract/unprivileged.rs"]
 mod unprivileged;
 
@@ -27,4 +30,14 @@ mod one_file {
     }
 
     pilot_registry_testkit::contract!(one_file);
+}
+
+mod rules {
+    use crate::documents::FileDocuments;
+
+    async fn rules() -> anyhow::Result<FileDocuments> {
+        FileDocuments::new()
+    }
+
+    pilot_registry_testkit::document_contract!(rules);
 }

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::Config;
 pub(crate) use body::Content;
+pub use kubeconfig::files_of_kubeconfig;
 pub(crate) use refusal::{Refusal, Status};
 
 /// How long files and plugins may take to say who we are.

@@ -85,6 +85,7 @@ impl Cluster {
             Resource::Pods => self.facts.pods.keys().cloned().collect(),
             Resource::Nodes => self.facts.nodes.keys().map(global).collect(),
             Resource::Namespaces => self.namespaces.iter().map(global).collect(),
+            Resource::VirtualServices | Resource::DestinationRules => Vec::new(),
         };
         keys.extend(self.unreadable.keys().filter(|(of, _)| *of == resource).map(|(_, key)| key.clone()));
         keys
@@ -153,6 +154,7 @@ impl Cluster {
                     self.namespace_changed(&key.name);
                 }
             }
+            Resource::VirtualServices | Resource::DestinationRules => {}
         }
     }
 

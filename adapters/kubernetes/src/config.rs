@@ -1,5 +1,6 @@
 //! The table `kubernetes` of a registry in pilot.toml.
 
+mod rules;
 mod template;
 mod usual;
 
@@ -11,6 +12,7 @@ use pilot_registry::{ConfigError, Hostname, Protocol, SpiffeId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use rules::RulesConfig;
 pub use template::HostTemplate;
 pub use usual::USUAL_VARIABLES;
 
@@ -97,9 +99,7 @@ impl Default for Config {
 impl Config {
     /// The files that it names, with their keys, to make relative paths absolute.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut PathBuf)> {
-        // Joined, an empty path would be the folder itself.
-        let named = self.kubeconfig.as_mut().filter(|path| !path.as_os_str().is_empty());
-        named.map(|path| ("kubeconfig", path)).into_iter()
+        paths(&mut self.kubeconfig)
     }
 
     /// The protocol of ports of which nothing says it.
@@ -205,6 +205,12 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn paths(kubeconfig: &mut Option<PathBuf>) -> impl Iterator<Item = (&'static str, &mut PathBuf)> {
+    // Joined, an empty path would be the folder itself.
+    let named = kubeconfig.as_mut().filter(|path| !path.as_os_str().is_empty());
+    named.map(|path| ("kubeconfig", path)).into_iter()
 }
 
 /// A name in the form of RFC 1123 labels, as those of namespaces are. It becomes part of a path.

@@ -1,4 +1,4 @@
-//! Services and endpoints of a Kubernetes cluster, followed by list and watch.
+//! Services and endpoints of a Kubernetes cluster, and documents of rules there, followed by list and watch.
 //!
 //! ```text
 //!  API server ── list, watch ──► follow (one for each resource and namespace)
@@ -19,8 +19,9 @@ mod convert;
 mod objects;
 mod source;
 
-pub use config::{Config, HostTemplate, USUAL_VARIABLES};
-pub use source::KubernetesRegistry;
+pub use client::files_of_kubeconfig;
+pub use config::{Config, HostTemplate, RulesConfig, USUAL_VARIABLES};
+pub use source::{KubernetesRegistry, KubernetesRules};
 
 use pilot_registry::ConfigError;
 
@@ -30,4 +31,12 @@ use pilot_registry::ConfigError;
 /// A value of the configuration makes no sense.
 pub fn registry(config: Config) -> Result<KubernetesRegistry, ConfigError> {
     KubernetesRegistry::new(config)
+}
+
+/// Makes a store of the documents of rules in a cluster. Does no IO.
+///
+/// # Errors
+/// A value of the configuration makes no sense.
+pub fn rules(config: &RulesConfig) -> Result<KubernetesRules, ConfigError> {
+    KubernetesRules::new(config)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use pilot_registry::Labels;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 /// Namespace and name of an object. The namespace of what has none is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +39,17 @@ pub(crate) struct Meta {
     pub(crate) labels: Option<Labels>,
     #[serde(default)]
     pub(crate) annotations: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub(crate) creation_timestamp: Option<String>,
+}
+
+/// A document of rules: `spec` is not read here.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Document<'a> {
+    #[serde(default)]
+    pub(crate) metadata: Meta,
+    #[serde(borrow)]
+    pub(crate) spec: Option<&'a RawValue>,
 }
 
 /// Any object: what can be read of one that makes no sense otherwise, too.

@@ -1,10 +1,13 @@
-//! Following a cluster: one follower for each resource and namespace, one publisher.
+//! Following a cluster: one follower for each resource and namespace, one publisher. Documents of rules have their own
+//! ([`rules`]).
 
 mod decode;
+mod documents;
 mod follow;
 mod list;
 mod publish;
 mod resource;
+mod rules;
 mod version;
 mod watch;
 
@@ -20,9 +23,11 @@ use crate::Config;
 use crate::client::Connector;
 use crate::cluster::Facts;
 use crate::convert::Mapping;
+use decode::Decoder;
 use follow::Follower;
 use publish::Publisher;
 pub(crate) use resource::{Resource, Scope};
+pub use rules::KubernetesRules;
 
 /// How many updates wait for the publisher at most: followers wait with their watches.
 const QUEUE: usize = 256;
@@ -60,7 +65,8 @@ impl ServiceRegistry for KubernetesRegistry {
         let (updates, received) = mpsc::channel(QUEUE);
         let follower = |(at, scope): (usize, &Scope)| {
             let following = sink.following(&scope.to_string());
-            Follower::new(at, scope.clone(), client.clone(), &self.config, updates.clone(), following).run()
+            let of = (scope.clone(), Decoder::new(scope.resource));
+            Follower::new(at, of, client.clone(), &self.config, updates.clone(), following).run()
         };
         let mut followers: FuturesUnordered<_> = scopes.iter().enumerate().map(follower).collect();
         let publisher = Publisher::new(sink, self.mapping.clone(), self.memory.lend(), scopes.clone());

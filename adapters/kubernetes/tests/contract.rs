@@ -1,5 +1,5 @@
 //! The contract of registries, kept by a Kubernetes API server: by one in this process that streams lists,
-//! by one that has pages only, and by a real one.
+//! by one that has pages only, and by a real one; and that of stores of rules, by the first.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 // A test's modules are looked for beside it, where they would be tests of their own.
@@ -9,6 +9,8 @@ mod backend;
 mod cluster;
 #[path = "contract/configs.rs"]
 mod configs;
+#[path = "contract/documents.rs"]
+mod documents;
 #[path = "contract/objects.rs"]
 mod objects;
 #[path = "support/permissions.rs"]
@@ -36,6 +38,16 @@ mod pages {
     }
 
     pilot_registry_testkit::contract!(pages);
+}
+
+mod rules {
+    use crate::documents::KubernetesDocuments;
+
+    async fn rules() -> anyhow::Result<KubernetesDocuments> {
+        KubernetesDocuments::new().await
+    }
+
+    pilot_registry_testkit::document_contract!(rules);
 }
 
 mod on_a_real_server {

@@ -26,6 +26,10 @@ pub enum ModelError {
     DuplicatePort { host: String, port: String },
     #[error("endpoint {address} of service {host}: {why}")]
     Endpoint { host: String, address: String, why: String },
+    #[error("health_check of service {host}: {why}")]
+    HealthCheck { host: String, why: String },
+    #[error("rewrite_host of service {host}: {why}")]
+    RewriteHost { host: String, why: &'static str },
     #[error("service {id} is there twice")]
     DuplicateService { id: String },
     #[error(

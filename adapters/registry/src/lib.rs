@@ -55,9 +55,11 @@
 // A lock that lives across an await, in whatever it is wrapped, makes a future that cannot be sent.
 #![cfg_attr(not(test), deny(clippy::future_not_send))]
 
+mod document;
 pub mod duration;
 mod endpoint;
 mod error;
+mod health_check;
 mod hostname;
 mod memory;
 mod namespace;
@@ -75,8 +77,10 @@ mod visibility;
 
 pub use async_trait::async_trait;
 
+pub use document::{RuleStore, Text, TextSink, Texts};
 pub use endpoint::{Address, Endpoint, Health, Labels, Locality, SpiffeId, Weight, ip_address};
 pub use error::{ConfigError, ErrorKind, ModelError, RegistryError};
+pub use health_check::{HealthCheck, Probe};
 pub use hostname::Hostname;
 pub use memory::{Lent, Memory};
 pub use namespace::Namespace;

@@ -9,8 +9,8 @@ use std::ops::Deref;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, Endpoint, Hostname, Labels, ModelError, Namespace, Port, ServiceId, ServicePort, SpiffeId,
-    Visibility,
+    Address, Endpoint, HealthCheck, Hostname, Labels, ModelError, Namespace, Port, ServiceId, ServicePort,
+    SpiffeId, Visibility,
 };
 
 /// How a proxy finds the addresses behind a service.
@@ -59,6 +59,12 @@ pub struct ServiceSpec {
     pub labels: Labels,
     /// Who may serve it.
     pub identities: Vec<SpiffeId>,
+    /// How proxies find out for themselves which endpoints serve; `None` = they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
+    /// Whether HTTP requests arrive with the name of the endpoint as their host, rather than the one that the client said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rewrite_host: bool,
     /// Where it is served.
     pub endpoints: Vec<Endpoint>,
 }
@@ -79,6 +85,8 @@ impl ServiceSpec {
             visibility: Visibility::default(),
             labels: Labels::new(),
             identities: Vec::new(),
+            health_check: None,
+            rewrite_host: false,
             endpoints: Vec::new(),
         }
     }
@@ -103,7 +111,8 @@ impl Service {
     /// - no port, or two ports with one number or one name;
     /// - an endpoint that serves no port, or one that the service does not have;
     /// - an endpoint given by DNS name while the resolution is [`Resolution::Endpoints`];
-    /// - any endpoint while the resolution is [`Resolution::Passthrough`].
+    /// - any endpoint while the resolution is [`Resolution::Passthrough`];
+    /// - a health check that can be made at no port, or a host that is rewritten to no name.
     pub fn new(mut spec: ServiceSpec) -> Result<Self, ModelError> {
         sort_unique(&mut spec.aliases);
         sort_unique(&mut spec.local_names);
@@ -115,6 +124,8 @@ impl Service {
         spec.local_names.retain(|name| *name != spec.host && !spec.aliases.contains(name));
         spec.ports.sort();
         check_ports(&spec)?;
+        check_health_check(&spec)?;
+        check_rewrite(&spec)?;
         let is_there = |number: &Port| spec.ports.iter().any(|port| port.number == *number);
         spec.guessed.retain(is_there);
         spec.guessed_protocols.retain(is_there);
@@ -179,6 +190,35 @@ fn check_ports(spec: &ServiceSpec) -> Result<(), ModelError> {
     Ok(())
 }
 
+fn check_health_check(spec: &ServiceSpec) -> Result<(), ModelError> {
+    let Some(check) = &spec.health_check else { return Ok(()) };
+    let why = if spec.resolution == Resolution::Passthrough {
+        "a service with resolution \"passthrough\" has no endpoints that could be asked".to_owned()
+    } else if !spec.ports.iter().any(|port| check.fits(port.protocol)) {
+        format!(
+            "no port of it answers {check}: expected another kind of check, or `port`, that of each endpoint to ask"
+        )
+    } else if check.interval.is_zero() || check.timeout.is_zero() {
+        "interval and timeout cannot be 0".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(ModelError::HealthCheck { host: spec.host.to_string(), why })
+}
+
+fn check_rewrite(spec: &ServiceSpec) -> Result<(), ModelError> {
+    let why = if !spec.rewrite_host {
+        return Ok(());
+    } else if spec.resolution != Resolution::Dns {
+        "only endpoints that are names can be hosts: expected resolution = \"dns\""
+    } else if !spec.ports.iter().any(|port| port.protocol.is_http()) {
+        "it has no HTTP port"
+    } else {
+        return Ok(());
+    };
+    Err(ModelError::RewriteHost { host: spec.host.to_string(), why })
+}
+
 fn check_endpoint(spec: &ServiceSpec, endpoint: &Endpoint) -> Result<(), ModelError> {
     let refused = |why: String| {
         let (host, address) = (spec.host.to_string(), endpoint.address.to_string());
@@ -234,7 +274,7 @@ impl From<Service> for ServiceSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Protocol;
+    use crate::{Probe, Protocol};
 
     fn port(number: u32) -> Port {
         Port::try_from(number).unwrap()
@@ -289,7 +329,8 @@ mod tests {
     #[test]
     fn what_was_written_before_there_were_local_names_is_read() {
         let text = serde_json::to_string(&Service::new(spec()).unwrap()).unwrap();
-        let newer = ["local_names", "guessed", "guessed_protocols", "visibility"];
+        let newer =
+            ["local_names", "guessed", "guessed_protocols", "visibility", "health_check", "rewrite_host"];
         assert!(newer.iter().all(|key| !text.contains(key)), "{text}");
         let read = serde_json::from_str::<Service>(&text).unwrap();
         assert_eq!((read.local_names.len(), read.guessed.len()), (0, 0));
@@ -307,7 +348,7 @@ mod tests {
 
     #[test]
     fn services_that_make_no_sense_cannot_be_built() {
-        let broken: [fn(&mut ServiceSpec); 7] = [
+        let broken: [fn(&mut ServiceSpec); 11] = [
             |s| s.ports.clear(),
             |s| s.ports.push(s.ports[0].clone()),
             |s| s.ports.push(ServicePort { number: port(81), ..s.ports[0].clone() }),
@@ -315,6 +356,17 @@ mod tests {
             |s| s.endpoints[0].ports = [(port(9), port(9))].into(),
             |s| s.endpoints[0].address = "db.local".parse().unwrap(),
             |s| s.resolution = Resolution::Passthrough,
+            |s| s.health_check = Some(HealthCheck::new(Probe::Grpc(String::new()))),
+            |s| {
+                let check = HealthCheck::new(Probe::Tcp);
+                s.health_check = Some(HealthCheck { interval: std::time::Duration::ZERO, ..check });
+            },
+            |s| {
+                s.resolution = Resolution::Passthrough;
+                s.endpoints.clear();
+                s.health_check = Some(HealthCheck::new(Probe::Tcp));
+            },
+            |s| s.rewrite_host = true,
         ];
         for break_it in broken {
             let mut spec = spec();
@@ -326,7 +378,8 @@ mod tests {
     #[test]
     fn a_service_survives_being_written_and_read() {
         let local_names = vec!["a".parse().unwrap()];
-        let service = Service::new(ServiceSpec { local_names, ..spec() }).unwrap();
+        let health_check = Some(HealthCheck::new(Probe::Http("/healthz".to_owned())));
+        let service = Service::new(ServiceSpec { local_names, health_check, ..spec() }).unwrap();
         let text = serde_json::to_string(&service).unwrap();
         assert_eq!(serde_json::from_str::<Service>(&text).unwrap(), service);
     }

@@ -76,6 +76,11 @@ impl Snapshot {
     pub fn endpoint_count(&self) -> usize {
         self.services.iter().map(|service| service.endpoints.len()).sum()
     }
+
+    /// How many ports they have whose numbers were guessed.
+    pub fn guessed_ports(&self) -> usize {
+        self.services.iter().map(|service| service.guessed.len()).sum()
+    }
 }
 
 impl Content for Snapshot {

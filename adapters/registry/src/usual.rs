@@ -12,9 +12,16 @@ pub struct UsualVariables {
     pub default_place: Option<(&'static str, &'static str)>,
     /// The keys that say what is followed there. Where they differ, several registries may be meant for one place.
     pub selects: &'static [&'static str],
-    /// Finds them in an environment. An empty variable is as good as none.
+    /// Finds them in an environment. An empty variable is as good as none. Keys of `tls` count only with an address that
+    /// begins with https://.
     pub find: fn(&BTreeMap<String, String>) -> Vec<UsualValue>,
+    /// The variables in an environment that the platform's tools understand and the adapter does not, and what to use
+    /// instead of each.
+    pub unread: fn(&BTreeMap<String, String>) -> Unread,
 }
+
+/// Variables that pilot does not read, each with what to use instead.
+pub type Unread = Vec<(&'static str, &'static str)>;
 
 /// What one of them says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,9 +43,35 @@ pub enum Given {
     List(Vec<String>),
 }
 
+impl Given {
+    /// Whether the string, or one of the list, begins so.
+    pub fn begins_with(&self, prefix: &str) -> bool {
+        match self {
+            Self::Text(text) => text.starts_with(prefix),
+            Self::List(texts) => texts.iter().any(|text| text.starts_with(prefix)),
+        }
+    }
+}
+
 /// The value of a variable that is there and says something.
 pub fn variable<'a>(environment: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
     environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+}
+
+/// What variables say of keys, each of which has one: those that are there.
+pub fn texts(
+    environment: &BTreeMap<String, String>,
+    keys: &[(&'static str, &'static str)],
+) -> impl Iterator<Item = UsualValue> {
+    keys.iter().filter_map(|(name, key)| {
+        let value = Given::Text(variable(environment, name)?.to_owned());
+        Some(UsualValue { variable: name, key, value })
+    })
+}
+
+/// Those of the variables that are there.
+pub fn present(environment: &BTreeMap<String, String>, all: &[(&'static str, &'static str)]) -> Unread {
+    all.iter().copied().filter(|(name, _)| variable(environment, name).is_some()).collect()
 }
 
 /// What to write instead of `host:port`, where an address begins with a scheme. `None` = that is not what is

@@ -20,12 +20,13 @@ use anyhow::Result;
 
 use crate::{Backend, Operation};
 
-pub(crate) use bench::Bench;
+pub(crate) use bench::{Bench, nobody_is_connected, tasks, tasks_at_most};
 pub use changes::{
     c04_services_come_change_and_go, c05_endpoints_come_change_and_go, c06_order_and_rewrites_are_no_change,
     c11_rapid_changes_converge,
 };
 pub use entries::c10_a_malformed_entry_hides_only_itself;
+pub(crate) use lifecycle::is_refused;
 pub use lifecycle::{
     c01_construction_is_pure, c12_dropping_the_attempt_ends_it, c13_old_snapshots_are_released,
     c15_a_second_run_is_like_the_first, c18_two_runs_at_once_do_not_disturb_each_other,
@@ -67,16 +68,15 @@ impl fmt::Display for Gap {
 /// # Panics
 /// The rule was broken.
 pub fn report(rule: &str, backend: &dyn Backend, outcome: Result<Verdict>) {
-    let registry = backend.registry().name();
-    let verdict = outcome.unwrap_or_else(|error| panic!("{registry} breaks {rule}: {error:#}"));
-    for gap in verdict.gaps {
+    report_of(rule, backend.registry().name(), outcome);
+}
+
+/// The same of whatever was put to the test.
+pub(crate) fn report_of(rule: &str, adapter: &str, outcome: Result<Verdict>) {
+    let verdict = outcome.unwrap_or_else(|error| panic!("{adapter} breaks {rule}: {error:#}"));
+    for Gap { operation, why } in verdict.gaps {
         // Not eprintln!, which is swallowed in a test that passes. If nobody can be told, so be it.
-        _ = writeln!(
-            std::io::stderr(),
-            "{registry}: {rule} is not applicable without \"{}\": {}",
-            gap.operation,
-            gap.why
-        );
+        _ = writeln!(std::io::stderr(), "{adapter}: {rule} is not applicable without \"{operation}\": {why}");
     }
 }
 

@@ -8,6 +8,8 @@
 //!
 //! - [`Backend`] is what an adapter's author writes: how a test puts and deletes services on the platform,
 //!   cuts it off and breaks it. [`contract!`] makes one test of each rule out of it.
+//! - [`documents`] is the same for stores of rules: [`DocumentBackend`](documents::DocumentBackend), and
+//!   [`document_contract!`].
 //! - [`Runner`] follows a registry the way pilot's supervisor does, for tests.
 //! - [`Scripted`] is a registry that does what a test says.
 //! - [`ScriptedRegistrar`] is the writing side of a platform in memory, which a test takes down.
@@ -24,6 +26,7 @@
 mod backend;
 mod builder;
 pub mod contract;
+pub mod documents;
 mod effort;
 pub mod logs;
 pub mod memory;

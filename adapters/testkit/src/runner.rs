@@ -1,13 +1,16 @@
 //! Follows a registry the way pilot's supervisor does, for tests: attempt after attempt, health beside
 //! the value.
 
+use std::convert::Infallible;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
+use async_trait::async_trait;
 use pilot_registry::{
-    Feed, RegistryHealth, ServiceRegistry, Snapshot, SnapshotSink, State, Status, Trouble, channel,
+    Content, Feed, RegistryError, RegistryHealth, RuleStore, ServiceRegistry, Sink, Snapshot, SnapshotSink,
+    State, Status, TextSink, Texts, Trouble, channel,
 };
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
@@ -18,20 +21,67 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Short, so that an outage is over soon after its cause; not zero, so that a refused attempt does not spin.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A registry that is being followed, until this is dropped.
+/// A registry, or a store of rules, that is being followed, until this is dropped.
 #[derive(Debug)]
-pub struct Runner {
-    feed: Feed<Snapshot>,
+pub struct Runner<T: Content = Snapshot> {
+    feed: Feed<T>,
     attempts: JoinSet<()>,
     patience: Duration,
+}
+
+/// Who can be asked for a value.
+#[async_trait]
+trait Asked<T: Content>: Send + Sync + 'static {
+    async fn attempt(&self, sink: &Sink<T>) -> Result<Infallible, RegistryError>;
+}
+
+#[async_trait]
+impl Asked<Snapshot> for Arc<dyn ServiceRegistry> {
+    async fn attempt(&self, sink: &SnapshotSink) -> Result<Infallible, RegistryError> {
+        self.run(sink).await
+    }
+}
+
+#[async_trait]
+impl Asked<Texts> for Arc<dyn RuleStore> {
+    async fn attempt(&self, sink: &TextSink) -> Result<Infallible, RegistryError> {
+        self.run(sink).await
+    }
 }
 
 impl Runner {
     /// Follows the registry. To be called in a runtime.
     pub fn start(registry: Arc<dyn ServiceRegistry>) -> Self {
+        Self::following(registry)
+    }
+
+    /// Waits until the registry is live and says exactly this.
+    ///
+    /// # Errors
+    /// It took too long, or the registry panicked.
+    pub async fn sees(&mut self, expected: &Snapshot) -> Result<()> {
+        let live = |state: &State<Snapshot>| matches!(state.health(), RegistryHealth::Live);
+        let seen = self.until("the expected services", |state| {
+            let published = state.published.as_ref()?;
+            (live(state) && *published.value == *expected).then_some(())
+        });
+        let seen = seen.await;
+        seen.map_err(|error| anyhow!("{error}; {}", difference(expected, self.feed.published())))
+    }
+}
+
+impl Runner<Texts> {
+    /// Follows the store of rules. To be called in a runtime.
+    pub fn of_rules(store: Arc<dyn RuleStore>) -> Self {
+        Self::following(store)
+    }
+}
+
+impl<T: Content> Runner<T> {
+    fn following(asked: impl Asked<T>) -> Self {
         let (sink, feed) = channel();
         let mut attempts = JoinSet::new();
-        attempts.spawn(attempt_for_ever(registry, sink, feed.clone()));
+        attempts.spawn(attempt_for_ever(asked, sink, feed.clone()));
         Self { feed, attempts, patience: PATIENCE }
     }
 
@@ -43,7 +93,7 @@ impl Runner {
     }
 
     /// What the registry says.
-    pub fn feed(&self) -> &Feed<Snapshot> {
+    pub fn feed(&self) -> &Feed<T> {
         &self.feed
     }
 
@@ -56,11 +106,7 @@ impl Runner {
     ///
     /// # Errors
     /// It took too long, or the registry panicked.
-    pub async fn until<R>(
-        &mut self,
-        what: &str,
-        mut look: impl FnMut(&State<Snapshot>) -> Option<R>,
-    ) -> Result<R> {
+    pub async fn until<R>(&mut self, what: &str, mut look: impl FnMut(&State<T>) -> Option<R>) -> Result<R> {
         let mut states = self.feed.subscribe();
         let wait = async {
             loop {
@@ -79,26 +125,12 @@ impl Runner {
         found.map_err(|_| anyhow!("waited {:?} in vain for {what}; {}", self.patience, self.describe()))
     }
 
-    /// Waits until the registry is live and says exactly this.
-    ///
-    /// # Errors
-    /// It took too long, or the registry panicked.
-    pub async fn sees(&mut self, expected: &Snapshot) -> Result<()> {
-        let live = |state: &State<Snapshot>| matches!(state.health(), RegistryHealth::Live);
-        let seen = self.until("the expected services", |state| {
-            let published = state.published.as_ref()?;
-            (live(state) && *published.value == *expected).then_some(())
-        });
-        let seen = seen.await;
-        seen.map_err(|error| anyhow!("{error}; {}", difference(expected, self.feed.published())))
-    }
-
     /// Waits until the registry is degraded, and says why.
     ///
     /// # Errors
     /// It took too long, or the registry panicked.
     pub async fn degraded(&mut self) -> Result<Trouble> {
-        let trouble = |state: &State<Snapshot>| match state.health() {
+        let trouble = |state: &State<T>| match state.health() {
             RegistryHealth::Degraded(trouble) => Some(trouble),
             _ => None,
         };
@@ -137,14 +169,13 @@ impl Runner {
 
     fn describe(&self) -> String {
         let skipped = self.feed.with_state(|state| Arc::clone(&state.skipped));
-        let hosts = self.feed.published().map(|published| published.value.services().len());
-        format!("services: {hosts:?}, skipped: {skipped:?}, health: {:?}", self.feed.health())
+        format!("revision: {}, skipped: {skipped:?}, health: {:?}", self.revision(), self.feed.health())
     }
 }
 
-async fn attempt_for_ever(registry: Arc<dyn ServiceRegistry>, sink: SnapshotSink, feed: Feed<Snapshot>) {
+async fn attempt_for_ever<T: Content>(asked: impl Asked<T>, sink: Sink<T>, feed: Feed<T>) {
     loop {
-        let Err(error) = registry.run(&sink).await;
+        let Err(error) = asked.attempt(&sink).await;
         feed.attempt_failed(error);
         tokio::time::sleep(PAUSE).await;
     }

@@ -66,13 +66,13 @@ async fn ask_one(configured: ConfiguredRegistry, patience: Duration) -> Asked {
         let snapshot = state.published.as_ref().map(|it| Arc::clone(&it.value));
         (snapshot, Arc::clone(&state.skipped), Arc::clone(&state.notes))
     });
-    let left_out = skipped.iter().map(|(entry, why)| format!("{entry} is skipped: {why}"));
+    let skipped_here = skipped.iter().map(|(entry, why)| format!("{entry} is skipped: {why}"));
     let noted = notes.iter().map(|(entry, note)| format!("{entry}: {note}"));
     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Asked {
         registry: Arc::clone(&name),
         answer: Answer { ok: error.is_none(), took_ms, skipped: skipped.len(), error },
         source: snapshot.map(|snapshot| Source::new(name, priority, snapshot)),
-        told: left_out.chain(noted).collect(),
+        told: skipped_here.chain(noted).collect(),
     }
 }

@@ -12,10 +12,15 @@ const MAX_BYTES: u64 = 16 << 20;
 /// What is wrong with the files with credentials and certificates. What is in them is never shown.
 pub(super) fn problems(loaded: &Loaded) -> Vec<Problem> {
     let wrong = |Named { key, name }: Named<std::path::PathBuf>| {
-        let why = wrong(&key, &name)?;
+        let why = wrong(last(&key), &name)?;
         Some(loaded.origins.problem(&key, format!("{} {why}", name.display())))
     };
-    registries::named_files(loaded).into_iter().filter_map(wrong).collect()
+    let inside = |Named { key, name: (place, path) }: Named<(String, std::path::PathBuf)>| {
+        let why = wrong_inside(&place, &path)?;
+        Some(loaded.origins.problem(&key, format!("{place}: {} {why}", path.display())))
+    };
+    let named = registries::named_files(loaded).into_iter().filter_map(wrong);
+    named.chain(registries::files_of_files(loaded).into_iter().filter_map(inside)).collect()
 }
 
 /// Variables that are missing here. They may be there where pilot will run.
@@ -32,14 +37,29 @@ pub(super) fn missing_variables(loaded: &Loaded) -> Vec<Problem> {
     missing.map(warning).collect()
 }
 
-/// Why the file cannot be what its key says.
+fn last(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or_default()
+}
+
+/// The same of a file that a kubeconfig names.
+fn wrong_inside(place: &str, path: &Path) -> Option<String> {
+    let key = match last(place) {
+        "certificate-authority" => "ca",
+        "client-certificate" => "cert",
+        "client-key" => "key",
+        other => other,
+    };
+    wrong(key, path)
+}
+
+/// Why the file cannot be what the last part of its key says.
 fn wrong(key: &str, path: &Path) -> Option<String> {
     let text = match read(path) {
         Ok(Some(text)) => text,
         Ok(None) => return None,
         Err(why) => return Some(why),
     };
-    let expected = match key.rsplit('.').next().unwrap_or_default() {
+    let expected = match key {
         "ca" | "cert" if !has_pem(&text, |label| label == "CERTIFICATE") => {
             "has no certificate: expected PEM, -----BEGIN CERTIFICATE-----"
         }

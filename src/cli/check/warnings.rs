@@ -8,15 +8,12 @@ use pilot_registry::{Address, Protocol, Resolution, ServiceId, ServicePort};
 use crate::catalog::{Catalog, CatalogService};
 use crate::config::{Config, Problem};
 use crate::mesh::Mesh;
+use crate::own_ports::{self, OTHER_PORT, OwnPorts, listed};
 use crate::proxy::{ConfigSource, Role, Scope};
 use crate::translate::{Claimant, Conflict, translate};
 
 /// The ports below are those of root, or of who has CAP_NET_BIND_SERVICE.
 const FIRST_FREE_PORT: u16 = 1024;
-/// Where Envoy's own admin pages are, by the bootstrap that pilot prints.
-const ENVOY_ADMIN: u16 = 9901;
-/// As many services are named in one sentence.
-const NAMED: usize = 3;
 
 /// Where services are written.
 pub(super) type Places = BTreeMap<ServiceId, Problem>;
@@ -53,29 +50,22 @@ fn without_endpoints(catalog: &Catalog, places: &Places) -> Vec<Problem> {
 
 /// Ports that a router may be unable to listen on. One warning for each, however many services have it.
 fn ports(catalog: &Catalog, config: &Config, places: &Places) -> Vec<Problem> {
-    let mut by_port: BTreeMap<u16, Vec<&ServiceId>> = BTreeMap::new();
-    let bound = |service: &&std::sync::Arc<CatalogService>| {
-        // A router has nothing to listen on for those.
-        service.lead().resolution != Resolution::Passthrough
-    };
-    let has_listener = |port: &ServicePort| match port.protocol {
-        Protocol::Udp => false,
-        protocol => config.router.http_port_listeners || !protocol.is_http(),
-    };
-    for service in catalog.services().iter().filter(bound) {
-        for port in service.ports().iter().filter(|port| has_listener(port)) {
-            by_port.entry(port.number.get()).or_default().push(service.id());
-        }
-    }
     let warn = |(port, hosts): (u16, Vec<&ServiceId>)| {
-        let why = taken(SocketAddr::new(config.router.bind, port), config, "give the service another port")?;
+        let why = taken(SocketAddr::new(config.router.bind, port), config, OTHER_PORT)?;
         Some(warning(hosts.first().copied(), places, format!("port {port} of {}: {why}", listed(&hosts))))
     };
     let http_listen = config.router.http_listen.and_then(|at| {
         let why = taken(at, config, "choose another port")?;
         Some(warning(None, places, format!("router.http_listen {at}: {why}")))
     });
-    by_port.into_iter().filter_map(warn).chain(http_listen).collect()
+    let udp = |(port, hosts): (u16, Vec<&ServiceId>)| {
+        let why = privileged(port, OTHER_PORT)?;
+        Some(warning(hosts.first().copied(), places, format!("port {port} of {}: {why}", listed(&hosts))))
+    };
+    let bound = own_ports::bound(catalog, config.router.http_port_listeners).into_iter().filter_map(warn);
+    // pilot and Envoy's admin page have no UDP ports.
+    let udp = own_ports::bound_udp(catalog).into_iter().filter_map(udp);
+    bound.chain(udp).chain(http_listen).collect()
 }
 
 /// Endpoints at addresses of this machine, other than loopback, where pilot or an Envoy here listens itself. What is
@@ -135,20 +125,11 @@ fn listener_at(at: SocketAddr, port: &ServicePort, config: &Config) -> Option<St
 
 /// Why a router on pilot's machine cannot listen there, or not without more rights. `cure`: what helps.
 fn taken(at: SocketAddr, config: &Config, cure: &str) -> Option<String> {
-    let (bind, port) = (at.ip(), at.port());
-    let own = [("xds.listen", config.xds.listen), ("admin.listen", config.admin.listen)];
-    if let Some((key, at)) = own.into_iter().find(|(_, at)| at.port() == port && overlap(bind, *at)) {
-        return Some(format!(
-            "pilot itself listens at {at} ({key}), so Envoy cannot listen there: {cure}, or pilot \
-             another {key}"
-        ));
-    }
-    let loopback = SocketAddr::from(([127, 0, 0, 1], ENVOY_ADMIN));
-    if port == ENVOY_ADMIN && overlap(bind, loopback) {
-        return Some(format!(
-            "Envoy has its own admin page there: {cure}, or move the page with pilot bootstrap --admin-address"
-        ));
-    }
+    let own = OwnPorts { xds: Some(config.xds.listen), admin: Some(config.admin.listen) };
+    own.taken(at, cure).or_else(|| privileged(at.port(), cure))
+}
+
+fn privileged(port: u16, cure: &str) -> Option<String> {
     (port < FIRST_FREE_PORT).then(|| {
         format!(
             "an Envoy that is not root may not listen below 1024: {cure}, or give Envoy CAP_NET_BIND_SERVICE"
@@ -156,21 +137,9 @@ fn taken(at: SocketAddr, config: &Config, cure: &str) -> Option<String> {
     })
 }
 
-fn overlap(bind: IpAddr, at: SocketAddr) -> bool {
-    bind == at.ip() || bind.is_unspecified() || at.ip().is_unspecified()
-}
-
-fn listed(services: &[&ServiceId]) -> String {
-    let named: Vec<String> = services.iter().take(NAMED).map(ToString::to_string).collect();
-    match services.len().saturating_sub(NAMED) {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
-    }
-}
-
 /// What a router would be served with, and some service would not get.
 fn conflicts(catalog: Catalog, config: &Config, places: &Places) -> Vec<Problem> {
-    let mesh = Mesh { catalog, options: config.into() };
+    let mesh = Mesh { catalog, options: config.into(), ..Mesh::default() };
     let scope = Scope::new(Role::Router, ConfigSource::Ads);
     let disputed = mesh.catalog.disagreements();
     let disputed = disputed.map(|(id, said)| warning(Some(id), places, format!("{id}: {said}")));

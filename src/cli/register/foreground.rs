@@ -152,8 +152,8 @@ fn not_started(program: &OsString, error: &io::Error) -> ExitCode {
 
 fn verdict(farewell: &Farewell) -> ExitCode {
     match farewell {
-        Farewell::Removed | Farewell::NotThere => ExitCode::SUCCESS,
-        Farewell::Left(_) => ExitCode::FAILURE,
+        Farewell::Removed | Farewell::NotThere | Farewell::Never(None) => ExitCode::SUCCESS,
+        Farewell::Never(Some(_)) | Farewell::Left(_) => ExitCode::FAILURE,
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::{Global, Loaded};
 use crate::config::{Problems, changed_keys};
-use crate::registries::{self, ConfiguredRegistry};
+use crate::registries::{self, Sources};
 use crate::shutdown::HangUps;
 
 /// A broken file may have many mistakes: so many are said.
@@ -44,15 +44,12 @@ impl Reloading {
     ///
     /// # Errors
     /// Signals cannot be handled here.
-    pub(super) fn of(
-        global: Global,
-        started_with: Loaded,
-        registries: &[ConfiguredRegistry],
-    ) -> io::Result<Self> {
-        let reload = |configured: &ConfiguredRegistry| {
-            configured.registry.reload().map(|reload| (configured.name.to_string(), reload))
-        };
-        let reloads = registries.iter().filter_map(reload).collect();
+    pub(super) fn of(global: Global, started_with: Loaded, sources: &Sources) -> io::Result<Self> {
+        let of = |name: &str, reload: Option<Reload>| reload.map(|reload| (name.to_owned(), reload));
+        let registries = sources.registries.iter().filter_map(|it| of(&it.name, it.registry.reload()));
+        let rules =
+            sources.rules.iter().filter_map(|it| of(&format!("rules.{}", it.name), it.store.reload()));
+        let reloads = registries.chain(rules).collect();
         Ok(Self { global, started_with, reloads, hang_ups: HangUps::all()? })
     }
 

@@ -1,8 +1,10 @@
 //! However newcomers, changes and failures come together: in the end everybody sees what a translation from nothing gives.
 
+mod during_steps;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pilot_registry::Service;
+use pilot_registry::{Locality, Service};
 use pilot_registry_testkit::{service, snapshot};
 use proptest::prelude::*;
 
@@ -23,6 +25,8 @@ enum Event {
     Begin,
     /// What was begun is made, and arrives.
     Arrive(usize),
+    /// All that is wanted is begun, made, and arrives.
+    CatchUp,
     /// From now on making a layer fails, or does not.
     Fail(bool),
 }
@@ -30,14 +34,15 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         6 => (0..4usize, 0..6u32).prop_map(|(service, form)| Event::Service(service, form)),
-        2 => (0..6usize).prop_map(Event::Scope),
+        2 => (0..7usize).prop_map(Event::Scope),
         3 => Just(Event::Begin),
         5 => (0..4usize).prop_map(Event::Arrive),
+        2 => Just(Event::CatchUp),
         1 => proptest::bool::ANY.prop_map(Event::Fail),
     ]
 }
 
-fn scopes() -> [Scope; 6] {
+fn scopes() -> [Scope; 7] {
     let ads = |role| Scope::new(role, ConfigSource::Ads);
     let within = |namespace: &str| Some(namespace.to_owned().try_into().unwrap());
     let near = |zone: &str| Locality { region: "eu".into(), zone: zone.into(), ..Locality::default() };
@@ -48,6 +53,7 @@ fn scopes() -> [Scope; 6] {
         Scope { namespace: within("shop"), ..ads(Role::Sidecar) },
         Scope { locality: near("a"), ..ads(Role::Router) },
         Scope { locality: near("b"), namespace: within("shop"), ..ads(Role::Router) },
+        Scope { client: ClientKind::EnvoyWithVhds, namespace: within("shop"), ..ads(Role::Sidecar) },
     ]
 }
 
@@ -69,6 +75,7 @@ fn form(index: usize, form: u32) -> Option<Arc<Service>> {
 
 struct World {
     layers: Layers,
+    scopes: Vec<Scope>,
     services: [Option<Arc<Service>>; 4],
     seen: BTreeSet<usize>,
     begun: Vec<Job>,
@@ -76,7 +83,7 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(scopes: Vec<Scope>) -> Self {
         let (mut layers, fails) = (Layers::default(), Arc::new(AtomicBool::new(false)));
         let failing = Arc::clone(&fails);
         layers.make_with(Maker::after(move |job| {
@@ -84,13 +91,18 @@ impl World {
             let is_one = matches!(job.key(), LayerKey::Base(Role::Sidecar, _) | LayerKey::Audience(..));
             assert!(!(is_one && failing.load(Ordering::Relaxed)), "no such thing");
         }));
-        let mut world =
-            Self { layers, services: [const { None }; 4], seen: BTreeSet::new(), begun: Vec::new(), fails };
+        let (services, seen, begun) = ([const { None }; 4], BTreeSet::new(), Vec::new());
+        let mut world = Self { layers, scopes, services, seen, begun, fails };
         world.advance();
         world
     }
 
     fn advance(&mut self) {
+        let step = self.step();
+        self.layers.take(&step, Results::new());
+    }
+
+    fn step(&self) -> Arc<Step> {
         let source = Source {
             registry: "east".into(),
             priority: 0,
@@ -99,9 +111,13 @@ impl World {
         };
         let before = self.layers.mesh().map(|mesh| mesh.catalog.clone()).unwrap_or_default();
         let options = MeshOptions { prefer_near: true, ..MeshOptions::default() };
-        let mesh = Arc::new(Mesh { catalog: Catalog::merge(&[source], &before), options });
-        let step = self.layers.step(mesh, Published::now());
-        self.layers.take(&step, Results::new());
+        let mesh = Arc::new(Mesh { catalog: Catalog::merge(&[source], &before), options, ..Mesh::default() });
+        self.layers.step(mesh, Published::now())
+    }
+
+    /// The layers of those who are there.
+    fn used(&self) -> BTreeSet<LayerKey> {
+        self.seen.iter().flat_map(|index| LayerKey::of(&self.scopes[*index])).collect()
     }
 
     fn apply(&mut self, event: &Event) {
@@ -111,14 +127,13 @@ impl World {
                 self.advance();
             }
             Event::Scope(index) if self.seen.remove(index) => {
-                let left: BTreeSet<LayerKey> =
-                    self.seen.iter().flat_map(|it| LayerKey::of(&scopes()[*it])).collect();
-                let gone = LayerKey::of(&scopes()[*index]).into_iter().filter(|key| !left.contains(key));
+                let left = self.used();
+                let gone = LayerKey::of(&self.scopes[*index]).into_iter().filter(|key| !left.contains(key));
                 gone.for_each(|key| self.layers.forget(&key));
             }
             Event::Scope(index) => {
                 self.seen.insert(*index);
-                self.layers.follow(&scopes()[*index]);
+                self.layers.follow(&self.scopes[*index]);
             }
             Event::Begin => self.begun.extend(self.layers.newcomers(Published::now())),
             Event::Arrive(index) if *index < self.begun.len() => {
@@ -130,19 +145,39 @@ impl World {
                 }
             }
             Event::Arrive(_) => {}
+            Event::CatchUp => self.catch_up(),
             Event::Fail(fails) => self.fails.store(*fails, Ordering::Relaxed),
         }
+    }
+
+    fn catch_up(&mut self) {
+        for _ in 0..1000 {
+            self.apply(&Event::Begin);
+            if self.begun.is_empty() {
+                return;
+            }
+            self.apply(&Event::Arrive(0));
+        }
+        panic!("it never ends");
     }
 
     /// Nothing fails any more, and all that is begun arrives.
     fn settle(&mut self) {
         self.apply(&Event::Fail(false));
         self.advance();
-        for _ in 0..1000 {
-            self.apply(&Event::Begin);
-            self.apply(&Event::Arrive(0));
-        }
+        self.catch_up();
         assert!(self.begun.is_empty() && self.layers.wanted.is_empty() && self.layers.broken.is_empty());
+    }
+
+    fn is_as_if_made_from_nothing(&self) -> Result<(), TestCaseError> {
+        let mesh = self.layers.mesh().unwrap();
+        for scope in self.seen.iter().map(|index| &self.scopes[*index]) {
+            let view = self.layers.view(scope).expect("it is there");
+            let expected = translate(mesh, scope, Published::now());
+            prop_assert_eq!(versions(&view), versions(&expected.view), "{}", scope);
+            prop_assert_eq!(self.layers.conflicts(scope), expected.conflicts);
+        }
+        Ok(())
     }
 }
 
@@ -161,23 +196,16 @@ proptest! {
     fn what_comes_late_or_failed_is_in_the_end_as_if_made_from_nothing(
         events in prop::collection::vec(event(), 1..40),
     ) {
-        let mut world = World::new();
+        let mut world = World::new(scopes().into());
         events.iter().for_each(|event| world.apply(event));
         world.settle();
-        let mesh = world.layers.mesh().unwrap();
-        let all = scopes();
-        for scope in world.seen.iter().map(|index| &all[*index]) {
-            let view = world.layers.view(scope).expect("it is there");
-            let expected = translate(mesh, scope, Published::now());
-            prop_assert_eq!(versions(&view), versions(&expected.view), "{}", scope);
-            prop_assert_eq!(world.layers.conflicts(scope), expected.conflicts);
-        }
+        world.is_as_if_made_from_nothing()?;
     }
 }
 
 #[test]
 fn a_name_of_a_namespace_goes_to_the_next_who_claims_it() {
-    let mut world = World::new();
+    let mut world = World::new(scopes().into());
     [Event::Service(0, 4), Event::Service(2, 4), Event::Scope(5)].iter().for_each(|it| world.apply(it));
     world.settle();
     let web = |world: &World| {

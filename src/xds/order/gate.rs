@@ -89,15 +89,15 @@ impl<'a> Gate<'a> {
             return Target { resource: None, waits: true };
         }
         match (copy.has.resource().map(|has| has.rope()), now.rope()) {
-            (Some(Some(has)), Some(rope)) => self.parts(copy, Some(has), now, rope),
+            (Some(Some(has)), Some(rope)) => self.parts_in_doubt(copy, Some(has), now, rope),
             (Some(_), _) if self.gains_missing(copy, now) => Target { resource: None, waits: true },
             (Some(_), _) => whole(),
             (None, _) if self.first_waits(copy, now) => Target { resource: None, waits: true },
             (None, Some(rope)) if copy.has.is_nothing() => {
                 // By the time that this arrives, the client has what is on its way.
                 let sent = sent.and_then(|sent| sent.rope());
-                if sent.is_some() || copy.route.is_some() {
-                    self.parts(copy, sent, now, rope)
+                if sent.is_some() || copy.route.is_some() || !copy.doubts.is_empty() {
+                    self.parts_in_doubt(copy, sent, now, rope)
                 } else {
                     whole()
                 }
@@ -129,7 +129,7 @@ impl<'a> Gate<'a> {
 
     /// Whether the client has the routes of that name, or they are on their way. Virtual hosts that come before, it
     /// would drop.
-    fn has_routes(&self, name: &str) -> bool {
+    pub fn has_routes(&self, name: &str) -> bool {
         let routes = &self.types[ResourceType::Route];
         let is_coming = || routes.on_its_way(name).any(|sent| sent.is_some());
         !routes.has(self.view.of(ResourceType::Route), name).is_nothing() || is_coming()
@@ -179,6 +179,23 @@ impl<'a> Gate<'a> {
         let latest = if now.rope().is_some() { copy.since } else { u64::MAX };
         let holds = |name: &Arc<str>| self.missing(name).is_some_and(|since| since <= latest);
         waits && needs(now, ResourceType::Cluster).any(holds)
+    }
+
+    /// The client has these virtual hosts, or those of which it is in doubt whether it took them: what would wait there
+    /// waits.
+    fn parts_in_doubt(
+        &self,
+        copy: &ClientCopy,
+        has: Option<&Rope>,
+        now: &Arc<Resource>,
+        rope: &Rope,
+    ) -> Target {
+        // While it is found out which of many it refuses, only those that it certainly has are beside those on trial.
+        let is_searched = copy.route.as_ref().is_some_and(|route| !route.groups.is_empty());
+        let doubts = copy.doubts.iter().rev().filter(|_| !is_searched).filter_map(|doubt| doubt.rope());
+        let mut targets = doubts.map(|doubt| self.parts(copy, Some(doubt), now, rope));
+        let waiting = targets.find(|target| target.waits);
+        waiting.unwrap_or_else(|| self.parts(copy, has, now, rope))
     }
 
     fn parts(&self, copy: &ClientCopy, has: Option<&Rope>, now: &Arc<Resource>, rope: &Rope) -> Target {

@@ -46,12 +46,20 @@ impl ListedNames {
 
     /// The names, in the order of the request.
     pub(super) fn decoded(&self) -> Vec<String> {
-        let mut names = Vec::with_capacity(self.count);
+        self.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut left = &self.fields[..];
-        while let Some(Field::Name(name)) = next(&mut left) {
-            names.push(String::from_utf8_lossy(name).into_owned());
-        }
-        names
+        std::iter::from_fn(move || match next(&mut left)? {
+            Field::Name(name) => Some(name),
+            Field::Other => None,
+        })
+    }
+
+    fn are_text(&self) -> bool {
+        // As most names are, and the lengths of all that are shorter than 128 bytes.
+        self.fields.is_ascii() || self.iter().all(|name| std::str::from_utf8(name).is_ok())
     }
 }
 
@@ -90,7 +98,7 @@ fn listed(message: &Bytes) -> Option<(ListedNames, Range<usize>)> {
             if names.count == 0 {
                 at = start..start;
             }
-            if at.end != start || std::str::from_utf8(name).is_err() {
+            if at.end != start {
                 return None;
             }
             at.end = end;
@@ -101,7 +109,7 @@ fn listed(message: &Bytes) -> Option<(ListedNames, Range<usize>)> {
         start = end;
     }
     names.fields = message.slice(at.clone());
-    left.is_empty().then_some((names, at))
+    (left.is_empty() && names.are_text()).then_some((names, at))
 }
 
 /// A field of a request.

@@ -37,6 +37,8 @@ impl<V: Variant, S> Session<V, S> {
             farewell: Farewell::new(&proxy, self.peer, V::NAME, self.only),
             missing: PerType::default(),
             refuses: PerType::default(),
+            refused: PerType::default(),
+            settled: PerType::default(),
             connection,
             proxy,
             transport,

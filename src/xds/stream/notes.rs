@@ -12,6 +12,7 @@ use crate::proxies::{NAMES_MAX, RefusedStatus};
 use crate::proxy::{Proxy, Transport};
 use crate::resources::{ResourceType, is_in_parts};
 use crate::xds::rejections::Rejection;
+use crate::xds::type_state::TypeState;
 use crate::xds::variant::{Answer, Outcome, Refusal, Response, Variant};
 use crate::xds::words::cut;
 
@@ -48,7 +49,7 @@ impl<V: Variant, S> Session<V, S> {
                 let names: Vec<String> = culprits.iter().map(|culprit| culprit.to_string()).collect();
                 // A string value is escaped in either format of the log; the client's words are not to look
                 // like pilot's own.
-                let (id, reason, refused) = (&**id, cut(&message), names.join(", "));
+                let (id, reason, refused) = (&**id, &*cut(&message), names.join(", "));
                 if is_news || culprits.is_empty() {
                     tracing::warn!(proxy = id, %kind, %version, refused, reason, "proxy rejected its configuration");
                 }
@@ -73,11 +74,49 @@ impl<V: Variant, S> Session<V, S> {
             let refused = state.refusals().take(NAMES_MAX).map(|(_, refused)| RefusedStatus::of(refused));
             let (refused, searching) = (refused.collect::<Vec<_>>(), state.is_searching());
             let is_mended = refused.is_empty() && !searching;
+            if !searching {
+                let view = self.machine.view();
+                let is_there = |name: &str| view.is_some_and(|view| view.of(kind).get(name).is_some());
+                let accepted = settled(state, &mut client.refused[kind], is_there);
+                if !is_mended && !accepted.is_empty() {
+                    let (accepted, count) = (accepted.join(", "), state.refusals().count());
+                    tracing::info!(
+                        proxy = &*client.proxy.id,
+                        %kind,
+                        accepted,
+                        refused = count,
+                        "proxy accepts again some of what it refused"
+                    );
+                }
+            }
             client.connection.update(kind, |status| status.on_refusals(refused, searching));
             if is_mended {
                 *refuses = Refuses::Nothing;
                 tracing::info!(proxy = &*client.proxy.id, %kind, "proxy accepts its configuration again");
             }
+        }
+    }
+
+    /// Notes the newest mesh of which the client has all that it asks for. What it was told in another scope does not count.
+    pub(super) fn note_settled(&mut self) {
+        let Some(client) = &mut self.client else { return };
+        let now = client.set.as_ref().map(|set| set.generation());
+        for kind in ResourceType::ALL {
+            let state = self.machine.state(kind);
+            let (before, names) = &mut client.settled[kind];
+            let settled = match *before {
+                _ if now.is_some() && self.machine.is_settled(kind) => now,
+                // It has asked for more.
+                before => before.filter(|_| now.is_some() && before != now),
+            };
+            let is_same = settled == *before && names.is_shared_with(state.subscription.names());
+            if is_same || !state.requested {
+                continue;
+            }
+            (*before, *names) = (settled, state.subscription.names().clone());
+            client.connection.update(kind, |status| {
+                (status.settled, status.asked) = (settled, names.clone());
+            });
         }
     }
 
@@ -187,6 +226,25 @@ impl<V: Variant, S> Session<V, S> {
             }
         }
     }
+}
+
+/// What of `known` the client does not refuse any more, of what there still is. `known` is then what it refuses now.
+fn settled(
+    state: &TypeState,
+    known: &mut Vec<(Arc<str>, String)>,
+    is_there: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let all = || state.refusals().map(|(name, refused)| (name, &refused.rejection));
+    let is = |(name, said): &(Arc<str>, String), rejection: &(&Arc<str>, &Arc<Rejection>)| {
+        name == rejection.0 && *said == rejection.1.to_string()
+    };
+    let before = std::mem::take(known);
+    *known = all().take(NAMES_MAX).map(|(name, it)| (Arc::clone(name), it.to_string())).collect();
+    if before == *known {
+        return Vec::new();
+    }
+    let is_over = |one: &&(Arc<str>, String)| is_there(&one.0) && !all().any(|it| is(one, &it));
+    before.iter().filter(is_over).map(|(_, said)| said.clone()).collect()
 }
 
 /// What ends the stream of a client that sent what is refused.

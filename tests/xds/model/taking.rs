@@ -2,30 +2,55 @@
 
 use std::collections::BTreeSet;
 
-use pilot::resources::ResourceType::{self, Cluster, Listener};
+use pilot::resources::ResourceType::{self, Cluster, Listener, Route, VirtualHost};
 use pilot_envoy_api::google::rpc::Status;
 
-use super::Envoy;
-use super::words::{Words, is_bad};
+use super::words::{Words, hosts, is_read};
+use super::{Envoy, Kind};
 use crate::driver::Content;
+
+/// The virtual hosts of these routes that are new to who has others.
+fn news(having: Option<&String>, content: &str) -> Vec<String> {
+    let before: Vec<_> = having.into_iter().flat_map(|content| hosts(content)).collect();
+    let new = hosts(content).filter(|host| !before.contains(host));
+    new.map(|(name, host)| format!("{name} {host:?}")).collect()
+}
 
 impl<V: Words> Envoy<V> {
     /// Takes of a response what it can, and says what is wrong with the rest.
     pub(super) fn take(&mut self, kind: ResourceType, content: &Content) -> Option<Status> {
+        if kind == VirtualHost {
+            return self.take_hosts(content);
+        }
+        if V::is_full(kind) && !V::TELLS {
+            let before = self.versions.entry((kind, content.version.clone()));
+            let before = before.or_insert_with(|| content.resources.clone());
+            assert_eq!(*before, content.resources, "P4a: two contents of {kind} have one version");
+        }
         let mut taken: Vec<(String, String)> = content.resources.clone();
-        let bad: Vec<String> =
-            taken.iter().filter(|(_, content)| is_bad(content)).map(|(name, _)| name.clone()).collect();
+        let bad: Vec<(String, String)> =
+            taken.iter().filter(|(_, content)| self.refuses(content)).cloned().collect();
         if bad.is_empty() {
             self.accept(kind, content, taken);
+            let Kind { told, names, .. } = &mut self.kinds[kind as usize];
+            content.removed.iter().for_each(|name| _ = told.remove(name));
+            let is_wanted = |name: &String| kind.has_wildcard() || names.contains(name);
+            told.extend(content.resources.iter().filter(|(name, _)| is_wanted(name)).cloned());
             self.kinds[kind as usize].accepted.clone_from(&content.version);
             return None;
         }
         let state = &mut self.kinds[kind as usize];
         state.allowed += 2 * taken.len() + 2;
-        for (name, content) in taken.iter().filter(|(_, content)| is_bad(content)) {
+        for (name, content) in &bad {
             let had = state.having.get(name).cloned();
             state.refused.insert(name.clone(), had);
-            let alone = state.alone.entry((name.clone(), content.clone())).or_default();
+            // Of routes, virtual hosts are tried, each beside those that the client has.
+            let tried: Vec<String> = match kind == Route && is_read(content) {
+                true => news(state.having.get(name), content),
+                false => vec![content.clone()],
+            };
+            let [tried] = tried.as_slice() else { continue };
+            let alone = state.alone.entry((name.clone(), tried.clone())).or_default();
             *alone += usize::from(taken.len() == 1);
             let asks = state.asks.get(name).copied().unwrap_or_default().max(1);
             assert!(*alone <= asks || kind == Listener, "{kind} {name}@{content} is tried twice");
@@ -36,13 +61,13 @@ impl<V: Words> Envoy<V> {
             taken.clear();
             format!("name: \"{name}\"\n: Proto constraint validation failed")
         } else if kind.has_wildcard() {
-            taken.retain(|(name, _)| !bad.contains(name));
+            taken.retain(|it| !bad.contains(it));
             let what = if kind == Cluster { "cluster" } else { "listener" };
-            let each: Vec<String> = bad.iter().map(|name| format!("{name}: no good")).collect();
+            let each: Vec<String> = bad.iter().map(|(name, _)| format!("{name}: no good")).collect();
             format!("Error adding/updating {what}(s) {}", each.join(", "))
         } else {
             taken.sort_by_key(|(name, _)| name.bytes().map(|byte| byte.wrapping_mul(37)).collect::<Vec<_>>());
-            taken.truncate(taken.iter().position(|(_, content)| is_bad(content)).unwrap());
+            taken.truncate(taken.iter().position(|it| bad.contains(it)).unwrap());
             "malformed IP address".to_owned()
         };
         if !taken.is_empty() || message.contains("(s)") {

@@ -32,9 +32,27 @@ fn version(content: &str) -> &str {
     apart.unwrap_or(content)
 }
 
-/// Whether the client refuses a resource with that content.
-pub(super) fn is_bad(content: &str) -> bool {
-    content.ends_with("bad") || content.ends_with("worse")
+/// A virtual host, as a content tells of it: `%name%hash%domain,domain%`, and how bad it is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Host {
+    hash: String,
+    pub(super) domains: BTreeSet<String>,
+    pub(super) how: String,
+}
+
+/// The virtual hosts of which a content tells, by name.
+pub(super) fn hosts(content: &str) -> impl Iterator<Item = (String, Host)> {
+    let words = content.split(' ').filter_map(|word| word.strip_prefix('%'));
+    words.map(|word| {
+        let [name, hash, domains, how] = word.split('%').collect::<Vec<_>>()[..] else { panic!("{word}") };
+        let domains = domains.split(',').map(str::to_owned).collect();
+        (name.to_owned(), Host { hash: hash.to_owned(), domains, how: how.to_owned() })
+    })
+}
+
+/// Whether a content is that of a real resource, and so tells of its virtual hosts.
+pub(super) fn is_read(content: &str) -> bool {
+    content.starts_with('=')
 }
 
 /// What a client has of one type: content by name.

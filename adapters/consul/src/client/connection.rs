@@ -58,6 +58,14 @@ impl Pool {
         self.address.authority()
     }
 
+    /// Whether the address is a Unix socket, or has a port that Consul has for HTTP or HTTPS by default.
+    pub(super) fn is_usual(&self) -> bool {
+        match self.address {
+            Address::Unix(_) => true,
+            Address::Http { port, .. } | Address::Https { port, .. } => [8500, 8501].contains(&port),
+        }
+    }
+
     /// The connection that was used last, if one still is open.
     pub(super) fn kept(&self) -> Option<Connection> {
         let mut kept = self.kept.lock();

@@ -1,4 +1,4 @@
-//! Queries to the catalog.
+//! Queries to the catalog and to the keys.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,7 +13,10 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 /// What the path of a service's instances begins with.
 pub(crate) const SERVICE: &str = "/v1/health/service/";
 
-/// A read of the catalog.
+/// What the path of a key begins with.
+pub(crate) const KEY: &str = "/v1/kv/";
+
+/// A read of the catalog, or of keys.
 #[derive(Debug, Clone)]
 pub(crate) struct Query<'a> {
     /// The path: `/v1/catalog/services`.
@@ -28,6 +31,8 @@ pub(crate) struct Query<'a> {
     pub(crate) tag: Option<&'a str>,
     /// Whether servers answer also where the agent has a view: no view sorts by distance.
     pub(crate) past_views: bool,
+    /// Whether all keys are meant that begin with the path. That there is none is an answer then, too.
+    pub(crate) recurse: bool,
 }
 
 /// A wait for something newer.
@@ -54,7 +59,7 @@ impl Wait {
 impl<'a> Query<'a> {
     /// A read at once, as configured.
     pub(crate) fn new(what: &'a str, datacenter: Option<&'a str>) -> Self {
-        Self { what, datacenter, wait: None, consistent: false, tag: None, past_views: false }
+        Self { what, datacenter, wait: None, consistent: false, tag: None, past_views: false, recurse: false }
     }
 
     /// Whether an agent may answer from a view of its own.
@@ -75,6 +80,9 @@ impl<'a> Query<'a> {
         }
         if let Some(tag) = self.tag {
             _ = write!(path, "&tag={}", encoded(tag));
+        }
+        if self.recurse {
+            path.push_str("&recurse");
         }
         if self.past_views {
             path.push_str("&near=_agent");
@@ -106,6 +114,12 @@ pub(super) fn common(config: &Config) -> Common {
     Common { consistency, place }
 }
 
+/// The path of a key: slashes in it are those of the path.
+pub(crate) fn key(name: &str) -> String {
+    let parts: Vec<String> = name.split('/').map(|part| encoded(part).to_string()).collect();
+    format!("{KEY}{}", parts.join("/"))
+}
+
 /// A name as a part of a path or of a parameter.
 pub(crate) fn encoded(name: &str) -> PercentEncode<'_> {
     utf8_percent_encode(name, RESERVED)
@@ -118,6 +132,7 @@ mod tests {
     #[test]
     fn names_are_encoded() {
         assert_eq!(encoded("a/b c?ü").to_string(), "a%2Fb%20c%3F%C3%BC");
+        assert_eq!(key("a/b c/"), "/v1/kv/a/b%20c/");
     }
 
     #[test]
@@ -136,6 +151,8 @@ mod tests {
         assert!(query.path(&common(&config)).contains("?consistent&"));
         query = Query { past_views: true, ..query };
         assert!(query.path(&common(&config)).ends_with("&near=_agent"));
+        query = Query { recurse: true, past_views: false, ..query };
+        assert!(query.path(&common(&config)).ends_with("&recurse"));
     }
 
     #[test]

@@ -98,11 +98,16 @@ async fn believe_emptiness(
 pub(super) fn read(body: &[u8], config: &Config) -> Result<Listed, RegistryError> {
     let tagged = |tags: &[String]| config.tags.iter().all(|tag| tags.contains(tag));
     let all = all(body)?;
-    let total = all.len();
+    let is_empty = !all.is_empty() && all.iter().all(|(name, _)| name == OWN);
+    // Consul's own service is let in only where somebody asks for it.
+    let total = all.iter().filter(|(name, _)| *name != OWN).count();
     let named = all.into_iter().map(|(name, tags)| (name, tags.unwrap_or_default()));
     let followed: Vec<_> = named.filter(|(name, _)| config.follows(name)).collect();
     let has_tags = followed.iter().any(|(_, tags)| tagged(tags));
-    let nothing = nothing(total, followed.len(), has_tags, config);
+    let nothing = match is_empty && followed.is_empty() {
+        true => Some(("services", "there is none yet but Consul's own".to_owned())),
+        false => nothing(total, followed.len(), has_tags, config),
+    };
     let (mut names, mut no_hosts) = (Names::new(), NoHosts::new());
     for (name, tags) in followed.into_iter().filter(|(_, tags)| tagged(tags)) {
         match config.host.takes(&name) {
@@ -113,20 +118,20 @@ pub(super) fn read(body: &[u8], config: &Config) -> Result<Listed, RegistryError
     Ok(Listed { names, no_hosts, nothing })
 }
 
+/// The service that Consul's servers register themselves.
+const OWN: &str = "consul";
+
 /// Which key leaves out all services that there are, if one does. `followed`: how many have a name that counts;
 /// `has_tags`: one of them has all tags.
 fn nothing(total: usize, followed: usize, has_tags: bool, config: &Config) -> Option<(&'static str, String)> {
     if total > 0 && followed == 0 {
-        return Some((
-            "include",
-            format!("0 of {total} services have a name that include and exclude let in"),
-        ));
+        return Some(("include", format!("services whose names include and exclude let in: 0 of {total}")));
     }
     if followed == 0 || has_tags {
         return None;
     }
     let (tag, names) = (if config.tags.len() == 1 { "tag" } else { "tags" }, config.tags.join(" and "));
-    Some(("tags", format!("0 of {followed} services have {tag} {names}")))
+    Some(("tags", format!("services with {tag} {names}: 0 of {followed}")))
 }
 
 #[cfg(test)]
@@ -147,15 +152,19 @@ mod tests {
         assert_eq!(nothing("{}", |config| config.tags = vec!["v1".into()]), "");
         assert_eq!(
             nothing(three, |config| config.tags = vec!["v1".into(), "prod".into()]),
-            "tags: 0 of 2 services have tags v1 and prod"
+            "tags: services with tags v1 and prod: 0 of 2"
         );
         assert_eq!(
             nothing(three, |config| config.tags = vec!["prod".into()]),
-            "tags: 0 of 2 services have tag prod"
+            "tags: services with tag prod: 0 of 2"
         );
         assert_eq!(
             nothing(three, |config| config.include = vec!["web*".into()]),
-            "include: 0 of 3 services have a name that include and exclude let in"
+            "include: services whose names include and exclude let in: 0 of 2"
         );
+        let none = "services: there is none yet but Consul's own";
+        assert_eq!(nothing(r#"{"consul":[]}"#, |_| ()), none);
+        assert_eq!(nothing(r#"{"consul":[]}"#, |config| config.include = vec!["web*".into()]), none);
+        assert_eq!(nothing(r#"{"consul":[]}"#, |config| config.exclude = Vec::new()), "");
     }
 }

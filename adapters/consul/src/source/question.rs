@@ -48,7 +48,7 @@ pub(super) async fn ask(
 }
 
 /// Asks again what a limit has refused, each time after a longer rest.
-async fn patiently(client: &Client, query: &Query<'_>) -> Result<Polled, RegistryError> {
+pub(super) async fn patiently(client: &Client, query: &Query<'_>) -> Result<Polled, RegistryError> {
     for rest in RESTS {
         match client.poll(query).await? {
             Polled::Limited(_) => {}

@@ -84,6 +84,15 @@ const PULSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A timer that is later than this says that it was us who had no time, not the agent.
 const LATE: Duration = Duration::from_millis(500);
 
+/// Two questions about the same begin no sooner after each other: who stands before the agent may answer at
+/// once what should wait.
+pub(super) const SPACING: Duration = Duration::from_millis(100);
+
+/// How long to wait until that long after the last one.
+pub(super) fn spacing(last: Option<Instant>, apart: Duration) -> Duration {
+    last.map_or(Duration::ZERO, |last| (last + apart).saturating_duration_since(Instant::now()))
+}
+
 /// Asks for the leader, at once or after the usual time. A connection on which nobody answers any more
 /// looks like one on which nothing happens.
 pub(super) async fn pulse(client: &Client, at_once: bool) -> Reply {
@@ -96,15 +105,26 @@ pub(super) async fn pulse(client: &Client, at_once: bool) -> Reply {
     let answer = match asked {
         Err(_) if began.elapsed() > PULSE_TIMEOUT + LATE => Ok(()),
         Err(_) => {
-            let (agent, seconds) = (client.authority(), PULSE_TIMEOUT.as_secs());
+            let (agent, seconds, doubt) = (client.authority(), PULSE_TIMEOUT.as_secs(), client.doubt());
             Err(RegistryError::unavailable(format!(
-                "consul at {agent} does not answer: nothing within {seconds} s"
+                "consul at {agent} does not answer: nothing within {seconds} s{doubt}"
             )))
         }
         Ok(Err(error)) => Err(error),
         Ok(Ok((status, body))) => leads(&client.succeeded(&call, status, &body), status, &body),
     };
     Reply::Pulse(answer)
+}
+
+/// Asks for the leader, again and again, until the agent does not answer or has none.
+pub(super) async fn until_lost(client: &Client) -> RegistryError {
+    let mut at_once = true;
+    loop {
+        if let Reply::Pulse(Err(error)) = pulse(client, at_once).await {
+            return error;
+        }
+        at_once = false;
+    }
 }
 
 fn leads(

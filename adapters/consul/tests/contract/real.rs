@@ -3,17 +3,26 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use pilot_registry::{Hostname, Service, ServiceRegistry, async_trait};
 use pilot_registry_consul::{Config, registry};
-use pilot_registry_testkit::server::Relay;
 use pilot_registry_testkit::server::consul::{Consul, Options};
+use pilot_registry_testkit::server::{Gate, Relay, Spoiling};
 use pilot_registry_testkit::{Backend, BadConfig, Operation};
 use serde_json::{Value, json};
 
 use crate::catalog::{self, Instance, TOKEN};
 
-const POLICY: &str = r#"service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }"#;
+const POLICY: &str = r#"
+    service_prefix "" { policy = "read" } node_prefix "" { policy = "read" } key_prefix "pilot/rules/" { policy = "read" }
+"#;
+
+/// A web server's answer; the pulse, and a part of the first list.
+const SPOILING: Spoiling<'static> = Spoiling {
+    nonsense: b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhello\n",
+    certificate: None,
+    stall_after: 8 << 10,
+};
 
 /// Asks for the token in the order in which an operator would.
 pub(crate) struct RealBackend {
@@ -21,6 +30,10 @@ pub(crate) struct RealBackend {
     relay: Relay,
     services: BTreeMap<Hostname, Arc<Service>>,
     malformed: Vec<String>,
+    /// Keys with documents of rules, and their values.
+    documents: BTreeMap<String, Vec<u8>>,
+    /// Before the relay, where what the server says is spoiled on its way.
+    gates: Vec<Gate>,
     revoked: bool,
 }
 
@@ -31,9 +44,37 @@ impl RealBackend {
         };
         let relay = Relay::to(consul.address()).await?;
         let services = BTreeMap::new();
-        let backend = Self { consul, relay, services, malformed: Vec::new(), revoked: false };
+        let (documents, gates) = (BTreeMap::new(), Vec::new());
+        let backend =
+            Self { consul, relay, services, malformed: Vec::new(), documents, gates, revoked: false };
         backend.admit().await?;
         Ok(Some(backend))
+    }
+
+    /// The same, behind a gate.
+    pub(crate) async fn gated() -> Result<Option<Self>> {
+        let Some(mut backend) = Self::new().await? else { return Ok(None) };
+        let gate = Gate::to(backend.consul.address(), SPOILING).await?;
+        backend.relay = Relay::to(gate.address()).await?;
+        backend.gates.push(gate);
+        Ok(Some(backend))
+    }
+
+    /// Writes a key, or takes it away.
+    pub(crate) async fn write_document(&mut self, key: &str, value: Option<&[u8]>) -> Result<()> {
+        let (method, body) = match value {
+            Some(value) => {
+                self.documents.insert(key.to_owned(), value.to_owned());
+                (http::Method::PUT, bytes::Bytes::copy_from_slice(value))
+            }
+            None => {
+                self.documents.remove(key);
+                (http::Method::DELETE, bytes::Bytes::new())
+            }
+        };
+        let (status, said) = self.consul.admin().request(method, &format!("/v1/kv/{key}"), body).await?;
+        ensure!(status == http::StatusCode::OK, "{key}: {status}: {}", String::from_utf8_lossy(&said));
+        Ok(())
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -57,12 +98,15 @@ impl RealBackend {
         self.consul.admin().transact(&operations(before, after)).await
     }
 
-    async fn write_all(&self) -> Result<()> {
+    async fn write_all(&mut self) -> Result<()> {
         for service in self.services.values() {
             self.write(&[], &catalog::instances(service, false)).await?;
         }
         for entry in &self.malformed {
             self.write(&[], &[malformed(entry)]).await?;
+        }
+        for (key, value) in self.documents.clone() {
+            self.write_document(&key, Some(&value)).await?;
         }
         Ok(())
     }
@@ -128,6 +172,7 @@ impl Backend for RealBackend {
 
     fn lacks(&self, operation: Operation) -> Option<&'static str> {
         match operation {
+            _ if !self.gates.is_empty() => None,
             Operation::Garble => Some("a real server makes sense"),
             Operation::Stall => Some("a real server sends its answers whole"),
             _ => None,
@@ -200,6 +245,10 @@ impl Backend for RealBackend {
 
     fn relays(&self) -> &[Relay] {
         std::slice::from_ref(&self.relay)
+    }
+
+    fn gates(&self) -> &[Gate] {
+        &self.gates
     }
 
     /// A new cluster in the place of the old one, in which all is written again: its indexes are smaller.

@@ -55,7 +55,11 @@ impl EtcdBackend {
         Ok(Some(Self { cluster, gates, relays, writer, services: BTreeMap::new(), backwards: false }))
     }
 
-    fn config(&self) -> Config {
+    pub(crate) fn client(&self) -> etcd_client::Client {
+        self.writer.client()
+    }
+
+    pub(crate) fn config(&self) -> Config {
         let mut config = Config::new(self.relays.iter().map(|relay| self.cluster.url(relay.address())));
         config.user = Some(USER.to_owned());
         config.password = Some(PASSWORD.to_owned().into());

@@ -136,7 +136,7 @@ async fn more_than_is_allowed_is_refused_as_a_whole() {
     sees(&mut runner, &["10.0.0.1"]).await.unwrap();
     put(&etcd, "2", &instance("10.0.0.2")).await;
     let error = runner.degraded().await.unwrap().error;
-    assert!(error.chain().contains("2 keys below /pilot: max_keys = 1"), "{}", error.chain());
+    assert!(error.chain().contains("2 keys below /pilot/v1/: max_keys = 1"), "{}", error.chain());
     assert_eq!(runner.revision(), 1);
     etcd.etcdctl(&["del", &key("1")]).await.unwrap();
     sees(&mut runner, &["10.0.0.2"]).await.unwrap();

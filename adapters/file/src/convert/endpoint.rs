@@ -196,12 +196,15 @@ fn port_map(node: &Node, service: &[ServicePort], mistakes: &mut Mistakes) -> Op
     }
     let mut ports = BTreeMap::new();
     for field in fields {
-        let key = service_port(field, service, mistakes)?;
-        if ports.insert(key, fields::port(&field.value, "port", mistakes)?).is_some() {
+        let of_service = service_port(field, service, mistakes);
+        let own = fields::port(&field.value, "port", mistakes);
+        let (Some(key), Some(own)) = (of_service, own) else { continue };
+        if ports.insert(key, own).is_some() {
             mistakes
                 .add(field.at, format!("port {key} of the service is there twice, by number and by name"));
         }
     }
+    // What is missing here is among the mistakes.
     Some(ports)
 }
 

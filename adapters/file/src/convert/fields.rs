@@ -1,7 +1,9 @@
 //! Reads fields of tables, and reports what is wrong with them.
 
 use std::fmt::Display;
+use std::num::NonZeroU32;
 use std::str::FromStr;
+use std::time::Duration;
 
 use pilot_registry::{Labels, Port};
 
@@ -63,13 +65,18 @@ impl<'a> Table<'a> {
 
 /// What was expected instead of `word`: the nearest of the known words when it is near, and all of them.
 pub(crate) fn expected(word: &str, known: &[&str]) -> String {
-    let distance = |known: &&str| strsim::damerau_levenshtein(&word.to_lowercase(), known);
-    let word_fits = word.len() <= 64;
-    let nearest = known.iter().copied().filter(|_| word_fits).map(|known| (distance(&known), known)).min();
-    match nearest {
-        Some((distance, known)) if distance <= 1 + known.len() / 4 => format!("did you mean {known:?}?"),
-        _ => format!("expected one of {}", known.join(", ")),
+    match nearest(word, known) {
+        Some(known) => format!("did you mean {known:?}?"),
+        None => format!("expected one of {}", known.join(", ")),
     }
+}
+
+/// The nearest of the known words when it is near, or the word itself.
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let distance = |known: &&str| strsim::damerau_levenshtein(&word.to_lowercase(), known);
+    let known = known.iter().copied().filter(|_| word.len() <= 64);
+    let (distance, known) = known.map(|known| (distance(&known), known)).min()?;
+    (distance <= 1 + known.len() / 4).then_some(known)
 }
 
 pub(crate) fn text<'a>(node: &'a Node, what: &str, mistakes: &mut Mistakes) -> Option<&'a str> {
@@ -115,6 +122,41 @@ pub(crate) fn word<T: Copy>(
         mistakes.add(node.at, format!("unknown {what} {text:?}: expected one of {}", known.join(", ")));
     }
     found.map(|(_, value)| *value)
+}
+
+pub(crate) fn boolean(node: &Node, what: &str, mistakes: &mut Mistakes) -> Option<bool> {
+    match node.value {
+        Value::Bool(value) => Some(value),
+        _ => {
+            mistakes.expected(node, what, "true or false");
+            None
+        }
+    }
+}
+
+/// A duration: `5s`.
+pub(crate) fn duration(node: &Node, what: &str, mistakes: &mut Mistakes) -> Option<Duration> {
+    match pilot_registry::duration::parse(text(node, what, mistakes)?, "5s") {
+        Ok(duration) if duration.is_zero() => {
+            mistakes.add(node.at, format!("{what} 0 makes no sense here: expected a longer time"));
+            None
+        }
+        Ok(duration) => Some(duration),
+        Err(error) => {
+            mistakes.add(node.at, format!("{what}: {error}"));
+            None
+        }
+    }
+}
+
+/// A number of times: 1 or more.
+pub(crate) fn count(node: &Node, what: &str, mistakes: &mut Mistakes) -> Option<NonZeroU32> {
+    let number = integer(node, what, mistakes)?;
+    let count = u32::try_from(number).ok().and_then(NonZeroU32::new);
+    if count.is_none() {
+        mistakes.add(node.at, format!("{what} {number} makes no sense: expected 1 or more"));
+    }
+    count
 }
 
 pub(crate) fn integer(node: &Node, what: &str, mistakes: &mut Mistakes) -> Option<i128> {

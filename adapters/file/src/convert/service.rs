@@ -7,6 +7,7 @@ use pilot_registry::{
 
 use super::endpoint::{self, Ports};
 use super::fields::{self, Mistakes, Table};
+use super::health_check::health_check;
 use crate::document::{Node, Position, Value};
 
 pub(super) const KEYS: &[&str] = &[
@@ -19,6 +20,8 @@ pub(super) const KEYS: &[&str] = &[
     "export_to",
     "labels",
     "identities",
+    "health_check",
+    "rewrite_host",
     "endpoints",
 ];
 const EXAMPLE: &str = r#"{ host = "a.local", ports = [{ port = 80, protocol = "http" }] }"#;
@@ -108,6 +111,10 @@ fn body(
     }
     spec.labels = fields::labels(table.get("labels"), mistakes);
     spec.identities = fields::parsed_list(table.get("identities"), "identities", mistakes);
+    spec.health_check = table.get("health_check").and_then(|node| health_check(node, mistakes));
+    if let Some(node) = table.get("rewrite_host") {
+        spec.rewrite_host = fields::boolean(node, "rewrite_host", mistakes).unwrap_or_default();
+    }
     let known = ports.as_deref().map_or(Ports::Unknown, Ports::Known);
     let endpoints = endpoint::endpoints(table.get("endpoints"), known, mistakes, doubles);
     let places: Vec<_> = endpoints.iter().map(|(at, endpoint)| (*at, endpoint.address.to_string())).collect();
@@ -126,6 +133,8 @@ fn place(error: &ModelError, table: &Table<'_>, endpoints: &[(Position, String)]
         ModelError::Endpoint { address, .. } => {
             endpoints.iter().find(|(_, own)| *own == *address).map(|(at, _)| *at)
         }
+        ModelError::HealthCheck { .. } => table.get("health_check").map(|node| node.at),
+        ModelError::RewriteHost { .. } => table.get("rewrite_host").map(|node| node.at),
         ModelError::DuplicatePort { .. } | ModelError::NoPort { .. } => ports(),
         _ => None,
     };
@@ -140,7 +149,9 @@ fn ports(table: &Table<'_>, mistakes: &mut Mistakes) -> Option<Vec<ServicePort>>
         return None;
     };
     let items = fields::list(node, "ports", mistakes);
-    let ports: Option<Vec<_>> = items.iter().map(|item| port(item, mistakes)).collect();
+    // All are read, whichever is wrong: the author hears of all mistakes at once.
+    let ports: Vec<Option<ServicePort>> = items.iter().map(|item| port(item, mistakes)).collect();
+    let ports: Option<Vec<_>> = ports.into_iter().collect();
     ports.filter(|ports| {
         !ports.is_empty() || {
             mistakes.add(node.at, "ports is empty: expected at least one { port = 80, protocol = \"http\" }");

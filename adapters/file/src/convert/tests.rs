@@ -1,4 +1,6 @@
-use pilot_registry::{Address, Health, Port, Protocol, Resolution};
+use std::time::Duration;
+
+use pilot_registry::{Address, Health, HealthCheck, Port, Probe, Protocol, Resolution};
 
 use super::*;
 
@@ -198,6 +200,11 @@ fn all_mistakes_of_an_entry_are_told_and_its_siblings_stand() {
     assert_eq!(found[0].service.as_ref().unwrap_err().len(), 3);
     assert_eq!(found[0].id.as_ref().unwrap().host.as_str(), "a.local");
     assert!(found[1].service.is_ok());
+    let ports = "[[service]]\nhost = 'a.local'\nports = [{ port = 0, protocol = 'x' }, { port = 1, protocol = 'y' }]\n\
+                 endpoints = [{ address = '0.0.0' }]\n";
+    assert_eq!(mistakes(ports).len(), 4, "{:?}", mistakes(ports));
+    let own = "endpoints = [{ address = '10.0.0.1', ports = { 81 = 8080, 80 = 0 } }]";
+    assert_eq!(mistakes(&with(own)).len(), 2, "{:?}", mistakes(&with(own)));
 }
 
 #[test]
@@ -225,6 +232,56 @@ fn what_is_no_list_of_services_is_refused_as_a_whole() {
     ] {
         let mistake = entries(text, format).unwrap_err();
         assert!(mistake.message.contains(expected), "{text:?}: {}", mistake.message);
+    }
+}
+
+/// The example is what was written, as it can be copied: it is a file of its own that makes sense.
+#[test]
+fn a_table_in_place_of_the_list_is_told_the_list_that_was_meant() {
+    let one = "{port: 80, protocol: http}";
+    for (text, format, host, endpoints) in [
+        ("reviews: 127.0.0.1:9080".to_owned(), Format::Yaml, "reviews", "127.0.0.1:9080"),
+        (
+            "reviews: http://localhost:8000/\nratings: '[::1]:9081'".into(),
+            Format::Yaml,
+            "reviews",
+            "127.0.0.1:8000",
+        ),
+        ("a.local: ['10.0.0.1:1', 'b.local:2']".into(), Format::Yaml, "a.local", "10.0.0.1:1 b.local:2"),
+        (format!("host: a.local\nports: [{one}]"), Format::Yaml, "a.local", ""),
+        (
+            format!("a.local:\n  ports: [{one}]\n  endpoints: [{{address: '10.0.0.1'}}]"),
+            Format::Yaml,
+            "a.local",
+            "10.0.0.1:80",
+        ),
+        (format!("service:\n  host: a.local\n  ports: [{one}]"), Format::Yaml, "a.local", ""),
+        (format!("service:\n  a.local:\n    ports: [{one}]"), Format::Yaml, "a.local", ""),
+        ("service:\n  reviews: 127.0.0.1:9080".into(), Format::Yaml, "reviews", "127.0.0.1:9080"),
+        ("reviews = '127.0.0.1:9080'".into(), Format::Toml, "reviews", "127.0.0.1:9080"),
+        ("[service]\nreviews = '127.0.0.1:9080'".into(), Format::Toml, "reviews", "127.0.0.1:9080"),
+        ("{\"reviews\": \"127.0.0.1:9080\"}".into(), Format::Json, "reviews", "127.0.0.1:9080"),
+    ] {
+        let message = entries(&text, format).unwrap_err().message;
+        let example = message.rfind(if format == Format::Json { "{\"service\"" } else { "service" });
+        let example = &message[example.unwrap()..];
+        let service = entries(example, format).unwrap_or_else(|error| panic!("{message}: {error:?}"));
+        let service = service[0].service.as_ref().unwrap_or_else(|error| panic!("{message}: {error:?}"));
+        let shown = |endpoint: &pilot_registry::Endpoint| {
+            endpoint.ports.values().map(|own| format!("{}:{own}", endpoint.address)).collect::<String>()
+        };
+        let found: Vec<_> = service.endpoints.iter().map(shown).collect();
+        assert_eq!((service.id().host.as_str(), found.join(" ").as_str()), (host, endpoints), "{message}");
+    }
+    let long = format!("host: a.local\naliases: [{}]", "long.example.com, ".repeat(40));
+    let message = entries(&long, Format::Yaml).unwrap_err().message;
+    assert!(
+        message.ends_with("expected the list of services: service: [{host: \"a.local\", ...}]"),
+        "{message}"
+    );
+    for other in ["version: 3\nname: shop", "services:\n  host: a.local", "a: {b: c}", "a: b"] {
+        let message = entries(other, Format::Yaml).unwrap_err().message;
+        assert!(message.starts_with("unknown key") && !message.contains('['), "{message}");
     }
 }
 
@@ -289,6 +346,61 @@ service:
 }
 
 #[test]
+fn a_health_check_is_one_of_three_kinds() {
+    let check = |line: &str| good(&with(&format!("health_check = {line}"))).health_check.clone().unwrap();
+    let usual = HealthCheck::new(Probe::Http("/healthz".to_owned()));
+    assert_eq!(check(r#"{ http = "/healthz" }"#), usual);
+    assert_eq!(check("{ tcp = true }"), HealthCheck { probe: Probe::Tcp, ..usual.clone() });
+    let all = r#"{ grpc = "shop.Cart", port = 81, interval = "1m", timeout = "500ms", failures = 1, successes = 2 }"#;
+    let expected = HealthCheck {
+        probe: Probe::Grpc("shop.Cart".to_owned()),
+        port: Some(port(81)),
+        interval: Duration::from_secs(60),
+        timeout: Duration::from_millis(500),
+        failures: 1.try_into().unwrap(),
+        successes: 2.try_into().unwrap(),
+    };
+    assert_eq!(check(all), expected);
+    assert_eq!(good(&with("")).health_check, None);
+}
+
+#[test]
+fn a_wrong_health_check_is_told_with_what_was_expected() {
+    for (line, told) in [
+        ("{}", "4:16: health_check of 0 kinds: expected one of http"),
+        (r#"{ http = "/", tcp = true }"#, "4:16: health_check of 2 kinds: expected one of http"),
+        (r#"{ http = "healthz" }"#, "4:25: \"healthz\" is no path: expected one like \"/healthz\""),
+        ("{ tcp = false }", "4:24: tcp: expected tcp = true"),
+        ("{ tcp = true, every = '5s' }", "4:30: unknown key \"every\""),
+        ("{ tcp = true, interval = '0s' }", "4:41: health_check interval 0 makes no sense"),
+        ("{ tcp = true, interval = 'often' }", "4:41: health_check interval: \"often\" is not a duration"),
+        ("{ tcp = true, failures = 0 }", "4:41: health_check failures 0 makes no sense"),
+        ("{ tcp = true, port = 0 }", "4:37: health_check port 0 is not a port"),
+        ("true", "4:16: health_check: expected a table like { http = \"/healthz\" }"),
+        // Of the service: nobody answers that at its only port.
+        (r#"{ grpc = "" }"#, "4:16: health_check of service a.local: no port of it answers grpc"),
+    ] {
+        let found = mistakes(&with(&format!("health_check = {line}")));
+        assert!(found.iter().any(|mistake| mistake.starts_with(told)), "{line}: {found:?}");
+    }
+}
+
+#[test]
+fn a_host_is_rewritten_only_to_a_name() {
+    assert!(good(&with("resolution = 'dns'\nrewrite_host = true")).rewrite_host);
+    assert!(!good(&with("resolution = 'dns'")).rewrite_host);
+    let told = mistakes(&with("rewrite_host = true"));
+    assert!(
+        told[0].starts_with("4:16: rewrite_host of service a.local: only endpoints that are names"),
+        "{told:?}"
+    );
+    assert_eq!(
+        mistakes(&with("rewrite_host = 'yes'")),
+        ["4:16: rewrite_host: expected true or false, found text"]
+    );
+}
+
+#[test]
 fn the_schema_names_the_keys_that_are_read() {
     let schema = serde_json::to_value(crate::schema()).unwrap();
     for (part, known) in [
@@ -296,6 +408,7 @@ fn the_schema_names_the_keys_that_are_read() {
         ("/$defs/Service/properties", service::KEYS),
         ("/$defs/Port/properties", service::PORT_KEYS),
         ("/$defs/Endpoint/properties", endpoint::KEYS),
+        ("/$defs/HealthCheck/properties", health_check::KEYS),
     ] {
         let mut known = known.to_vec();
         known.sort_unstable();

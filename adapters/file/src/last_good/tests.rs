@@ -36,7 +36,7 @@ impl Folder {
     fn at(&mut self, seconds: u64) -> (String, bool) {
         let now = self.start + Duration::from_secs(seconds);
         let view = self.last_good.look(&Config::new(self.folder.path()), now);
-        let hosts: Vec<_> = view.snapshot.services().iter().map(|service| service.host.as_str()).collect();
+        let hosts: Vec<_> = view.value.services().iter().map(|service| service.host.as_str()).collect();
         (hosts.join(" "), view.means_it)
     }
 }
@@ -116,7 +116,7 @@ fn services_of_one_host_are_told_apart_by_their_owners() {
     )]);
     let in_force = |folder: &mut Folder| -> Vec<String> {
         let view = folder.last_good.look(&Config::new(folder.folder.path()), folder.start);
-        let services = view.snapshot.services().iter();
+        let services = view.value.services().iter();
         services.map(|service| format!("{} {}", service.id(), service.ports[0].number)).collect()
     };
     let all = ["db 80", "db of namespace bank 82", "db of namespace shop 81"];

@@ -46,6 +46,8 @@ pub(crate) struct FileBackend {
     layout: Layout,
     services: BTreeMap<Hostname, Arc<Service>>,
     malformed: BTreeSet<String>,
+    /// Files with documents of rules, beside those with services.
+    documents: BTreeMap<String, Vec<u8>>,
     garbled: bool,
     revoked: bool,
     /// Whether lists are written from last to first.
@@ -63,6 +65,7 @@ impl FileBackend {
             layout,
             services: BTreeMap::new(),
             malformed: BTreeSet::new(),
+            documents: BTreeMap::new(),
             garbled: false,
             revoked: false,
             backwards: false,
@@ -85,7 +88,7 @@ impl FileBackend {
     }
 
     /// What pilot.toml would say.
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         match self.layout {
             Layout::Folder => self.at("services"),
             Layout::OneFile => self.at("services.toml"),
@@ -125,18 +128,33 @@ impl FileBackend {
         }
         let file = file_of(name);
         match (self.services.get(name), self.malformed.contains(name)) {
-            (Some(service), _) => self.replace(&file, &text(&[service], self.backwards)),
-            (None, true) => self.replace(&file, &malformed(name)),
+            (Some(service), _) => self.replace(&file, text(&[service], self.backwards).as_bytes()),
+            (None, true) => self.replace(&file, malformed(name).as_bytes()),
             (None, false) => self.with_access(|folder| Ok(fs::remove_file(folder.join(file))?)),
         }
     }
 
     fn write_all(&self) -> Result<()> {
-        self.files().iter().try_for_each(|(file, content)| self.replace(file, content))
+        self.files().iter().try_for_each(|(file, content)| self.replace(file, content.as_bytes()))?;
+        self.documents.iter().try_for_each(|(file, content)| self.replace(file, content))
+    }
+
+    /// Writes a file of rules, or takes it away.
+    pub(crate) fn write_document(&mut self, file: &str, content: Option<&[u8]>) -> Result<()> {
+        match content {
+            Some(content) => {
+                self.documents.insert(file.to_owned(), content.to_owned());
+                self.replace(file, content)
+            }
+            None => {
+                self.documents.remove(file);
+                self.with_access(|folder| Ok(fs::remove_file(folder.join(file))?))
+            }
+        }
     }
 
     /// Puts a file in the place of another, or of none, so that nobody reads half of it.
-    fn replace(&self, file: &str, content: &str) -> Result<()> {
+    fn replace(&self, file: &str, content: &[u8]) -> Result<()> {
         self.with_access(|folder| {
             let new = folder.join(format!(".{file}.new"));
             fs::write(&new, content).with_context(|| format!("writing {}", new.display()))?;

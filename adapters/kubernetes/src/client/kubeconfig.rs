@@ -1,5 +1,7 @@
 //! The server's address and the credentials: from a kubeconfig, or from the pod's service account.
 
+use std::path::PathBuf;
+
 use kube::config::{
     Cluster, ExecInteractiveMode, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError,
 };
@@ -34,6 +36,37 @@ pub(super) fn access(config: &Config) -> Result<kube::Config, RegistryError> {
     let mut access = Handle::current().block_on(access).map_err(|error| unreadable(&error))?;
     access.proxy_url = None;
     Ok(access)
+}
+
+/// The files that the kubeconfig names for the context that is meant, with their places in it: `users[admin].tokenFile`.
+/// None where there is no kubeconfig, or none that can be read. Reads the kubeconfig and nothing else.
+pub fn files_of_kubeconfig(config: &Config) -> Vec<(String, PathBuf)> {
+    let Some(path) = &config.kubeconfig else { return Vec::new() };
+    // Relative paths are made absolute: they begin at the kubeconfig's folder.
+    let Ok(kubeconfig) = Kubeconfig::read_from(path) else { return Vec::new() };
+    let meant = Some(&config.context).filter(|context| !context.is_empty());
+    let meant = meant.or(kubeconfig.current_context.as_ref());
+    let context = kubeconfig.contexts.iter().find(|named| Some(&named.name) == meant);
+    let Some(context) = context.and_then(|named| named.context.as_ref()) else { return Vec::new() };
+    let cluster = kubeconfig.clusters.iter().find(|named| named.name == context.cluster);
+    let cluster = cluster.and_then(|named| named.cluster.as_ref());
+    let user = kubeconfig.auth_infos.iter().find(|named| Some(&named.name) == context.user.as_ref());
+    let user = user.and_then(|named| named.auth_info.as_ref());
+    let place = |list: &str, name: &str, key: &str| format!("{list}[{name}].{key}");
+    let of_user = |key: &str, path: Option<&String>| {
+        let name = context.user.as_deref().unwrap_or_default();
+        path.map(|path| (place("users", name, key), PathBuf::from(path)))
+    };
+    let authority = cluster.and_then(|it| it.certificate_authority.as_ref());
+    let authority =
+        authority.map(|path| (place("clusters", &context.cluster, "certificate-authority"), path.into()));
+    let named = [
+        authority,
+        of_user("client-certificate", user.and_then(|it| it.client_certificate.as_ref())),
+        of_user("client-key", user.and_then(|it| it.client_key.as_ref())),
+        of_user("tokenFile", user.and_then(|it| it.token_file.as_ref())),
+    ];
+    named.into_iter().flatten().collect()
 }
 
 /// The proxy's URL may hold a password: it is not told.

@@ -23,6 +23,8 @@ pub(crate) enum Refusal {
     Unsupported,
     /// 500: it may be this way of asking that the server, or its storage, cannot answer.
     Internal(RegistryError),
+    /// 404: the server has no such resource.
+    Missing(RegistryError),
     /// 403: this resource is not for us; others may be.
     Forbidden(RegistryError),
     /// No connection, no credentials, or 401: whatever else is asked for fares the same.
@@ -53,6 +55,7 @@ impl Status {
         match code {
             StatusCode::GONE => Refusal::Expired,
             StatusCode::UNPROCESSABLE_ENTITY => Refusal::Unsupported,
+            StatusCode::NOT_FOUND => Refusal::Missing(error(ErrorKind::Malformed)),
             StatusCode::FORBIDDEN => Refusal::Forbidden(error(ErrorKind::Denied)),
             StatusCode::UNAUTHORIZED => Refusal::OutOfReach(error(ErrorKind::Denied)),
             StatusCode::INTERNAL_SERVER_ERROR => Refusal::Internal(error(ErrorKind::Unavailable)),

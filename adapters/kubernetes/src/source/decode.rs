@@ -10,21 +10,30 @@ use crate::cluster::{Entry, Interner, Node, Pod, Service, Slice};
 use crate::objects::{self, Any, Key, Meta};
 
 /// An object of a list: what it is, or why that cannot be said.
-pub(super) type Listed = (Key, Result<Entry, String>);
+pub(super) type Listed<E> = (Key, Result<E, String>);
 
 /// What happened to an object.
 #[derive(Debug)]
-pub(super) enum Change {
+pub(super) enum Change<E> {
     /// It is that now, or cannot be read.
-    Put(Key, Result<Entry, String>),
+    Put(Key, Result<E, String>),
     /// It is gone.
     Gone(Key),
 }
 
 /// An object and its version, if that can be read.
-pub(super) struct Versioned {
-    pub(super) listed: Listed,
+pub(super) struct Versioned<E> {
+    pub(super) listed: Listed<E>,
     pub(super) version: Option<String>,
+}
+
+/// Decodes objects of one resource.
+pub(super) trait Decode: Send + Sync {
+    /// What is kept of one.
+    type Entry: Send + Sync;
+
+    /// What it is, or why that cannot be said.
+    fn decode(&mut self, object: &RawValue) -> Versioned<Self::Entry>;
 }
 
 /// Decodes objects of one resource, and shares among them what repeats.
@@ -37,26 +46,6 @@ pub(super) struct Decoder {
 impl Decoder {
     pub(super) fn new(resource: Resource) -> Self {
         Self { resource, interner: Interner::default() }
-    }
-
-    pub(super) fn decode(&mut self, object: &RawValue) -> Versioned {
-        match self.entry(object.get()) {
-            Ok((meta, entry)) => {
-                let version = version(&meta);
-                Versioned { listed: (self.key(&meta), entry), version }
-            }
-            Err(error) => {
-                // Not its words: they quote what was read.
-                let why = format!("it does not parse, at column {}: {}", error.column(), category(&error));
-                let meta =
-                    serde_json::from_str::<Any>(object.get()).map(|any| any.metadata).unwrap_or_default();
-                let version = version(&meta);
-                let name =
-                    if meta.name.is_empty() { "(without a name)".to_owned() } else { meta.name.clone() };
-                let key = self.key(&Meta { name, ..meta });
-                Versioned { listed: (key, Err(why)), version }
-            }
-        }
     }
 
     fn key(&mut self, meta: &Meta) -> Key {
@@ -91,15 +80,45 @@ impl Decoder {
                 let Any { metadata } = read(text)?;
                 (metadata, Ok(Entry::Namespace))
             }
+            Resource::VirtualServices | Resource::DestinationRules => {
+                let Any { metadata } = read(text)?;
+                (metadata, Err("it is no part of a service".to_owned()))
+            }
         })
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
+impl Decode for Decoder {
+    type Entry = Entry;
+
+    fn decode(&mut self, object: &RawValue) -> Versioned<Entry> {
+        match self.entry(object.get()) {
+            Ok((meta, entry)) => {
+                let version = version(&meta);
+                Versioned { listed: (self.key(&meta), entry), version }
+            }
+            Err(error) => {
+                let (meta, why) = unread(object, &error);
+                Versioned { version: version(&meta), listed: (self.key(&meta), Err(why)) }
+            }
+        }
+    }
+}
+
+/// What can be read of an object that does not parse, and why it does not. Not the error's words: they quote what was
+/// read.
+pub(super) fn unread(object: &RawValue, error: &serde_json::Error) -> (Meta, String) {
+    let why = format!("it does not parse, at column {}: {}", error.column(), category(error));
+    let meta = serde_json::from_str::<Any>(object.get()).map(|any| any.metadata).unwrap_or_default();
+    let name = if meta.name.is_empty() { "(without a name)".to_owned() } else { meta.name };
+    (Meta { name, ..meta }, why)
+}
+
+pub(super) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
     serde_json::from_str(text)
 }
 
-fn version(meta: &Meta) -> Option<String> {
+pub(super) fn version(meta: &Meta) -> Option<String> {
     Some(meta.resource_version.clone()).filter(|version| !version.is_empty())
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::{Instant, sleep};
 
 use super::Scope;
-use super::decode::{Change, Decoder, Listed};
+use super::decode::{Change, Decode, Listed};
 use super::watch::{Event, Next, Watch};
 use crate::Config;
 use crate::client::{Client, Refusal};
@@ -27,11 +27,11 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// What a follower tells the publisher. The number is its scope's.
 #[derive(Debug)]
-pub(super) enum Update {
+pub(super) enum Update<E> {
     /// This is all there is.
-    Listed(usize, Vec<Listed>),
+    Listed(usize, Vec<Listed<E>>),
     /// One object changed.
-    Changed(usize, Change),
+    Changed(usize, Change<E>),
     /// Nothing happened since.
     Checked(usize),
     /// It cannot be read: for good (for now), or until it is listed anew.
@@ -47,29 +47,28 @@ enum End {
 }
 
 /// Follows one scope.
-pub(super) struct Follower {
+pub(super) struct Follower<D: Decode> {
     at: usize,
     pub(super) scope: Scope,
     pub(super) client: Client,
     pub(super) config: Arc<Config>,
-    pub(super) decoder: Decoder,
+    pub(super) decoder: D,
     /// Whether the server has refused to list by streaming.
     pub(super) pages: bool,
-    updates: Sender<Update>,
+    updates: Sender<Update<D::Entry>>,
     /// What is shown of it.
     following: Following,
 }
 
-impl Follower {
+impl<D: Decode> Follower<D> {
     pub(super) fn new(
         at: usize,
-        scope: Scope,
+        (scope, decoder): (Scope, D),
         client: Client,
         config: &Arc<Config>,
-        updates: Sender<Update>,
+        updates: Sender<Update<D::Entry>>,
         following: Following,
     ) -> Self {
-        let decoder = Decoder::new(scope.resource);
         Self { at, scope, client, config: Arc::clone(config), decoder, pages: false, updates, following }
     }
 
@@ -100,7 +99,10 @@ impl Follower {
                     RegistryError::malformed(message)
                 }
                 Refusal::OutOfReach(error) => return Err(error),
-                Refusal::Forbidden(error) | Refusal::Internal(error) | Refusal::Failed(error) => error,
+                Refusal::Forbidden(error)
+                | Refusal::Internal(error)
+                | Refusal::Missing(error)
+                | Refusal::Failed(error) => error,
             };
             if !scope.resource.is_optional() {
                 return Err(error);
@@ -200,7 +202,7 @@ impl Follower {
         }
     }
 
-    async fn take(&self, event: Event, version: &mut String) {
+    async fn take(&self, event: Event<D::Entry>, version: &mut String) {
         let update = match event {
             Event::Changed(change, now) => {
                 *version = now.unwrap_or(std::mem::take(version));
@@ -214,7 +216,7 @@ impl Follower {
         self.tell(update).await;
     }
 
-    async fn tell(&self, update: Update) {
+    async fn tell(&self, update: Update<D::Entry>) {
         if let Update::Trouble { error, .. } = &update {
             self.following.failed(error);
         }

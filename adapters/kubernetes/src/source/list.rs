@@ -6,7 +6,7 @@ use pilot_registry::RegistryError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::decode::{Change, Listed};
+use super::decode::{Change, Decode, Listed};
 use super::follow::Follower;
 use super::watch::{Event, Watch};
 use crate::client::Refusal;
@@ -32,9 +32,9 @@ struct ListMeta {
     next: Option<String>,
 }
 
-impl Follower {
+impl<D: Decode> Follower<D> {
     /// All objects, their version, and the watch that goes on from there if it is open already.
-    pub(super) async fn list(&mut self) -> Result<(Vec<Listed>, String, Option<Watch>), Refusal> {
+    pub(super) async fn list(&mut self) -> Result<(Vec<Listed<D::Entry>>, String, Option<Watch>), Refusal> {
         if !self.pages {
             match self.streamed().await {
                 // 500 is what a server says whose etcd cannot report progress (before 3.4.31 and 3.5.13). If
@@ -47,7 +47,7 @@ impl Follower {
         Ok((listed, version, None))
     }
 
-    async fn streamed(&mut self) -> Result<(Vec<Listed>, String, Option<Watch>), Refusal> {
+    async fn streamed(&mut self) -> Result<(Vec<Listed<D::Entry>>, String, Option<Watch>), Refusal> {
         let parameters = [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")];
         let mut watch = self.watch(LIST_MAX, &parameters).await?;
         let mut listed = Vec::new();
@@ -65,7 +65,7 @@ impl Follower {
         }
     }
 
-    async fn paged(&mut self) -> Result<(Vec<Listed>, String), Refusal> {
+    async fn paged(&mut self) -> Result<(Vec<Listed<D::Entry>>, String), Refusal> {
         let what = format!("list {}", self.scope);
         let limit = self.config.page_size.to_string();
         let (mut listed, mut next) = (Vec::new(), String::new());

@@ -10,7 +10,7 @@ use super::Scope;
 use super::decode::Change;
 use super::follow::Update;
 use super::resource::Resource;
-use crate::cluster::{Cluster, Facts};
+use crate::cluster::{Cluster, Entry, Facts};
 use crate::convert::Mapping;
 
 /// How many updates are applied at most before the result is published.
@@ -42,7 +42,7 @@ impl<'a> Publisher<'a> {
         Self { sink, cluster, facts, scopes, unknown: all.clone(), unheard: all, faults: BTreeMap::new() }
     }
 
-    pub(super) async fn run(mut self, mut updates: Receiver<Update>) -> Infallible {
+    pub(super) async fn run(mut self, mut updates: Receiver<Update<Entry>>) -> Infallible {
         let mut batch = Vec::new();
         loop {
             if updates.recv_many(&mut batch, BATCH).await == 0 {
@@ -64,7 +64,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// Says whether a scope is known now that was not, or was not for sure.
-    fn apply(&mut self, update: Update, cured: &mut Vec<Fault<Snapshot>>) -> bool {
+    fn apply(&mut self, update: Update<Entry>, cured: &mut Vec<Fault<Snapshot>>) -> bool {
         match update {
             Update::Listed(at, entries) => {
                 self.cluster.list(&self.scopes[at], entries);

@@ -24,6 +24,10 @@ pub(crate) enum Resource {
     Pods,
     Slices,
     Services,
+    /// Documents of rules. They are no part of a cluster's services, and have a store of their own.
+    VirtualServices,
+    /// The same.
+    DestinationRules,
 }
 
 impl Resource {
@@ -34,6 +38,8 @@ impl Resource {
             Self::Pods => "pods",
             Self::Slices => "endpointslices",
             Self::Services => "services",
+            Self::VirtualServices => "virtualservices",
+            Self::DestinationRules => "destinationrules",
         }
     }
 
@@ -45,15 +51,25 @@ impl Resource {
     fn base(self) -> &'static str {
         match self {
             Self::Slices => "/apis/discovery.k8s.io/v1",
-            _ => "/api/v1",
+            Self::VirtualServices | Self::DestinationRules => DOCUMENTS[0],
+            Self::Namespaces | Self::Nodes | Self::Pods | Self::Services => "/api/v1",
         }
     }
 }
+
+/// The versions of documents of rules, the preferred one first. They are one schema.
+pub(super) const DOCUMENTS: [&str; 3] = [
+    "/apis/networking.istio.io/v1",
+    "/apis/networking.istio.io/v1beta1",
+    "/apis/networking.istio.io/v1alpha3",
+];
 
 /// A resource in the whole cluster or in one namespace, as far as it is selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scope {
     pub(crate) resource: Resource,
+    /// What its path begins with.
+    base: &'static str,
     pub(crate) namespace: Option<Arc<str>>,
     /// Whether metadata is all that is used.
     metadata_only: bool,
@@ -90,7 +106,13 @@ impl Scope {
     }
 
     fn of(resource: Resource) -> Self {
-        Self { resource, namespace: None, metadata_only: true, selection: String::new() }
+        let (base, selection) = (resource.base(), String::new());
+        Self { resource, base, namespace: None, metadata_only: true, selection }
+    }
+
+    /// Documents of rules, in the version of [`DOCUMENTS`] that the server has.
+    pub(super) fn documents(resource: Resource, base: &'static str, namespace: Option<Arc<str>>) -> Self {
+        Self { base, namespace, metadata_only: false, ..Self::of(resource) }
     }
 
     /// Pods that have ended serve nothing. Their accounts are not in their metadata.
@@ -119,7 +141,7 @@ impl Scope {
 
     /// Path and query, with these parameters.
     pub(crate) fn path(&self, parameters: &[(&str, &str)]) -> String {
-        let mut path = self.resource.base().to_owned();
+        let mut path = self.base.to_owned();
         if let Some(namespace) = &self.namespace {
             path = format!("{path}/namespaces/{namespace}");
         }

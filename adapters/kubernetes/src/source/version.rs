@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use pilot_registry::{ErrorKind, RegistryError, SnapshotSink};
+use pilot_registry::{Content, ErrorKind, RegistryError, Sink};
 use serde::Deserialize;
 
 use crate::client::{Client, Refusal};
@@ -20,7 +20,7 @@ struct Info {
 }
 
 /// Asks once, and tells the sink. What an earlier attempt told stays while the server cannot be reached.
-pub(super) async fn tell(client: &Client, sink: &SnapshotSink) -> Infallible {
+pub(super) async fn tell<T: Content>(client: &Client, sink: &Sink<T>) -> Infallible {
     match version(client).await {
         Ok(version) => sink.fact(FACT, &version),
         Err(Refusal::Failed(error) | Refusal::OutOfReach(error))

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
-use super::decode::{Change, Decoder, Versioned};
+use super::decode::{Change, Decode, Versioned};
 use crate::client::{Content, Refusal, Status};
 
 /// How long the server may take to end a watch after its time. Then it is renewed all the same.
@@ -16,16 +16,16 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// What happened.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(super) enum Event<E> {
     /// An object changed; the version of the resource since then, if it can be read.
-    Changed(Change, Option<String>),
+    Changed(Change<E>, Option<String>),
     /// Nothing happened until this version.
     Bookmark { version: String, initial_end: bool },
 }
 
 /// What comes next of a watch.
-pub(super) enum Next {
-    Happened(Event),
+pub(super) enum Next<E> {
+    Happened(Event<E>),
     /// It is time for another watch.
     Ended,
     /// The connection broke.
@@ -69,7 +69,7 @@ impl Watch {
     }
 
     /// The next event, or how it ended. Whatever the server says is wrong is an error.
-    pub(super) async fn next(&mut self, decoder: &mut Decoder) -> Result<Next, Refusal> {
+    pub(super) async fn next<D: Decode>(&mut self, decoder: &mut D) -> Result<Next<D::Entry>, Refusal> {
         let line = self.content.line(self.most, self.until + GRACE);
         match timeout_at(self.until, line).await {
             Ok(Ok(Some(line))) => Ok(Next::Happened(self.event(&line, decoder)?)),
@@ -81,7 +81,10 @@ impl Watch {
     }
 
     /// The next event of a list that the server is sending.
-    pub(super) async fn next_listed(&mut self, decoder: &mut Decoder) -> Result<Event, Refusal> {
+    pub(super) async fn next_listed<D: Decode>(
+        &mut self,
+        decoder: &mut D,
+    ) -> Result<Event<D::Entry>, Refusal> {
         let what = &self.what;
         match self.content.line(self.most, Content::soon()).await? {
             Some(line) => self.event(&line, decoder),
@@ -92,7 +95,7 @@ impl Watch {
         }
     }
 
-    fn event(&self, line: &[u8], decoder: &mut Decoder) -> Result<Event, Refusal> {
+    fn event<D: Decode>(&self, line: &[u8], decoder: &mut D) -> Result<Event<D::Entry>, Refusal> {
         let malformed = |error: serde_json::Error| {
             // Its words quote what it read.
             let (line, column) = (error.line(), error.column());

@@ -8,6 +8,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 use pilot_registry::{Hostname, Service, ServiceRegistry};
 use pilot_registry_testkit::server::Relay;
+use pilot_registry_testkit::server::kubernetes::KubernetesServer;
 use pilot_registry_testkit::{Backend, BadConfig};
 use serde_json::json;
 
@@ -29,7 +30,11 @@ impl KubernetesBackend {
         Ok(Self { cluster, services: BTreeMap::new(), backwards: false })
     }
 
-    fn kubeconfig(&self) -> PathBuf {
+    pub(crate) fn server(&self) -> &KubernetesServer {
+        &self.cluster.server
+    }
+
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.cluster.file("kubeconfig")
     }
 

@@ -101,16 +101,16 @@ impl<'a> Bench<'a> {
     pub(crate) fn verdict(self) -> Result<Verdict> {
         Ok(Verdict { gaps: self.gaps })
     }
+}
 
-    /// Waits until no adapter has a connection.
-    pub(crate) async fn nobody_is_connected(&self) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.backend.connections().await? {
-                0 => return Ok(()),
-                open if Instant::now() > deadline => bail!("{open} connections are still open"),
-                _ => look_again().await,
-            }
+/// Waits until no adapter has a connection.
+pub(crate) async fn nobody_is_connected(backend: &dyn Backend) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match backend.connections().await? {
+            0 => return Ok(()),
+            open if Instant::now() > deadline => bail!("{open} connections are still open"),
+            _ => look_again().await,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use anyhow::{Context, Result, ensure};
 use pilot_registry::{Service, Snapshot};
 
-use super::bench::{tasks, tasks_at_most};
+use super::bench::{nobody_is_connected, tasks, tasks_at_most};
 use super::{Bench, Verdict};
 use crate::{Backend, BadConfig, Operation, Runner, service};
 
@@ -42,7 +42,7 @@ async fn construct(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-fn is_refused(config: &BadConfig) -> Result<()> {
+pub(crate) fn is_refused(config: &BadConfig) -> Result<()> {
     let wrong = config.wrong;
     let Err(message) = &config.outcome else { anyhow::bail!("a configuration with {wrong} is accepted") };
     for mention in config.mentions {
@@ -67,7 +67,7 @@ pub async fn c12_dropping_the_attempt_ends_it(backend: &mut dyn Backend) -> Resu
 
     tasks_at_most(before).await.context("after the attempt was dropped")?;
     if bench.can(Operation::CountConnections) {
-        bench.nobody_is_connected().await.context("after the attempt was dropped")?;
+        nobody_is_connected(bench.backend).await.context("after the attempt was dropped")?;
     }
     // Once another registry has seen a change, the dropped one would have.
     bench.put(service("c.local").http(80).endpoint("10.0.0.3", 8080).build()).await?;

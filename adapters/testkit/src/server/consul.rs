@@ -66,6 +66,8 @@ struct Ports {
     server: SocketAddr,
     lan: SocketAddr,
     wan: SocketAddr,
+    dns: SocketAddr,
+    grpc: SocketAddr,
 }
 
 /// A running agent. It ends when it is dropped.
@@ -100,6 +102,8 @@ impl Consul {
             server: free_address()?,
             lan: free_address()?,
             wan: free_address()?,
+            dns: free_address()?,
+            grpc: free_address()?,
         };
         let config = config(&options, ports, certificates.as_ref());
         std::fs::write(folder.path().join("config.json"), config.to_string())?;
@@ -123,6 +127,12 @@ impl Consul {
     /// What another datacenter's server joins.
     pub fn wan_address(&self) -> SocketAddr {
         self.ports.wan
+    }
+
+    /// Where it takes something else than HTTP, by name.
+    pub fn other_addresses(&self) -> [(&'static str, SocketAddr); 5] {
+        let Ports { server, lan, wan, dns, grpc, http: _, https: _ } = self.ports;
+        [("server", server), ("serf_lan", lan), ("serf_wan", wan), ("dns", dns), ("grpc", grpc)]
     }
 
     /// The files for clients, with [`Options::tls`].
@@ -253,7 +263,9 @@ fn config(options: &Options, ports: Ports, certificates: Option<&Certificates>) 
         "limits": { "http_max_conns_per_client": 200 },
         "performance": { "raft_multiplier": 1 },
         "ports": {
-            "dns": -1, "grpc": -1, "https": -1,
+            "https": -1,
+            "dns": ports.dns.port(),
+            "grpc": ports.grpc.port(),
             "http": ports.http.port(),
             "server": ports.server.port(),
             "serf_lan": ports.lan.port(),

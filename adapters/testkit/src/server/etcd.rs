@@ -189,13 +189,17 @@ impl EtcdCluster {
         let deadline = Instant::now() + PATIENCE;
         for n in 0..self.nodes.len() {
             while self.nodes[n].process.is_some() {
-                match self.etcdctl_at(n, &["endpoint", "health"]).await {
-                    Ok(_) => break,
-                    Err(error) if Instant::now() > deadline => return Err(error.context("not healthy")),
-                    Err(_) => look_again().await,
+                let healthy = self.etcdctl_at(n, &["endpoint", "health"]).await;
+                let Node { name, process: Some(process), .. } = &mut self.nodes[n] else { break };
+                if let Some(status) = process.status() {
+                    bail!("{name} ended with {status}: {}", process.last_words());
                 }
-                if let Some(status) = self.nodes[n].process.as_mut().and_then(Process::status) {
-                    bail!("{} ended: {status}", self.nodes[n].name);
+                match healthy {
+                    Ok(_) => break,
+                    Err(error) if Instant::now() > deadline => {
+                        return Err(error.context(format!("{name} is not healthy: {}", process.last_words())));
+                    }
+                    Err(_) => look_again().await,
                 }
             }
         }

@@ -88,6 +88,8 @@ struct World {
     /// What they said last, if not in order.
     ended_with: Option<StatusCode>,
     requests: BTreeMap<String, usize>,
+    /// The custom resources that are there, by `group/version`.
+    custom: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl KubernetesServer {
@@ -150,6 +152,24 @@ impl KubernetesServer {
     /// The names of a resource's objects, with their namespaces.
     pub fn names(&self, resource: &str) -> Vec<(String, String)> {
         self.look(|world| world.store.names(resource))
+    }
+
+    /// Whether there is such a custom resource (`virtualservices`), in these versions (`networking.istio.io/v1`) and in no
+    /// other. Without any, requests for it are answered with 404, and its objects are gone.
+    pub fn set_custom(&self, resource: &str, versions: &[&str]) {
+        self.change(|world| {
+            world.custom.values_mut().for_each(|resources| _ = resources.remove(resource));
+            for version in versions {
+                world.custom.entry((*version).to_owned()).or_default().insert(resource.to_owned());
+            }
+            world.custom.retain(|_, resources| !resources.is_empty());
+            if versions.is_empty() {
+                for (namespace, name) in world.store.names(resource) {
+                    world.store.delete(resource, &namespace, &name);
+                }
+                (world.ended, world.ended_with) = (world.ended + 1, None);
+            }
+        });
     }
 
     /// Forgets all history: watches and the pages of lists that are open expire (410).

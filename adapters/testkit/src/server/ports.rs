@@ -5,13 +5,14 @@
 //! port of its ephemeral range. So ports come from outside of that range, in blocks. A process claims a block for
 //! as long as it lives, and hands out each port of it once.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
 
 use anyhow::{Context, Result, bail};
 use parking_lot::Mutex;
+use tokio::net::TcpSocket;
 
 /// How many ports a process claims at a time.
 const BLOCK: u16 = 100;
@@ -36,10 +37,20 @@ pub fn free_address() -> Result<SocketAddr> {
             continue;
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+        if bound(address).is_ok() && UdpSocket::bind(address).is_ok() {
             return Ok(address);
         }
     }
+}
+
+/// A TCP socket at that address, on which nobody else listens. It does not listen either: a child process that is
+/// being started at this moment has a copy of it until it runs its program, and a copy that listens would keep the
+/// port taken for that long.
+fn bound(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 /// An address in 127.0.0.0/8 that no other test of this or another process is given. On it a test has all ports
@@ -160,6 +171,15 @@ mod tests {
             .collect();
         let given: BTreeSet<u16> = (0..20).map(|_| free_address().unwrap().port()).collect();
         assert!(held.iter().all(|(port, _)| !given.contains(port)), "{given:?} {held:?}");
+    }
+
+    #[test]
+    fn a_copy_of_the_socket_that_asked_keeps_no_port_and_one_that_listens_does() {
+        let address = free_address().unwrap();
+        let copy = bound(address).unwrap();
+        let listener = std::net::TcpListener::bind(address).expect("the copy does not listen");
+        drop(copy);
+        assert!(bound(address).is_err(), "{listener:?}");
     }
 
     /// What another process has claimed, in whatever way it goes on.

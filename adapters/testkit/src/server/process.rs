@@ -54,6 +54,13 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
+    /// The last lines that it has written.
+    pub fn last_words(&self) -> String {
+        let output = self.output();
+        let lines: Vec<&str> = output.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
     /// Everything that it has written.
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
@@ -64,10 +71,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            let output = self.output();
-            let lines: Vec<&str> = output.lines().collect();
-            let last = &lines[lines.len().saturating_sub(40)..];
-            eprintln!("---- {} wrote:\n{}\n----", self.name, last.join("\n"));
+            eprintln!("---- {} wrote:\n{}\n----", self.name, self.last_words());
         }
     }
 }

@@ -11,19 +11,10 @@ use super::Follower;
 use crate::client::{Answer, Query, Wait};
 use crate::source::datacenter::{Concerned, Trouble};
 use crate::source::names::{self, Listed, NAMES};
-use crate::source::reply::{Key, Reply};
+use crate::source::reply::{Key, Reply, SPACING, spacing};
 
 /// How long a list of many services is left alone after it has been read: it changes with each of them.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// Two questions about the same begin no sooner after each other: who stands before the agent may answer at
-/// once what should wait.
-pub(super) const SPACING: Duration = Duration::from_millis(100);
-
-/// How long to wait until that long after the last one.
-pub(super) fn spacing(last: Option<Instant>, apart: Duration) -> Duration {
-    last.map_or(Duration::ZERO, |last| (last + apart).saturating_duration_since(Instant::now()))
-}
 
 impl<'a> Follower<'a> {
     /// Whether the servers are a service of what is followed: they are of the default namespace and partition.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
 
-use super::lists::{SPACING, spacing};
 use super::{Follower, Round};
 use crate::client::{Answer, Backend, Query, SERVICE, Wait, encoded};
 use crate::config::Consistency;
@@ -13,7 +12,7 @@ use crate::convert;
 use crate::source::datacenter::Trouble;
 use crate::source::index::Index;
 use crate::source::question;
-use crate::source::reply::{Ask, Asked, Key, Reply, Told};
+use crate::source::reply::{Ask, Asked, Key, Reply, SPACING, Told, spacing};
 use crate::source::services::hash;
 use crate::source::streams::MOMENT;
 use crate::source::view::{Seen, Verdict};

@@ -28,9 +28,10 @@ pub(super) fn answer(shared: &Arc<Shared>, request: &Request<Incoming>) -> Answe
             json!({ "major": "1", "minor": "36", "gitVersion": "v1.36.2" }).to_string(),
         );
     }
-    let Some(query) = Query::read(request) else {
-        return status(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource");
-    };
+    if let Some(answer) = custom(&world, request.uri().path()) {
+        return answer;
+    }
+    let Some(query) = Query::read(request) else { return not_found() };
     let verb = if query.is_watch() { "watch" } else { "list" };
     *world.requests.entry(format!("{verb} {}", query.resource)).or_default() += 1;
     if world.forbidden.contains(&query.resource) {
@@ -42,6 +43,31 @@ pub(super) fn answer(shared: &Arc<Shared>, request: &Request<Incoming>) -> Answe
     match query.is_watch() {
         true => watch::open(shared, &mut world, query),
         false => list(shared, &mut world, &query),
+    }
+}
+
+fn not_found() -> Answer {
+    status(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource")
+}
+
+/// What is said of custom resources: which there are in a group, or that there is none of that name. `None` = the path is
+/// of one that there is, or of another resource.
+fn custom(world: &World, path: &str) -> Option<Answer> {
+    let mut parts = path.strip_prefix("/apis/")?.split('/');
+    let group = parts.next().filter(|group| *group != "discovery.k8s.io")?;
+    let version = format!("{group}/{}", parts.next()?);
+    let Some(resources) = world.custom.get(&version) else { return Some(not_found()) };
+    match parts.next_back() {
+        Some(resource) => (!resources.contains(resource)).then(not_found),
+        None => {
+            let named =
+                |name: &String| json!({ "name": name, "namespaced": true, "verbs": ["list", "watch"] });
+            let resources: Vec<_> = resources.iter().map(named).collect();
+            let list = json!({
+                "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources,
+            });
+            Some(json_answer(StatusCode::OK, list.to_string()))
+        }
     }
 }
 

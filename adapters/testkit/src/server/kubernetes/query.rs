@@ -76,6 +76,8 @@ impl Query {
             "pods" => ("v1", "Pod"),
             "nodes" => ("v1", "Node"),
             "namespaces" => ("v1", "Namespace"),
+            "virtualservices" => ("networking.istio.io/v1", "VirtualService"),
+            "destinationrules" => ("networking.istio.io/v1", "DestinationRule"),
             _ => ("discovery.k8s.io/v1", "EndpointSlice"),
         }
     }
@@ -83,7 +85,11 @@ impl Query {
     /// What is said to whoever may not do that.
     pub(super) fn forbidden(&self, verb: &str) -> String {
         let resource = &self.resource;
-        let group = if resource == "endpointslices" { "discovery.k8s.io" } else { "" };
+        let group = match resource.as_str() {
+            "endpointslices" => "discovery.k8s.io",
+            "virtualservices" | "destinationrules" => "networking.istio.io",
+            _ => "",
+        };
         let place = match &self.namespace {
             Some(namespace) => format!("in the namespace \"{namespace}\""),
             None => "at the cluster scope".to_owned(),

@@ -1,0 +1,126 @@
+//! `pilot rules`: what became of the documents that a running pilot follows.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use super::client::{Question, Target};
+use super::listing::{Listing, Style, View};
+use super::{Global, Table};
+use crate::admin::{DocumentReport, RulesReport, StoreReport};
+use crate::rules::InForce;
+
+/// Show what became of the rules that a running pilot follows
+///
+/// State is accepted; unused: nobody asks for it; dangling: it names a host, a subset, a gateway or a delegate that is not
+/// there; conflicted: another document counts in its place; refused: proxies refuse it; rejected: it is wrong. Why stands below the table, with what
+/// its author should know and what proxies refuse. In force is what counts of it: this version, the last good one, or nothing.
+///
+/// Example: pilot rules
+///
+/// As they change: pilot rules --watch
+///
+/// For programs: pilot rules -o json
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only documents whose name, or kind/namespace/name, is this.
+    name: Option<String>,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl Args {
+    /// Asks, and prints the answer.
+    ///
+    /// # Errors
+    /// pilot does not answer.
+    pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let Self { name, target, listing } = self;
+        let question = Question::new("/debug/rules");
+        listing.show(global, &target, &question, |report: &RulesReport, style| {
+            let is_meant = |document: &&DocumentReport| {
+                let own = document.document.rsplit('/').next();
+                name.as_deref().is_none_or(|name| document.document == name || own == Some(name))
+            };
+            let mut view = table(report.documents.iter().filter(is_meant), style);
+            view.notes.insert_str(0, &troubles(&report.stores));
+            view
+        })
+    }
+}
+
+/// What is wrong with stores.
+fn troubles(stores: &[StoreReport]) -> String {
+    let mut text = String::new();
+    for StoreReport { store, texts, held, troubles, skipped, .. } in stores {
+        let silent = texts.is_none().then(|| "it has not answered".to_owned());
+        let held = held
+            .then(|| "all documents are gone at once: they stay until it has said so for a while".to_owned());
+        let skipped = skipped.iter().map(|(entry, why)| format!("{entry}: {why}"));
+        for line in silent.into_iter().chain(held).chain(troubles.iter().cloned()).chain(skipped) {
+            text.push_str(&format!("\nstore {store}: {}\n", super::output::plain(&line)));
+        }
+    }
+    text
+}
+
+fn table<'a>(documents: impl Iterator<Item = &'a DocumentReport>, style: Style) -> View {
+    let mut table = Table::new(["document", "state", "in force", "place"]);
+    if style.wide {
+        table.extend(["store"]);
+    }
+    let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for document in documents {
+        let place = match document.line {
+            0 => document.place.clone(),
+            line => format!("{}:{line}", document.place),
+        };
+        let name = if document.document.is_empty() { place.clone() } else { document.document.clone() };
+        table.row([
+            name.clone(),
+            document.state.as_str().to_owned(),
+            in_force(document.in_force).to_owned(),
+            place,
+        ]);
+        if style.wide {
+            table.extend_row([document.store.clone()]);
+        }
+        let refused = document.refused.iter().map(|words| format!("refused by proxies: {words}"));
+        let all = document
+            .reasons
+            .iter()
+            .cloned()
+            .chain(refused)
+            .chain(refused_by(&document.refused_by))
+            .chain(document.warnings.iter().cloned());
+        notes.entry(name).or_default().extend(all);
+    }
+    let mut text = String::new();
+    for (document, lines) in notes.iter().filter(|(_, lines)| !lines.is_empty()) {
+        text.push_str(&format!("\n{document}:\n"));
+        lines.iter().for_each(|line| text.push_str(&format!("  {}\n", super::output::plain(line))));
+    }
+    View { notes: text, ..View::from(table) }
+}
+
+/// Who refuses something of a document, the first of many.
+fn refused_by(proxies: &[String]) -> Option<String> {
+    let named = proxies.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match proxies.len() {
+        0 => None,
+        count @ ..=NAMED_MAX => Some(format!("refused by {count}: {named}")),
+        count => Some(format!("refused by {count}: {named} and {} more", count - NAMED_MAX)),
+    }
+}
+
+/// How many proxies are named.
+const NAMED_MAX: usize = 5;
+
+fn in_force(in_force: InForce) -> &'static str {
+    match in_force {
+        InForce::This => "this version",
+        InForce::LastGood => "last good version",
+        InForce::Nothing => "nothing",
+    }
+}

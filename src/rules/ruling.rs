@@ -1,0 +1,128 @@
+//! A document that counts, and what of it others are found by.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::kinds::{DestinationRule, VirtualService};
+use super::{DocumentId, Kind, Spec, Version};
+
+/// A label's key and value.
+pub type Label = (Arc<str>, Arc<str>);
+
+/// A store's place in the order of stores: the smallest is preferred.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StoreRank {
+    /// Of pilot.toml; 0 is preferred.
+    pub priority: u32,
+    /// Its name in pilot.toml.
+    pub name: Arc<str>,
+}
+
+/// A document that counts, with its place in the order of documents.
+#[derive(Clone, Debug)]
+pub struct Ruling {
+    /// What it says.
+    pub version: Arc<Version>,
+    /// The store that it is from.
+    pub store: StoreRank,
+}
+
+/// The same version of the same store.
+impl PartialEq for Ruling {
+    fn eq(&self, other: &Self) -> bool {
+        self.store == other.store && Arc::ptr_eq(&self.version, &other.version)
+    }
+}
+
+/// The older document wins: by store, then age (a document without an age is youngest), then name, then namespace.
+pub(super) type Rank<'a> = (&'a StoreRank, bool, Option<u64>, &'a str, &'a str);
+
+impl Ruling {
+    pub(super) fn rank(&self) -> Rank<'_> {
+        let Version { id, age, .. } = &*self.version;
+        (&self.store, age.is_none(), *age, &id.name, &id.namespace)
+    }
+
+    /// The older one first.
+    pub fn by_age(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+
+    /// The hosts to which requests are sent, as they are written, in lower case.
+    pub fn destinations(&self) -> BTreeSet<Arc<str>> {
+        let rules = self.virtual_service().into_iter().flat_map(|rule| &rule.http);
+        let hosts = rules.flat_map(|http| {
+            let routes = http.route.iter().map(|route| &route.destination);
+            let mirrors = http.mirrors.iter().map(|mirror| &mirror.destination);
+            routes.chain(mirrors).chain(&http.mirror)
+        });
+        hosts.map(|destination| destination.host.to_ascii_lowercase().into()).collect()
+    }
+
+    /// The labels of proxies that it asks for.
+    pub fn asked_labels(&self) -> BTreeSet<Label> {
+        let matches = self.virtual_service().into_iter().flat_map(|rule| &rule.http);
+        let sources = matches.flat_map(|http| &http.matches).flat_map(|it| &it.source_labels);
+        let selector = self.destination_rule().and_then(|rule| rule.workload_selector.as_ref());
+        let selected = selector.into_iter().flat_map(|selector| &selector.match_labels);
+        sources.chain(selected).map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect()
+    }
+
+    /// The documents to which it delegates.
+    pub fn delegates(&self) -> BTreeSet<DocumentId> {
+        let rules = self.virtual_service().into_iter().flat_map(|rule| &rule.http);
+        let named = rules.filter_map(|http| http.delegate.as_ref());
+        named.map(|delegate| delegate.document(&self.version.id.namespace)).collect()
+    }
+
+    /// The namespaces whose proxies may see something else because of it.
+    pub fn viewers(&self) -> BTreeSet<Arc<str>> {
+        let own = &self.version.id.namespace;
+        let (export_to, is_of_own) = match &self.version.spec {
+            Spec::VirtualService(rule) => (&rule.export_to, false),
+            // Proxies of its namespace use it before that of the service's namespace, whoever else does.
+            Spec::DestinationRule(rule) => (&rule.export_to, true),
+        };
+        let named = export_to.iter().filter(|name| !matches!(name.as_str(), "*" | "~"));
+        let named = named.map(|name| if name == "." { own } else { name });
+        let matches = self.virtual_service().into_iter().flat_map(|rule| &rule.http);
+        let sources = matches.flat_map(|http| &http.matches).filter_map(|it| it.source_namespace.as_ref());
+        let own = is_of_own.then_some(own);
+        named.chain(sources).chain(own).map(|name| name.as_str().into()).collect()
+    }
+
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
+        let (many, one) = match &self.version.spec {
+            Spec::VirtualService(rule) => (rule.hosts.as_slice(), None),
+            Spec::DestinationRule(rule) => ([].as_slice(), Some(&rule.host)),
+        };
+        many.iter().chain(one).map(String::as_str)
+    }
+
+    /// What it says, if it is a VirtualService.
+    pub fn virtual_service(&self) -> Option<&VirtualService> {
+        match &self.version.spec {
+            Spec::VirtualService(rule) => Some(rule),
+            Spec::DestinationRule(_) => None,
+        }
+    }
+
+    /// What it says, if it is a DestinationRule.
+    pub fn destination_rule(&self) -> Option<&DestinationRule> {
+        match &self.version.spec {
+            Spec::DestinationRule(rule) => Some(rule),
+            Spec::VirtualService(_) => None,
+        }
+    }
+}
+
+impl Spec {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::VirtualService(_) => Kind::VirtualService,
+            Self::DestinationRule(_) => Kind::DestinationRule,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What no shape can say of a document: what belongs together, what excludes what, what cannot mean anything.
+
+mod commands;
+mod destination_rule;
+mod locality;
+mod virtual_service;
+mod words;
+
+pub(super) use destination_rule::destination_rule;
+pub(super) use virtual_service::virtual_service;
+
+use super::finding::{Finding, Level, is_full};
+use super::node::{Node, Path};
+
+/// Takes down what is found, with its place.
+pub(super) struct Report<'a> {
+    spec: &'a Node,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl<'a> Report<'a> {
+    /// Of a document of which that stands under `spec`.
+    pub(super) fn new(spec: &'a Node, findings: &'a mut Vec<Finding>) -> Self {
+        Self { spec, findings }
+    }
+
+    /// The document is rejected.
+    fn error(&mut self, path: &Path<'_>, message: impl Into<String>) {
+        if is_full(self.findings, Level::Error) {
+            return;
+        }
+        self.findings.push(Finding::error(self.spec.place(path), path, message));
+    }
+
+    /// The document counts, but its author should know this.
+    fn warning(&mut self, path: &Path<'_>, message: impl Into<String>) {
+        if is_full(self.findings, Level::Warning) {
+            return;
+        }
+        self.findings.push(Finding::warning(self.spec.place(path), path, message));
+    }
+
+    /// Says what is wrong with a value, if something is.
+    fn check(&mut self, path: &Path<'_>, result: Result<(), String>) {
+        if let Err(message) = result {
+            self.error(path, message);
+        }
+    }
+}

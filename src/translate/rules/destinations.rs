@@ -1,0 +1,157 @@
+//! The routes of one service, or of a host that no service has, with the clusters to which they lead.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use pilot_envoy_api::envoy::config::route::v3 as route;
+use route::route_action::HashPolicy;
+
+use super::lens::{MESH, Ruled, Viewer, delegate, is_alike_for_all, seen};
+use super::{Asker, Destinations, Place, expanded, matches, numbered_routes, policy};
+use crate::catalog::CatalogService;
+use crate::mesh::Mesh;
+use crate::resources::Origin;
+use crate::rules::Ruling;
+use crate::rules::kinds::{Delegate, Destination, HttpRoute, Redirect};
+use crate::translate::{fallback, names};
+use pilot_registry::Port;
+
+/// Routes that a document asks for.
+pub(in crate::translate) struct Made {
+    pub(in crate::translate) routes: Vec<route::Route>,
+    /// The rules from which they are, of each; `None` = none.
+    pub(in crate::translate) places: Vec<Option<Place>>,
+    /// The clusters to which they lead, as far as these are there.
+    pub(in crate::translate) clusters: Vec<Arc<str>>,
+    /// Those of them that are there for everybody.
+    pub(in crate::translate) common: Vec<Arc<str>>,
+    /// The document.
+    pub(in crate::translate) document: Arc<str>,
+    /// Whether it matters at which port the requests come in.
+    pub(in crate::translate) asks_where: bool,
+}
+
+impl Made {
+    /// What a virtual host with these routes is there for.
+    pub(in crate::translate) fn origin(&self, service: Option<&CatalogService>) -> Origin {
+        Origin::Document(Arc::clone(&self.document), service.map(|service| service.host().clone()))
+    }
+}
+
+/// The routes of requests to a port, by the first of these documents that has a rule for them. `at`: the port at which they
+/// come in. `None` = none has.
+pub(in crate::translate) fn made(
+    documents: &[Ruling],
+    mesh: &Mesh,
+    viewer: Viewer<'_>,
+    port: Port,
+    at: Port,
+) -> Option<Made> {
+    documents.iter().find_map(|document| by_document(document, mesh, viewer, (port, at)))
+}
+
+fn by_document(document: &Ruling, mesh: &Mesh, viewer: Viewer<'_>, (port, at): (Port, Port)) -> Option<Made> {
+    let rule = document.virtual_service()?;
+    let namespace = document.version.id.namespace.as_str();
+    let find = |named: &Delegate| delegate(&mesh.rules, document, named);
+    // Names are meant as in the document that has them.
+    let rules = expanded(rule, find, |of, rule| match of == namespace {
+        true => Cow::Borrowed(rule),
+        false => Cow::Owned(qualified(rule, mesh, of)),
+    });
+    let known = Known { mesh, viewer, namespace, found: RefCell::default(), special: RefCell::default() };
+    let Viewer { namespace: of, labels } = viewer;
+    let asker = Asker { namespace: of, labels, gateway: MESH, port: port.get(), at: at.get() };
+    let (places, rules): (Vec<Place>, Vec<_>) = rules.into_iter().unzip();
+    let asks_where = rules.iter().any(|rule| rule.redirect.as_ref().is_some_and(Redirect::asks_where));
+    let numbered = numbered_routes(&rules, asker, &known)?.into_iter();
+    let (mut places, mut routes): (Vec<_>, Vec<_>) =
+        numbered.map(|(at, route)| (places.get(at).cloned(), route)).unzip();
+    let text: Arc<str> = document.version.id.to_string().into();
+    let is_whole = routes.last().and_then(|last| last.r#match.as_ref()).is_some_and(matches::is_everything);
+    if !is_whole {
+        let words = format!("pilot: no rule of {text} is for this request");
+        routes.push(fallback::not_found(matches::everything(), words));
+        places.push(None);
+    }
+    let clusters: Vec<Arc<str>> = known.found.into_inner().into_keys().collect();
+    let special = known.special.into_inner();
+    let common = clusters.iter().filter(|cluster| !special.contains(*cluster)).cloned().collect();
+    Some(Made { routes, places, clusters, common, document: text, asks_where })
+}
+
+/// The same, with destinations named by the hosts of their services.
+fn qualified(rule: &HttpRoute, mesh: &Mesh, namespace: &str) -> HttpRoute {
+    let mut rule = rule.clone();
+    let routes = rule.route.iter_mut().map(|route| &mut route.destination);
+    let mirrors = rule.mirrors.iter_mut().map(|mirror| &mut mirror.destination);
+    for destination in routes.chain(mirrors).chain(&mut rule.mirror) {
+        if let Some(service) = mesh.named(&destination.host, namespace) {
+            destination.host = service.host().to_string();
+        }
+    }
+    rule
+}
+
+/// Finds clusters, and notes which.
+struct Known<'a> {
+    mesh: &'a Mesh,
+    viewer: Viewer<'a>,
+    /// The document's.
+    namespace: &'a str,
+    found: RefCell<BTreeMap<Arc<str>, Found>>,
+    /// Those of them that may not be there for somebody else.
+    special: RefCell<BTreeSet<Arc<str>>>,
+}
+
+/// What routes to a cluster are told.
+struct Found {
+    hash_policies: Vec<HashPolicy>,
+    rewrites_host: bool,
+}
+
+impl Destinations for Known<'_> {
+    /// The name of one that is not there is a name, too: Envoy answers 503, as with Istio.
+    fn cluster(&self, destination: &Destination, asked: u16) -> String {
+        let subset = destination.subset.as_deref().unwrap_or_default();
+        let wanted = destination.port.map(|port| port.number);
+        let named = self.mesh.named(&destination.host, self.namespace);
+        let Some(service) = named.and_then(|service| seen(self.mesh, service, self.viewer)) else {
+            let port = wanted.unwrap_or(asked);
+            let host = named.map_or(destination.host.as_str(), |service| service.host().as_str());
+            return format!("outbound|{port}|{subset}|{}", host.to_ascii_lowercase());
+        };
+        let only = match service.ports() {
+            [only] => Some(only.number.get()),
+            _ => None,
+        };
+        let number = wanted.or(only).unwrap_or(asked);
+        let port = service.ports().iter().find(|port| port.number.get() == number);
+        let Some(port) = port.filter(|port| port.protocol.is_http()) else {
+            return format!("outbound|{number}|{subset}|{}", service.host());
+        };
+        let name: Arc<str> = names::cluster(port.number, subset, service.host()).into();
+        let ruled = Ruled::of(self.mesh, service, self.viewer);
+        if subset.is_empty() || ruled.subset(subset).is_some() {
+            let found = Found {
+                hash_policies: policy::hash_policies(&ruled, subset, port.number),
+                rewrites_host: service.lead().rewrite_host,
+            };
+            if !is_alike_for_all(self.mesh, service) {
+                self.special.borrow_mut().insert(Arc::clone(&name));
+            }
+            self.found.borrow_mut().insert(Arc::clone(&name), found);
+        }
+        name.to_string()
+    }
+
+    fn hash_policies(&self, cluster: &str) -> Vec<HashPolicy> {
+        self.found.borrow().get(cluster).map(|found| found.hash_policies.clone()).unwrap_or_default()
+    }
+
+    fn rewrites_host(&self, cluster: &str) -> bool {
+        self.found.borrow().get(cluster).is_some_and(|found| found.rewrites_host)
+    }
+}

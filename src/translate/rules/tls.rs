@@ -1,0 +1,101 @@
+//! TLS towards endpoints, with files of the proxy's machine.
+
+use pilot_envoy_api::envoy::config::cluster::v3::Cluster;
+use pilot_envoy_api::envoy::config::core::v3 as core;
+use pilot_envoy_api::envoy::extensions::transport_sockets::tls::v3 as tls;
+use pilot_envoy_api::envoy::r#type::matcher::v3 as matcher;
+use pilot_envoy_api::to_any;
+use pilot_registry::Protocol;
+
+use crate::rules::kinds::{TlsMode, TlsSettings};
+use crate::translate::upstream::Upstream;
+
+/// Where Linux distributions keep the certificates of the authorities that they trust.
+const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Connections of the cluster have TLS, as documents say.
+pub(super) fn secure(
+    cluster: &mut Cluster,
+    upstream: &mut Upstream,
+    settings: &TlsSettings,
+    protocol: Protocol,
+) {
+    let mode = settings.mode.unwrap_or(TlsMode::Disable);
+    if matches!(mode, TlsMode::Disable | TlsMode::IstioMutual) {
+        return;
+    }
+    let is_checked = settings.insecure_skip_verify != Some(true);
+    // Without a name, the one that the request names is asked for, and has to be in the certificate.
+    upstream.auto_sni = settings.sni.is_none() && protocol.is_http();
+    upstream.auto_san = is_checked && settings.subject_alt_names.is_empty() && protocol.is_http();
+    let certificates = settings.client_certificate.as_ref().zip(settings.private_key.as_ref());
+    let certificates = certificates.map(|(certificate, key)| tls::TlsCertificate {
+        certificate_chain: Some(file(certificate)),
+        private_key: Some(file(key)),
+        ..Default::default()
+    });
+    let is_http2 = protocol.is_http2() || upstream.is_upgraded;
+    let protocols: &[&str] = match (protocol.is_http(), is_http2) {
+        (true, true) => &["h2"],
+        (true, false) => &["http/1.1"],
+        (false, _) => &[],
+    };
+    let common = tls::CommonTlsContext {
+        tls_params: Some(tls::TlsParameters {
+            tls_minimum_protocol_version: tls::tls_parameters::TlsProtocol::TlSv12.into(),
+            tls_maximum_protocol_version: tls::tls_parameters::TlsProtocol::TlSv13.into(),
+            ..Default::default()
+        }),
+        tls_certificates: certificates.into_iter().collect(),
+        alpn_protocols: protocols.iter().map(|it| (*it).to_owned()).collect(),
+        validation_context_type: is_checked
+            .then(|| tls::common_tls_context::ValidationContextType::ValidationContext(validation(settings))),
+        ..Default::default()
+    };
+    let context = tls::UpstreamTlsContext {
+        common_tls_context: Some(common),
+        sni: settings.sni.clone().unwrap_or_default(),
+        ..Default::default()
+    };
+    cluster.transport_socket = Some(core::TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        config_type: Some(core::transport_socket::ConfigType::TypedConfig(to_any(&context))),
+    });
+}
+
+fn validation(settings: &TlsSettings) -> tls::CertificateValidationContext {
+    use matcher::string_matcher::MatchPattern;
+    let exact = |name: &String| tls::SubjectAltNameMatcher {
+        san_type: san_type(name).into(),
+        matcher: Some(matcher::StringMatcher {
+            match_pattern: Some(MatchPattern::Exact(name.clone())),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let authorities = settings.ca_certificates.as_deref().filter(|path| *path != "system");
+    tls::CertificateValidationContext {
+        trusted_ca: Some(file(authorities.unwrap_or(SYSTEM_AUTHORITIES))),
+        crl: settings.ca_crl.as_deref().map(file),
+        match_typed_subject_alt_names: settings.subject_alt_names.iter().map(exact).collect(),
+        ..Default::default()
+    }
+}
+
+fn san_type(name: &str) -> tls::subject_alt_name_matcher::SanType {
+    use tls::subject_alt_name_matcher::SanType;
+    if name.contains("://") {
+        SanType::Uri
+    } else if name.parse::<std::net::IpAddr>().is_ok() {
+        SanType::IpAddress
+    } else if name.contains('@') {
+        SanType::Email
+    } else {
+        SanType::Dns
+    }
+}
+
+fn file(path: &(impl AsRef<str> + ?Sized)) -> core::DataSource {
+    let specifier = core::data_source::Specifier::Filename(path.as_ref().to_owned());
+    core::DataSource { specifier: Some(specifier), ..Default::default() }
+}

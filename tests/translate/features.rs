@@ -1,0 +1,106 @@
+//! What users write, and what Envoy is told for it: a folder for each feature in `tests/golden/rules`.
+//!
+//! - `rules.yaml`: the documents.
+//! - `proxy.yaml`, if it is there: the namespace and the labels of the proxy.
+//! - `envoy.yaml`: what differs from the same services without documents. `UPDATE_GOLDEN=1` rewrites it.
+//!
+//! The services are `cart.local` and `stock.local`, each with ports 9080 (HTTP) and 9090 (gRPC), and one endpoint of
+//! each of two versions.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pilot::mesh::Mesh;
+use pilot::proxy::Scope;
+use pilot::resources::{ResourceType, dangling, to_json};
+use pilot::translate::Translation;
+use pilot_registry_testkit::server::tool;
+use serde_json::{Value, json};
+
+use crate::drawn_rules::Store;
+use crate::validated::{bootstrap, refusal, versioned};
+use crate::world::{mesh, router, translate};
+
+struct Feature {
+    folder: PathBuf,
+    mesh: Mesh,
+    scope: Scope,
+}
+
+impl Feature {
+    fn of(folder: PathBuf) -> Self {
+        let services = ["cart.local", "stock.local"].map(|host| versioned(host, &["9080/http", "9090/grpc"]));
+        let mut store = Store::default();
+        store.read(&fs::read_to_string(folder.join("rules.yaml")).unwrap());
+        assert_eq!(store.rejections(), Vec::<String>::new(), "{}", folder.display());
+        let proxy = fs::read_to_string(folder.join("proxy.yaml")).unwrap_or_else(|_| "{}".to_owned());
+        let proxy: Value = serde_saphyr::from_str(&proxy).unwrap();
+        let labels = proxy.get("labels").map(|labels| serde_json::from_value(labels.clone()).unwrap());
+        let namespace =
+            proxy.get("namespace").map(|name| name.as_str().unwrap().to_owned().try_into().unwrap());
+        let scope = Scope { namespace, labels: Arc::new(labels.unwrap_or_default()), ..router() };
+        Self { folder, mesh: Mesh { rules: store.rules, ..mesh(services.to_vec()) }, scope }
+    }
+
+    fn translation(&self) -> Translation {
+        translate(&self.mesh, &self.scope)
+    }
+
+    /// What is told because of the documents. Of routes, the virtual hosts of `http_listen`.
+    fn envoy_yaml(&self) -> String {
+        let without = translate(&Mesh { rules: Default::default(), ..self.mesh.clone() }, &self.scope);
+        let with = self.translation();
+        let mut told: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+        for kind in [ResourceType::Cluster, ResourceType::Endpoint] {
+            let resources = with.view.of(kind).iter();
+            let new = resources.filter(|it| without.view.of(kind).get(it.name()) != Some(*it));
+            told.insert(kind.as_str(), new.map(|resource| to_json(resource).unwrap()).collect());
+        }
+        let hosts = |translation: &Translation| -> Vec<Value> {
+            let routes = translation.view.of(ResourceType::Route).get("http_listen").expect("it is there");
+            to_json(routes).unwrap()["virtual_hosts"].as_array().unwrap().clone()
+        };
+        let known = hosts(&without);
+        told.insert(
+            "rds http_listen",
+            hosts(&with).into_iter().filter(|host| !known.contains(host)).collect(),
+        );
+        told.retain(|_, all| !all.is_empty());
+        serde_saphyr::to_string(&json!(told)).unwrap()
+    }
+}
+
+fn features() -> Vec<Feature> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/rules");
+    let mut folders: Vec<PathBuf> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    folders.into_iter().map(Feature::of).collect()
+}
+
+#[test]
+fn what_documents_become_is_written_down() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    for feature in features() {
+        assert_eq!(dangling(&feature.translation().view), [], "{}", feature.folder.display());
+        let (path, text) = (feature.folder.join("envoy.yaml"), feature.envoy_yaml());
+        if update {
+            fs::write(&path, &text).unwrap();
+        }
+        assert!(
+            fs::read_to_string(&path).unwrap_or_default() == text,
+            "{} differs; UPDATE_GOLDEN=1 rewrites it. It would be:\n{text}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn what_is_written_down_is_what_envoy_takes() {
+    let Some(envoy) = tool("PILOT_TEST_ENVOY", "a real Envoy") else { return };
+    for feature in features() {
+        assert_eq!(refusal(&envoy, &bootstrap(&feature.translation())), None, "{}", feature.folder.display());
+    }
+}
