@@ -90,9 +90,10 @@ async fn consul_is_cut_off_by_a_partition() {
     partition::<Consul>().await;
 }
 
+/// Consul tells those who wait for a change when their wait ends, and not earlier.
 #[tokio::test(flavor = "multi_thread")]
 async fn consul_revokes_the_token() {
-    revocation(Consul::start().await).await;
+    revocation(Consul::start_impatient().await).await;
 }
 
 /// Consul does not refuse a token without rights: it answers that there is nothing.

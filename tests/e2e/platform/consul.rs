@@ -19,7 +19,7 @@ pub(in super::super) struct Consul {
     server: consul::Consul,
     relays: [Relay; 1],
     /// How many seconds pilot lets an answer wait for a change; Consul does not tell earlier that the token
-    /// may read less.
+    /// may read less, or is gone.
     wait: Option<u32>,
 }
 
