@@ -22,6 +22,7 @@ use pilot::supervisor::Registered;
 use pilot::world::{Debounce, Views, World};
 use pilot_registry::{Locality, Service, SnapshotSink, channel};
 use pilot_registry_testkit::{service, snapshot};
+use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -44,16 +45,29 @@ struct Size {
 
 #[tokio::main]
 async fn main() {
-    println!("{}\n", machine::description());
     let size = match machine::is_smoke() {
         true => Size { services: 20, namespaces: 3, places: 2, changes: 2 },
         false => Size { services: 1_000, namespaces: 50, places: 20, changes: 50 },
     };
-    measure(&size).await;
-    if !machine::is_smoke() {
-        measure(&Size { namespaces: 250, ..size }).await;
+    let asked = std::env::args().skip_while(|arg| arg != NAMESPACES).nth(1);
+    if let Some(namespaces) = asked {
+        let namespaces = namespaces.parse().expect("it is a number");
+        return measure(&Size { namespaces, ..size }).await;
+    }
+    println!("{}\n", machine::description());
+    if machine::is_smoke() {
+        return measure(&size).await;
+    }
+    // Memory that one has freed would be the next one's: each has a process of its own.
+    for namespaces in [size.namespaces, 5 * size.namespaces] {
+        let own = std::env::current_exe().expect("this program has a path");
+        let run = Command::new(own).args(["--bench", NAMESPACES, &namespaces.to_string()]).status().await;
+        assert!(run.is_ok_and(|it| it.success()), "the bench with {namespaces} namespaces failed");
     }
 }
+
+/// How many namespaces there are, on the command line.
+const NAMESPACES: &str = "--namespaces";
 
 async fn measure(size: &Size) {
     let (sink, feed) = channel();
@@ -77,11 +91,19 @@ async fn measure(size: &Size) {
     let before = process.resident();
     let scopes: Vec<Scope> = scopes(size).collect();
     let count = scopes.len();
-    let (mut views, all) = follow(&world, &scopes).await;
-    let grown = process.resident().saturating_sub(before) as usize / count;
+    let started = Instant::now();
+    // The places' endpoints come with the first namespace, and are those of all others, too.
+    let (first, others) = scopes.split_at(size.places);
+    let mut views = follow(&world, first).await;
+    let with_places = process.resident();
+    views.extend(follow(&world, others).await);
+    let all = started.elapsed();
+    let after = process.resident();
+    let share = |from: u64, to: u64, of: usize| (to.saturating_sub(from) >> 10) as usize / of.max(1);
     println!("{} services x {ENDPOINTS} endpoints, {count} scopes:", size.services);
     println!("  {} namespaces x {} places", size.namespaces, size.places);
-    println!("  memory of a scope {:>41} kB", grown >> 10);
+    println!("  memory of a place, with one scope {:>25} kB", share(before, with_places, first.len()));
+    println!("  memory of each further scope {:>30} kB", share(with_places, after, others.len()));
     println!("  all of them from nothing {:>34} ms", measure::ms(all));
     println!("{:>36} {:>10} {:>10} (ms)", "min", "median", "max");
     while translated.try_recv().is_ok() {}
@@ -136,9 +158,8 @@ fn scopes(size: &Size) -> impl Iterator<Item = Scope> {
     })
 }
 
-/// One stream of each scope, and how long they wait for their first views.
-async fn follow(world: &World, scopes: &[Scope]) -> (Vec<Views>, Duration) {
-    let started = Instant::now();
+/// One stream of each scope, with its first view.
+async fn follow(world: &World, scopes: &[Scope]) -> Vec<Views> {
     let mut views = Vec::new();
     for scope in scopes {
         views.push(world.subscribe(scope).expect("they are not limited"));
@@ -146,7 +167,7 @@ async fn follow(world: &World, scopes: &[Scope]) -> (Vec<Views>, Duration) {
     for views in &mut views {
         views.wait_for(|_| true).await;
     }
-    (views, started.elapsed())
+    views
 }
 
 /// All streams, and what makes them move.

@@ -9,6 +9,7 @@
 //! Nothing is translated anew to be shown: what is looked at is what proxies are sent.
 
 mod matching;
+mod report;
 mod request;
 mod upstream;
 
@@ -21,7 +22,6 @@ use pilot_envoy_api::envoy::extensions::filters::network::http_connection_manage
 use pilot_envoy_api::google::protobuf::Any;
 use pilot_registry::Port;
 use prost::Message;
-use serde::{Deserialize, Serialize};
 
 use super::Admin;
 use super::reply::Failure;
@@ -31,7 +31,8 @@ use crate::catalog::CatalogService;
 use crate::mesh::Mesh;
 use crate::proxy::{ConfigSource, Scope};
 use crate::resources::{Origin, Resource, ResourceType, Rope, View, VirtualHost};
-use crate::translate::rules::{Contest, Lost, Place, contest_of_routes};
+use crate::translate::rules::{Contest, Place, contest_of_routes};
+pub use report::{ExplainReport, HostStep, ListenerStep, RouteStep, ShadowedReport};
 use request::Request;
 pub use upstream::{DestinationReport, EndpointStep};
 
@@ -39,93 +40,6 @@ pub use upstream::{DestinationReport, EndpointStep};
 pub(super) fn parameters() -> Vec<&'static str> {
     let of_whom = Selection::PARAMETERS.into_iter().filter(|it| !["type", "name"].contains(it));
     of_whom.chain(["url", "method", "headers", "listener"]).collect()
-}
-
-/// The way of a request.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ExplainReport {
-    /// The node id of the proxy.
-    pub proxy: String,
-    /// Whether it is connected.
-    pub connected: bool,
-    /// What its configuration depends on.
-    pub scope: String,
-    /// The method, and the URL without what does not count.
-    pub request: String,
-    /// Where the request enters.
-    pub listener: Option<ListenerStep>,
-    /// Who has the host.
-    pub virtual_host: Option<HostStep>,
-    /// The routes that are looked at, in order: the last one is for the request.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub routes: Vec<RouteStep>,
-    /// Documents about the host that do not count for the proxy.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub shadowed: Vec<ShadowedReport>,
-    /// What becomes of the request, in words.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub outcome: Vec<String>,
-    /// Where it goes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub destinations: Vec<DestinationReport>,
-}
-
-/// A listener.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListenerStep {
-    /// Its name.
-    pub name: String,
-    /// Where it listens.
-    pub address: Option<String>,
-    /// What it is there for.
-    pub origin: String,
-}
-
-/// A virtual host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostStep {
-    /// The route configuration that it is in.
-    pub routes: String,
-    /// Its name.
-    pub name: String,
-    /// The domain of it that the Host header fits.
-    pub domain: String,
-    /// What it is there for: a document, or a service.
-    pub origin: String,
-}
-
-/// A route that is looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RouteStep {
-    /// Its place among the routes of the virtual host, from 1.
-    pub number: usize,
-    /// Its name, for logs.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    /// The rule of the document: `spec.http[0]`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
-    /// Why it is not for the request; `None` = it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub why_not: Option<String>,
-    /// What nobody can decide beforehand.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub open: Vec<String>,
-}
-
-/// A document that does not count.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShadowedReport {
-    /// The document.
-    pub document: String,
-    /// Why it does not count.
-    pub why: String,
-}
-
-impl From<Lost> for ShadowedReport {
-    fn from(Lost { document, why }: Lost) -> Self {
-        Self { document, why }
-    }
 }
 
 /// What is asked.

@@ -28,7 +28,7 @@ use crate::world::RegisteredRules;
 pub use differs::{ChangeKind, PlannedChange};
 
 /// A plan of more text is refused.
-pub(super) const MAX_BYTES: usize = 4 << 20;
+pub(super) const MAX_BYTES: usize = 64 << 20;
 /// So many proxies of a group are named.
 const NAMED_MAX: usize = 20;
 

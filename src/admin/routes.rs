@@ -41,7 +41,7 @@ const PATHS: [(&str, &str); 11] = [
         "/debug/services",
         "services; ?host=<name>: one with its endpoints, ?namespace=<name>: as its clients see it",
     ),
-    ("/debug/rules", "documents of rules: what became of each, and why"),
+    ("/debug/rules", "documents of rules: what became of each, and why; of one with ?name="),
     (
         "/debug/reach",
         "whether proxies have what pilot has; ?for=<documents or hosts, separated by commas>: of these, &wait=<seconds>: the \
@@ -106,8 +106,9 @@ impl Server {
             }
             "/debug/services" => self.services(&query(&["host", "namespace"])?).await,
             "/debug/rules" => {
-                query(&[])?;
-                self.large(|admin| Ok(Reply::json(&RulesReport::of(admin)))).await
+                let name = query(&["name"])?.get("name").map(str::to_owned);
+                self.large(move |admin| RulesReport::of(admin, name.as_deref()).map(|it| Reply::json(&it)))
+                    .await
             }
             "/debug/explain" => self.explain(&query(&explain::parameters())?).await,
             "/debug/reach" => self.reach(&query(&reach::PARAMETERS)?).await,

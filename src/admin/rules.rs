@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::reply::Failure;
+use super::services::nearest;
 use super::{Admin, refusals};
 use crate::mesh::Mesh;
 use crate::rules::{InForce, Level};
@@ -86,15 +88,41 @@ pub struct RulesReport {
 }
 
 impl RulesReport {
-    /// As of now.
-    pub fn of(admin: &Admin) -> Self {
+    /// As of now. `name`: only the documents whose name, or kind/namespace/name, or place is this, and their stores.
+    ///
+    /// # Errors
+    /// No document is called so.
+    pub(super) fn of(admin: &Admin, name: Option<&str>) -> Result<Self, Failure> {
         let held = admin.world.rules_held();
         let stores = admin.world.rule_stores().iter().map(|store| StoreReport::of(store, &held)).collect();
-        Self { stores, documents: DocumentReport::all(admin) }
+        let mut report = Self { stores, documents: DocumentReport::all(admin) };
+        if let Some(name) = name {
+            report.narrow(name)?;
+        }
+        Ok(report)
+    }
+
+    fn narrow(&mut self, asked: &str) -> Result<(), Failure> {
+        let is_meant = |it: &DocumentReport| [it.document.as_str(), it.name(), &it.place].contains(&asked);
+        if !self.documents.iter().any(is_meant) {
+            let all = || self.documents.iter().filter(|it| !it.document.is_empty());
+            let names = all().map(|it| if asked.contains('/') { &it.document } else { it.name() });
+            let names: BTreeSet<&str> = names.collect();
+            let near = nearest(asked, names.into_iter()).into_iter().map(str::to_owned).collect::<Vec<_>>();
+            return Err(Failure::not_found(format!("no document {asked:?}")).knowing(near));
+        }
+        self.documents.retain(is_meant);
+        self.stores.retain(|it| self.documents.iter().any(|document| document.store == it.store));
+        Ok(())
     }
 }
 
 impl DocumentReport {
+    /// Its name, without kind and namespace.
+    fn name(&self) -> &str {
+        self.document.rsplit('/').next().unwrap_or_default()
+    }
+
     fn all(admin: &Admin) -> Vec<Self> {
         let refused = refusals::by(admin, |origin| origin.document().map(ToString::to_string));
         let by = if refused.is_empty() { BTreeMap::new() } else { refusals::proxies(admin) };

@@ -21,6 +21,7 @@ use crate::config::{Loaded, Problem, Problems, UnusedVariable, UsedVariable};
 use crate::registries::{self, Inspected, Inspection};
 use connect::{Answer, Asked};
 use rules::Documents;
+use running::Running;
 
 /// Check the configuration, and the files that it names, without serving
 ///
@@ -106,7 +107,7 @@ impl Args {
         let mut target = target::load(global, files);
         target.take_rules(rules);
         let name = target.name.clone();
-        let running = admin.map(|admin| running::services(global, admin)).transpose()?;
+        let running = admin.map(|admin| Running::at(global, admin)).transpose()?;
         let scope =
             Looked { connect: connect.then_some(timeout), running, is_documents: target.is_documents };
         let mut report = match &target.loaded {
@@ -132,16 +133,16 @@ impl Args {
 }
 
 /// What else is looked at.
-struct Looked {
+struct Looked<'a> {
     /// For how long each registry is asked, if at all.
     connect: Option<Duration>,
     /// The services of a running pilot.
-    running: Option<Catalog>,
+    running: Option<Running<'a>>,
     /// There are documents of rules, and nothing else.
     is_documents: bool,
 }
 
-fn report(config: String, loaded: &Loaded, looked: Looked) -> anyhow::Result<Report> {
+fn report(config: String, loaded: &Loaded, looked: Looked<'_>) -> anyhow::Result<Report> {
     let Looked { connect, running, is_documents } = looked;
     let Inspection { registries, mut problems, mut sources, places } = registries::inspect(loaded);
     let documents = Documents::of(loaded, is_documents);
@@ -176,6 +177,9 @@ fn report(config: String, loaded: &Loaded, looked: Looked) -> anyhow::Result<Rep
     }
     let complete = found.iter().all(|found| found.inspected.endpoints.is_some());
     let catalog = Catalog::merge(&sources, &Catalog::default());
+    let running = running
+        .map(|it| it.catalog(|services| documents.with_policies(services, &loaded.config)))
+        .transpose()?;
     // Without any services, each host would be one that nobody has.
     let services = running.as_ref().or_else(|| (complete && !is_documents).then_some(&catalog));
     warnings.extend(services.into_iter().flat_map(|services| documents.in_mesh(services, &loaded.config)));

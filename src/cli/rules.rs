@@ -22,7 +22,7 @@ use crate::rules::InForce;
 /// For programs: pilot rules -o json
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only documents whose name, or kind/namespace/name, is this.
+    /// Only documents whose name, or kind/namespace/name, or place in their store is this.
     name: Option<String>,
     #[command(flatten)]
     target: Target,
@@ -34,16 +34,16 @@ impl Args {
     /// Asks, and prints the answer.
     ///
     /// # Errors
-    /// pilot does not answer.
+    /// pilot does not answer, or has no document of that name.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let Self { name, target, listing } = self;
         let question = Question::new("/debug/rules");
+        let question = match name {
+            Some(name) => question.with("name", &name),
+            None => question,
+        };
         listing.show(global, &target, &question, |report: &RulesReport, style| {
-            let is_meant = |document: &&DocumentReport| {
-                let own = document.document.rsplit('/').next();
-                name.as_deref().is_none_or(|name| document.document == name || own == Some(name))
-            };
-            let mut view = table(report.documents.iter().filter(is_meant), style);
+            let mut view = table(&report.documents, style);
             view.notes.insert_str(0, &troubles(&report.stores));
             view
         })
@@ -65,7 +65,7 @@ fn troubles(stores: &[StoreReport]) -> String {
     text
 }
 
-fn table<'a>(documents: impl Iterator<Item = &'a DocumentReport>, style: Style) -> View {
+fn table(documents: &[DocumentReport], style: Style) -> View {
     let mut table = Table::new(["document", "state", "in force", "place"]);
     if style.wide {
         table.extend(["store"]);
@@ -81,7 +81,7 @@ fn table<'a>(documents: impl Iterator<Item = &'a DocumentReport>, style: Style) 
             name.clone(),
             document.state.as_str().to_owned(),
             in_force(document.in_force).to_owned(),
-            place,
+            place.clone(),
         ]);
         if style.wide {
             table.extend_row([document.store.clone()]);
@@ -94,7 +94,11 @@ fn table<'a>(documents: impl Iterator<Item = &'a DocumentReport>, style: Style) 
             .chain(refused)
             .chain(refused_by(&document.refused_by))
             .chain(document.warnings.iter().cloned());
-        notes.entry(name).or_default().extend(all);
+        let heading = match (name == place, document.store.as_str()) {
+            (true, store) => format!("{place} of {store}"),
+            (false, store) => format!("{name} ({place} of {store})"),
+        };
+        notes.entry(heading).or_default().extend(all);
     }
     let mut text = String::new();
     for (document, lines) in notes.iter().filter(|(_, lines)| !lines.is_empty()) {

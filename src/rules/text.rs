@@ -79,7 +79,7 @@ fn parse(text: &str, lines_above: usize) -> Result<Option<Node>, Finding> {
         serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
             let mut at = error.location().map_or(Position::START, position);
             at.line += lines_above;
-            Finding::error(at, "", format!("this is no YAML: {}", error.without_snippet()))
+            Finding::error(at, "", pilot_yaml::words(&error))
         })?;
     let first = documents.into_iter().next();
     let node = first.map(|first| Node { at: position(first.referenced), value: first.value });

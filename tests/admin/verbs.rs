@@ -357,3 +357,20 @@ async fn documents_are_compared_with_the_services_of_a_running_pilot() {
     let silent = run(&["check", &known, "--admin", "http://127.0.0.1:1"]).await;
     assert_eq!(silent.code, Some(1), "{}", silent.stdout);
 }
+
+/// Subsets by the labels of endpoints, and places where they are.
+#[tokio::test]
+async fn documents_are_compared_with_the_endpoints_of_a_running_pilot() {
+    let pilot = with_services().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    let text = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec:\n  host: a.local\n\
+                \x20 subsets: [{name: old, labels: {version: v9}}]\n\
+                \x20 trafficPolicy:\n    loadBalancer:\n      localityLbSetting: {distribute: [{from: '*', to: {nowhere: 100}}]}\n";
+    std::fs::write(&file, text).unwrap();
+    let checked = ask(&pilot, &["check", file.to_str().unwrap()]).await;
+    assert_eq!(checked.code, Some(0), "{}{}", checked.stdout, checked.stderr);
+    let said = checked.stdout + &checked.stderr;
+    assert!(said.contains("spec.subsets[0] old: no endpoint of a.local has version=v9"), "{said}");
+    assert!(said.contains("distribute: no endpoint of a.local is at nowhere"), "{said}");
+}

@@ -43,13 +43,13 @@ fn depth_is_bounded() {
     for (open, close) in [("[", "]"), ("{a: ", "}"), ("- ", ""), ("? ", ""), ("{kind: List, items: [", "]}")]
     {
         for depth in [40, 100_000] {
-            is_rejected(open.repeat(depth) + &close.repeat(depth), "no YAML");
+            is_rejected(open.repeat(depth) + &close.repeat(depth), "it nests too deeply");
             let text = format!("  host: {}{}", open.repeat(depth), close.repeat(depth));
-            is_rejected(document("DestinationRule", &text), "no YAML");
+            is_rejected(document("DestinationRule", &text), "it nests too deeply");
         }
     }
     let indented: String = (0..3000).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
-    is_rejected(indented, "no YAML");
+    is_rejected(indented, "it nests too deeply");
 }
 
 #[test]
@@ -59,9 +59,9 @@ fn aliases_repeat_little() {
         let before = format!("*a{}", n - 1);
         writeln!(bomb, "a{n}: &a{n} [{}]", [before.as_str(); 10].join(", ")).unwrap();
     }
-    is_rejected(bomb, "no YAML");
-    is_rejected("a: &a [*a]".to_owned(), "no YAML");
-    is_rejected("a: &a {<<: *a}".to_owned(), "no YAML");
+    is_rejected(bomb, "aliases (*name) repeat more than is read");
+    is_rejected("a: &a [*a]".to_owned(), "aliases (*name) repeat more than is read");
+    is_rejected("a: &a {<<: *a}".to_owned(), "aliases (*name) repeat more than is read");
     let merged: String = (1..40).map(|n| format!("a{n}: &a{n} {{<<: *a{}, k{n}: 1}}\n", n - 1)).collect();
     is_rejected(format!("a0: &a0 {{k: 1}}\n{merged}"), "");
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use pilot::mesh::Mesh;
 use pilot::rules::{Change, Library, Rules, StoreRank};
 use pilot::translate::rules::{Standing, standing};
-use pilot_registry::{Text, Texts};
+use pilot_registry::{Resolution, Text, Texts};
 
-use crate::world::{mesh, spec};
+use crate::world::{mesh, resolved, spec};
 
 const HEAD: &str = "apiVersion: networking.istio.io/v1\nkind: ";
 
@@ -18,16 +18,17 @@ fn document((name, spec): &(&str, &str)) -> String {
     format!("{HEAD}{kind}\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {spec}\n---\n")
 }
 
-/// The services `cart.local`, with versions 1 and 2, and `db.local`, which is no HTTP, `two.local`, which has several ports, and these
-/// documents.
+/// The services `cart.local`, with versions 1 and 2, and `db.local`, which is no HTTP, `two.local`, which has several ports, and
+/// `named.local`, whose names proxies resolve; and these documents.
 fn world(documents: &[(&str, &str)]) -> Mesh {
     let mut cart = spec("cart.local", &["80/http"], &["10.0.0.1:80", "10.0.0.2:80"]);
     for (endpoint, version) in cart.endpoints.iter_mut().zip(["v1", "v2"]) {
         endpoint.labels.insert("version".to_owned(), version.to_owned());
     }
     let two = spec("two.local", &["8000/http", "8001/http", "9000/tcp"], &[]);
-    let mesh =
-        mesh(vec![cart, spec("stock.local", &["80/http"], &[]), spec("db.local", &["3306/tcp"], &[]), two]);
+    let named = resolved(spec("named.local", &["80/http"], &["cart.example:80"]), Resolution::Dns);
+    let (stock, db) = (spec("stock.local", &["80/http"], &[]), spec("db.local", &["3306/tcp"], &[]));
+    let mesh = mesh(vec![cart, stock, db, two, named]);
     let text: String = documents.iter().map(document).collect();
     let text = Text { text: text.into(), age: None, namespace: None };
     let mut library = Library::default();
@@ -338,4 +339,27 @@ fn policies_for_ports_and_protocols_that_are_not_there_are_told() {
         "{found:?}"
     );
     assert_eq!(found.len(), 2);
+}
+
+#[test]
+fn places_that_are_not_there_or_cannot_count_are_told() {
+    let settings = |host: &str, rest: &str, setting: &str| {
+        format!(
+            "{{host: {host}, {rest}trafficPolicy: {{outlierDetection: {{}}, loadBalancer: {{localityLbSetting: {setting}}}}}}}"
+        )
+    };
+    let shares = settings("cart.local", "", "{distribute: [{from: '*', to: {nowhere: 100}}]}");
+    let mesh = world(&[("DestinationRule a", &shares)]);
+    let told = "distribute: no endpoint of cart.local is at nowhere: the other places divide its share";
+    assert_said(&mesh, "a", &[(Standing::Accepted, told)]);
+    let takes_over = settings("cart.local", "", "{failover: [{from: here, to: nowhere}]}");
+    let mesh = world(&[("DestinationRule a", &takes_over)]);
+    assert_said(&mesh, "a", &[(Standing::Accepted, "failover: no endpoint of cart.local is in nowhere")]);
+    let labels = "{failoverPriority: [rack]}";
+    let everybodys = settings("named.local", "", labels);
+    assert_said(&world(&[("DestinationRule a", &everybodys)]), "a", &[]);
+    let of_some = settings("named.local", "workloadSelector: {matchLabels: {app: web}}, ", labels);
+    let told = "localityLbSetting: it does nothing: proxies resolve the names of named.local, and the document is only for some \
+                proxies; leave out workloadSelector, export it to all, or write it in the service's namespace";
+    assert_said(&world(&[("DestinationRule a", &of_some)]), "a", &[(Standing::Accepted, told)]);
 }

@@ -1,6 +1,9 @@
 //! The documents of rules: what is wrong with them, and what they name that is not there.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use pilot_registry::Hostname;
 
 use crate::catalog::Catalog;
 use crate::cli::documents::problem;
@@ -48,8 +51,18 @@ impl Documents {
         found
     }
 
-    /// What documents name that is not there, and who counts in the place of whom.
-    pub(super) fn in_mesh(&self, catalog: &Catalog, config: &Config) -> Vec<Problem> {
+    /// The hosts of the services that documents have policies for.
+    pub(super) fn with_policies(&self, catalog: &Catalog, config: &Config) -> BTreeSet<Hostname> {
+        let mesh = self.beside(catalog, config);
+        let rulings = mesh.rules.iter().filter_map(|ruling| {
+            Some((&ruling.destination_rule()?.host, ruling.version.id.namespace.as_str()))
+        });
+        let services = rulings.flat_map(|(host, namespace)| mesh.meant(host, namespace));
+        services.map(|service| service.host().clone()).collect()
+    }
+
+    /// A mesh of these services and all documents.
+    fn beside(&self, catalog: &Catalog, config: &Config) -> Mesh {
         let changes = self.stores.iter().flat_map(|(store, library)| {
             let change = move |(id, version): (&_, &Arc<_>)| Change {
                 store: store.clone(),
@@ -59,7 +72,12 @@ impl Documents {
             library.in_force().iter().map(change)
         });
         let rules = Rules::default().with(changes).0;
-        let mesh = Mesh::new(catalog.clone(), rules, config.into());
+        Mesh::new(catalog.clone(), rules, config.into())
+    }
+
+    /// What documents name that is not there, and who counts in the place of whom.
+    pub(super) fn in_mesh(&self, catalog: &Catalog, config: &Config) -> Vec<Problem> {
+        let mesh = self.beside(catalog, config);
         let mut warnings = Vec::new();
         for (store, library) in &self.stores {
             for entry in library.entries().iter() {

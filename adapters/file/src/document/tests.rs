@@ -105,8 +105,8 @@ fn mistakes_in_yaml_are_told_in_a_users_words() {
         ("service: *other\n".to_owned(), "an alias (*name) whose anchor (&name) is not there"),
         ("service:\n- host: a\n]\n".to_owned(), "a bracket that was not opened"),
         (aliases(30_000), "aliases (*name) repeat more than is read: write the values out"),
-        (format!("a: {}", "[".repeat(5_000)), "it nests too deeply: expected a list of services"),
-        ("---\na: 1\n".repeat(10_001), "more documents (---) than are read from one file: use several files"),
+        (format!("a: {}", "[".repeat(5_000)), "it nests too deeply"),
+        ("---\na: 1\n".repeat(10_001), "more documents (---) than are read from one text: use several"),
     ];
     for (text, expected) in cases {
         let mistake = tree(Format::Yaml, &text).unwrap_err();

@@ -1,8 +1,6 @@
 //! YAML 1.2, by `serde-saphyr`, which tells the place of each value. Aliases are followed, within limits. Several
 //! documents in one file are one list of services.
 
-mod words;
-
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -33,7 +31,7 @@ pub(super) fn parse<T: From<Node>>(text: &str) -> Result<Document<T>, Mistake> {
     // Empty documents, like that behind a final `---`, are passed over.
     let documents: Vec<Spanned<Raw<T, ROOT>>> = serde_saphyr::from_multiple_with_options(text, options)
         .map_err(|error| {
-            Mistake::new(error.location().map_or(Position::START, position), words::of(&error))
+            Mistake::new(error.location().map_or(Position::START, position), pilot_yaml::words(&error))
         })?;
     let mut documents = documents.into_iter();
     let Some(first) = documents.next() else {

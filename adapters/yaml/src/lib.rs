@@ -3,8 +3,8 @@
 use serde_saphyr::Error;
 use serde_saphyr::budget::BudgetBreach;
 
-/// What is wrong, and what to write instead.
-pub(super) fn of(error: &Error) -> String {
+/// What is wrong, and what to write instead, without the place.
+pub fn words(error: &Error) -> String {
     match error {
         Error::DuplicateMappingKey { key: Some(key), .. } => format!("key {key:?} is there twice"),
         Error::DuplicateMappingKey { key: None, .. } => "a key is there twice".to_owned(),
@@ -15,7 +15,7 @@ pub(super) fn of(error: &Error) -> String {
         | Error::AliasReplayStackDepthExceeded { .. }
         | Error::RecursiveReferencesRequireWeakTypes { .. } => REPEATED.to_owned(),
         Error::Budget { breach, .. } => breached(breach),
-        Error::Eof { .. } => "the file ends too early: something that was opened is not closed".to_owned(),
+        Error::Eof { .. } => "the text ends too early: something that was opened is not closed".to_owned(),
         _ => {
             let text = error.to_string();
             syntax(text.split(" at line ").next().unwrap_or_default())
@@ -25,14 +25,12 @@ pub(super) fn of(error: &Error) -> String {
 
 fn breached(breach: &BudgetBreach) -> String {
     match breach {
-        BudgetBreach::Depth { .. } => "it nests too deeply: expected a list of services",
-        BudgetBreach::Documents { .. } => {
-            "more documents (---) than are read from one file: use several files"
-        }
+        BudgetBreach::Depth { .. } => "it nests too deeply",
+        BudgetBreach::Documents { .. } => "more documents (---) than are read from one text: use several",
         BudgetBreach::Aliases { .. } | BudgetBreach::Anchors { .. } => {
             "more aliases (*name) and anchors (&name) than are read: write the values out"
         }
-        _ => "more values than are read from one file: use several files",
+        _ => "more values than are read from one text: use several",
     }
     .to_owned()
 }
@@ -78,7 +76,7 @@ const SYNTAX: &[(&str, &str)] = &[
         "while parsing a quoted scalar, found unknown escape",
         "an unknown escape: write \"\\\\\" for a backslash",
     ),
-    ("recursion limit exceeded", "it nests too deeply: expected a list of services"),
+    ("recursion limit exceeded", "it nests too deeply"),
     (
         "did not find expected <document start>",
         "something behind the end of the document: expected \"---\" before it",
