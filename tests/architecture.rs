@@ -9,19 +9,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What the package may depend on, of our own packages, outside of its tests.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("pilot-registry", &[]),
     ("pilot-envoy-api", &[]),
+    ("pilot-yaml", &[]),
     ("pilot-protoc", &[]),
     ("pilot-registry-consul", &["pilot-registry"]),
     ("pilot-registry-etcd", &["pilot-registry"]),
     ("pilot-registry-kubernetes", &["pilot-registry"]),
-    ("pilot-registry-file", &["pilot-registry"]),
+    ("pilot-registry-file", &["pilot-registry", "pilot-yaml"]),
     ("pilot-registry-testkit", &["pilot-registry"]),
     (
         "pilot",
         &[
             "pilot-envoy-api",
+            "pilot-yaml",
             "pilot-registry",
             "pilot-registry-consul",
             "pilot-registry-etcd",

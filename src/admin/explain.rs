@@ -32,9 +32,10 @@ use crate::mesh::Mesh;
 use crate::proxy::{ConfigSource, Scope};
 use crate::resources::{Origin, Resource, ResourceType, Rope, View, VirtualHost};
 use crate::translate::rules::{Contest, Place, contest_of_routes};
-pub use report::{ExplainReport, HostStep, ListenerStep, RouteStep, ShadowedReport};
+pub use report::{
+    DestinationReport, EndpointStep, ExplainReport, HostStep, ListenerStep, RouteStep, ShadowedReport,
+};
 use request::Request;
-pub use upstream::{DestinationReport, EndpointStep};
 
 /// What may be asked: of whom, and about which request.
 pub(super) fn parameters() -> Vec<&'static str> {

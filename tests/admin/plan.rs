@@ -162,9 +162,9 @@ async fn a_plan_is_refused_where_it_makes_no_sense() {
     assert_eq!(foreign.status, StatusCode::FORBIDDEN);
     let own = format!("http://{}", pilot.addr);
     assert_eq!(post(&pilot, Some(&own), whole(POLICY)).await.status, StatusCode::OK);
-    let large = post(&pilot, None, whole(&"# ".repeat(3 << 20))).await;
+    let large = post(&pilot, None, whole(&"# ".repeat(33 << 20))).await;
     assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(large.json::<Failure>().error.contains("4194304 bytes"), "{}", large.body);
+    assert!(large.json::<Failure>().error.contains("67108864 bytes"), "{}", large.body);
     for body in ["", "{}", "{\"files\": [], \"more\": 1}"] {
         let answer = post(&pilot, None, body.into()).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body:?}: {}", answer.body);

@@ -59,6 +59,11 @@ const SYNTAX: &[(&str, &str)] = &[
         "mapping values are not allowed",
         "a second \": \" in one line: is the line before indented as it should be, or are quotes missing?",
     ),
+    (
+        "block sequence entries are not allowed",
+        "a \"- \" where no list can begin: expected it in a line of its own",
+    ),
+    ("mapping keys are not allowed", "a \"? \" where no key can begin: expected it in a line of its own"),
     ("simple key expected ':'", "expected \": \" after the key"),
     ("':' must be followed by a valid YAML whitespace", "expected a space after \":\""),
     ("'-' must be followed by a valid YAML whitespace", "expected a space after \"-\""),

@@ -13,58 +13,12 @@ use pilot_envoy_api::google::protobuf;
 use prost::{Message, Name};
 use route::route::Action;
 use route::route_action::{ClusterSpecifier, HostRewriteSpecifier};
-use serde::{Deserialize, Serialize};
 
 use super::matching::share;
-use super::{Scene, ShadowedReport, decoded};
+use super::report::{DestinationReport, EndpointStep};
+use super::{Scene, decoded};
 use crate::resources::ResourceType;
 use crate::translate::rules::contest_of_policies;
-
-/// A cluster to which requests go.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DestinationReport {
-    /// Which requests, where it is not all: a share, or copies.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub share: Option<String>,
-    /// Its name.
-    pub cluster: String,
-    /// The service.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-    /// The subset of it; empty = all of it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub subset: String,
-    /// The DestinationRules that say how it is used, the first first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub policies: Vec<String>,
-    /// The DestinationRules that do not count.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub shadowed: Vec<ShadowedReport>,
-    /// Its endpoints.
-    pub endpoints: Vec<EndpointStep>,
-    /// What is wrong with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trouble: Option<String>,
-}
-
-/// An endpoint of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EndpointStep {
-    /// Its address and port.
-    pub address: String,
-    /// As the proxy is told: `unknown`, `healthy`, `unhealthy`, `draining` and others.
-    pub health: String,
-    /// 0 is used first.
-    pub priority: u32,
-    /// Its share among those of its priority, or of its place, where places have shares.
-    pub weight: u32,
-    /// The share of requests, in percent, that its place gets of its priority, where a document says that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place_share: Option<u32>,
-    /// The zone that it is in.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub zone: String,
-}
 
 /// What a route does, in words, and the clusters to which it leads.
 pub(super) fn of_route(scene: &Scene<'_>, route: &route::Route) -> (Vec<String>, Vec<DestinationReport>) {
