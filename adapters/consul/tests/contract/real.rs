@@ -254,10 +254,9 @@ impl Backend for RealBackend {
     /// A new cluster in the place of the old one, in which all is written again: its indexes are smaller.
     async fn lose_history(&mut self) -> Result<()> {
         self.consul.wipe().await?;
-        if !self.revoked {
-            self.admit().await?;
-        }
-        self.write_all().await
+        // What is half written is for nobody to read: the token comes last.
+        self.write_all().await?;
+        if self.revoked { Ok(()) } else { self.admit().await }
     }
 
     async fn revoke(&mut self) -> Result<()> {
