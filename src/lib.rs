@@ -183,7 +183,7 @@ pub async fn run(
     };
     let mut admin = admin::AdminThread::start(listeners.admin, admin).map_err(RunError::Admin)?;
     tasks.spawn(flush_early(world.clone(), shutdown.clone()));
-    let context = xds::stream::Context {
+    let context = xds::stream::StreamContext {
         source: Arc::new(world.clone()),
         proxies,
         metrics,

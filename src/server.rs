@@ -31,7 +31,7 @@ use tonic_health::server::HealthReporter;
 use tower::Layer;
 
 use crate::shutdown::Shutdown;
-use crate::xds::stream::Context;
+use crate::xds::stream::StreamContext;
 
 use admission::AdmissionLayer;
 use budget::Budget;
@@ -85,7 +85,7 @@ pub enum ServeError {
 /// The server could not go on.
 pub async fn serve(
     listener: TcpListener,
-    context: Context,
+    context: StreamContext,
     settings: &Settings,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {

@@ -20,7 +20,7 @@ use pilot::server::{Settings, serve};
 use pilot::shutdown::{Trigger, shutdown};
 use pilot::world::{TooManyScopes, Views};
 use pilot::xds::Limits;
-use pilot::xds::stream::{Context, FirstSyncs, ResourceSource};
+use pilot::xds::stream::{FirstSyncs, ResourceSource, StreamContext};
 use prost::Message;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -61,7 +61,7 @@ async fn listening() -> (SocketAddr, Trigger, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (trigger, shutdown) = shutdown();
-    let context = Context {
+    let context = StreamContext {
         source: Arc::new(Nothing(watch::Sender::new(None))),
         proxies: Proxies::default(),
         metrics: Metrics::new(),

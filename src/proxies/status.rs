@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::xds::Rejection;
 use crate::xds::builds::Withheld;
-use crate::xds::client_copy::Refused;
+use crate::xds::client_copy::RefusedVersion;
 use crate::xds::names::Names;
 use crate::xds::words::cut;
 
@@ -131,7 +131,7 @@ impl WithheldStatus {
 
 impl RefusedStatus {
     /// What a proxy refuses, in its own words.
-    pub(crate) fn of(refused: &Refused) -> Self {
+    pub(crate) fn of(refused: &RefusedVersion) -> Self {
         let Rejection { name, host, version, origin, .. } = &*refused.rejection;
         Self {
             name: name.to_string(),

@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 
 use super::budget::Budget;
 use super::caller::Caller;
-use super::framing::{Bodies, Inbound, Outbound, RequestLimits, Shared};
+use super::framing::{Bodies, Inbound, Outbound, RequestLimits, SharesBytes};
 use super::silent::SilentStreams;
 use super::unread::Watch;
 use crate::resources::ResourceType;
@@ -30,7 +30,7 @@ use crate::xds::{Delta, Sotw, Variant};
 #[derive(Clone)]
 pub(super) struct DiscoveryLayer {
     /// What all streams share.
-    pub(super) context: stream::Context,
+    pub(super) context: stream::StreamContext,
     /// Where streams count until they have said who they are.
     pub(super) silent: SilentStreams,
     /// Of the bytes of large requests.
@@ -91,7 +91,7 @@ impl Method {
 impl<S> Discovery<S> {
     fn stream<V: Variant>(&self, request: Request<Body>, only: Option<ResourceType>) -> Response<Body>
     where
-        V::Response: Shared,
+        V::Response: SharesBytes,
     {
         let (peer, context) = (peer(&request), &self.layer.context);
         let watch = Watch::current(peer.address);

@@ -19,7 +19,7 @@ mod outbound;
 
 pub(super) use bodies::Bodies;
 pub(super) use inbound::{Inbound, RequestLimits};
-pub(super) use outbound::{Outbound, Shared};
+pub(super) use outbound::{Outbound, SharesBytes};
 
 #[cfg(test)]
 mod tests {

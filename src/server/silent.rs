@@ -62,7 +62,7 @@ struct Counts {
 }
 
 /// A silent stream's place.
-struct Place {
+struct SilentPlace {
     streams: SilentStreams,
     peer: SocketAddr,
     /// Whether it is one of those beside another stream of that address, which has said who it is.
@@ -85,7 +85,7 @@ impl SilentStreams {
         FirstRequest { streams: self.clone(), peer, opened, due, alarm, place: None }
     }
 
-    fn enter(&self, peer: SocketAddr) -> Result<Place, Status> {
+    fn enter(&self, peer: SocketAddr) -> Result<SilentPlace, Status> {
         let (ip, mut counts) = (peer.ip().to_canonical(), self.0.counts.lock());
         let is_beside_known = counts.known.contains_key(&ip);
         if is_beside_known {
@@ -97,7 +97,7 @@ impl SilentStreams {
             counts.silent_beside_known += 1;
             drop(counts);
             let (streams, _counted) = (self.clone(), self.0.metrics.silent_stream());
-            return Ok(Place { streams, peer, is_beside_known, _counted });
+            return Ok(SilentPlace { streams, peer, is_beside_known, _counted });
         }
         let own = counts.connections.get(&peer).copied().unwrap_or_default();
         let all = counts.addresses.get(&ip).copied().unwrap_or_default();
@@ -110,7 +110,7 @@ impl SilentStreams {
         *counts.addresses.entry(ip).or_default() += 1;
         drop(counts);
         let (streams, _counted) = (self.clone(), self.0.metrics.silent_stream());
-        Ok(Place { streams, peer, is_beside_known, _counted })
+        Ok(SilentPlace { streams, peer, is_beside_known, _counted })
     }
 
     /// Closes a silent stream. The log says it once for each address.
@@ -123,7 +123,7 @@ impl SilentStreams {
     }
 }
 
-impl Drop for Place {
+impl Drop for SilentPlace {
     fn drop(&mut self) {
         let mut counts = self.streams.0.counts.lock();
         if self.is_beside_known {
@@ -144,12 +144,12 @@ fn leave<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
 }
 
 /// A stream that has said who it is, until this is dropped: its address is known meanwhile.
-pub(super) struct Known {
+pub(super) struct IdentifiedStream {
     streams: SilentStreams,
     address: IpAddr,
 }
 
-impl Drop for Known {
+impl Drop for IdentifiedStream {
     fn drop(&mut self) {
         leave(&mut self.streams.0.counts.lock().known, self.address);
     }
@@ -163,7 +163,7 @@ pub(super) struct FirstRequest {
     /// When the request is to be there, of a client that is not known.
     due: Instant,
     alarm: Pin<Box<Sleep>>,
-    place: Option<Place>,
+    place: Option<SilentPlace>,
 }
 
 impl FirstRequest {
@@ -173,10 +173,10 @@ impl FirstRequest {
     }
 
     /// It came.
-    pub(super) fn came(self) -> Known {
+    pub(super) fn came(self) -> IdentifiedStream {
         let (streams, address) = (self.streams.clone(), self.address());
         *streams.0.counts.lock().known.entry(address).or_default() += 1;
-        Known { streams, address }
+        IdentifiedStream { streams, address }
     }
 
     /// Why the stream is closed, once it is.

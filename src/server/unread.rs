@@ -35,10 +35,10 @@ tokio::task_local! {
 
 /// What is known of a stream from within.
 #[derive(Clone, Default)]
-pub(super) struct Watch(Arc<Known>);
+pub(super) struct Watch(Arc<Observed>);
 
 #[derive(Default)]
-struct Known {
+struct Observed {
     peer: OnceLock<SocketAddr>,
     /// What it holds that others wait for.
     in_hand: InHand,
@@ -67,9 +67,9 @@ impl Watch {
 
 /// Runs the streams of all connections.
 #[derive(Clone)]
-pub(super) struct WatchingExecutor(Arc<Settings>);
+pub(super) struct WatchingExecutor(Arc<UnreadSettings>);
 
-struct Settings {
+struct UnreadSettings {
     limit: Duration,
     metrics: Metrics,
     said: Said<std::net::IpAddr>,
@@ -78,7 +78,7 @@ struct Settings {
 impl WatchingExecutor {
     /// A stream whose client reads nothing for `limit` ends, if it holds something.
     pub(super) fn new(limit: Duration, metrics: Metrics) -> Self {
-        Self(Arc::new(Settings { limit, metrics, said: Said::default() }))
+        Self(Arc::new(UnreadSettings { limit, metrics, said: Said::default() }))
     }
 }
 
@@ -96,7 +96,7 @@ struct Watched {
     stream: BoxFuture<'static, ()>,
     watch: Watch,
     alarm: Option<Pin<Box<Sleep>>>,
-    settings: Arc<Settings>,
+    settings: Arc<UnreadSettings>,
 }
 
 impl Future for Watched {

@@ -13,13 +13,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::client_copy::{ClientCopy, Has, Owed, Refused, RouteCopy, Suspicion};
+use super::client_copy::{ClientCopy, Has, Owed, RefusedVersion, RouteCopy, Suspicion};
 use super::in_flight::{InFlight, Item};
 use super::rejections::Rejection;
 use super::ropes::{self, Unit};
 use super::shared::Shared;
 use super::trials::{self, Clue};
-use super::type_state::{Base, TypeState};
+use super::type_state::{Rest, TypeState};
 use super::untold;
 use super::words::{self, cut};
 use crate::proxy::Scope;
@@ -32,7 +32,7 @@ pub fn accept(state: &mut TypeState, flight: InFlight, view: TypeView<'_>) {
     let subscription = &state.subscription;
     state.let_go.retain(|name, _| !subscription.has_name(name) || flight.sent(name).is_none());
     if let Some(whole) = &flight.whole {
-        state.base = Base::Accepted;
+        state.rest = Rest::Accepted;
         for name in state.copies.keys().cloned().collect::<Vec<_>>() {
             if let Some(sent) = flight.sent(&name).flatten().filter(|_| whole.has(&name)) {
                 take(state, &name, Some(Arc::clone(sent)), view);
@@ -127,8 +127,8 @@ impl Refusing<'_> {
     /// What the response said, name by name.
     fn items(&self, state: &mut TypeState, flight: InFlight) -> Vec<Item> {
         let Some(whole) = flight.whole else { return flight.items };
-        if state.base != Base::Accepted {
-            state.base = Base::Accepted;
+        if state.rest != Rest::Accepted {
+            state.rest = Rest::Accepted;
         }
         let items: Vec<Item> =
             whole.resources().map(|it| (Arc::clone(it.name()), Some(Arc::clone(it)))).collect();
@@ -144,7 +144,7 @@ impl Refusing<'_> {
         state: &mut TypeState,
         items: Vec<Item>,
         suspects: &[Suspect],
-        named: &words::Named<'_>,
+        named: &words::Blame<'_>,
     ) -> Vec<Arc<Rejection>> {
         let mut found = Vec::new();
         for (at, words) in &named.culprits {
@@ -331,7 +331,8 @@ impl Refusing<'_> {
         for host in culprit.0.iter().filter_map(|change| change.now.as_ref()) {
             let words: Arc<str> = cut(self.words).as_ref().into();
             let rejection = self.shared.rejections.note_host(self.kind, sent, host, &words);
-            let refused = Refused { rejection: Arc::clone(&rejection), words, named: false, again: false };
+            let refused =
+                RefusedVersion { rejection: Arc::clone(&rejection), words, named: false, again: false };
             route.refused.insert(Arc::clone(host.name()), (host.hash(), refused));
             found.push(rejection);
         }
@@ -365,7 +366,7 @@ impl Refusing<'_> {
             // What it has from an earlier stream is to stay.
             copy.has = self.kept(sent);
         }
-        copy.refused = Some(Refused { rejection: Arc::clone(&rejection), words, named, again: false });
+        copy.refused = Some(RefusedVersion { rejection: Arc::clone(&rejection), words, named, again: false });
         copy.suspicion = Suspicion::None;
         copy.doubts.clear();
         let changed = there.is_none_or(|there| there.version() != sent.version());

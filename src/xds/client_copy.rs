@@ -81,7 +81,7 @@ pub enum Suspicion {
 
 /// A version that the client refused.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct RefusedVersion {
     /// What all proxies know of it.
     pub rejection: Arc<Rejection>,
     /// This client's own words.
@@ -101,7 +101,7 @@ pub struct ClientCopy {
     /// client may have got before it took the routes that it belongs to anew.
     pub doubts: Vec<Arc<Resource>>,
     /// What it refused of it.
-    pub refused: Option<Refused>,
+    pub refused: Option<RefusedVersion>,
     /// What is known of it besides, if it is a route configuration of virtual hosts.
     pub route: Option<Box<RouteCopy>>,
     /// How urgently it is to be told of it.
@@ -118,7 +118,7 @@ pub struct ClientCopy {
 #[derive(Clone, Debug, Default)]
 pub struct RouteCopy {
     /// Virtual hosts that the client refused, with the hash of the refused version.
-    pub refused: BTreeMap<Arc<str>, (u64, Refused)>,
+    pub refused: BTreeMap<Arc<str>, (u64, RefusedVersion)>,
     /// Virtual hosts that are gone, with the number of the update that took them away.
     pub gone: BTreeMap<Arc<str>, u64>,
     /// Groups of virtual hosts of which one may be the reason for a refusal.
@@ -169,7 +169,7 @@ impl ClientCopy {
     }
 
     /// Everything of it that the client refuses.
-    pub fn refusals(&self) -> impl Iterator<Item = &Refused> {
+    pub fn refusals(&self) -> impl Iterator<Item = &RefusedVersion> {
         let hosts = self.route.iter().flat_map(|route| route.refused.values().map(|(_, refused)| refused));
         self.refused.iter().chain(hosts)
     }

@@ -9,7 +9,7 @@ use super::client_copy::{ClientCopy, Has, Owed, Suspicion};
 use super::in_flight::{Item, Whole};
 use super::order::{Gate, MayRemove};
 use super::parts;
-use super::type_state::{Base, TypeState};
+use super::type_state::{Rest, TypeState};
 use crate::resources::{Resource, ResourceType, View};
 
 /// What goes into one response.
@@ -136,9 +136,9 @@ impl Scene<'_> {
             state.copies.insert(Arc::clone(name), copy);
             state.due.most = Owed::Answer;
         }
-        state.base = match composed.resources.is_empty() {
-            true => Base::Accepted,
-            false => Base::Sent(self.update),
+        state.rest = match composed.resources.is_empty() {
+            true => Rest::Accepted,
+            false => Rest::Sent(self.update),
         };
         let (view, subscription) = (Arc::clone(self.view), state.subscription.clone());
         composed.whole = Some(Whole { kind: self.kind, view, subscription, left });

@@ -10,7 +10,7 @@ use super::composed::{Composed, Scene};
 use super::in_flight::InFlight;
 use super::parts::{self, RoutesAsked};
 use super::subscription::WILDCARD;
-use super::type_state::{Base, TypeState};
+use super::type_state::{Rest, TypeState};
 use super::variant::{Asked, Refusal, RequestParts, Variant};
 use crate::resources::{Resource, ResourceType, read_part_name};
 
@@ -81,7 +81,7 @@ impl Variant for Delta {
     }
 
     fn compose(state: &mut TypeState, scene: &Scene<'_>) -> Option<Composed> {
-        let first = state.base == Base::Nothing;
+        let first = state.rest == Rest::Nothing;
         let composed = if first { scene.first(state)? } else { scene.part(state)? };
         let answer = std::mem::take(&mut state.due.answer);
         let nothing = composed.resources.is_empty() && composed.removed.is_empty();
@@ -108,7 +108,7 @@ impl Variant for Delta {
 
 /// The wildcard begins, or is asked for again: everything is sent, held or not, as with names (P6).
 fn begin_wildcard(state: &mut TypeState, asked: &Asked<'_>) {
-    let Some(view) = asked.view.filter(|_| state.base != Base::Nothing) else {
+    let Some(view) = asked.view.filter(|_| state.rest != Rest::Nothing) else {
         state.subscription.set_wildcard(true);
         return;
     };

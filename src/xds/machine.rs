@@ -15,7 +15,9 @@ use super::rejections::Rejection;
 use super::shared::Shared;
 use super::type_state::TypeState;
 use super::untold;
-use super::variant::{Asked, Limits, MAX_NAME, MAX_UNKNOWN_TYPES, Outcome, Refusal, Response, Variant};
+use super::variant::{
+    Asked, Limits, MAX_NAME, MAX_UNKNOWN_TYPES, Refusal, RequestOutcome, Response, Variant,
+};
 use crate::proxy::Scope;
 use crate::resources::{PerType, Resource, ResourceType, View};
 
@@ -83,7 +85,7 @@ impl<V: Variant> Machine<V> {
     ///
     /// # Errors
     /// The stream has to end.
-    pub fn request(&mut self, request: impl Into<V::Request>) -> Result<Outcome, Refusal> {
+    pub fn request(&mut self, request: impl Into<V::Request>) -> Result<RequestOutcome, Refusal> {
         let request = request.into();
         let parts = V::parts(&request);
         fits("a type_url", parts.type_url.len(), MAX_TYPE_URL)?;
@@ -123,7 +125,7 @@ impl<V: Variant> Machine<V> {
         if kind == ResourceType::Endpoint {
             self.order.endpoints_asked(&mut self.types[kind], view.as_deref(), self.updates);
         }
-        Ok(Outcome { kind: Some(kind), answer })
+        Ok(RequestOutcome { kind: Some(kind), answer })
     }
 
     /// Takes in a newer view. Ask for [`responses`](Self::responses) afterwards.
@@ -264,7 +266,7 @@ impl<V: Variant> Machine<V> {
         }
     }
 
-    fn unknown_type(&mut self, request: &V::Request) -> Result<Outcome, Refusal> {
+    fn unknown_type(&mut self, request: &V::Request) -> Result<RequestOutcome, Refusal> {
         let url = V::parts(request).type_url;
         let first = !self.unknown.contains_key(url);
         if first && self.unknown.len() == MAX_UNKNOWN_TYPES {
@@ -275,7 +277,7 @@ impl<V: Variant> Machine<V> {
         if answer.is_some() {
             *owed = answer;
         }
-        Ok(Outcome { kind: None, answer: None })
+        Ok(RequestOutcome { kind: None, answer: None })
     }
 
     fn unknown_answers(&mut self) -> Vec<Response<V::Response>> {

@@ -68,10 +68,10 @@ impl fmt::Debug for Names {
 
 /// All lists that some stream holds.
 #[derive(Debug, Default)]
-pub struct NameLists(Mutex<Known>);
+pub struct NameLists(Mutex<ListsByHash>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct ListsByHash {
     /// By a hash of the names.
     lists: BTreeMap<u64, Vec<Weak<List>>>,
     /// The lists that nobody holds any more are dropped when there are so many hashes.

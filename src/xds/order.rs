@@ -20,9 +20,9 @@ use std::sync::Arc;
 
 use super::client_copy::{ClientCopy, Owed, Suspicion};
 use super::parts;
-use super::shared::Composed;
+use super::shared::PartialRoutes;
 use super::sorted::Sorted;
-use super::type_state::{Base, TypeState};
+use super::type_state::{Rest, TypeState};
 use crate::resources::{PerType, Resource, ResourceType, View};
 
 pub use gate::{Gate, MayRemove, Target};
@@ -66,9 +66,9 @@ impl Order {
         state: &TypeState,
         types: &'a PerType<TypeState>,
         view: &'a View,
-        composed: &'a Composed,
+        partial_routes: &'a PartialRoutes,
     ) -> Gate<'a> {
-        Gate::new(self, kind, state, types, view, composed)
+        Gate::new(self, kind, state, types, view, partial_routes)
     }
 
     /// The client was sent these, which it did not have. A cluster that is sent anew warms until its endpoints
@@ -198,12 +198,12 @@ impl Order {
             copy.has.is_nothing() && state.visible(view.of(kind), name).is_some_and(|it| !copy.refuses(it))
         };
         let copies = state.copies.iter().filter(|(name, copy)| is_new(name, copy));
-        let base = match state.base {
-            Base::Nothing if state.requested => Some(0),
-            Base::Sent(since) => Some(since),
-            Base::Nothing | Base::Accepted => None,
+        let rest = match state.rest {
+            Rest::Nothing if state.requested => Some(0),
+            Rest::Sent(since) => Some(since),
+            Rest::Nothing | Rest::Accepted => None,
         };
-        let all = copies.map(|(_, copy)| copy.since).chain(base);
+        let all = copies.map(|(_, copy)| copy.since).chain(rest);
         all.filter(|since| !self.is_over(*since)).min().unwrap_or(u64::MAX)
     }
 }

@@ -19,7 +19,7 @@ use pilot_envoy_api::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use super::client_copy::{ClientCopy, Has, Owed, Suspicion};
 use super::names::NameLists;
 use super::shared::{Doubt, Doubts};
-use super::type_state::{Base, TypeState};
+use super::type_state::{Rest, TypeState};
 use crate::resources::{Origin, Resource, Rope, TypeView, VirtualHost, is_in_parts, read_part_name};
 
 /// What a request for routes says of those that are taken in parts.
@@ -168,10 +168,10 @@ fn settle(state: &mut TypeState, view: TypeView<'_>, untold: &Doubts, update: u6
     let named = claims.iter().filter_map(|(name, version)| Some((read_part_name(name)?, version)));
     let (believed, dropped): (Vec<_>, Vec<_>) = named.partition(|((of, _), _)| routes.contains(*of));
     note_let_go(state, dropped.into_iter());
-    if routes.is_empty() || state.base != Base::Nothing {
+    if routes.is_empty() || state.rest != Rest::Nothing {
         return;
     }
-    let mut claimed: BTreeMap<&str, Brought<'_>> = BTreeMap::new();
+    let mut claimed: BTreeMap<&str, BroughtHosts<'_>> = BTreeMap::new();
     for ((of, host), version) in believed {
         claimed.entry(of).or_default().claims.insert(host, version);
     }
@@ -183,7 +183,7 @@ fn settle(state: &mut TypeState, view: TypeView<'_>, untold: &Doubts, update: u6
             claimed.entry(of).or_default().doubts.insert(host, doubt);
         }
     }
-    (state.base, state.brought.came_back) = (Base::Accepted, true);
+    (state.rest, state.brought.came_back) = (Rest::Accepted, true);
     for name in state.subscription.names().clone().iter() {
         let there = view.get(name);
         let brought = claimed.get(&**name);
@@ -203,14 +203,14 @@ fn settle(state: &mut TypeState, view: TypeView<'_>, untold: &Doubts, update: u6
 
 /// What a client brought of the virtual hosts of some routes.
 #[derive(Default)]
-struct Brought<'a> {
+struct BroughtHosts<'a> {
     /// What it says: names and versions.
     claims: BTreeMap<String, &'a str>,
     /// Where it may have something else.
     doubts: BTreeMap<String, &'a Doubt>,
 }
 
-impl Brought<'_> {
+impl BroughtHosts<'_> {
     /// What it has, as far as that is known by names and versions.
     fn routes(&self, name: &Arc<str>, there: Option<&Arc<Resource>>) -> Arc<Resource> {
         let now = there.and_then(|there| there.rope());
@@ -249,7 +249,7 @@ pub fn none(routes: &str) -> Arc<Resource> {
 fn let_go(state: &mut TypeState, name: &Arc<str>, view: Option<TypeView<'_>>) {
     let copy = state.copies.get(name);
     let there =
-        view.and_then(|view| view.get(name)).filter(|_| copy.is_none() && state.base == Base::Accepted);
+        view.and_then(|view| view.get(name)).filter(|_| copy.is_none() && state.rest == Rest::Accepted);
     let known = copy.into_iter().flat_map(ClientCopy::may_use).chain(there);
     let ropes = known.chain(state.on_its_way(name).flatten()).filter_map(|it| it.rope());
     let hosts = ropes.flat_map(Rope::shared_hosts).map(|host| (Arc::clone(host.name()), host.hash()));
@@ -275,7 +275,7 @@ pub fn anew(state: &mut TypeState, name: &Arc<str>, update: u64) {
     state.in_flight.iter_mut().for_each(|flight| flight.forget(name));
     state.trials.iter_mut().for_each(|group| group.retain(|it| it != name));
     state.trials.retain(|group| !group.is_empty());
-    if state.base != Base::Nothing {
+    if state.rest != Rest::Nothing {
         let copy = ClientCopy { owed: Owed::Answer, doubts, ..ClientCopy::new(Has::Nothing, update) };
         state.copies.insert(Arc::clone(name), copy);
         state.due.most = Owed::Answer;

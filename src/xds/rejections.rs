@@ -93,13 +93,13 @@ pub struct Rejections(Mutex<All>);
 
 #[derive(Debug, Default)]
 struct All {
-    known: BTreeMap<Key, Known>,
+    known: BTreeMap<Key, KnownRejection>,
     /// How many there may be before those that nobody stands by are forgotten.
     enough: usize,
 }
 
 #[derive(Debug)]
-struct Known {
+struct KnownRejection {
     rejection: Arc<Rejection>,
     /// What proxies that refused it had of it, and kept, by scope: what those of one scope have is not for others to see.
     kept: BTreeMap<Scope, Arc<Resource>>,
@@ -151,7 +151,7 @@ impl Rejections {
             all.known.retain(|_, known| Arc::strong_count(&known.rejection) > 1);
             all.enough = all.known.len() * 2;
         }
-        let new = || Known { rejection: Arc::new(rejection), kept: BTreeMap::new() };
+        let new = || KnownRejection { rejection: Arc::new(rejection), kept: BTreeMap::new() };
         let known = all.known.entry(key).or_insert_with(new);
         if let Some((scope, kept)) = kept
             && (known.kept.len() < SCOPES_MAX || known.kept.contains_key(scope))

@@ -32,7 +32,7 @@ pub struct Shared {
     /// they come back.
     pub untold: Untold,
     /// What was composed of parts.
-    pub composed: Composed,
+    pub partial_routes: PartialRoutes,
 }
 
 impl Shared {
@@ -47,16 +47,16 @@ impl Shared {
 
 /// Route configurations without some of their virtual hosts: streams that hold back the same send the same bytes.
 #[derive(Debug, Default)]
-pub struct Composed(Mutex<Known>);
+pub struct PartialRoutes(Mutex<Interned>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct Interned {
     all: BTreeMap<(Arc<str>, Box<str>), Weak<Resource>>,
     /// How many there may be before those that nobody holds any more are looked for.
     enough: usize,
 }
 
-impl Composed {
+impl PartialRoutes {
     /// The same resource, as another stream made it, if one still sends or holds it.
     pub fn share(&self, made: Arc<Resource>) -> Arc<Resource> {
         // What only one client is known to have has a version, and nothing that could be sent to another.

@@ -15,7 +15,7 @@ pub use request::StateRequest;
 use super::client_copy::{ClientCopy, Has, Owed, Suspicion};
 use super::composed::{Act, Composed, Scene};
 use super::subscription::{Subscription, WILDCARD};
-use super::type_state::{Base, TypeState};
+use super::type_state::{Rest, TypeState};
 use super::variant::{Asked, Refusal, RequestParts, Variant};
 use crate::resources::{Origin, Resource, ResourceType};
 
@@ -68,7 +68,7 @@ impl Variant for Sotw {
             state.subscription = Subscription::default();
             // What it had, it may have forgotten; what is on its way is told of once more.
             state.copies.clear();
-            (state.base, state.due, state.trials) = (Base::Nothing, Default::default(), Vec::new());
+            (state.rest, state.due, state.trials) = (Rest::Nothing, Default::default(), Vec::new());
             state.in_flight.clear();
             state.answered = false;
         }
@@ -84,8 +84,8 @@ impl Variant for Sotw {
 
     fn compose(state: &mut TypeState, scene: &Scene<'_>) -> Option<Composed> {
         let full = scene.kind.has_wildcard();
-        let composed = match (state.base, full) {
-            (Base::Nothing, _) => Some(scene.first(state)?),
+        let composed = match (state.rest, full) {
+            (Rest::Nothing, _) => Some(scene.first(state)?),
             (_, true) => full_state(state, scene),
             (_, false) => Some(scene.part(state)?),
         };

@@ -31,7 +31,7 @@ use notes::{refusal_name, refusal_status};
 use patience::Patience;
 use spared::Spared;
 
-pub use context::{Context, ResourceSource};
+pub use context::{ResourceSource, StreamContext};
 pub use in_hand::{Hold, InHand};
 pub use peer::Peer;
 pub use turns::{FirstSyncs, Turn};
@@ -51,7 +51,7 @@ const BIND_AGAIN: Duration = Duration::from_secs(60);
 
 /// Serves one stream. `only`: the type of a stream that serves one; `None` = aggregated.
 pub fn serve<V, S>(
-    context: &Context,
+    context: &StreamContext,
     inbound: S,
     only: Option<ResourceType>,
     peer: Peer,
@@ -72,7 +72,7 @@ where
 }
 
 struct Session<V: Variant, S> {
-    context: Context,
+    context: StreamContext,
     inbound: S,
     only: Option<ResourceType>,
     peer: Option<SocketAddr>,
@@ -144,14 +144,14 @@ enum Event<R> {
     AgeOver,
 }
 
-type Step<T> = Result<T, Box<Status>>;
+type StreamResult<T> = Result<T, Box<Status>>;
 
 impl<V, S> Session<V, S>
 where
     V: Variant,
     S: Stream<Item = Result<V::Request, Status>> + Send + Unpin + 'static,
 {
-    fn new(context: Context, inbound: S, only: Option<ResourceType>, peer: Peer) -> Self {
+    fn new(context: StreamContext, inbound: S, only: Option<ResourceType>, peer: Peer) -> Self {
         Self {
             machine: Machine::new(only, context.limits, Arc::clone(context.proxies.shared())),
             ends: None,
@@ -172,7 +172,7 @@ where
     }
 
     /// The next message to write; `None` when the client has left.
-    async fn next(&mut self) -> Step<Option<V::Response>> {
+    async fn next(&mut self) -> StreamResult<Option<V::Response>> {
         let outcome = self.advance().await;
         let why = match &outcome {
             Ok(Some(_)) => return outcome,
@@ -185,7 +185,7 @@ where
         outcome
     }
 
-    async fn advance(&mut self) -> Step<Option<V::Response>> {
+    async fn advance(&mut self) -> StreamResult<Option<V::Response>> {
         loop {
             if let Some(response) = self.outbox.pop_front() {
                 self.note_sent(&response);
@@ -276,7 +276,7 @@ where
     }
 
     /// Waits until it is this stream's turn to be sent much. Where it has to end, it does not wait.
-    async fn turn(&mut self) -> Step<Turn> {
+    async fn turn(&mut self) -> StreamResult<Turn> {
         let _hold = self.in_hand.hold();
         tokio::select! {
             turn = self.context.first_syncs.turn(&self.context.metrics) => Ok(turn),
@@ -284,7 +284,7 @@ where
         }
     }
 
-    fn take_request(&mut self, request: V::Request) -> Step<()> {
+    fn take_request(&mut self, request: V::Request) -> StreamResult<()> {
         if self.client.is_none() {
             let client = self.connect(&request)?;
             self.machine.follows(Arc::clone(&client.scope));
@@ -309,7 +309,7 @@ where
     }
 
     /// The client sent something that is no request, or went away.
-    fn broken(&self, status: Status) -> Step<Option<V::Response>> {
+    fn broken(&self, status: Status) -> StreamResult<Option<V::Response>> {
         let id = self.client.as_ref().map(|client| &*client.proxy.id);
         let peer = self.peer.map(display);
         match status.code() {

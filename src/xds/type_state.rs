@@ -26,7 +26,7 @@ pub struct TypeState {
     /// The hash of the names that it listed last (SotW).
     pub listed: Option<u64>,
     /// What the client has of names that are not in `copies`.
-    pub base: Base,
+    pub rest: Rest,
     /// What the client has of a name, where that is not what there is, or not known to be.
     pub copies: BTreeMap<Arc<str>, ClientCopy>,
     /// The responses that the client has not answered, oldest first.
@@ -50,7 +50,7 @@ pub struct TypeState {
 
 /// What a client has of names of which nothing else is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Base {
+pub enum Rest {
     /// Nothing: nothing was sent.
     #[default]
     Nothing,
@@ -100,7 +100,7 @@ impl TypeState {
     pub fn has(&self, view: TypeView<'_>, name: &str) -> Has {
         match self.copies.get(name) {
             Some(copy) => copy.has.clone(),
-            None if self.base == Base::Accepted => self.visible(view, name).cloned().into(),
+            None if self.rest == Rest::Accepted => self.visible(view, name).cloned().into(),
             None => Has::Nothing,
         }
     }
@@ -135,24 +135,24 @@ impl TypeState {
     pub fn owes(&self, name: &str) -> bool {
         match self.copies.get(name) {
             Some(copy) => copy.owed > Owed::Nothing,
-            None => self.base == Base::Nothing && self.subscription.covers(name),
+            None => self.rest == Rest::Nothing && self.subscription.covers(name),
         }
     }
 
     /// The client has all that it wants.
     pub fn is_all_there(&self) -> bool {
-        self.base == Base::Accepted && self.copies.is_empty()
+        self.rest == Rest::Accepted && self.copies.is_empty()
     }
 
     /// Something that is owed waits for what it names, or for what is to replace it.
     pub fn is_withheld(&self) -> bool {
-        let owes = self.due.most > Owed::Nothing || self.due.answer || self.base == Base::Nothing;
+        let owes = self.due.most > Owed::Nothing || self.due.answer || self.rest == Rest::Nothing;
         self.requested && self.due.withheld && owes
     }
 
     /// Nothing is on its way, and nothing is to be sent.
     pub fn is_quiet(&self) -> bool {
-        let begun = !self.requested || self.base != Base::Nothing;
+        let begun = !self.requested || self.rest != Rest::Nothing;
         let owes = self.due.answer || self.due.most > Owed::Nothing;
         begun && self.in_flight.is_empty() && !owes && self.trials.is_empty()
     }
@@ -168,7 +168,7 @@ impl TypeState {
 
     /// The client is to be told of that name.
     pub fn look_at(&mut self, view: TypeView<'_>, name: &Arc<str>, owed: Owed, update: u64) {
-        if self.base == Base::Nothing {
+        if self.rest == Rest::Nothing {
             return;
         }
         let copy = self.copy(view, name, update);
@@ -178,7 +178,7 @@ impl TypeState {
 
     /// The client is to be told of all that it wants.
     pub fn look_at_everything(&mut self, view: TypeView<'_>, owed: Owed, update: u64) {
-        if self.base == Base::Nothing {
+        if self.rest == Rest::Nothing {
             return;
         }
         let subscription = self.subscription.clone();
@@ -196,11 +196,11 @@ impl TypeState {
         let wanted = |it: &Option<Arc<Resource>>| it.clone().filter(|it| self.subscription.wants(it));
         let (had, now) = (wanted(before), wanted(resource));
         let known = self.copies.contains_key(name);
-        if self.base == Base::Nothing || (!known && had.is_none() && now.is_none()) {
+        if self.rest == Rest::Nothing || (!known && had.is_none() && now.is_none()) {
             return;
         }
         if !known {
-            let has = had.clone().filter(|_| self.base == Base::Accepted);
+            let has = had.clone().filter(|_| self.rest == Rest::Accepted);
             self.copies.insert(Arc::clone(name), ClientCopy::new(has.into(), update));
         }
         let Some(copy) = self.copies.get_mut(name) else { return };
@@ -239,7 +239,7 @@ impl TypeState {
             None => copy.has.is_nothing(),
         };
         let idle = copy.owed <= Owed::News && copy.doubts.is_empty() && copy.suspicion == Suspicion::None;
-        if same && idle && self.base == Base::Accepted && !self.is_on_its_way(name) {
+        if same && idle && self.rest == Rest::Accepted && !self.is_on_its_way(name) {
             self.copies.remove(name);
         }
     }
@@ -289,10 +289,10 @@ impl TypeState {
             unlisted.map(|doubt| &doubt.name).filter(|name| !claims.contains_key(&***name))
         };
         let has_some = !claims.is_empty() || untold_names().any(|name| view.get(name).is_none());
-        if !has_some || self.base != Base::Nothing {
+        if !has_some || self.rest != Rest::Nothing {
             return;
         }
-        self.base = Base::Accepted;
+        self.rest = Rest::Accepted;
         self.due.answer = false;
         let subscription = self.subscription.clone();
         let mut owe = |name: &Arc<str>, has: Has, owed: Owed| {
@@ -320,7 +320,7 @@ impl TypeState {
     }
 
     /// Everything that the client refuses, by name.
-    pub fn refusals(&self) -> impl Iterator<Item = (&Arc<str>, &super::client_copy::Refused)> {
+    pub fn refusals(&self) -> impl Iterator<Item = (&Arc<str>, &super::client_copy::RefusedVersion)> {
         self.copies.iter().flat_map(|(name, copy)| copy.refusals().map(move |refused| (name, refused)))
     }
 }

@@ -190,7 +190,7 @@ pub enum Refusal {
 
 /// What a request meant, for status and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct RequestOutcome {
     /// The type; `None` = one that pilot does not know.
     pub kind: Option<ResourceType>,
     /// What it says of a response.

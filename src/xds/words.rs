@@ -103,7 +103,7 @@ pub fn is_of_address(words: &str) -> bool {
 
 /// The resources that a client names as the reason.
 #[derive(Debug, Default, PartialEq)]
-pub struct Named<'a> {
+pub struct Blame<'a> {
     /// For each, its place in the list of names, and the client's words of it.
     pub culprits: Vec<(usize, &'a str)>,
     /// Whether it names all that it refuses.
@@ -111,9 +111,9 @@ pub struct Named<'a> {
 }
 
 /// Which of the names, which are ordered, the client says that it refuses.
-pub fn named<'a>(words: &'a str, names: &[&str]) -> Named<'a> {
+pub fn named<'a>(words: &'a str, names: &[&str]) -> Blame<'a> {
     let Some(mut at) = HEADS.iter().find_map(|head| Some(words.find(head)? + head.len())) else {
-        return Named::default();
+        return Blame::default();
     };
     let mut begins = Vec::new();
     while at < words.len() {
@@ -134,7 +134,7 @@ pub fn named<'a>(words: &'a str, names: &[&str]) -> Named<'a> {
         (*name, words[*at..end].trim_end_matches([',', ' ', '\n']))
     };
     let culprits = begins.iter().zip(ends).map(entry).collect();
-    Named { culprits, complete: words.len() < CUT && !words.contains("(truncated)") }
+    Blame { culprits, complete: words.len() < CUT && !words.contains("(truncated)") }
 }
 
 /// The longest of the names that stands at that place, followed by a colon, and where it ends.
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn other_words_name_nobody_and_may_hint() {
         for words in ["", "a", "malformed IP address: a", "cluster_name: \"ab\"", "é: "] {
-            assert_eq!(named(words, &NAMES), Named::default());
+            assert_eq!(named(words, &NAMES), Blame::default());
         }
         assert_eq!(hinted("cluster_name: \"ab\"\nendpoints", &NAMES), [2]);
         assert_eq!(hinted("Duplicate entry of domain x in route b", &NAMES), [4]);

@@ -15,7 +15,7 @@ use pilot::server::{self, Settings};
 use pilot::shutdown::{Trigger, shutdown};
 use pilot::world::{TooManyScopes, Views, World};
 use pilot::xds::Limits;
-use pilot::xds::stream::{Context, FirstSyncs, ResourceSource};
+use pilot::xds::stream::{FirstSyncs, ResourceSource, StreamContext};
 use pilot_envoy_api::envoy::config::cluster::v3::{self as cluster};
 use pilot_envoy_api::envoy::config::core::v3::{self as core, config_source, socket_address};
 use pilot_envoy_api::envoy::config::endpoint::v3::{self as endpoint};
@@ -57,7 +57,7 @@ impl Server {
         let source = Arc::new(Source(watch::Sender::new(None)));
         let (running, shutdown) = shutdown();
         let (proxies, metrics) = (Proxies::default(), Metrics::new());
-        let context = Context {
+        let context = StreamContext {
             source: Arc::clone(&source) as Arc<dyn ResourceSource>,
             proxies: proxies.clone(),
             metrics: metrics.clone(),

@@ -10,7 +10,7 @@ use pilot::proxies::Proxies;
 use pilot::resources::{ResourceType, ResourceType::Cluster, ResourceType::Endpoint};
 use pilot::shutdown::{Trigger, shutdown};
 use pilot::world::World;
-use pilot::xds::stream::{Context, FirstSyncs, Peer, serve};
+use pilot::xds::stream::{FirstSyncs, Peer, StreamContext, serve};
 use pilot::xds::{Delta, Limits};
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::config::core::v3::Node;
@@ -46,7 +46,7 @@ fn request(kind: ResourceType, names: &[&str]) -> DeltaDiscoveryRequest {
 }
 
 impl Member {
-    fn join(context: &Context, address: &str) -> Self {
+    fn join(context: &StreamContext, address: &str) -> Self {
         let (requests, mut inbound) = mpsc::channel(64);
         let inbound = stream::poll_fn(move |context| inbound.poll_recv(context).map(|it| it.map(Ok)));
         let peer = Peer::from(Some(format!("{address}:7").parse().unwrap()));
@@ -78,9 +78,9 @@ impl Member {
     }
 }
 
-fn context(world: &World) -> (Context, Trigger) {
+fn context(world: &World) -> (StreamContext, Trigger) {
     let (running, shutdown) = shutdown();
-    let context = Context {
+    let context = StreamContext {
         source: Arc::new(world.clone()),
         proxies: Proxies::default(),
         metrics: Metrics::new(),

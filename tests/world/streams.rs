@@ -12,7 +12,7 @@ use pilot::resources::ResourceType::{Cluster, Endpoint, Route};
 use pilot::resources::{ResourceType, View};
 use pilot::shutdown::{Trigger, shutdown};
 use pilot::world::World;
-use pilot::xds::stream::{Context, FirstSyncs, Peer, serve};
+use pilot::xds::stream::{FirstSyncs, Peer, StreamContext, serve};
 use pilot::xds::{Delta, Limits};
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::config::core::v3::Node;
@@ -44,7 +44,7 @@ impl Client {
         let node = Node { id: format!("router~{POD}~gateway-0~mesh"), ..Default::default() };
         let (requests, mut inbound) = mpsc::channel(16);
         let (running, shutdown) = shutdown();
-        let context = Context {
+        let context = StreamContext {
             source: Arc::new(world.clone()),
             proxies: Proxies::default(),
             metrics: Metrics::new(),

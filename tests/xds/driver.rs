@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilot::resources::{ResourceType, View};
-use pilot::xds::{Delta, Limits, Machine, Outcome, Refusal, Response, Shared, Sotw, StateRequest, Variant};
+use pilot::xds::{
+    Delta, Limits, Machine, Refusal, RequestOutcome, Response, Shared, Sotw, StateRequest, Variant,
+};
 use pilot_envoy_api::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DiscoveryRequest, Resource as DeltaResource,
 };
@@ -147,27 +149,27 @@ impl<V: Dialect> Stream<V> {
         self.collect();
     }
 
-    pub(crate) fn request(&mut self, request: impl Into<V::Request>) -> Outcome {
+    pub(crate) fn request(&mut self, request: impl Into<V::Request>) -> RequestOutcome {
         self.try_request(request).unwrap()
     }
 
-    pub(crate) fn try_request(&mut self, request: impl Into<V::Request>) -> Result<Outcome, Refusal> {
+    pub(crate) fn try_request(&mut self, request: impl Into<V::Request>) -> Result<RequestOutcome, Refusal> {
         let outcome = self.machine.request(request)?;
         self.collect();
         Ok(outcome)
     }
 
-    pub(crate) fn ack(&mut self, kind: ResourceType) -> Outcome {
+    pub(crate) fn ack(&mut self, kind: ResourceType) -> RequestOutcome {
         let content = self.last[kind.type_url()].clone();
         self.accepted.insert(kind.type_url().to_owned(), content.version.clone());
         self.answer(kind, &content, None)
     }
 
-    pub(crate) fn nack(&mut self, kind: ResourceType) -> Outcome {
+    pub(crate) fn nack(&mut self, kind: ResourceType) -> RequestOutcome {
         self.refuse(kind, "no good")
     }
 
-    pub(crate) fn refuse(&mut self, kind: ResourceType, words: &str) -> Outcome {
+    pub(crate) fn refuse(&mut self, kind: ResourceType, words: &str) -> RequestOutcome {
         let content = self.last[kind.type_url()].clone();
         let error = Status { code: 13, message: words.to_owned(), ..Default::default() };
         self.answer(kind, &content, Some(error))
@@ -195,7 +197,7 @@ impl<V: Dialect> Stream<V> {
         self.machine.state(kind).refusals().map(|(_, refused)| refused.rejection.to_string()).collect()
     }
 
-    fn answer(&mut self, kind: ResourceType, content: &Content, error: Option<Status>) -> Outcome {
+    fn answer(&mut self, kind: ResourceType, content: &Content, error: Option<Status>) -> RequestOutcome {
         let accepted = self.accepted.get(kind.type_url()).cloned().unwrap_or_default();
         let names = self.names.get(kind.type_url()).cloned().unwrap_or_default();
         self.request(V::answer(content, &accepted, &names, error))
@@ -276,7 +278,7 @@ fn owned(names: &[&str]) -> Vec<String> {
 
 impl Stream<Sotw> {
     /// Asks for these names, with the nonce of the last response of the type.
-    pub(crate) fn ask(&mut self, kind: ResourceType, names: &[&str]) -> Outcome {
+    pub(crate) fn ask(&mut self, kind: ResourceType, names: &[&str]) -> RequestOutcome {
         self.names.insert(kind.type_url().to_owned(), owned(names));
         let nonce = self.last.get(kind.type_url()).map(|content| content.nonce.clone());
         let request = self.request_for(kind, names, &nonce.unwrap_or_default());
@@ -284,7 +286,7 @@ impl Stream<Sotw> {
     }
 
     /// Asks for these names, with no nonce.
-    pub(crate) fn ask_anew(&mut self, kind: ResourceType, names: &[&str]) -> Outcome {
+    pub(crate) fn ask_anew(&mut self, kind: ResourceType, names: &[&str]) -> RequestOutcome {
         self.names.insert(kind.type_url().to_owned(), owned(names));
         let request = self.request_for(kind, names, "");
         self.request(request)
@@ -316,16 +318,21 @@ pub(crate) fn delta_request(
 }
 
 impl Stream<Delta> {
-    pub(crate) fn ask(&mut self, kind: ResourceType, subscribe: &[&str]) -> Outcome {
+    pub(crate) fn ask(&mut self, kind: ResourceType, subscribe: &[&str]) -> RequestOutcome {
         self.request(delta_request(kind, subscribe, &[]))
     }
 
-    pub(crate) fn drop_names(&mut self, kind: ResourceType, unsubscribe: &[&str]) -> Outcome {
+    pub(crate) fn drop_names(&mut self, kind: ResourceType, unsubscribe: &[&str]) -> RequestOutcome {
         self.request(delta_request(kind, &[], unsubscribe))
     }
 
     /// The first request of a type by a client that comes back: names, and `name@content` of what it holds.
-    pub(crate) fn come_back(&mut self, kind: ResourceType, subscribe: &[&str], holds: &[&str]) -> Outcome {
+    pub(crate) fn come_back(
+        &mut self,
+        kind: ResourceType,
+        subscribe: &[&str],
+        holds: &[&str],
+    ) -> RequestOutcome {
         let held = holds.iter().map(|it| it.split_once('@').unwrap());
         let initial_resource_versions =
             held.map(|(name, content)| (name.to_owned(), content.to_owned())).collect();

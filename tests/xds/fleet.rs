@@ -13,7 +13,7 @@ use pilot::resources::View;
 use pilot::shutdown::{Trigger, shutdown};
 use pilot::world::{TooManyScopes, Views};
 use pilot::xds::Delta;
-use pilot::xds::stream::{Context, FirstSyncs, Peer, ResourceSource, serve};
+use pilot::xds::stream::{FirstSyncs, Peer, ResourceSource, StreamContext, serve};
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::envoy::config::core::v3::node::UserAgentVersionType;
@@ -51,7 +51,7 @@ impl ResourceSource for Source {
 /// The server, and what it has.
 pub(crate) struct Fleet {
     pub(crate) things: Things,
-    pub(crate) context: Context,
+    pub(crate) context: StreamContext,
     source: Source,
     _running: Trigger,
 }
@@ -61,7 +61,7 @@ impl Fleet {
         let mut seen = || watch::Sender::new(Some(things.publish()));
         let source = Source { all: seen(), shop: seen(), moved: Arc::default() };
         let (running, shutdown) = shutdown();
-        let context = Context {
+        let context = StreamContext {
             source: Arc::new(source.clone()),
             proxies: Proxies::default(),
             metrics: Metrics::new(),

@@ -11,7 +11,7 @@ use pilot::resources::ResourceType::{self, Cluster, Endpoint};
 use pilot::resources::View;
 use pilot::shutdown::{Trigger, shutdown};
 use pilot::xds::Delta;
-use pilot::xds::stream::{Context, FirstSyncs, Peer, ResourceSource, serve};
+use pilot::xds::stream::{FirstSyncs, Peer, ResourceSource, StreamContext, serve};
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::config::core::v3::node::UserAgentVersionType;
 use pilot_envoy_api::envoy::config::core::v3::{BuildVersion, Node};
@@ -64,7 +64,7 @@ impl<S: ResourceSource + 'static> Client<S> {
         let (proxies, metrics) = (Proxies::default(), Metrics::new());
         let (requests, mut inbound) = mpsc::channel(16);
         let (running, shutdown) = shutdown();
-        let context = Context {
+        let context = StreamContext {
             source: Arc::clone(&source) as Arc<dyn ResourceSource>,
             proxies: proxies.clone(),
             metrics: metrics.clone(),

@@ -13,7 +13,7 @@ use pilot::server::{self, ServeError, Settings};
 use pilot::shutdown::{Trigger, shutdown};
 use pilot::world::{TooManyScopes, Views, World};
 use pilot::xds::Limits;
-use pilot::xds::stream::{Context, FirstSyncs, ResourceSource};
+use pilot::xds::stream::{FirstSyncs, ResourceSource, StreamContext};
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::config::core::v3::Node;
 use pilot_envoy_api::envoy::service::discovery::v3::DeltaDiscoveryRequest;
@@ -79,7 +79,7 @@ impl Server {
         let (trigger, running) = shutdown();
         let (proxies, metrics) = (Proxies::default(), Metrics::new());
         let first_syncs = FirstSyncs::at_once(options.turns);
-        let context = Context {
+        let context = StreamContext {
             source: Arc::new(source.clone()),
             proxies: proxies.clone(),
             metrics: metrics.clone(),

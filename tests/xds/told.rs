@@ -10,7 +10,7 @@ use pilot::metrics::Metrics;
 use pilot::proxies::{Proxies, SyncState};
 use pilot::resources::ResourceType::{Cluster, Endpoint, Listener, Route};
 use pilot::shutdown::{Trigger, shutdown};
-use pilot::xds::stream::{Context, FirstSyncs, Peer, serve};
+use pilot::xds::stream::{FirstSyncs, Peer, StreamContext, serve};
 use pilot::xds::{Delta, Sotw};
 use pilot_envoy_api::discovery::DeltaDiscoveryResponse;
 use pilot_envoy_api::envoy::config::core::v3::Node;
@@ -25,9 +25,9 @@ use crate::served::{Server, Source, USUAL, first};
 use crate::things::two_services;
 
 /// What streams without a socket share.
-fn context() -> (Context, Trigger) {
+fn context() -> (StreamContext, Trigger) {
     let (trigger, shutdown) = shutdown();
-    let context = Context {
+    let context = StreamContext {
         source: Arc::new(Source(watch::Sender::new(Some(two_services().publish())))),
         proxies: Proxies::default(),
         metrics: Metrics::new(),
@@ -43,7 +43,7 @@ fn context() -> (Context, Trigger) {
 type Responses = BoxStream<'static, Result<DeltaDiscoveryResponse, Status>>;
 
 /// Opens a stream of a client that asks for all clusters there, and stays.
-fn open(context: &Context, node: Node, peer: &str) -> Responses {
+fn open(context: &StreamContext, node: Node, peer: &str) -> Responses {
     let request = DeltaDiscoveryRequest { node: Some(node), ..delta_request(Cluster, &[], &[]) };
     let requests = stream::iter([Ok(request)]).chain(stream::pending());
     let peer: SocketAddr = peer.parse().unwrap();

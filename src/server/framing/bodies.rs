@@ -29,10 +29,10 @@ const RECENT: usize = 64;
 
 /// What streams write now.
 #[derive(Clone, Default)]
-pub(in crate::server) struct Bodies(Arc<Mutex<Known>>);
+pub(in crate::server) struct Bodies(Arc<Mutex<RecentBodies>>);
 
 #[derive(Default)]
-struct Known {
+struct RecentBodies {
     /// Hashes of what was written last, the latest at the end.
     recent: VecDeque<u64>,
     bodies: Vec<Weak<Body>>,

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use super::format::{HEADER, needed};
 use crate::server::budget::{Budget, Share};
-use crate::server::silent::{FirstRequest, Known};
+use crate::server::silent::{FirstRequest, IdentifiedStream};
 use crate::xds::Read;
 use crate::xds::stream::{Hold, InHand};
 
@@ -40,7 +40,7 @@ pub(in crate::server) struct Inbound<M> {
     /// With the share.
     hold: Option<Hold>,
     /// From the first message on.
-    known: Option<Known>,
+    known: Option<IdentifiedStream>,
     /// What has come and has not been read, in the transport's own buffer.
     pub(super) whole: Bytes,
     /// The beginning of a message that has not come as a whole. Empty unless there is one.

@@ -26,18 +26,18 @@ pub(super) const LARGE: usize = PIECE / 2;
 const SLICE: usize = 64 << 10;
 
 /// A response that consists mostly of bytes that are shared with other streams.
-pub(in crate::server) trait Shared: Message {
+pub(in crate::server) trait SharesBytes: Message {
     /// Takes the resources out.
     fn take_resources(&mut self) -> Vec<Bytes>;
 }
 
-impl Shared for DiscoveryResponse {
+impl SharesBytes for DiscoveryResponse {
     fn take_resources(&mut self) -> Vec<Bytes> {
         std::mem::take(&mut self.resources)
     }
 }
 
-impl Shared for DeltaDiscoveryResponse {
+impl SharesBytes for DeltaDiscoveryResponse {
     fn take_resources(&mut self) -> Vec<Bytes> {
         std::mem::take(&mut self.resources)
     }
@@ -64,7 +64,7 @@ impl<M> Outbound<M> {
     }
 }
 
-impl<M: Shared> HttpBody for Outbound<M> {
+impl<M: SharesBytes> HttpBody for Outbound<M> {
     type Data = Bytes;
     type Error = Status;
 
@@ -113,7 +113,7 @@ enum Resources {
 }
 
 impl Writing {
-    fn new<M: Shared>(mut message: M, bodies: &Bodies) -> Self {
+    fn new<M: SharesBytes>(mut message: M, bodies: &Bodies) -> Self {
         let mut resources = message.take_resources();
         let fields: usize = resources.iter().map(field_len).sum();
         let length = message.encoded_len() + fields;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Machine;
 use crate::resources::{ResourceType, View, is_in_parts};
 use crate::xds::answers::{self, Refusing};
-use crate::xds::client_copy::{Owed, Refused};
+use crate::xds::client_copy::{Owed, RefusedVersion};
 use crate::xds::in_flight::InFlight;
 use crate::xds::parts;
 use crate::xds::variant::{Answer, RequestParts, Variant};
@@ -86,7 +86,7 @@ impl<V: Variant> Machine<V> {
         Some(answer)
     }
 
-    fn offer_listeners(&mut self, which: impl Fn(&Refused) -> bool) {
+    fn offer_listeners(&mut self, which: impl Fn(&RefusedVersion) -> bool) {
         let state = &mut self.types[ResourceType::Listener];
         for copy in state.copies.values_mut() {
             if let Some(refused) = copy.refused.as_mut().filter(|refused| which(refused)) {

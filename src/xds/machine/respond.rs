@@ -9,7 +9,7 @@ use crate::resources::{Resource, ResourceType, TypeView, View};
 use crate::xds::client_copy::{Owed, Suspicion};
 use crate::xds::composed::{Composed, Scene};
 use crate::xds::in_flight::InFlight;
-use crate::xds::type_state::{Base, TypeState};
+use crate::xds::type_state::{Rest, TypeState};
 use crate::xds::variant::{Response, Variant};
 use crate::xds::virtual_hosts;
 
@@ -17,7 +17,7 @@ impl<V: Variant> Machine<V> {
     pub(super) fn respond(&mut self, kind: ResourceType, view: &Arc<View>) -> Option<Response<V::Response>> {
         let state = &self.types[kind];
         let (due, busy) = (state.due, !state.in_flight.is_empty());
-        let urgent = state.base == Base::Nothing || due.answer || due.most == Owed::Answer;
+        let urgent = state.rest == Rest::Nothing || due.answer || due.most == Owed::Answer;
         let owes = due.most > Owed::Nothing || !state.trials.is_empty();
         if !state.requested || !(urgent || (owes && !busy)) {
             return None;
@@ -25,7 +25,7 @@ impl<V: Variant> Machine<V> {
         // The gate looks at the other types only.
         let mut state = std::mem::take(&mut self.types[kind]);
         self.order.hear(kind, &mut state, &self.types, view);
-        let gate = self.order.gate(kind, &state, &self.types, view, &self.shared.composed);
+        let gate = self.order.gate(kind, &state, &self.types, view, &self.shared.partial_routes);
         let mut scene = Scene { kind, view, gate, update: self.updates, trial: false, busy };
         let composed = compose::<V>(&mut state, &mut scene);
         drop(scene);
@@ -58,7 +58,7 @@ impl<V: Variant> Machine<V> {
         if kind == ResourceType::VirtualHost {
             virtual_hosts::encode(state, &mut composed, whole.is_some());
         }
-        let whole = whole.filter(|_| state.base != Base::Accepted);
+        let whole = whole.filter(|_| state.rest != Rest::Accepted);
         let flight = InFlight {
             nonce: nonce.clone(),
             version: Box::default(),

@@ -8,8 +8,8 @@ use super::{Order, needs, users};
 use crate::resources::{PerType, Resource, ResourceType, Rope, View, VirtualHost};
 use crate::xds::client_copy::{ClientCopy, Has, Suspicion};
 use crate::xds::ropes::{self, Unit};
-use crate::xds::shared::Composed;
-use crate::xds::type_state::{Base, TypeState};
+use crate::xds::shared::PartialRoutes;
+use crate::xds::type_state::{Rest, TypeState};
 
 /// What may be sent and removed of one type now.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Gate<'a> {
     kind: ResourceType,
     types: &'a PerType<TypeState>,
     view: &'a View,
-    composed: &'a Composed,
+    partial_routes: &'a PartialRoutes,
     /// Clusters that are not there are waited for.
     checks: bool,
     /// The client asks for clusters because of what names them. What it does not have yet, nothing breaks when it
@@ -58,7 +58,7 @@ impl<'a> Gate<'a> {
         own: &TypeState,
         types: &'a PerType<TypeState>,
         view: &'a View,
-        composed: &'a Composed,
+        partial_routes: &'a PartialRoutes,
     ) -> Self {
         let (clusters, endpoints) = (&types[ResourceType::Cluster], &types[ResourceType::Endpoint]);
         let names_clusters =
@@ -73,7 +73,7 @@ impl<'a> Gate<'a> {
             kind,
             types,
             view,
-            composed,
+            partial_routes,
             checks: checks && !(all_there && order.awaited.is_empty()),
             by_name,
             own: order.earliest_of(kind, own, view),
@@ -223,7 +223,8 @@ impl<'a> Gate<'a> {
         let held = units.iter().zip(&waiting);
         let held = held.filter(|(unit, waits)| **waits || off_trial(unit) || is_refused(copy, unit));
         let resource = ropes::without(now, held.map(|(unit, _)| unit));
-        let resource = if Arc::ptr_eq(&resource, now) { resource } else { self.composed.share(resource) };
+        let resource =
+            if Arc::ptr_eq(&resource, now) { resource } else { self.partial_routes.share(resource) };
         Target { resource: Some(resource), waits: waiting.contains(&true) }
     }
 
@@ -287,9 +288,9 @@ impl<'a> Gate<'a> {
         // What does not exist, or what the client asks for only when it is told of it, is not waited for.
         let cluster = clusters.visible(view, name)?;
         let copy = clusters.copies.get(name);
-        let since = match (copy, clusters.base) {
+        let since = match (copy, clusters.rest) {
             (Some(copy), _) => copy.since,
-            (None, Base::Sent(since)) => since,
+            (None, Rest::Sent(since)) => since,
             (None, _) => 0,
         };
         match clusters.has(view, name) {
@@ -323,10 +324,10 @@ impl<'a> Gate<'a> {
         if refused || (there.is_none() && copy.is_none()) {
             return outdated.filter(|_| !refused);
         }
-        let on_its_way = match endpoints.base {
-            Base::Sent(since) => Some(since),
-            Base::Nothing if endpoints.requested => Some(0),
-            Base::Nothing | Base::Accepted => None,
+        let on_its_way = match endpoints.rest {
+            Rest::Sent(since) => Some(since),
+            Rest::Nothing if endpoints.requested => Some(0),
+            Rest::Nothing | Rest::Accepted => None,
         };
         awaited.or(copy.map(|copy| copy.since)).or(on_its_way).or_else(untold)
     }

@@ -58,7 +58,7 @@ impl ResourceSource for World {
 
 /// What all streams share.
 #[derive(Clone)]
-pub struct Context {
+pub struct StreamContext {
     /// What to serve.
     pub source: Arc<dyn ResourceSource>,
     /// Where connected proxies are listed.

@@ -6,14 +6,14 @@ use tonic::Status;
 
 use super::farewell::Farewell;
 use super::spared::Spared;
-use super::{Client, Session, Step};
+use super::{Client, Session, StreamResult};
 use crate::proxy::{Proxy, Scope, Transport, named};
 use crate::resources::{PerType, ResourceType};
 use crate::world::Views;
-use crate::xds::variant::{Answer, Outcome, Variant};
+use crate::xds::variant::{Answer, RequestOutcome, Variant};
 
 impl<V: Variant, S> Session<V, S> {
-    pub(super) fn connect(&self, request: &V::Request) -> Step<Client> {
+    pub(super) fn connect(&self, request: &V::Request) -> StreamResult<Client> {
         let node = V::parts(request).node.map(|node| named(node, self.peer));
         let proxy = Proxy::from_node(node.as_deref()).map_err(|error| {
             self.context.metrics.refused("node");
@@ -52,7 +52,7 @@ impl<V: Variant, S> Session<V, S> {
     }
 
     /// The client turned out not to take routes in parts.
-    pub(super) fn serve_whole_routes(&mut self) -> Step<()> {
+    pub(super) fn serve_whole_routes(&mut self) -> StreamResult<()> {
         let Some(client) = self.client.as_mut().filter(|client| client.scope.client.has_vhds()) else {
             return Ok(());
         };
@@ -64,7 +64,7 @@ impl<V: Variant, S> Session<V, S> {
         Ok(())
     }
 
-    fn resources(&self, proxy: &Proxy, transport: Transport, scope: &Scope) -> Step<Views> {
+    fn resources(&self, proxy: &Proxy, transport: Transport, scope: &Scope) -> StreamResult<Views> {
         let mut resources = self.context.source.follow(scope, proxy).map_err(|error| {
             self.context.metrics.refused("scopes");
             tracing::warn!(proxy = &*proxy.id, peer = self.peer.map(display), %error, "stream refused");
@@ -79,7 +79,7 @@ impl<V: Variant, S> Session<V, S> {
 
     /// Follows another scope, if this client's is another one since resources have changed. What it was told
     /// stays in force until the resources of that scope are known.
-    pub(super) fn follow_scope(&mut self) -> Step<()> {
+    pub(super) fn follow_scope(&mut self) -> StreamResult<()> {
         let Some(client) = &self.client else { return Ok(()) };
         let scope = self.context.source.scope(&client.proxy, client.transport);
         if scope == *client.scope {
@@ -127,7 +127,7 @@ impl<V: Variant, S> Session<V, S> {
 }
 
 /// Whether a client has refused routes because it is to take them in parts.
-pub(super) fn cannot_take_parts(outcome: &Outcome) -> bool {
+pub(super) fn cannot_take_parts(outcome: &RequestOutcome) -> bool {
     let Some(Answer::Nack { message, .. }) = &outcome.answer else { return false };
     outcome.kind == Some(ResourceType::Route) && message.contains("vhds:")
 }

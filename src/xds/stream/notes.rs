@@ -13,11 +13,11 @@ use crate::proxy::{Proxy, Transport};
 use crate::resources::{ResourceType, is_in_parts};
 use crate::xds::rejections::Rejection;
 use crate::xds::type_state::TypeState;
-use crate::xds::variant::{Answer, Outcome, Refusal, Response, Variant};
+use crate::xds::variant::{Answer, Refusal, RequestOutcome, Response, Variant};
 use crate::xds::words::cut;
 
 impl<V: Variant, S> Session<V, S> {
-    pub(super) fn note_outcome(&mut self, outcome: Outcome) {
+    pub(super) fn note_outcome(&mut self, outcome: RequestOutcome) {
         match &outcome.answer {
             Some(Answer::Ack { .. }) => self.testify(),
             Some(Answer::Nack { culprits, .. }) => self.note_culprits(culprits),

@@ -74,7 +74,7 @@ impl Spared {
         }
         self.own.retain(is_there);
         self.older.retain(|older| is_there(older.refused()));
-        let (given, in_force) = older::over(view, &self.older, |it| shared.composed.share(it));
+        let (given, in_force) = older::over(view, &self.older, |it| shared.partial_routes.share(it));
         self.in_force = in_force;
         given
     }

@@ -21,7 +21,7 @@ use pilot::proxies::Proxies;
 use pilot::server::{self, Settings};
 use pilot::shutdown::{Signals, shutdown};
 use pilot::xds::Limits;
-use pilot::xds::stream::{Context, FirstSyncs};
+use pilot::xds::stream::{FirstSyncs, StreamContext};
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 
@@ -39,7 +39,7 @@ async fn main() -> Result<()> {
 
     let state = State::default();
     let (_trigger, running) = shutdown();
-    let context = Context {
+    let context = StreamContext {
         source: Arc::new(state.clone()),
         proxies: Proxies::default(),
         metrics: Metrics::new(),
