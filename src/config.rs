@@ -33,7 +33,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::mesh::{Dns, Idle, Keepalive, Outliers, Retries, Traffic};
+use crate::mesh::{Dns, Idle, Keepalive, Outliers, RetryLimits, Traffic};
 
 pub use changes::changed_keys;
 pub(crate) use duration::parse as parse_duration;
@@ -198,7 +198,7 @@ pub struct Mesh {
     /// When an endpoint that cannot be reached is left alone.
     pub outliers: Outliers,
     /// How many retries there may be.
-    pub retries: Retries,
+    pub retries: RetryLimits,
     /// How proxies resolve names, for services with resolution "dns".
     pub dns: Dns,
 }
@@ -214,7 +214,7 @@ impl Default for Mesh {
             keepalive: Keepalive::default(),
             idle: Idle::default(),
             outliers: Outliers::default(),
-            retries: Retries::default(),
+            retries: RetryLimits::default(),
             dns: Dns::default(),
         }
     }

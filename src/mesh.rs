@@ -14,7 +14,7 @@ use crate::proxy::{Affinity, Proxy, Scope, Transport};
 use crate::rules::Rules;
 
 pub use orders::{LabelValues, Orders};
-pub use traffic::{Dns, Idle, Keepalive, Outliers, Retries, Traffic};
+pub use traffic::{Dns, Idle, Keepalive, Outliers, RetryLimits, Traffic};
 
 /// Everything that the configuration of all proxies is made from.
 #[derive(Clone, Debug, Default)]

@@ -35,7 +35,7 @@ mod validate;
 
 pub use envelope::{DocumentId, Kind};
 pub use finding::{Finding, Level};
-pub use index::{Change, Rules, Touched};
+pub use index::{DocumentChange, Rules, TouchedNames};
 pub use library::{Entries, Entry, InForce, Library, Taken, Version, Versions};
 pub use node::Position;
 pub use places::Places;

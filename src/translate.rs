@@ -59,7 +59,7 @@ mod upstream;
 pub use conflict::{Claim, Claimant, Conflict, Reason};
 #[cfg(test)]
 pub(crate) use job::Maker;
-pub use job::{Built, Job, Made, Outcome, Results};
+pub use job::{Built, Job, JobResult, Made, Results};
 pub use key::LayerKey;
 pub use layers::{Arrived, Layers, Wave};
 pub use step::Step;
@@ -68,7 +68,7 @@ use std::sync::Arc;
 
 use crate::mesh::Mesh;
 use crate::proxy::Scope;
-use crate::resources::{Published, View};
+use crate::resources::{PublishedAt, View};
 
 /// All resources of a scope, and what could not be granted.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ pub struct Translation {
 }
 
 /// Translates a mesh from nothing. `published`: when the mesh was.
-pub fn translate(mesh: &Mesh, scope: &Scope, published: Published) -> Translation {
+pub fn translate(mesh: &Mesh, scope: &Scope, published: PublishedAt) -> Translation {
     let mut layers = Layers::default();
     layers.follow(scope);
     layers.advance(Arc::new(mesh.clone()), published);

@@ -21,7 +21,7 @@ use pilot::catalog::{Catalog, Source};
 use pilot::mesh::{Mesh, MeshOptions};
 use pilot::proxy::{ConfigSource, Role, Scope};
 use pilot::resources::View;
-use pilot::rules::{Change, Library, StoreRank};
+use pilot::rules::{DocumentChange, Library, StoreRank};
 use pilot::translate::{Layers, translate};
 use pilot_registry::{Content, Locality, Service, Snapshot, Text, Texts};
 use tokio::time::Instant;
@@ -92,7 +92,7 @@ fn ruled(count: usize, changes: usize) {
     let mut take = |texts: &Texts, mesh: &mut Mesh| {
         let changed = library.take(texts, "default").documents;
         let in_force = library.in_force();
-        let change = |id| Change { store: rank.clone(), now: in_force.get(&id).cloned(), id };
+        let change = |id| DocumentChange { store: rank.clone(), now: in_force.get(&id).cloned(), id };
         mesh.rules = mesh.rules.with(changed.into_iter().map(change)).0;
     };
     let ((), reading) = timed(|| take(&last, &mut mesh));

@@ -31,7 +31,7 @@ use crate::catalog::CatalogService;
 use crate::mesh::Mesh;
 use crate::proxy::{ConfigSource, Scope};
 use crate::resources::{Origin, Resource, ResourceType, Rope, View, VirtualHost};
-use crate::translate::rules::{Contest, Place, contest_of_routes};
+use crate::translate::rules::{Contest, RulePlace, contest_of_routes};
 pub use report::{
     DestinationReport, EndpointStep, ExplainReport, HostStep, ListenerStep, RouteStep, ShadowedReport,
 };
@@ -305,7 +305,7 @@ fn host_of<'a>(rope: &'a Rope, own: &str) -> Option<(&'a VirtualHost, &'a str)> 
         .map(|(_, host, domain)| (host, domain))
 }
 
-fn words_of_place(Place { rule, delegated }: &Place) -> String {
+fn words_of_place(RulePlace { rule, delegated }: &RulePlace) -> String {
     match delegated {
         None => format!("spec.http[{rule}]"),
         Some((document, of)) => format!("spec.http[{rule}], which delegates to {document} spec.http[{of}]"),

@@ -21,7 +21,9 @@ use super::reply::Failure;
 use super::services::nearest;
 use crate::mesh::Mesh;
 use crate::proxy::{ConfigSource, Role, Scope};
-use crate::rules::{Change, DEFAULT_NAMESPACE, Entries, Entry, Level, Library, Ruling, StoreRank, Version};
+use crate::rules::{
+    DEFAULT_NAMESPACE, DocumentChange, Entries, Entry, Level, Library, Ruling, StoreRank, Version,
+};
 use crate::translate::Layers;
 use crate::translate::rules::{Standing, standing};
 use crate::world::RegisteredRules;
@@ -148,12 +150,16 @@ impl PlanReport {
                 version.as_deref(),
             ));
             if let Some(version) = version.filter(|_| !entry.is_rejected()) {
-                changes.push(Change { store: rank(store), id: version.id.clone(), now: Some(version) });
+                changes.push(DocumentChange {
+                    store: rank(store),
+                    id: version.id.clone(),
+                    now: Some(version),
+                });
             }
         }
         let deleted = deleted(&mesh, request, &report)?;
         let gone = deleted.iter().map(|ruling| (ruling.store.clone(), ruling.version.id.clone()));
-        changes.extend(gone.map(|(store, id)| Change { store, id, now: None }));
+        changes.extend(gone.map(|(store, id)| DocumentChange { store, id, now: None }));
         let rules = mesh.rules.with(changes).0;
         let after = Mesh::new(mesh.catalog.clone(), rules, mesh.options.clone());
         report.judge(&after, library.entries());

@@ -18,7 +18,7 @@ pub struct Traffic {
     /// When an endpoint that cannot be reached is left alone. `[mesh.outliers]`.
     pub outliers: Outliers,
     /// How many retries there may be. `[mesh.retries]`.
-    pub retries: Retries,
+    pub retries: RetryLimits,
     /// How proxies resolve names. `[mesh.dns]`.
     pub dns: Dns,
 }
@@ -138,7 +138,7 @@ impl Default for Outliers {
 /// `[mesh.retries]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Retries {
+pub struct RetryLimits {
     /// How much of a service's requests that are under way may be retries.
     #[schemars(range(max = 100))]
     pub budget_percent: u32,
@@ -147,7 +147,7 @@ pub struct Retries {
     pub budget_min: u32,
 }
 
-impl Default for Retries {
+impl Default for RetryLimits {
     fn default() -> Self {
         Self { budget_percent: 20, budget_min: 10 }
     }

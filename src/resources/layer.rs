@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{PerType, Resource, ResourceType, TypeSet};
 
 /// When a registry published a change.
-pub type Published = Instant;
+pub type PublishedAt = Instant;
 
 /// Some resources of each type. Immutable: a change makes another layer, which shares what did not change.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct Layer {
     /// The number of the mesh that it was made for the first time with: unchanged layers stay.
     pub generation: u64,
     /// When the change that led to it was published by a registry.
-    pub changed: Published,
+    pub changed: PublishedAt,
     /// Its resources.
     pub sets: PerType<TypeSet>,
     /// Names that do not exist for who sees this layer, whatever the layers below have.
@@ -25,12 +25,12 @@ pub struct Layer {
 
 impl Layer {
     /// A layer that has nothing.
-    pub fn empty(generation: u64, changed: Published) -> Self {
+    pub fn empty(generation: u64, changed: PublishedAt) -> Self {
         Self::of(generation, changed, PerType::default())
     }
 
     /// A layer that has these resources and hides nothing.
-    pub fn of(generation: u64, changed: Published, sets: PerType<TypeSet>) -> Self {
+    pub fn of(generation: u64, changed: PublishedAt, sets: PerType<TypeSet>) -> Self {
         Self { generation, changed, sets, hidden: PerType::default() }
     }
 

@@ -35,7 +35,7 @@ struct Totals {
 
 /// What became of one name.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct ResourceChange {
     /// The resource's name.
     pub name: Arc<str>,
     /// The resource as it was; `None` when it was not there.
@@ -46,11 +46,11 @@ pub struct Change {
 
 /// What differs between two views, by type.
 #[derive(Clone, Debug, Default)]
-pub struct Changes(PerType<Vec<Change>>);
+pub struct Changes(PerType<Vec<ResourceChange>>);
 
 impl Changes {
     /// The changes of one type, ordered by name, each name once.
-    pub fn of(&self, kind: ResourceType) -> &[Change] {
+    pub fn of(&self, kind: ResourceType) -> &[ResourceChange] {
         &self.0[kind]
     }
 
@@ -219,11 +219,11 @@ impl<'a> TypeView<'a> {
         said
     }
 
-    fn changes_since(self, earlier: TypeView<'a>) -> Vec<Change> {
+    fn changes_since(self, earlier: TypeView<'a>) -> Vec<ResourceChange> {
         let change = |name: &Arc<str>| {
             let (before, resource) = (earlier.get(name).cloned(), self.get(name).cloned());
             let name = Arc::clone(name);
-            (before != resource).then_some(Change { name, before, resource })
+            (before != resource).then_some(ResourceChange { name, before, resource })
         };
         self.touched_since(earlier).into_iter().filter_map(change).collect()
     }

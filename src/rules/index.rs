@@ -44,7 +44,7 @@ type Counted<T> = OrdMap<T, usize>;
 
 /// A change of one store: something else is in force of a document, or nothing any more.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct DocumentChange {
     /// The store.
     pub store: StoreRank,
     /// The document.
@@ -55,7 +55,7 @@ pub struct Change {
 
 /// Which hosts documents name that have changed: whoever translated something of them does so again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Touched {
+pub struct TouchedNames {
     /// As the documents write them, in lower case; `*.suffix`, too.
     pub hosts: BTreeSet<(Kind, Arc<str>)>,
     /// Documents that others may delegate to.
@@ -65,8 +65,8 @@ pub struct Touched {
 impl Rules {
     /// With these changes, and what they touch.
     #[must_use]
-    pub fn with(&self, changes: impl IntoIterator<Item = Change>) -> (Self, Touched) {
-        let (mut next, mut touched) = (self.clone(), Touched::default());
+    pub fn with(&self, changes: impl IntoIterator<Item = DocumentChange>) -> (Self, TouchedNames) {
+        let (mut next, mut touched) = (self.clone(), TouchedNames::default());
         for change in changes {
             next.change(change, &mut touched);
         }
@@ -208,7 +208,7 @@ impl Rules {
         })
     }
 
-    fn change(&mut self, Change { store, id, now }: Change, touched: &mut Touched) {
+    fn change(&mut self, DocumentChange { store, id, now }: DocumentChange, touched: &mut TouchedNames) {
         let mut rulings: Vec<Ruling> = self.documents.get(&id).map(|all| all.to_vec()).unwrap_or_default();
         let before = rulings.first().cloned();
         rulings.retain(|ruling| ruling.store != store);
@@ -253,7 +253,7 @@ impl Rules {
     }
 
     /// Changes the lists of all hosts that a document names.
-    fn each_host(&mut self, ruling: &Ruling, touched: &mut Touched, change: impl Fn(&mut Vec<Ruling>)) {
+    fn each_host(&mut self, ruling: &Ruling, touched: &mut TouchedNames, change: impl Fn(&mut Vec<Ruling>)) {
         let kind = ruling.version.spec.kind();
         let hosts: BTreeSet<Arc<str>> = ruling.hosts().map(|host| host.to_ascii_lowercase().into()).collect();
         if hosts.is_empty() {

@@ -19,8 +19,9 @@ pub use traffic_policy::{
     RingHash, SimpleLoadBalancer, TcpKeepalive, TcpPool, TlsMode, TlsSettings, TrafficPolicy, Warmup,
 };
 pub use virtual_service::{
-    Abort, Body, CorsPolicy, Delay, Delegate, DerivePort, DirectResponse, Fault, HttpMatch, HttpRoute,
-    Mirror, Redirect, RegexRewrite, Retries, Rewrite, RouteDestination, UnmatchedPreflights, VirtualService,
+    Abort, Body, CorsPolicy, Delay, Delegate, DerivePort, DirectResponse, FaultInjection, HttpMatch,
+    HttpRoute, Mirror, Redirect, RegexRewrite, Retries, Rewrite, RouteDestination, UnmatchedPreflights,
+    VirtualService,
 };
 
 use std::sync::LazyLock;

@@ -95,16 +95,16 @@ impl Node {
     /// Where the value is to which a path leads, or the nearest one above it that there is.
     pub(super) fn place(&self, path: &Path<'_>) -> Position {
         let mut node = self;
-        let mut steps = path.steps();
+        let mut segments = path.segments();
         // The document's own keys stand above this node.
-        steps.next();
-        for step in steps {
-            let next = match (step, &node.value) {
-                (Step::Key(key), Value::Table(fields)) => {
+        segments.next();
+        for segment in segments {
+            let next = match (segment, &node.value) {
+                (Segment::Key(key), Value::Table(fields)) => {
                     let is_it = |field: &&Field| field.key == key || camel(&field.key) == key;
                     fields.iter().find(is_it).map(|field| &field.value)
                 }
-                (Step::Index(index), Value::List(items)) => items.get(index),
+                (Segment::Index(index), Value::List(items)) => items.get(index),
                 _ => None,
             };
             match next {
@@ -120,12 +120,12 @@ impl Node {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Path<'a> {
     above: Option<&'a Self>,
-    step: Step<'a>,
+    segment: Segment<'a>,
 }
 
-/// One step of a path.
+/// One segment of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step<'a> {
+pub(super) enum Segment<'a> {
     /// Into a table.
     Key(&'a str),
     /// Into a list.
@@ -135,36 +135,36 @@ pub(super) enum Step<'a> {
 impl<'a> Path<'a> {
     /// A key of the document itself.
     pub(super) const fn new(key: &'a str) -> Self {
-        Self { above: None, step: Step::Key(key) }
+        Self { above: None, segment: Segment::Key(key) }
     }
 
     pub(super) const fn key(&'a self, key: &'a str) -> Self {
-        Self { above: Some(self), step: Step::Key(key) }
+        Self { above: Some(self), segment: Segment::Key(key) }
     }
 
     pub(super) const fn index(&'a self, index: usize) -> Self {
-        Self { above: Some(self), step: Step::Index(index) }
+        Self { above: Some(self), segment: Segment::Index(index) }
     }
 
-    fn steps(&self) -> impl Iterator<Item = Step<'a>> {
-        let mut steps = vec![self.step];
+    fn segments(&self) -> impl Iterator<Item = Segment<'a>> {
+        let mut segments = vec![self.segment];
         let mut above = self.above;
         while let Some(path) = above {
-            steps.push(path.step);
+            segments.push(path.segment);
             above = path.above;
         }
-        steps.into_iter().rev()
+        segments.into_iter().rev()
     }
 }
 
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, step) in self.steps().enumerate() {
-            match step {
-                Step::Key(key) if i == 0 => f.write_str(key)?,
-                Step::Key(key) if key.contains(['.', '[']) => write!(f, "[{key:?}]")?,
-                Step::Key(key) => write!(f, ".{key}")?,
-                Step::Index(index) => write!(f, "[{index}]")?,
+        for (i, segment) in self.segments().enumerate() {
+            match segment {
+                Segment::Key(key) if i == 0 => f.write_str(key)?,
+                Segment::Key(key) if key.contains(['.', '[']) => write!(f, "[{key:?}]")?,
+                Segment::Key(key) => write!(f, ".{key}")?,
+                Segment::Index(index) => write!(f, "[{index}]")?,
             }
         }
         Ok(())

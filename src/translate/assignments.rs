@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
     use crate::catalog::{Catalog, Source};
-    use crate::resources::Published;
+    use crate::resources::PublishedAt;
 
     fn mesh(before: &Mesh, ports: &[(&str, u16)]) -> Arc<Mesh> {
         let one = |(host, port): &(&str, u16)| {
@@ -225,7 +225,7 @@ mod tests {
                 before.as_ref().map(|(mesh, _)| Arc::clone(mesh)),
                 Arc::clone(&next),
                 1,
-                Published::now(),
+                PublishedAt::now(),
             );
             let before = before.as_ref().map(|(_, made)| made);
             let made = match is_broken {

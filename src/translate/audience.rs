@@ -59,7 +59,7 @@ struct Routes {
 }
 
 /// The names of which something else may be said now.
-type Touched = PerType<BTreeSet<Arc<str>>>;
+type TouchedResources = PerType<BTreeSet<Arc<str>>>;
 
 impl Audience {
     /// Follows a step, for which `base` is made already. `before`: what was there; `None` = nothing.
@@ -74,7 +74,7 @@ impl Audience {
             failures: Failures::new(),
             layer: Arc::new(Layer::empty(step.generation, step.changed)),
         });
-        let mut touched = Touched::default();
+        let mut touched = TouchedResources::default();
         next.update_overlays(viewpoint, base, &mut touched);
         next.update_routes(base, &mut touched);
         next.apply(&touched, step);
@@ -102,7 +102,7 @@ impl Audience {
     }
 
     /// Looks again at the services that are seen differently now.
-    fn update_overlays(&mut self, viewpoint: &Viewpoint, base: &Base, touched: &mut Touched) {
+    fn update_overlays(&mut self, viewpoint: &Viewpoint, base: &Base, touched: &mut TouchedResources) {
         let sights = base.sights(viewpoint);
         let mut added = Vec::new();
         for id in changed(&self.sights, &sights) {
@@ -131,7 +131,7 @@ impl Audience {
         self.sights = sights;
     }
 
-    fn withdraw(&mut self, old: &Overlay, touched: &mut Touched) {
+    fn withdraw(&mut self, old: &Overlay, touched: &mut TouchedResources) {
         for (kind, gone) in old.resources() {
             self.provided[kind].remove(gone.name());
             touched[kind].insert(Arc::clone(gone.name()));
@@ -151,7 +151,7 @@ impl Audience {
         }
     }
 
-    fn enter(&mut self, new: &Overlay, touched: &mut Touched) {
+    fn enter(&mut self, new: &Overlay, touched: &mut TouchedResources) {
         for (kind, come) in new.resources() {
             self.provided[kind].insert(Arc::clone(come.name()), Arc::clone(come));
             touched[kind].insert(Arc::clone(come.name()));
@@ -179,7 +179,7 @@ impl Audience {
     }
 
     /// Puts the route configurations together of which a virtual host changed, here or for all.
-    fn update_routes(&mut self, base: &Base, touched: &mut Touched) {
+    fn update_routes(&mut self, base: &Base, touched: &mut TouchedResources) {
         let keys: Vec<RouteKey> = self.routes.keys().copied().collect();
         for key in keys {
             let Some(mut routes) = self.routes.get(&key).cloned() else { continue };
@@ -217,7 +217,7 @@ impl Audience {
         kind: ResourceType,
         name: Arc<str>,
         said: Option<Option<Arc<Resource>>>,
-        touched: &mut Touched,
+        touched: &mut TouchedResources,
     ) {
         match said {
             Some(said) => _ = self.shared[kind].insert(Arc::clone(&name), said),
@@ -239,7 +239,7 @@ impl Audience {
         provided.or_else(|| self.shared[kind].get(name).cloned()).or_else(withheld)
     }
 
-    fn apply(&mut self, touched: &Touched, step: &Step) {
+    fn apply(&mut self, touched: &TouchedResources, step: &Step) {
         let (mut sets, mut hidden) = (self.layer.sets.clone(), self.layer.hidden.clone());
         let mut changed = false;
         for (kind, names) in touched.iter() {

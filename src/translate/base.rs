@@ -28,7 +28,7 @@ use self::fragment::{Fragment, same_claims};
 pub(super) use self::routes::{empty_routes, origin};
 use super::claims::{Affected, Ledger};
 use super::conflict::Conflict;
-use super::context::{Context, Lens};
+use super::context::{Lens, TranslationContext};
 use super::entrances::{RouteKey, VirtualHosts};
 use super::place::Place;
 use super::rules::{self, Viewer};
@@ -56,7 +56,7 @@ pub struct Base {
     /// Of the services that everybody sees.
     fragments: OrdMap<Hostname, Fragment>,
     /// The services that not everybody sees, by host.
-    scoped: OrdMap<Hostname, Arc<[Scoped]>>,
+    scoped: OrdMap<Hostname, Arc<[ScopedService]>>,
     routes: OrdMap<RouteKey, Rope>,
     /// Virtual hosts for hosts of rules that no service has, by host.
     strangers: OrdMap<Arc<str>, VirtualHosts>,
@@ -73,7 +73,7 @@ pub struct Base {
 
 /// A service that not everybody sees. Who sees it translates it: `audience.rs`.
 #[derive(Clone, Debug)]
-struct Scoped {
+struct ScopedService {
     service: Arc<CatalogService>,
     misfits: Arc<[Conflict]>,
 }
@@ -188,16 +188,16 @@ impl Base {
     }
 
     /// What services are translated with for everybody.
-    pub(super) fn context(&self) -> Context<'_> {
+    pub(super) fn context(&self) -> TranslationContext<'_> {
         let lens = Lens::new(self.http_listen, Place::NOWHERE, &self.options);
         let Self { options, mesh, config_source, is_grpc, .. } = self;
-        Context { options, mesh, viewer: rules::ANYBODY, config_source, lens, is_grpc: *is_grpc }
+        TranslationContext { options, mesh, viewer: rules::ANYBODY, config_source, lens, is_grpc: *is_grpc }
     }
 
     /// What services are translated with for these clients.
-    pub(super) fn seen_from<'a>(&'a self, viewpoint: &'a Viewpoint) -> Context<'a> {
+    pub(super) fn seen_from<'a>(&'a self, viewpoint: &'a Viewpoint) -> TranslationContext<'a> {
         let namespace = viewpoint.namespace.as_ref().map_or(rules::ANYBODY.namespace, Namespace::as_str);
-        Context { viewer: Viewer { namespace, labels: &viewpoint.labels }, ..self.context() }
+        TranslationContext { viewer: Viewer { namespace, labels: &viewpoint.labels }, ..self.context() }
     }
 
     fn note_failures(&mut self, changes: &[ServiceChange], failed: Failed) {
@@ -325,10 +325,10 @@ impl Base {
         everybodys.into_iter().chain(scoped).cloned().collect()
     }
 
-    fn scoped(&self, service: &Arc<CatalogService>) -> Scoped {
+    fn scoped(&self, service: &Arc<CatalogService>) -> ScopedService {
         let known = self.scoped.get(service.host()).into_iter().flat_map(|scoped| scoped.iter());
         let known = known.clone().find(|known| Arc::ptr_eq(&known.service, service)).cloned();
-        known.unwrap_or_else(|| Scoped {
+        known.unwrap_or_else(|| ScopedService {
             service: Arc::clone(service),
             misfits: reachable::misfits(service, self.http_listen).into(),
         })

@@ -24,7 +24,7 @@ use super::conflict::{Claim, Claimant, Conflict, Reason};
 use super::sockets::Sockets;
 use crate::catalog::{CatalogService, Guess};
 use crate::mesh::MeshOptions;
-use entry::{Class, Entry, Owner, Rank, Viewer};
+use entry::{ClaimViewer, Class, Entry, Owner, Rank};
 use wanted::{Row, rows, wanted};
 
 const EVERYBODY: Option<&Namespace> = None;
@@ -192,7 +192,7 @@ impl Ledger {
     }
 
     /// What pilot.toml asks for goes before an endpoint, and an endpoint before what services ask for.
-    fn owner_in(&self, claim: &Claim, entry: &Entry, viewer: &impl Viewer) -> Owner {
+    fn owner_in(&self, claim: &Claim, entry: &Entry, viewer: &impl ClaimViewer) -> Owner {
         let owner = entry.owner(viewer);
         match (self.sockets.holder(claim), &owner) {
             (None, _) | (_, Owner::One(Rank { class: Class::Configuration, .. })) => owner,
@@ -200,7 +200,7 @@ impl Ledger {
         }
     }
 
-    fn owner(&self, claim: &Claim, viewer: &impl Viewer) -> Owner {
+    fn owner(&self, claim: &Claim, viewer: &impl ClaimViewer) -> Owner {
         self.entries.get(claim).map_or(Owner::Nobody, |entry| self.owner_in(claim, entry, viewer))
     }
 

@@ -8,7 +8,7 @@ use pilot_envoy_api::envoy::extensions::clusters::dns::v3::{DnsCluster, dns_clus
 use pilot_envoy_api::to_any;
 use pilot_registry::{Resolution, ServicePort};
 
-use super::context::{Context, Lens};
+use super::context::{Lens, TranslationContext};
 use super::health_checks::health_checks;
 use super::rules::{self, Ruled};
 use super::source::duration;
@@ -55,7 +55,7 @@ impl<'a> Target<'a> {
 }
 
 /// The cluster of a target. `endpoints`: the name of its load assignment.
-pub(super) fn cluster(target: Target<'_>, endpoints: &str, context: &Context<'_>) -> Cluster {
+pub(super) fn cluster(target: Target<'_>, endpoints: &str, context: &TranslationContext<'_>) -> Cluster {
     match target.service.lead().resolution {
         Resolution::Endpoints => {
             let cluster = common(target, context.options, context.is_grpc);

@@ -41,7 +41,7 @@ impl<'a> Lens<'a> {
 
 /// What clusters, listeners and virtual hosts are translated with.
 #[derive(Clone, Copy)]
-pub(super) struct Context<'a> {
+pub(super) struct TranslationContext<'a> {
     pub(super) options: &'a MeshOptions,
     /// Where rules and the services are that they name.
     pub(super) mesh: &'a Mesh,

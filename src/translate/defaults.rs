@@ -11,7 +11,7 @@ use pilot_registry::Protocol;
 
 use super::source::{duration, uint32};
 use super::upstream::{Pings, Upstream};
-use crate::mesh::{Outliers, Retries, Traffic};
+use crate::mesh::{Outliers, RetryLimits, Traffic};
 
 /// How often it is looked whether an endpoint that was left alone is to be tried again.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -61,7 +61,7 @@ pub(super) fn tcp_keepalive(traffic: &Traffic) -> Option<TcpKeepalive> {
 
 /// Envoy's defaults (1,024 connections and requests, 3 retries) are limits that nobody asked for. Retries have a
 /// budget: when everything fails, they do not come on top of all requests.
-fn circuit_breakers(retries: &Retries) -> CircuitBreakers {
+fn circuit_breakers(retries: &RetryLimits) -> CircuitBreakers {
     let budget = api::circuit_breakers::thresholds::RetryBudget {
         budget_percent: Some(Percent { value: retries.budget_percent.into() }),
         min_retry_concurrency: uint32(retries.budget_min),

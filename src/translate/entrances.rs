@@ -13,7 +13,7 @@ use pilot_registry::{Hostname, Namespace, Port, Protocol, Resolution, ServicePor
 
 use super::claims::Grants;
 use super::conflict::{Claim, Claimant, Conflict, Reason};
-use super::context::Context;
+use super::context::TranslationContext;
 use super::names::default_of;
 use super::rules::{self, Ruled};
 use super::{listeners, names, routes};
@@ -80,7 +80,7 @@ struct Called<'a> {
 }
 
 impl Entrances {
-    pub(super) fn new(service: &CatalogService, grants: Grants, context: &Context<'_>) -> Self {
+    pub(super) fn new(service: &CatalogService, grants: Grants, context: &TranslationContext<'_>) -> Self {
         // A bound listener has no original destination that it could pass on to.
         if service.lead().resolution == Resolution::Passthrough {
             return Self { grants, ..Self::default() };
@@ -108,7 +108,7 @@ impl LocalEntrances {
         service: &CatalogService,
         grants: &Grants,
         namespace: &Namespace,
-        context: &Context<'_>,
+        context: &TranslationContext<'_>,
     ) -> Self {
         let names = grants.local_names.get(namespace).map(Vec::as_slice).unwrap_or_default();
         if names.is_empty() || service.lead().resolution == Resolution::Passthrough {
@@ -149,7 +149,11 @@ pub(super) fn reuse_hosts(new: &mut VirtualHosts, old: &VirtualHosts) {
 }
 
 /// Listeners of the ports that are not HTTP.
-fn bound_listeners(service: &CatalogService, grants: &Grants, context: &Context<'_>) -> Vec<Arc<Resource>> {
+fn bound_listeners(
+    service: &CatalogService,
+    grants: &Grants,
+    context: &TranslationContext<'_>,
+) -> Vec<Arc<Resource>> {
     let traffic = &context.options.traffic;
     let ruled = Ruled::of(context.mesh, service, context.viewer);
     let is_virtual = |at: &SocketAddr| service.virtual_addresses().contains(&at.ip());
@@ -175,7 +179,7 @@ fn virtual_hosts(
     service: &CatalogService,
     grants: &Grants,
     called: Called<'_>,
-    context: &Context<'_>,
+    context: &TranslationContext<'_>,
 ) -> VirtualHosts {
     let mut virtual_hosts = VirtualHosts::new();
     let ruled = Ruled::of(context.mesh, service, context.viewer);
@@ -230,7 +234,7 @@ fn led(
     port: Port,
     at: Port,
     priorities: bool,
-    context: &Context<'_>,
+    context: &TranslationContext<'_>,
 ) -> Led {
     if let Some(made) = rules::made(&ruled.routes, context.mesh, context.viewer, port, at) {
         let origin = made.origin(Some(service));
@@ -272,7 +276,11 @@ fn address_domains(ip: IpAddr, port: Port, bare: bool) -> impl Iterator<Item = S
 
 /// Listeners by name for gRPC clients: `host:port` for each HTTP/2 port, and `host` for the one that is meant
 /// when no port is named.
-fn grpc_listeners(service: &CatalogService, called: Called<'_>, context: &Context<'_>) -> Vec<Arc<Resource>> {
+fn grpc_listeners(
+    service: &CatalogService,
+    called: Called<'_>,
+    context: &TranslationContext<'_>,
+) -> Vec<Arc<Resource>> {
     let default = default_grpc_port(service);
     let ruled = Ruled::of(context.mesh, service, context.viewer);
     let mut by_name = Vec::new();
@@ -327,7 +335,7 @@ fn default_port(service: &CatalogService, kind: fn(Protocol) -> bool) -> Option<
 }
 
 /// Whether endpoints of the service can have several priorities, for whom ever.
-fn has_priorities(service: &CatalogService, ruled: &Ruled, context: &Context<'_>) -> bool {
+fn has_priorities(service: &CatalogService, ruled: &Ruled, context: &TranslationContext<'_>) -> bool {
     let first = service.parts()[0].priority;
     context.options.prefer_near
         || ruled.policies().any(DestinationRule::asks_for_places)

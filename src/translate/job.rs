@@ -54,10 +54,10 @@ impl Made {
 }
 
 /// A layer, or why making it failed, which is a bug.
-pub type Outcome = Result<Made, Arc<str>>;
+pub type JobResult = Result<Made, Arc<str>>;
 
 /// Layers that jobs have made for one step, not yet taken in.
-pub type Results = BTreeMap<LayerKey, Outcome>;
+pub type Results = BTreeMap<LayerKey, JobResult>;
 
 /// Makes layers. Tests put another in its place, which fails or takes its time.
 #[derive(Clone)]
@@ -98,7 +98,7 @@ pub struct Built {
     pub(super) key: LayerKey,
     pub(super) step: Arc<Step>,
     pub(super) from_nothing: bool,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: JobResult,
 }
 
 impl Job {
@@ -113,7 +113,7 @@ impl Job {
     }
 
     /// Makes the layer. A panic costs this layer, and nothing else.
-    pub fn run(self) -> (LayerKey, Outcome) {
+    pub fn run(self) -> (LayerKey, JobResult) {
         let outcome = attempt(|| (self.maker.0)(&self));
         (self.key, outcome)
     }

@@ -28,7 +28,7 @@ use super::key::LayerKey;
 use super::step::Step;
 use crate::mesh::Mesh;
 use crate::proxy::Scope;
-use crate::resources::{Published, View};
+use crate::resources::{PublishedAt, View};
 
 /// Jobs of one wave need nothing of each other, and what waves before have made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl Layers {
     }
 
     /// The step to a mesh.
-    pub fn step(&self, mesh: Arc<Mesh>, changed: Published) -> Arc<Step> {
+    pub fn step(&self, mesh: Arc<Mesh>, changed: PublishedAt) -> Arc<Step> {
         Arc::new(Step::new(self.mesh.clone(), mesh, self.generation + 1, changed))
     }
 
@@ -238,7 +238,7 @@ impl Layers {
     }
 
     /// What is to be made beside the steps, of the mesh as it is. What is made from another layer comes after it.
-    pub fn newcomers(&mut self, now: Published) -> Vec<Job> {
+    pub fn newcomers(&mut self, now: PublishedAt) -> Vec<Job> {
         let Some(mesh) = self.mesh.clone().filter(|_| !self.wanted.is_empty()) else { return Vec::new() };
         let step = self.step_since(self.generation, &mesh, now);
         let wanted = self.wanted.iter();
@@ -251,7 +251,7 @@ impl Layers {
     }
 
     /// A layer was made beside the steps.
-    pub fn arrived(&mut self, built: Built, now: Published) -> Arrived {
+    pub fn arrived(&mut self, built: Built, now: PublishedAt) -> Arrived {
         let Built { key, step, from_nothing, outcome } = built;
         let Some(mesh) = self.mesh.clone().filter(|_| self.building.contains_key(&key)) else {
             return Arrived::Unused;
@@ -277,7 +277,7 @@ impl Layers {
     }
 
     /// The step to the present mesh from that one.
-    fn step_since(&mut self, generation: u64, before: &Arc<Mesh>, now: Published) -> Arc<Step> {
+    fn step_since(&mut self, generation: u64, before: &Arc<Mesh>, now: PublishedAt) -> Arc<Step> {
         if let Some(step) = self.catch_ups.get(&generation).and_then(Weak::upgrade) {
             return step;
         }
@@ -330,7 +330,7 @@ impl Layers {
     }
 
     /// Goes to a mesh, one job after the other.
-    pub fn advance(&mut self, mesh: Arc<Mesh>, changed: Published) {
+    pub fn advance(&mut self, mesh: Arc<Mesh>, changed: PublishedAt) {
         let step = self.step(mesh, changed);
         self.take(&step, Results::new());
         loop {

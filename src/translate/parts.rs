@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::base::{Base, origin};
-use super::context::Context;
+use super::context::TranslationContext;
 use super::entrances::RouteKey;
 use super::step::Step;
 use super::{listeners, routes};
@@ -82,7 +82,7 @@ fn touched(before: &Layer, now: &Layer) -> BTreeSet<RouteKey> {
 /// The virtual hosts of these routes, or that there is nothing to say of them. The listener, and what it has of the
 /// routes, are where the whole routes have their listener: an audience has most of them from the base.
 fn put(key: RouteKey, base: &Base, over: &Layer, known: &Layer, patches: &mut PerType<Patch>) {
-    let Context { config_source: source, options, .. } = base.context();
+    let TranslationContext { config_source: source, options, .. } = base.context();
     let whole = over.sets[ResourceType::Route].get(&key.name());
     let (listener, at) = base.listener(key);
     let at = whole.and_then(|_| over.sets[ResourceType::Listener].get(&listener)).and(at);

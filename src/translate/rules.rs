@@ -35,7 +35,7 @@ use crate::rules::kinds::{Destination, HttpMatch, HttpRoute};
 
 pub(super) use balancers::for_grpc_too;
 pub use contest::{Contest, Lost, contest_of_policies, contest_of_routes};
-pub use delegates::{Misfit, Place, expanded, misfits};
+pub use delegates::{Misfit, RulePlace, expanded, misfits};
 pub(super) use destinations::made;
 pub(super) use extras::{CORS_FILTER, FAULT_FILTER};
 pub(super) use grpc::{for_grpc, has_faults};

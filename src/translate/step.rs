@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use super::rules::{Touched, asks_for_places, touched};
 use crate::catalog::{Catalog, CatalogService, ServiceChange, changes};
 use crate::mesh::Mesh;
-use crate::resources::Published;
+use crate::resources::PublishedAt;
 use imbl::OrdMap;
 use pilot_registry::{Hostname, Namespace, ServiceId};
 
@@ -17,17 +17,17 @@ pub struct Step {
     /// Counts the meshes of this process.
     pub(super) generation: u64,
     /// When the change that led to it was published by a registry.
-    pub(super) changed: Published,
+    pub(super) changed: PublishedAt,
     pub(super) mesh: Arc<Mesh>,
     before: Option<Arc<Mesh>>,
     since: OnceLock<(Vec<ServiceChange>, BTreeSet<Arc<str>>)>,
     all: OnceLock<Vec<ServiceChange>>,
-    scoped: OnceLock<Scoped>,
-    all_scoped: OnceLock<Scoped>,
+    scoped: OnceLock<ScopedHosts>,
+    all_scoped: OnceLock<ScopedHosts>,
 }
 
 /// Hosts of which not everybody sees the same service, with the namespaces of those who may see another.
-pub(super) type Scoped = BTreeMap<Hostname, BTreeSet<Namespace>>;
+pub(super) type ScopedHosts = BTreeMap<Hostname, BTreeSet<Namespace>>;
 
 impl Step {
     /// The step from `before` to `mesh`; `None` = from nothing.
@@ -35,7 +35,7 @@ impl Step {
         before: Option<Arc<Mesh>>,
         mesh: Arc<Mesh>,
         generation: u64,
-        changed: Published,
+        changed: PublishedAt,
     ) -> Self {
         let (since, all) = (OnceLock::new(), OnceLock::new());
         let (scoped, all_scoped) = (OnceLock::new(), OnceLock::new());
@@ -95,17 +95,17 @@ impl Step {
     }
 
     /// The hosts among [`changes`](Self::changes) of which not everybody sees, or saw, the same service.
-    pub(super) fn scoped_changes(&self) -> &Scoped {
+    pub(super) fn scoped_changes(&self) -> &ScopedHosts {
         self.scoped.get_or_init(|| self.scoped(self.changes()))
     }
 
     /// The same, among [`everything`](Self::everything).
-    pub(super) fn scoped_everything(&self) -> &Scoped {
+    pub(super) fn scoped_everything(&self) -> &ScopedHosts {
         self.all_scoped.get_or_init(|| self.scoped(self.everything()))
     }
 
-    fn scoped(&self, changes: &[ServiceChange]) -> Scoped {
-        let mut scoped = Scoped::new();
+    fn scoped(&self, changes: &[ServiceChange]) -> ScopedHosts {
+        let mut scoped = ScopedHosts::new();
         let catalogs: Vec<&Catalog> =
             self.before.iter().chain([&self.mesh]).map(|mesh| &mesh.catalog).collect();
         // Most meshes have no such service, and most changes are of others.

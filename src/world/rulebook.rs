@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::wait::{next_change, reached};
-use crate::rules::{Change, DocumentId, Entries, Rules, SavedRules, StoreRank, Versions};
+use crate::rules::{DocumentChange, DocumentId, Entries, Rules, SavedRules, StoreRank, Versions};
 use disk::Disk;
 use shelf::{Look, Shelf};
 
@@ -222,7 +222,7 @@ impl Rulebook {
         let in_force = shelf.library.in_force();
         let change = |id: DocumentId| {
             let now = in_force.get(&id).cloned();
-            Change { store: self.stores[at].rank(), id, now }
+            DocumentChange { store: self.stores[at].rank(), id, now }
         };
         // Made beside what others read, and put in its place when it is there.
         let mut next = self.shown.borrow().clone();

@@ -14,7 +14,7 @@ use super::client_copy::{ClientCopy, Has, Owed, RouteCopy, Suspicion};
 use super::in_flight::InFlight;
 use super::shared::Doubts;
 use super::subscription::Subscription;
-use crate::resources::{Change, Resource, TypeView};
+use crate::resources::{Resource, ResourceChange, TypeView};
 
 /// One type on one stream.
 #[derive(Debug, Default)]
@@ -188,8 +188,8 @@ impl TypeState {
     }
 
     /// Takes in what became of a name.
-    pub fn changed(&mut self, change: &Change, update: u64) {
-        let Change { name, before, resource } = change;
+    pub fn changed(&mut self, change: &ResourceChange, update: u64) {
+        let ResourceChange { name, before, resource } = change;
         if resource.is_some() {
             self.missing.remove(name);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pilot::rules::{Change, Document, Kind, Level, Library, Rules, Ruling, Spec, StoreRank, read};
+use pilot::rules::{Document, DocumentChange, Kind, Level, Library, Rules, Ruling, Spec, StoreRank, read};
 use pilot_registry::{Text, Texts};
 
 /// Whatever a store holds is taken in without a panic, and what is accepted is found again. Gives its documents.
@@ -41,7 +41,7 @@ fn is_indexed(text: &str) {
     let mut library = Library::default();
     library.take(&Texts::from_iter([(place, text)]), "default");
     let store = StoreRank { priority: 0, name: "store".into() };
-    let put = library.in_force().iter().map(|(id, version)| Change {
+    let put = library.in_force().iter().map(|(id, version)| DocumentChange {
         store: store.clone(),
         id: id.clone(),
         now: Some(Arc::clone(version)),
@@ -57,7 +57,7 @@ fn is_indexed(text: &str) {
     }
     let ids: Vec<_> = library.in_force().keys().cloned().collect();
     library.take(&Texts::default(), "default");
-    let gone = ids.into_iter().map(|id| Change { store: store.clone(), id, now: None });
+    let gone = ids.into_iter().map(|id| DocumentChange { store: store.clone(), id, now: None });
     assert!(rules.with(gone).0.is_empty() && library.in_force().is_empty());
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pilot::rules::{Change, Library, Rules, StoreRank};
+use pilot::rules::{DocumentChange, Library, Rules, StoreRank};
 use pilot_registry::{Text, Texts};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -139,7 +139,7 @@ impl Store {
         let changed = self.library.take(texts, "default").documents;
         let rank = StoreRank { priority: 0, name: "local".into() };
         let in_force = self.library.in_force();
-        let change = |id| Change { store: rank.clone(), now: in_force.get(&id).cloned(), id };
+        let change = |id| DocumentChange { store: rank.clone(), now: in_force.get(&id).cloned(), id };
         self.rules = self.rules.with(changed.into_iter().map(change)).0;
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pilot::mesh::Mesh;
-use pilot::rules::{Change, Library, Rules, StoreRank};
+use pilot::rules::{DocumentChange, Library, Rules, StoreRank};
 use pilot::translate::rules::{Standing, standing};
 use pilot_registry::{Resolution, Text, Texts};
 
@@ -36,7 +36,7 @@ fn world(documents: &[(&str, &str)]) -> Mesh {
     let wrong: Vec<_> = library.entries().iter().filter(|entry| entry.is_rejected()).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
     let store = StoreRank { priority: 0, name: "local".into() };
-    let change = |(id, version): (&_, &Arc<_>)| Change {
+    let change = |(id, version): (&_, &Arc<_>)| DocumentChange {
         store: store.clone(),
         id: Clone::clone(id),
         now: Some(Arc::clone(version)),

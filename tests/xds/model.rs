@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use pilot::proxy::Scope;
 use pilot::resources::ResourceType::{self, Cluster, Endpoint, Listener, Route};
-use pilot::resources::{Change, View};
+use pilot::resources::{ResourceChange, View};
 use pilot::xds::{Machine, Shared};
 use pilot_envoy_api::google::protobuf::Any;
 
@@ -306,7 +306,7 @@ impl<V: Words> Envoy<V> {
 }
 
 /// How many responses a change may need: what waits is told later.
-fn parts(change: &Change) -> usize {
+fn parts(change: &ResourceChange) -> usize {
     let rope = |it: &Option<Arc<pilot::resources::Resource>>| it.as_ref()?.rope().cloned();
     match (rope(&change.before), rope(&change.resource)) {
         (Some(before), Some(now)) => now.changes_since(&before).len().max(1),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::resources::{Change, HostChange, ResourceType, View, in_parts, part_to_json, to_json};
+use crate::resources::{HostChange, ResourceChange, ResourceType, View, in_parts, part_to_json, to_json};
 
 /// So many changes of a group are shown.
 const CHANGES_MAX: usize = 200;
@@ -75,7 +75,7 @@ pub(super) fn between(before: &Arc<View>, after: &Arc<View>) -> (Vec<PlannedChan
 }
 
 /// Who takes routes in parts does not ask for the same routes as a whole.
-fn is_asked_for(kind: ResourceType, change: &Change, view: &View) -> bool {
+fn is_asked_for(kind: ResourceType, change: &ResourceChange, view: &View) -> bool {
     kind != ResourceType::Route || view.of(ResourceType::VirtualHost).get(&in_parts(&change.name)).is_none()
 }
 
@@ -92,8 +92,8 @@ fn of_host(kind: ResourceType, routes: &str, HostChange { before, now }: &HostCh
     }
 }
 
-fn of_resource(kind: ResourceType, change: &Change) -> PlannedChange {
-    let Change { name, before, resource } = change;
+fn of_resource(kind: ResourceType, change: &ResourceChange) -> PlannedChange {
+    let ResourceChange { name, before, resource } = change;
     let json = |it: &Arc<_>| to_json(it).ok();
     PlannedChange {
         kind: kind.as_str().to_owned(),

@@ -10,7 +10,7 @@ use crate::cli::documents::problem;
 use crate::config::{Config, Loaded, Problem};
 use crate::mesh::Mesh;
 use crate::registries::{self, InspectedRules};
-use crate::rules::{Change, DEFAULT_NAMESPACE, Entry, Level, Library, Rules, StoreRank};
+use crate::rules::{DEFAULT_NAMESPACE, DocumentChange, Entry, Level, Library, Rules, StoreRank};
 use crate::translate::rules::standing;
 
 /// What was found in all stores that need no network.
@@ -64,7 +64,7 @@ impl Documents {
     /// A mesh of these services and all documents.
     fn beside(&self, catalog: &Catalog, config: &Config) -> Mesh {
         let changes = self.stores.iter().flat_map(|(store, library)| {
-            let change = move |(id, version): (&_, &Arc<_>)| Change {
+            let change = move |(id, version): (&_, &Arc<_>)| DocumentChange {
                 store: store.clone(),
                 id: Clone::clone(id),
                 now: Some(Arc::clone(version)),

@@ -17,8 +17,8 @@ fn version(name: &str, age: Option<u64>, hosts: &str) -> Arc<Version> {
     Arc::new(Version { id, spec, place: "a".into(), age, source: document.source })
 }
 
-fn put(store: &StoreRank, version: &Arc<Version>) -> Change {
-    Change { store: store.clone(), id: version.id.clone(), now: Some(Arc::clone(version)) }
+fn put(store: &StoreRank, version: &Arc<Version>) -> DocumentChange {
+    DocumentChange { store: store.clone(), id: version.id.clone(), now: Some(Arc::clone(version)) }
 }
 
 fn names<'a>(rulings: impl IntoIterator<Item = &'a Ruling>) -> Vec<&'a str> {
@@ -63,11 +63,11 @@ fn of_a_document_that_several_stores_have_the_preferred_one_counts() {
     assert!(rules.naming(Kind::VirtualService, "other").is_empty());
     assert_eq!(rules.winner(&here.id, &far), Some(&near));
     assert_eq!(rules.winner(&here.id, &near), None);
-    let (rules, touched) = rules.with([Change { store: near, id: here.id.clone(), now: None }]);
+    let (rules, touched) = rules.with([DocumentChange { store: near, id: here.id.clone(), now: None }]);
     assert_eq!(names(rules.naming(Kind::VirtualService, "other")), ["a"]);
     assert_eq!(touched.hosts.len(), 2);
     let (rules, touched) = rules.with([put(&far, &there)]);
-    assert_eq!(touched, Touched::default(), "it is the same");
-    let (rules, _) = rules.with([Change { store: far, id: here.id.clone(), now: None }]);
+    assert_eq!(touched, TouchedNames::default(), "it is the same");
+    let (rules, _) = rules.with([DocumentChange { store: far, id: here.id.clone(), now: None }]);
     assert!(rules.is_empty() && rules.naming(Kind::VirtualService, "other").is_empty());
 }

@@ -72,7 +72,7 @@ pub struct HttpRoute {
     /// When a request is tried again.
     pub retries: Option<Retries>,
     /// Faults that are injected to test clients.
-    pub fault: Option<Fault>,
+    pub fault: Option<FaultInjection>,
     /// A second destination that gets a copy of each request; its answers are thrown away.
     pub mirror: Option<Destination>,
     /// Several of them.
@@ -293,7 +293,7 @@ pub struct Retries {
 /// Faults that are injected.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Fault {
+pub struct FaultInjection {
     /// Requests are held back.
     pub delay: Option<Delay>,
     /// Requests are answered with an error.

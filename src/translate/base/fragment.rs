@@ -10,7 +10,7 @@ use crate::catalog::CatalogService;
 use crate::resources::{Origin, Resource, ResourceType};
 use crate::translate::clusters::Target;
 use crate::translate::conflict::Conflict;
-use crate::translate::context::Context;
+use crate::translate::context::TranslationContext;
 use crate::translate::entrances::{Entrances, reuse};
 use crate::translate::rules::{self, Look, Looks, Ruled};
 use crate::translate::{clusters, names, reachable};
@@ -98,7 +98,7 @@ impl Base {
 /// The clusters of all ports.
 pub(in crate::translate) fn clusters_of(
     service: &CatalogService,
-    context: &Context<'_>,
+    context: &TranslationContext<'_>,
 ) -> Vec<Arc<Resource>> {
     let ruled = Ruled::of(context.mesh, service, context.viewer);
     let looks = Looks::of(context.mesh, service);
@@ -109,7 +109,7 @@ pub(in crate::translate) fn clusters_of(
 }
 
 /// The cluster of a port, or of a subset there.
-fn cluster(target: Target<'_>, looks: &[Look<'_>], context: &Context<'_>) -> Resource {
+fn cluster(target: Target<'_>, looks: &[Look<'_>], context: &TranslationContext<'_>) -> Resource {
     let Target { service, port, ruled, .. } = target;
     let seen = target.seen(context.options, &context.lens);
     let look = Look::find(looks, target.subset, seen.labels, seen.nearness);

@@ -8,7 +8,7 @@ use pilot_registry_testkit::{service, snapshot};
 use super::*;
 use crate::catalog::{Catalog, Source};
 use crate::mesh::Mesh;
-use crate::resources::{Published, ResourceType};
+use crate::resources::{PublishedAt, ResourceType};
 
 fn broken(base: &Base, service: Arc<CatalogService>, old: Option<&Fragment>) -> Fragment {
     assert_ne!(service.host().as_str(), "a", "no such name");
@@ -29,7 +29,7 @@ fn follow(
     let (before, base) = last.unzip();
     let catalog = Catalog::merge(&[source], before.as_ref().map_or(&Catalog::default(), |it| &it.catalog));
     let mesh = Arc::new(Mesh { catalog, ..Mesh::default() });
-    let step = Step::new(before, Arc::clone(&mesh), 1, Published::now());
+    let step = Step::new(before, Arc::clone(&mesh), 1, PublishedAt::now());
     let base = Base::next_with(base.as_ref(), Role::Sidecar, &ConfigSource::Ads, &step, translate);
     (mesh, base)
 }

@@ -37,7 +37,7 @@ pub(super) enum Class {
 }
 
 /// Who looks at the claims.
-pub(in crate::translate) trait Viewer {
+pub(in crate::translate) trait ClaimViewer {
     /// The namespace of whose clients it is one; `None` = of none in particular.
     fn namespace(&self) -> Option<&Namespace>;
 
@@ -46,7 +46,7 @@ pub(in crate::translate) trait Viewer {
 }
 
 /// All clients of a namespace, or all who are in none in particular: everybody.
-impl Viewer for Option<&Namespace> {
+impl ClaimViewer for Option<&Namespace> {
     fn namespace(&self) -> Option<&Namespace> {
         *self
     }
@@ -118,7 +118,7 @@ impl Entry {
     }
 
     /// Who has it for that viewer, as far as services decide that.
-    pub(super) fn owner(&self, viewer: &impl Viewer) -> Owner {
+    pub(super) fn owner(&self, viewer: &impl ClaimViewer) -> Owner {
         match (self.first(viewer, |it| &it.sharing), self.first(viewer, |it| &it.alone)) {
             (None, None) => Owner::Nobody,
             (Some(_), None) => Owner::Sharers,
@@ -128,7 +128,11 @@ impl Entry {
     }
 
     /// The first of the candidates that the viewer sees.
-    pub(super) fn first<V: Viewer>(&self, viewer: &V, of: fn(&Candidates) -> &OrdSet<Rank>) -> Option<&Rank> {
+    pub(super) fn first<V: ClaimViewer>(
+        &self,
+        viewer: &V,
+        of: fn(&Candidates) -> &OrdSet<Rank>,
+    ) -> Option<&Rank> {
         let special = self.special(viewer);
         let all = of(&self.all).iter().find(|rank| sees(viewer, special, rank));
         let own = special.and_then(|special| of(&special.own).iter().find(|rank| sees(viewer, None, rank)));
@@ -139,7 +143,7 @@ impl Entry {
     }
 
     /// The candidates that the viewer sees and that are not the owner.
-    pub(super) fn losers<'a, V: Viewer>(
+    pub(super) fn losers<'a, V: ClaimViewer>(
         &'a self,
         viewer: &'a V,
         owner: &'a Owner,
@@ -164,12 +168,12 @@ impl Entry {
         self.all.sharing.contains(rank) || special.any(|it| it.own.sharing.contains(rank))
     }
 
-    fn special(&self, viewer: &impl Viewer) -> Option<&Special> {
+    fn special(&self, viewer: &impl ClaimViewer) -> Option<&Special> {
         viewer.namespace().and_then(|namespace| self.special.get(namespace))
     }
 }
 
-fn sees(viewer: &impl Viewer, special: Option<&Special>, rank: &Rank) -> bool {
+fn sees(viewer: &impl ClaimViewer, special: Option<&Special>, rank: &Rank) -> bool {
     rank.service.as_ref().is_none_or(|service| viewer.reaches(service))
         && special.is_none_or(|special| !special.hidden.contains(rank))
 }

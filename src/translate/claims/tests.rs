@@ -13,7 +13,7 @@ struct Reach<'a> {
     services: BTreeSet<ServiceId>,
 }
 
-impl Viewer for Reach<'_> {
+impl ClaimViewer for Reach<'_> {
     fn namespace(&self) -> Option<&Namespace> {
         self.namespace
     }

@@ -112,7 +112,7 @@ impl World {
         let before = self.layers.mesh().map(|mesh| mesh.catalog.clone()).unwrap_or_default();
         let options = MeshOptions { prefer_near: true, ..MeshOptions::default() };
         let mesh = Arc::new(Mesh { catalog: Catalog::merge(&[source], &before), options, ..Mesh::default() });
-        self.layers.step(mesh, Published::now())
+        self.layers.step(mesh, PublishedAt::now())
     }
 
     /// The layers of those who are there.
@@ -135,10 +135,10 @@ impl World {
                 self.seen.insert(*index);
                 self.layers.follow(&self.scopes[*index]);
             }
-            Event::Begin => self.begun.extend(self.layers.newcomers(Published::now())),
+            Event::Begin => self.begun.extend(self.layers.newcomers(PublishedAt::now())),
             Event::Arrive(index) if *index < self.begun.len() => {
                 let built = self.begun.remove(*index).build();
-                match self.layers.arrived(built, Published::now()) {
+                match self.layers.arrived(built, PublishedAt::now()) {
                     Arrived::Unused => {}
                     Arrived::Behind(job) => self.begun.push(job),
                     Arrived::Ready(step, done) => self.layers.take(&step, done),
@@ -173,7 +173,7 @@ impl World {
         let mesh = self.layers.mesh().unwrap();
         for scope in self.seen.iter().map(|index| &self.scopes[*index]) {
             let view = self.layers.view(scope).expect("it is there");
-            let expected = translate(mesh, scope, Published::now());
+            let expected = translate(mesh, scope, PublishedAt::now());
             prop_assert_eq!(versions(&view), versions(&expected.view), "{}", scope);
             prop_assert_eq!(self.layers.conflicts(scope), expected.conflicts);
         }

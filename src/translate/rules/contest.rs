@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pilot_envoy_api::envoy::config::route::v3 as route;
 use pilot_registry::{Namespace, Port};
 
-use super::delegates::Place;
+use super::delegates::RulePlace;
 use super::destinations::made;
 use super::lens::{self, ANYBODY, MESH, Ruled, Viewer, routes_of_host};
 use crate::catalog::{CatalogService, visible};
@@ -28,7 +28,7 @@ pub struct Contest {
     /// The routes that the document makes; none = no document has them.
     pub routes: Vec<route::Route>,
     /// The rule from which each of them is; `None` = none, as where no rule is for the request.
-    pub places: Vec<Option<Place>>,
+    pub places: Vec<Option<RulePlace>>,
     /// The documents that do not count.
     pub lost: Vec<Lost>,
 }

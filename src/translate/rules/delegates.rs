@@ -46,7 +46,7 @@ struct Leaf<'a> {
 
 /// Where a rule stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct RulePlace {
     /// The rule of the document.
     pub rule: usize,
     /// The document to which that delegates, and the rule of it.
@@ -59,17 +59,17 @@ pub fn expanded<'a>(
     root: &'a VirtualService,
     find: impl Fn(&Delegate) -> Option<(&'a str, &'a VirtualService)>,
     meant: impl Fn(&str, &'a HttpRoute) -> Cow<'a, HttpRoute>,
-) -> Vec<(Place, HttpRoute)> {
+) -> Vec<(RulePlace, HttpRoute)> {
     let mut left = root.routes_max().saturating_sub(root.own_routes());
     let mut rules = Vec::new();
     for (i, rule) in root.http.iter().enumerate() {
         if rule.delegate.is_none() {
-            rules.push((Place { rule: i, delegated: None }, rule.clone()));
+            rules.push((RulePlace { rule: i, delegated: None }, rule.clone()));
             continue;
         }
         let Ok(leaf) = leaf(i, rule, &find, &mut left) else { continue };
         for (j, delegated) in leaf.document.http.iter().enumerate() {
-            let place = || Place { rule: i, delegated: Some((leaf.name.to_owned(), j)) };
+            let place = || RulePlace { rule: i, delegated: Some((leaf.name.to_owned(), j)) };
             rules.extend(merged(rule, &meant(leaf.namespace, delegated)).map(|merged| (place(), merged)));
         }
     }

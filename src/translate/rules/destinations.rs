@@ -9,7 +9,7 @@ use pilot_envoy_api::envoy::config::route::v3 as route;
 use route::route_action::HashPolicy;
 
 use super::lens::{MESH, Ruled, Viewer, delegate, is_alike_for_all, seen};
-use super::{Asker, Destinations, Place, expanded, matches, numbered_routes, policy};
+use super::{Asker, Destinations, RulePlace, expanded, matches, numbered_routes, policy};
 use crate::catalog::CatalogService;
 use crate::mesh::Mesh;
 use crate::resources::Origin;
@@ -19,10 +19,10 @@ use crate::translate::{fallback, names};
 use pilot_registry::Port;
 
 /// Routes that a document asks for.
-pub(in crate::translate) struct Made {
+pub(in crate::translate) struct DocumentRoutes {
     pub(in crate::translate) routes: Vec<route::Route>,
     /// The rules from which they are, of each; `None` = none.
-    pub(in crate::translate) places: Vec<Option<Place>>,
+    pub(in crate::translate) places: Vec<Option<RulePlace>>,
     /// The clusters to which they lead, as far as these are there.
     pub(in crate::translate) clusters: Vec<Arc<str>>,
     /// Those of them that are there for everybody.
@@ -33,7 +33,7 @@ pub(in crate::translate) struct Made {
     pub(in crate::translate) asks_where: bool,
 }
 
-impl Made {
+impl DocumentRoutes {
     /// What a virtual host with these routes is there for.
     pub(in crate::translate) fn origin(&self, service: Option<&CatalogService>) -> Origin {
         Origin::Document(Arc::clone(&self.document), service.map(|service| service.host().clone()))
@@ -48,11 +48,16 @@ pub(in crate::translate) fn made(
     viewer: Viewer<'_>,
     port: Port,
     at: Port,
-) -> Option<Made> {
+) -> Option<DocumentRoutes> {
     documents.iter().find_map(|document| by_document(document, mesh, viewer, (port, at)))
 }
 
-fn by_document(document: &Ruling, mesh: &Mesh, viewer: Viewer<'_>, (port, at): (Port, Port)) -> Option<Made> {
+fn by_document(
+    document: &Ruling,
+    mesh: &Mesh,
+    viewer: Viewer<'_>,
+    (port, at): (Port, Port),
+) -> Option<DocumentRoutes> {
     let rule = document.virtual_service()?;
     let namespace = document.version.id.namespace.as_str();
     let find = |named: &Delegate| delegate(&mesh.rules, document, named);
@@ -61,10 +66,11 @@ fn by_document(document: &Ruling, mesh: &Mesh, viewer: Viewer<'_>, (port, at): (
         true => Cow::Borrowed(rule),
         false => Cow::Owned(qualified(rule, mesh, of)),
     });
-    let known = Known { mesh, viewer, namespace, found: RefCell::default(), special: RefCell::default() };
+    let known =
+        ClusterFinder { mesh, viewer, namespace, found: RefCell::default(), special: RefCell::default() };
     let Viewer { namespace: of, labels } = viewer;
     let asker = Asker { namespace: of, labels, gateway: MESH, port: port.get(), at: at.get() };
-    let (places, rules): (Vec<Place>, Vec<_>) = rules.into_iter().unzip();
+    let (places, rules): (Vec<RulePlace>, Vec<_>) = rules.into_iter().unzip();
     let asks_where = rules.iter().any(|rule| rule.redirect.as_ref().is_some_and(Redirect::asks_where));
     let numbered = numbered_routes(&rules, asker, &known)?.into_iter();
     let (mut places, mut routes): (Vec<_>, Vec<_>) =
@@ -79,7 +85,7 @@ fn by_document(document: &Ruling, mesh: &Mesh, viewer: Viewer<'_>, (port, at): (
     let clusters: Vec<Arc<str>> = known.found.into_inner().into_keys().collect();
     let special = known.special.into_inner();
     let common = clusters.iter().filter(|cluster| !special.contains(*cluster)).cloned().collect();
-    Some(Made { routes, places, clusters, common, document: text, asks_where })
+    Some(DocumentRoutes { routes, places, clusters, common, document: text, asks_where })
 }
 
 /// The same, with destinations named by the hosts of their services.
@@ -96,7 +102,7 @@ fn qualified(rule: &HttpRoute, mesh: &Mesh, namespace: &str) -> HttpRoute {
 }
 
 /// Finds clusters, and notes which.
-struct Known<'a> {
+struct ClusterFinder<'a> {
     mesh: &'a Mesh,
     viewer: Viewer<'a>,
     /// The document's.
@@ -112,7 +118,7 @@ struct Found {
     rewrites_host: bool,
 }
 
-impl Destinations for Known<'_> {
+impl Destinations for ClusterFinder<'_> {
     /// The name of one that is not there is a name, too: Envoy answers 503, as with Istio.
     fn cluster(&self, destination: &Destination, asked: u16) -> String {
         let subset = destination.subset.as_deref().unwrap_or_default();

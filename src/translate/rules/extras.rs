@@ -13,7 +13,7 @@ use pilot_envoy_api::to_any;
 
 use super::{Asker, Destinations, matches};
 use crate::rules::kinds::{
-    Abort, CorsPolicy, Delay, Destination, Fault, HttpRoute, Percent, Retries, StringMatch,
+    Abort, CorsPolicy, Delay, Destination, FaultInjection, HttpRoute, Percent, Retries, StringMatch,
     UnmatchedPreflights,
 };
 use crate::translate::routes;
@@ -108,7 +108,7 @@ pub(super) fn filters(rule: &HttpRoute) -> BTreeMap<String, Any> {
     fault.into_iter().chain(cors).collect()
 }
 
-fn fault(fault: &Fault) -> http_fault::HttpFault {
+fn fault(fault: &FaultInjection) -> http_fault::HttpFault {
     http_fault::HttpFault {
         delay: fault.delay.as_ref().map(delay),
         abort: fault.abort.as_ref().map(abort),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pilot_registry::Namespace;
+use pilot_registry::{Labels, Namespace};
 
 use crate::catalog::{CatalogService, visible};
 use crate::mesh::Mesh;
@@ -18,7 +18,7 @@ use crate::rules::{Kind, Rules, Ruling};
 #[derive(Clone, Copy, Debug)]
 pub(in crate::translate) struct Viewer<'a> {
     pub(in crate::translate) namespace: &'a str,
-    pub(in crate::translate) labels: &'a BTreeMap<String, String>,
+    pub(in crate::translate) labels: &'a Labels,
 }
 
 /// Proxies of no namespace that makes a difference.
@@ -214,9 +214,6 @@ pub(in crate::translate) fn asks_for_places(mesh: &Mesh, service: &CatalogServic
     let asks = |ruling: &Ruling| ruling.destination_rule().is_some_and(DestinationRule::asks_for_places);
     !mesh.rules.places().is_empty() && about(mesh, Kind::DestinationRule, service).iter().any(asks)
 }
-
-/// Labels of endpoints.
-pub(in crate::translate) type Labels = BTreeMap<String, String>;
 
 /// The documents of a kind that name a service, without wildcards; the older ones first.
 pub(super) fn naming(mesh: &Mesh, kind: Kind, service: &CatalogService) -> Vec<Ruling> {

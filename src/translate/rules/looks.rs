@@ -3,9 +3,9 @@
 //! Who sees which follows from the documents that count for him, and is said by his cluster, which names the load assignment.
 //! What it looks like from a place is another matter: each place has its own load assignment of that name.
 
-use pilot_registry::Port;
+use pilot_registry::{Labels, Port};
 
-use super::lens::{ANYBODY, Labels, Ruled, about};
+use super::lens::{ANYBODY, Ruled, about};
 use super::policy::{at_port, nearness, nearness_of as of};
 use crate::catalog::CatalogService;
 use crate::mesh::Mesh;

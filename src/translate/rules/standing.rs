@@ -10,9 +10,10 @@ mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pilot_registry::Labels;
 use serde::{Deserialize, Serialize};
 
-use super::lens::{ANYBODY, Labels, Viewer, naming};
+use super::lens::{ANYBODY, Viewer, naming};
 use crate::mesh::Mesh;
 use crate::rules::{Kind, Ruling, Spec};
 

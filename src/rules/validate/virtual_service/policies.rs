@@ -3,7 +3,7 @@
 use super::super::{Report, words};
 use super::matches::string_match;
 use crate::rules::GRPC_STATUSES;
-use crate::rules::kinds::{CorsPolicy, Fault, HttpMatch, HttpRoute, Percent, Retries, StringMatch};
+use crate::rules::kinds::{CorsPolicy, FaultInjection, HttpMatch, HttpRoute, Percent, Retries, StringMatch};
 use crate::rules::node::Path;
 
 /// Envoy's words for what is tried again, for HTTP and gRPC.
@@ -51,7 +51,7 @@ pub(super) fn retries(retries: &Retries, path: &Path<'_>, report: &mut Report<'_
     }
 }
 
-pub(super) fn fault(fault: &Fault, route: &HttpRoute, path: &Path<'_>, report: &mut Report<'_>) {
+pub(super) fn fault(fault: &FaultInjection, route: &HttpRoute, path: &Path<'_>, report: &mut Report<'_>) {
     if fault.delay.is_none() && fault.abort.is_none() {
         report.error(path, "it is empty: expected delay or abort");
     }

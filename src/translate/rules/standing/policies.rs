@@ -1,6 +1,6 @@
 //! What became of a DestinationRule.
 
-use pilot_registry::Resolution;
+use pilot_registry::{Labels, Resolution};
 
 use super::super::lens::{ANYBODY, Ruled};
 use super::{Elsewhere, Examiner, Standing};
@@ -121,9 +121,7 @@ impl<'a> Examiner<'a> {
     /// A subset that has no endpoint, or a policy that nobody comes to.
     fn subset(&mut self, i: usize, subset: &Subset, service: &CatalogService) {
         let (name, host) = (&subset.name, service.host());
-        let has = |(key, value): (&String, &String), labels: &pilot_registry::Labels| {
-            labels.get(key) == Some(value)
-        };
+        let has = |(key, value): (&String, &String), labels: &Labels| labels.get(key) == Some(value);
         let mut endpoints = service.endpoints().peekable();
         if endpoints.peek().is_some()
             && !endpoints.any(|(_, endpoint)| subset.labels.iter().all(|label| has(label, &endpoint.labels)))
