@@ -43,7 +43,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
-use crate::opening::{Opening, Protocol, Rewound};
+use crate::opening::{Opening, Rewound, WireProtocol};
 use crate::own_ports::OwnPorts;
 use crate::proxies::Proxies;
 use crate::shutdown::Shutdown;
@@ -150,7 +150,7 @@ async fn connection(mut stream: TcpStream, peer: SocketAddr, server: Arc<Server>
         () = server.ending.cancelled() => return,
     };
     let Ok(Ok(opening)) = opening else { return };
-    if matches!(opening.protocol, Protocol::Http2 | Protocol::Tls) {
+    if matches!(opening.protocol, WireProtocol::Http2 | WireProtocol::Tls) {
         return server.strangers.refuse(stream, peer, opening).await;
     }
     let stream = Rewound::new(opening.bytes, stream);

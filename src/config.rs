@@ -37,7 +37,7 @@ use crate::mesh::{Dns, Idle, Keepalive, Outliers, RetryLimits, Traffic};
 
 pub use changes::changed_keys;
 pub(crate) use duration::parse as parse_duration;
-pub use entry::{Kind, Patience, RegistryEntry};
+pub use entry::{Patience, RegistryEntry, RegistryKind};
 pub use load::{Loaded, load, parse};
 pub use origin::Origins;
 pub use problem::{Problem, Problems};

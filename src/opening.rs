@@ -29,7 +29,7 @@ const METHOD_MAX: usize = 16;
 
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Protocol {
+pub(crate) enum WireProtocol {
     /// HTTP/2 without TLS, without asking for it in HTTP/1 first.
     Http2,
     /// HTTP/1 without TLS.
@@ -46,7 +46,7 @@ pub(crate) struct Opening {
     /// The bytes that were read. Empty: the client closed the connection and said nothing.
     pub(crate) bytes: Bytes,
     /// What they are the beginning of.
-    pub(crate) protocol: Protocol,
+    pub(crate) protocol: WireProtocol,
 }
 
 impl Opening {
@@ -60,7 +60,7 @@ impl Opening {
             let came = stream.read(&mut buffer[length..]).await?;
             length += came;
             let bytes = &buffer[..length];
-            let ended = (came == 0).then_some(Protocol::Unknown);
+            let ended = (came == 0).then_some(WireProtocol::Unknown);
             if let Some(protocol) = protocol(bytes).or(ended) {
                 return Ok(Self { bytes: Bytes::copy_from_slice(bytes), protocol });
             }
@@ -69,21 +69,21 @@ impl Opening {
 }
 
 /// What so begins; `None` = that takes more bytes.
-fn protocol(bytes: &[u8]) -> Option<Protocol> {
+fn protocol(bytes: &[u8]) -> Option<WireProtocol> {
     let method = bytes.split(|byte| *byte == b' ').next().unwrap_or_default();
     let may_be_method = method.len() <= METHOD_MAX && method.iter().all(u8::is_ascii_uppercase);
     let is_part_of_method = may_be_method && method.len() == bytes.len();
     let may_be_more = PREFACE.starts_with(bytes) || TLS.starts_with(bytes) || is_part_of_method;
     if bytes == PREFACE {
-        Some(Protocol::Http2)
+        Some(WireProtocol::Http2)
     } else if bytes.starts_with(TLS) {
-        Some(Protocol::Tls)
+        Some(WireProtocol::Tls)
     } else if may_be_more {
         None
     } else if may_be_method && !bytes.starts_with(b"PROXY ") {
-        Some(Protocol::Http1)
+        Some(WireProtocol::Http1)
     } else {
-        Some(Protocol::Unknown)
+        Some(WireProtocol::Unknown)
     }
 }
 
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     /// What is told of a client that says this in pieces of one byte.
-    async fn told(said: &[u8]) -> (Protocol, Bytes) {
+    async fn told(said: &[u8]) -> (WireProtocol, Bytes) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         client.set_nodelay(true).unwrap();
@@ -194,16 +194,16 @@ mod tests {
     #[tokio::test]
     async fn what_a_client_speaks_is_told_by_its_first_bytes_however_they_come() {
         for (said, protocol) in [
-            (&[PREFACE, &b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"[..]].concat()[..], Protocol::Http2),
-            (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", Protocol::Http1),
-            (b"POST /a HTTP/1.1\r\n\r\n", Protocol::Http1),
-            (b"OPTIONS * HTTP/1.1\r\n\r\n", Protocol::Http1),
-            (b"\x16\x03\x01\x02\x00\x01\x00\x01", Protocol::Tls),
-            (b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n", Protocol::Unknown),
-            (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", Protocol::Http1),
-            (b"\xff\xff", Protocol::Unknown),
-            (b"HELLO", Protocol::Unknown),
-            (b"", Protocol::Unknown),
+            (&[PREFACE, &b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"[..]].concat()[..], WireProtocol::Http2),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", WireProtocol::Http1),
+            (b"POST /a HTTP/1.1\r\n\r\n", WireProtocol::Http1),
+            (b"OPTIONS * HTTP/1.1\r\n\r\n", WireProtocol::Http1),
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01", WireProtocol::Tls),
+            (b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n", WireProtocol::Unknown),
+            (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", WireProtocol::Http1),
+            (b"\xff\xff", WireProtocol::Unknown),
+            (b"HELLO", WireProtocol::Unknown),
+            (b"", WireProtocol::Unknown),
         ] {
             assert_eq!(told(said).await.0, protocol, "{}", said.escape_ascii());
         }

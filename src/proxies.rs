@@ -78,7 +78,7 @@ pub struct Subscriber {
 }
 
 /// One stream, as it is now.
-pub(crate) struct Following<'a> {
+pub(crate) struct OpenStream<'a> {
     /// Who the client is.
     pub(crate) proxy: &'a Proxy,
     /// How it asks.
@@ -136,11 +136,11 @@ impl Proxies {
     }
 
     /// Looks at each stream, by node id, then in the order in which they came.
-    pub(crate) fn each(&self, mut look: impl FnMut(Following<'_>)) {
+    pub(crate) fn each(&self, mut look: impl FnMut(OpenStream<'_>)) {
         for stream in self.streams() {
             let scope = stream.scope.lock().clone();
             let (proxy, transport, peer) = (&stream.proxy, stream.transport, stream.peer_ip());
-            look(Following { proxy, transport, peer, scope, types: &stream.types.lock() });
+            look(OpenStream { proxy, transport, peer, scope, types: &stream.types.lock() });
         }
     }
 

@@ -17,7 +17,7 @@ use pilot_registry::{
 use serde::Serialize;
 
 use crate::catalog::Source;
-use crate::config::{Kind, Loaded, Problem, Problems, RegistryEntry, RulesKind};
+use crate::config::{Loaded, Problem, Problems, RegistryEntry, RegistryKind, RulesKind};
 
 pub use writing::{ConfiguredRegistrar, expected_to_write, registrar};
 
@@ -301,7 +301,7 @@ pub fn named_variables(loaded: &Loaded) -> Vec<Named<String>> {
 
 fn named<T>(
     loaded: &Loaded,
-    of: impl Fn(&Kind<'_>) -> Vec<(&'static str, T)>,
+    of: impl Fn(&RegistryKind<'_>) -> Vec<(&'static str, T)>,
     of_rules: impl Fn(&RulesKind<'_>) -> Vec<(&'static str, T)>,
 ) -> Vec<Named<T>> {
     let within = |table: String, all: Vec<(&'static str, T)>| {
@@ -364,7 +364,7 @@ pub fn etcd_instance_schema() -> serde_json::Value {
     schema
 }
 
-fn entries(loaded: &Loaded) -> impl Iterator<Item = (&str, &RegistryEntry, Kind<'_>)> {
+fn entries(loaded: &Loaded) -> impl Iterator<Item = (&str, &RegistryEntry, RegistryKind<'_>)> {
     loaded
         .config
         .registry
@@ -372,45 +372,47 @@ fn entries(loaded: &Loaded) -> impl Iterator<Item = (&str, &RegistryEntry, Kind<
         .flat_map(|(name, entry)| entry.kinds().into_iter().map(move |kind| (name.as_str(), entry, kind)))
 }
 
-fn refused(loaded: &Loaded, name: &str, kind: &Kind<'_>, error: &ConfigError) -> Problem {
+fn refused(loaded: &Loaded, name: &str, kind: &RegistryKind<'_>, error: &ConfigError) -> Problem {
     let key = format!("registry.{name}.{}.{}", kind.as_str(), error.key);
     loaded.origins.problem(&key, error.reason.as_str())
 }
 
-fn registry(kind: &Kind<'_>) -> Result<Box<dyn ServiceRegistry>, ConfigError> {
+fn registry(kind: &RegistryKind<'_>) -> Result<Box<dyn ServiceRegistry>, ConfigError> {
     match kind {
         #[cfg(feature = "file")]
-        Kind::File(config) => Ok(Box::new(pilot_registry_file::registry((*config).clone())?)),
+        RegistryKind::File(config) => Ok(Box::new(pilot_registry_file::registry((*config).clone())?)),
         #[cfg(feature = "consul")]
-        Kind::Consul(config) => Ok(Box::new(pilot_registry_consul::registry((*config).clone())?)),
+        RegistryKind::Consul(config) => Ok(Box::new(pilot_registry_consul::registry((*config).clone())?)),
         #[cfg(feature = "etcd")]
-        Kind::Etcd(config) => Ok(Box::new(pilot_registry_etcd::registry((*config).clone())?)),
+        RegistryKind::Etcd(config) => Ok(Box::new(pilot_registry_etcd::registry((*config).clone())?)),
         #[cfg(feature = "kubernetes")]
-        Kind::Kubernetes(config) => Ok(Box::new(pilot_registry_kubernetes::registry((*config).clone())?)),
+        RegistryKind::Kubernetes(config) => {
+            Ok(Box::new(pilot_registry_kubernetes::registry((*config).clone())?))
+        }
         #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
-        Kind::Never(never, _) => match *never {},
+        RegistryKind::Never(never, _) => match *never {},
     }
 }
 
 /// The writing side, where the kind has one.
-fn writer(kind: &Kind<'_>) -> Option<Result<Box<dyn Registrar>, ConfigError>> {
+fn writer(kind: &RegistryKind<'_>) -> Option<Result<Box<dyn Registrar>, ConfigError>> {
     match kind {
         #[cfg(feature = "file")]
-        Kind::File(_) => None,
+        RegistryKind::File(_) => None,
         #[cfg(feature = "kubernetes")]
-        Kind::Kubernetes(_) => None,
+        RegistryKind::Kubernetes(_) => None,
         #[cfg(feature = "consul")]
-        Kind::Consul(config) => Some(match pilot_registry_consul::registrar((*config).clone()) {
+        RegistryKind::Consul(config) => Some(match pilot_registry_consul::registrar((*config).clone()) {
             Ok(registrar) => Ok(Box::new(registrar)),
             Err(error) => Err(error),
         }),
         #[cfg(feature = "etcd")]
-        Kind::Etcd(config) => Some(match pilot_registry_etcd::registrar((*config).clone()) {
+        RegistryKind::Etcd(config) => Some(match pilot_registry_etcd::registrar((*config).clone()) {
             Ok(registrar) => Ok(Box::new(registrar)),
             Err(error) => Err(error),
         }),
         #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
-        Kind::Never(never, _) => match *never {},
+        RegistryKind::Never(never, _) => match *never {},
     }
 }
 
@@ -433,18 +435,18 @@ struct Content {
 
 /// `None` for a kind that would have to be asked over the network.
 #[cfg_attr(not(feature = "file"), allow(unused_variables, reason = "no kind has files"))]
-fn look(loaded: &Loaded, name: &str, kind: &Kind<'_>) -> Option<Content> {
+fn look(loaded: &Loaded, name: &str, kind: &RegistryKind<'_>) -> Option<Content> {
     match kind {
         #[cfg(feature = "file")]
-        Kind::File(config) => Some(look_at_files(loaded, name, config)),
+        RegistryKind::File(config) => Some(look_at_files(loaded, name, config)),
         #[cfg(feature = "consul")]
-        Kind::Consul(_) => None,
+        RegistryKind::Consul(_) => None,
         #[cfg(feature = "etcd")]
-        Kind::Etcd(_) => None,
+        RegistryKind::Etcd(_) => None,
         #[cfg(feature = "kubernetes")]
-        Kind::Kubernetes(_) => None,
+        RegistryKind::Kubernetes(_) => None,
         #[cfg(not(any(feature = "consul", feature = "etcd", feature = "file", feature = "kubernetes")))]
-        Kind::Never(never, _) => match *never {},
+        RegistryKind::Never(never, _) => match *never {},
     }
 }
 

@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::opening::{self, Opening, Protocol, Rewound};
+use crate::opening::{self, Opening, Rewound, WireProtocol};
 use crate::said::Said;
 
 /// What the port is.
@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Answers clients that came to the wrong port, or speak the wrong protocol.
 pub(super) struct Strangers {
     xds: Option<SocketAddr>,
-    said: Said<(IpAddr, Protocol)>,
+    said: Said<(IpAddr, WireProtocol)>,
 }
 
 impl Strangers {
@@ -33,14 +33,14 @@ impl Strangers {
     /// Tells the client what the port speaks, and the log what to do about it, once for each address.
     pub(super) async fn refuse(&self, stream: TcpStream, peer: SocketAddr, opening: Opening) {
         let (words, cure) = match opening.protocol {
-            Protocol::Tls => ("a client speaks TLS", "use http:// instead of https://".to_owned()),
+            WireProtocol::Tls => ("a client speaks TLS", "use http:// instead of https://".to_owned()),
             _ => ("a client speaks HTTP/2, as proxies do", self.where_xds_is()),
         };
         if self.said.first((peer.ip(), opening.protocol)) {
             tracing::warn!(peer = %peer.ip(), "admin port: {words}: {cure}");
         }
         let text = format!("{PORT}: {cure}");
-        if opening.protocol == Protocol::Http2 {
+        if opening.protocol == WireProtocol::Http2 {
             let stream = Rewound::new(opening.bytes, stream);
             if let Ok(Err(error)) = timeout(TIMEOUT, answer(stream, &text)).await {
                 tracing::debug!(%peer, %error, "admin: a connection broke");

@@ -9,7 +9,7 @@ use pilot_envoy_api::envoy::config::core::v3::Node;
 use super::Global;
 use super::client::configuration;
 use super::document::DocumentFormat;
-use super::place::Place;
+use super::place::PlaceArgs;
 use crate::bootstrap::{BootstrapOptions, DEFAULT_NODE_CLUSTER, Streams, XdsAddress, envoy, grpc};
 use crate::proxy::{Proxy, Role};
 use crate::register::address::outward;
@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = DEFAULT_NODE_CLUSTER, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     node_cluster: String,
     #[command(flatten)]
-    place: Place,
+    place: PlaceArgs,
     /// Its namespace: what is there for that namespace alone, and rules that are, are there for it.
     /// Default: what the registries know of the workload at its address.
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]

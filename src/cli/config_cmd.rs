@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Global;
 use super::client::{Question, Target};
 use super::document::DocumentFormat;
-use super::place::Place;
+use super::place::PlaceArgs;
 use crate::admin::ResourcesReport;
 use crate::resources::ResourceType;
 
@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long)]
     not_connected: bool,
     #[command(flatten)]
-    place: Place,
+    place: PlaceArgs,
     /// Its namespace, whose short names it uses. Default: the one in its node id.
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,

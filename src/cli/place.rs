@@ -4,7 +4,7 @@ use pilot_registry::Locality;
 
 /// The parts of a locality.
 #[derive(Debug, clap::Args)]
-pub(super) struct Place {
+pub(super) struct PlaceArgs {
     /// Where it runs, for [mesh] locality = "prefer": its region, for example a datacenter.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     region: String,
@@ -16,8 +16,8 @@ pub(super) struct Place {
     sub_zone: String,
 }
 
-impl From<Place> for Locality {
-    fn from(Place { region, zone, sub_zone }: Place) -> Self {
+impl From<PlaceArgs> for Locality {
+    fn from(PlaceArgs { region, zone, sub_zone }: PlaceArgs) -> Self {
         Self { region, zone, sub_zone }
     }
 }

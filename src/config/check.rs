@@ -6,7 +6,7 @@ use std::time::Duration;
 use pilot_registry::{Hostname, Namespace};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::{Config, Kind, Mesh, RulesKind, Xds, log_targets};
+use super::{Config, Mesh, RegistryKind, RulesKind, Xds, log_targets};
 
 /// Something that is wrong: the keys that it is about, the first of which is where to mend it, and what.
 pub(super) type Finding = (Vec<String>, String);
@@ -139,7 +139,7 @@ fn registries(config: &Config) -> Vec<Finding> {
         findings.push((vec!["registry".into()], message.into()));
     }
     for (name, entry) in &config.registry {
-        let kinds = entry.kinds().iter().map(Kind::as_str).collect();
+        let kinds = entry.kinds().iter().map(RegistryKind::as_str).collect();
         findings.extend(named("registry", "registry", name, kinds));
     }
     for (name, entry) in &config.rules {

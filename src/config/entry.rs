@@ -56,7 +56,7 @@ impl From<Patience> for Duration {
 
 /// The kind of a registry, with its own configuration.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Kind<'a> {
+pub enum RegistryKind<'a> {
     /// `[registry.<name>.file]`
     #[cfg(feature = "file")]
     File(&'a pilot_registry_file::Config),
@@ -108,7 +108,7 @@ impl Section {
     pub(super) const RULES: Self = Self { key: "rules", entries: "stores of rules" };
 }
 
-impl Kind<'_> {
+impl RegistryKind<'_> {
     /// The kind's table in pilot.toml.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -189,16 +189,16 @@ impl Kind<'_> {
 
 impl RegistryEntry {
     /// The kinds that are given. In a loaded configuration it is exactly one.
-    pub fn kinds(&self) -> Vec<Kind<'_>> {
-        let kinds: &[Option<Kind<'_>>] = &[
+    pub fn kinds(&self) -> Vec<RegistryKind<'_>> {
+        let kinds: &[Option<RegistryKind<'_>>] = &[
             #[cfg(feature = "file")]
-            self.file.as_ref().map(Kind::File),
+            self.file.as_ref().map(RegistryKind::File),
             #[cfg(feature = "consul")]
-            self.consul.as_ref().map(Kind::Consul),
+            self.consul.as_ref().map(RegistryKind::Consul),
             #[cfg(feature = "etcd")]
-            self.etcd.as_ref().map(Kind::Etcd),
+            self.etcd.as_ref().map(RegistryKind::Etcd),
             #[cfg(feature = "kubernetes")]
-            self.kubernetes.as_ref().map(Kind::Kubernetes),
+            self.kubernetes.as_ref().map(RegistryKind::Kubernetes),
         ];
         kinds.iter().flatten().cloned().collect()
     }

@@ -5,6 +5,9 @@ use pilot_registry::RegistryHealth;
 /// The registry's name in pilot.toml.
 pub(super) type OfRegistry = [(&'static str, String); 1];
 
+/// The name of a registry, or of a store of rules, and a state.
+pub(super) type OfState = [(&'static str, String); 2];
+
 /// A gauge's value for a count.
 pub(super) fn to_i64(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)

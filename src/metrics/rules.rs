@@ -4,12 +4,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::label::{STATES, health_word};
+use super::label::{OfState, STATES, health_word};
 use crate::proxies::Proxies;
 use crate::translate::rules::Standing;
 use crate::world::World;
-
-type OfState = [(&'static str, String); 2];
 
 pub(super) fn register(registry: &mut Registry, world: &World, proxies: &Proxies) {
     let (documents, health) = (Family::<OfState, Gauge>::default(), Family::<OfState, Gauge>::default());

@@ -8,15 +8,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::label::{OfRegistry, STATES, health_word, to_i64};
+use super::label::{OfRegistry, OfState, STATES, health_word, to_i64};
 use super::served::Served;
 use super::{proxies, rules};
 use crate::proxies::Proxies;
 use crate::supervisor::Registered;
 use crate::translate::{Claim, Conflict};
 use crate::world::World;
-
-type OfState = [(&'static str, String); 2];
 
 #[derive(Default)]
 struct Gauges {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Opening, Protocol};
+use super::{Opening, WireProtocol};
 
 /// How much of a request is read before it is answered.
 const HEAD_MAX: usize = 8 << 10;
@@ -34,7 +34,7 @@ pub(crate) fn is_grpc(head: &[u8]) -> bool {
 /// Answers with a text of one line, and closes the connection. `text` is given what was read of the request.
 pub(crate) async fn refuse(mut stream: TcpStream, opening: Opening, text: impl FnOnce(&[u8]) -> String) {
     let mut head = BytesMut::from(&*opening.bytes);
-    if opening.protocol == Protocol::Http1 {
+    if opening.protocol == WireProtocol::Http1 {
         _ = timeout(HEAD_TIMEOUT, read_head(&mut stream, &mut head)).await;
     }
     let text = text(&head);

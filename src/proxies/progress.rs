@@ -13,13 +13,13 @@ pub(crate) struct Progress {
 }
 
 /// Somebody waits for as long as this lives.
-pub(crate) struct Waiting<'a>(&'a Progress);
+pub(crate) struct ProgressWait<'a>(&'a Progress);
 
 impl Progress {
-    /// Somebody begins to wait. What proxies do after this wakes [`Waiting::changed`].
-    pub(crate) fn wait(&self) -> Waiting<'_> {
+    /// Somebody begins to wait. What proxies do after this wakes [`ProgressWait::changed`].
+    pub(crate) fn wait(&self) -> ProgressWait<'_> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        Waiting(self)
+        ProgressWait(self)
     }
 
     /// A stream has come further: what it did is in its status already.
@@ -30,14 +30,14 @@ impl Progress {
     }
 }
 
-impl Waiting<'_> {
+impl ProgressWait<'_> {
     /// Ends with the next step that a stream makes after this was called, whenever it is first polled.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.0.changed.notified()
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for ProgressWait<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pilot_registry::Registrar;
 
 use super::{entries, refused, writable_kinds, writer};
-use crate::config::{Kind, Loaded, Problem, Problems};
+use crate::config::{Loaded, Problem, Problems, RegistryKind};
 
 /// A registry of pilot.toml that can be written to.
 pub struct ConfiguredRegistrar {
@@ -50,14 +50,14 @@ pub fn expected_to_write() -> String {
     format!("expected one of kind {}, like {}", kinds.join(" or "), lines.join(" or "))
 }
 
-fn named<'a>(loaded: &'a Loaded, wanted: &str) -> Result<(&'a str, Kind<'a>), Problems> {
+fn named<'a>(loaded: &'a Loaded, wanted: &str) -> Result<(&'a str, RegistryKind<'a>), Problems> {
     let found = entries(loaded).find(|(name, ..)| *name == wanted);
     let (name, _, kind) =
         found.ok_or_else(|| fault(format!("there is no [registry.{wanted}]; {}", writable(loaded))))?;
     Ok((name, kind))
 }
 
-fn only(loaded: &Loaded) -> Result<(&str, Kind<'_>), Problems> {
+fn only(loaded: &Loaded) -> Result<(&str, RegistryKind<'_>), Problems> {
     let mut writers = writers(loaded);
     match (writers.next(), writers.next()) {
         (Some(writer), None) => Ok(writer),
@@ -68,7 +68,7 @@ fn only(loaded: &Loaded) -> Result<(&str, Kind<'_>), Problems> {
     }
 }
 
-fn writers(loaded: &Loaded) -> impl Iterator<Item = (&str, Kind<'_>)> {
+fn writers(loaded: &Loaded) -> impl Iterator<Item = (&str, RegistryKind<'_>)> {
     entries(loaded).filter(|(_, _, kind)| writer(kind).is_some()).map(|(name, _, kind)| (name, kind))
 }
 

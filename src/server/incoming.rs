@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use super::stranger::Strangers;
 use crate::metrics::Metrics;
-use crate::opening::{Opening, Protocol, Rewound};
+use crate::opening::{Opening, Rewound, WireProtocol};
 
 /// How long nothing is accepted after accepting has failed.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -126,7 +126,7 @@ async fn open(
     strangers: Arc<Strangers>,
 ) -> Option<Rewound> {
     match timeout(limit, Opening::read(&mut stream)).await {
-        Ok(Ok(opening)) if opening.protocol == Protocol::Http2 => {
+        Ok(Ok(opening)) if opening.protocol == WireProtocol::Http2 => {
             Some(Rewound::new(opening.bytes, stream).holding(place))
         }
         // Probes of the port connect, and say nothing.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::net::TcpStream;
 
 use crate::metrics::Metrics;
-use crate::opening::{self, Opening, Protocol};
+use crate::opening::{self, Opening, WireProtocol};
 use crate::said::Said;
 
 /// What the port is.
@@ -75,12 +75,12 @@ impl Strangers {
 }
 
 impl Mistake {
-    fn of(protocol: Protocol, head: &[u8]) -> Self {
+    fn of(protocol: WireProtocol, head: &[u8]) -> Self {
         match protocol {
-            Protocol::Tls => Self::Tls,
-            Protocol::Http1 if opening::is_grpc(head) => Self::GrpcHttp1,
-            Protocol::Http1 => Self::Http1,
-            Protocol::Http2 | Protocol::Unknown => Self::Unknown,
+            WireProtocol::Tls => Self::Tls,
+            WireProtocol::Http1 if opening::is_grpc(head) => Self::GrpcHttp1,
+            WireProtocol::Http1 => Self::Http1,
+            WireProtocol::Http2 | WireProtocol::Unknown => Self::Unknown,
         }
     }
 

@@ -94,9 +94,9 @@ impl Seen {
 }
 
 /// The views of one scope, as they come.
-pub struct Views(Source);
+pub struct Views(Backing);
 
-enum Source {
+enum Backing {
     Seen { seen: Arc<Seen>, signal: Arc<Signal>, _whereabout: Whereabout },
     Single(watch::Receiver<Option<Arc<View>>>),
 }
@@ -109,12 +109,12 @@ impl Views {
         let whereabout = whereabouts.follow(address, &signal);
         // What was announced before counts, too.
         signal.set();
-        Self(Source::Seen { seen, signal, _whereabout: whereabout })
+        Self(Backing::Seen { seen, signal, _whereabout: whereabout })
     }
 
     /// The views that somebody sends.
     pub fn of(receiver: watch::Receiver<Option<Arc<View>>>) -> Self {
-        Self(Source::Single(receiver))
+        Self(Backing::Single(receiver))
     }
 
     /// The view as it is now; `None` = not known yet. What changes from here on is new to [`Views::changed`].
@@ -126,24 +126,24 @@ impl Views {
 
     fn mark_seen(&mut self) {
         match &mut self.0 {
-            Source::Single(receiver) => _ = receiver.borrow_and_update(),
-            Source::Seen { signal, .. } => signal.clear(),
+            Backing::Single(receiver) => _ = receiver.borrow_and_update(),
+            Backing::Seen { signal, .. } => signal.clear(),
         }
     }
 
     /// The same, without a look at what is new: for who looks at something else first.
     pub fn peek(&self) -> Option<Arc<View>> {
         match &self.0 {
-            Source::Single(receiver) => receiver.borrow().clone(),
-            Source::Seen { seen, .. } => seen.view(),
+            Backing::Single(receiver) => receiver.borrow().clone(),
+            Backing::Seen { seen, .. } => seen.view(),
         }
     }
 
     /// Waits until there may be another view, or until the proxy may belong to another scope.
     pub async fn changed(&mut self) {
         match &mut self.0 {
-            Source::Seen { signal, .. } => signal.wait().await,
-            Source::Single(receiver) => {
+            Backing::Seen { signal, .. } => signal.wait().await,
+            Backing::Single(receiver) => {
                 if receiver.changed().await.is_err() {
                     // Nobody makes views any more: the last one stays.
                     std::future::pending::<()>().await;
@@ -156,8 +156,8 @@ impl Views {
     /// Has [`Views::changed`] return at once.
     pub fn mark_changed(&mut self) {
         match &mut self.0 {
-            Source::Single(receiver) => receiver.mark_changed(),
-            Source::Seen { signal, .. } => signal.set(),
+            Backing::Single(receiver) => receiver.mark_changed(),
+            Backing::Seen { signal, .. } => signal.set(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::wanted::Scent;
 use super::{MissingReport, Why};
 use crate::admin::Admin;
 use crate::mesh::Mesh;
-use crate::proxies::{Following, NAMES_MAX, Nack, TypeStatus};
+use crate::proxies::{NAMES_MAX, Nack, OpenStream, TypeStatus};
 use crate::proxy::Scope;
 use crate::resources::{PerType, Resource, ResourceType, View};
 use crate::xds::names::Names;
@@ -64,7 +64,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Takes in one stream.
-    pub(super) fn hear(&mut self, stream: &Following<'_>) {
+    pub(super) fn hear(&mut self, stream: &OpenStream<'_>) {
         let sight = self.sight(&stream.scope);
         let proxy = stream.proxy;
         let key = (Arc::clone(&proxy.id), Arc::clone(&proxy.user_agent), stream.peer);

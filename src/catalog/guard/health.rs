@@ -13,12 +13,12 @@ use tokio::time::Instant;
 use super::GuardSettings;
 
 /// What tells an endpoint from others of its service.
-type Place = (Address, BTreeMap<Port, Port>);
+type EndpointKey = (Address, BTreeMap<Port, Port>);
 
 /// Of one registry.
 #[derive(Debug, Default)]
 pub(super) struct Turned {
-    endpoints: BTreeMap<ServiceId, BTreeMap<Place, Former>>,
+    endpoints: BTreeMap<ServiceId, BTreeMap<EndpointKey, Former>>,
     hold: Option<Hold>,
     /// What was made of the services last, so that what does not change stays one allocation.
     made: BTreeMap<ServiceId, (Arc<Service>, Arc<Service>)>,
@@ -154,12 +154,12 @@ fn turned(
     now: Instant,
     was: &Service,
     is: &Service,
-    known: &BTreeMap<Place, Former>,
-) -> BTreeMap<Place, Former> {
+    known: &BTreeMap<EndpointKey, Former>,
+) -> BTreeMap<EndpointKey, Former> {
     let could_serve = was.endpoints.iter().filter(|endpoint| endpoint.is_usable());
-    let before: BTreeMap<Place, Health> = could_serve.map(|it| (place(it), it.health)).collect();
+    let before: BTreeMap<EndpointKey, Health> = could_serve.map(|it| (place(it), it.health)).collect();
     let sick = is.endpoints.iter().filter(|endpoint| endpoint.health == Health::Unhealthy).map(place);
-    let former = |place: Place| {
+    let former = |place: EndpointKey| {
         let new = before.get(&place).map(|health| Former { health: *health, turned: now });
         let former = new.or_else(|| known.get(&place).copied())?;
         Some((place, former))
@@ -167,7 +167,7 @@ fn turned(
     sick.filter_map(former).collect()
 }
 
-fn with_former(service: &Arc<Service>, turned: &BTreeMap<Place, Former>) -> Arc<Service> {
+fn with_former(service: &Arc<Service>, turned: &BTreeMap<EndpointKey, Former>) -> Arc<Service> {
     let mut spec = Service::clone(service).into_spec();
     for endpoint in &mut spec.endpoints {
         if let Some(former) = turned.get(&place(endpoint)) {
@@ -177,6 +177,6 @@ fn with_former(service: &Arc<Service>, turned: &BTreeMap<Place, Former>) -> Arc<
     Service::new(spec).map_or_else(|_| Arc::clone(service), Arc::new)
 }
 
-fn place(endpoint: &Endpoint) -> Place {
+fn place(endpoint: &Endpoint) -> EndpointKey {
     (endpoint.address.clone(), endpoint.ports.clone())
 }

@@ -7,7 +7,7 @@ use super::Global;
 use crate::config::{self, Loaded, Problem, Problems, RulesEntry};
 
 /// What is to be checked.
-pub(super) struct Target {
+pub(super) struct CheckTarget {
     /// The path, as the user said it.
     pub(super) name: String,
     /// Whether it is services files alone, for which there is no pilot.toml.
@@ -18,7 +18,7 @@ pub(super) struct Target {
 }
 
 /// Reads what the arguments lead to: documents of rules, or one path, or nothing, which is the configuration.
-pub(super) fn load(global: &Global, mut files: Vec<PathBuf>) -> Target {
+pub(super) fn load(global: &Global, mut files: Vec<PathBuf>) -> CheckTarget {
     let strangers: Vec<_> = files.iter().filter(|file| !has_documents(file)).cloned().collect();
     match (files.len(), strangers.as_slice()) {
         (0, _) => load_one(global, None),
@@ -31,32 +31,32 @@ pub(super) fn load(global: &Global, mut files: Vec<PathBuf>) -> Target {
             };
             let name = strangers[0].display().to_string();
             let loaded = Err(Problems(strangers.iter().map(problem).collect()));
-            Target { name, is_alone: true, is_documents: false, loaded }
+            CheckTarget { name, is_alone: true, is_documents: false, loaded }
         }
     }
 }
 
-fn load_one(global: &Global, file: Option<PathBuf>) -> Target {
+fn load_one(global: &Global, file: Option<PathBuf>) -> CheckTarget {
     let inside =
         |folder: PathBuf| Some(folder.join("pilot.toml")).filter(|file| file.is_file()).unwrap_or(folder);
     match file.map(inside) {
         Some(file) if file.exists() && has_services(&file) => {
             let (name, loaded) = (file.display().to_string(), alone(global, &file));
-            Target { name, is_alone: true, is_documents: false, loaded }
+            CheckTarget { name, is_alone: true, is_documents: false, loaded }
         }
         Some(file) if !file.exists() => {
             let name = file.display().to_string();
             let problem = Problem::with_file(&*name, "there is no such file or folder");
-            Target { name, is_alone: true, is_documents: false, loaded: Err(problem.into()) }
+            CheckTarget { name, is_alone: true, is_documents: false, loaded: Err(problem.into()) }
         }
         Some(config) => {
             let name = config.display().to_string();
             let loaded = Global { config, ..global.clone() }.load_quietly();
-            Target { name, is_alone: false, is_documents: false, loaded }
+            CheckTarget { name, is_alone: false, is_documents: false, loaded }
         }
         None => {
             let name = global.config.display().to_string();
-            Target { name, is_alone: false, is_documents: false, loaded: global.load_quietly() }
+            CheckTarget { name, is_alone: false, is_documents: false, loaded: global.load_quietly() }
         }
     }
 }
@@ -89,7 +89,7 @@ fn text_of(path: &Path) -> Option<String> {
 const MAX_LOOKED_AT: usize = 1000;
 
 /// Documents alone. What pilot.toml says of the mesh counts, where there is one; its registries and stores do not.
-fn documents(global: &Global, files: Vec<PathBuf>) -> Target {
+fn documents(global: &Global, files: Vec<PathBuf>) -> CheckTarget {
     let name = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
     let of_file = global.config.is_file().then(|| global.load_quietly().ok()).flatten();
     let loaded = of_file.map_or_else(|| alone(global, Path::new("none")), Ok).map(|mut loaded| {
@@ -98,7 +98,7 @@ fn documents(global: &Global, files: Vec<PathBuf>) -> Target {
         loaded.config.rules = files.into_iter().enumerate().map(store).collect();
         loaded
     });
-    Target { name, is_alone: true, is_documents: true, loaded }
+    CheckTarget { name, is_alone: true, is_documents: true, loaded }
 }
 
 /// Whether it is services that the path leads to, and no pilot.toml. That is TOML, too: what is in it tells.
@@ -136,7 +136,7 @@ fn is_of_services(text: &str) -> bool {
     }
 }
 
-impl Target {
+impl CheckTarget {
     /// With the documents of rules that are there, instead of all others.
     pub(super) fn take_rules(&mut self, rules: Option<PathBuf>) {
         if let (Some(path), Ok(loaded)) = (rules, &mut self.loaded) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use pilot_registry::{Labels, Port, Protocol, RegisteredPort, Registration, Weight};
 
-use crate::cli::place::Place;
+use crate::cli::place::PlaceArgs;
 use crate::config::{Problem, Problems};
 use crate::register::address::outward;
 use crate::register::identity::{host_name, instance_id};
@@ -40,7 +40,7 @@ pub(super) struct Instance {
     #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = weight)]
     weight: Weight,
     #[command(flatten)]
-    place: Place,
+    place: PlaceArgs,
 }
 
 impl Instance {

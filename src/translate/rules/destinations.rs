@@ -66,13 +66,13 @@ fn by_document(
         true => Cow::Borrowed(rule),
         false => Cow::Owned(qualified(rule, mesh, of)),
     });
-    let known =
+    let finder =
         ClusterFinder { mesh, viewer, namespace, found: RefCell::default(), special: RefCell::default() };
     let Viewer { namespace: of, labels } = viewer;
     let asker = Asker { namespace: of, labels, gateway: MESH, port: port.get(), at: at.get() };
     let (places, rules): (Vec<RulePlace>, Vec<_>) = rules.into_iter().unzip();
     let asks_where = rules.iter().any(|rule| rule.redirect.as_ref().is_some_and(Redirect::asks_where));
-    let numbered = numbered_routes(&rules, asker, &known)?.into_iter();
+    let numbered = numbered_routes(&rules, asker, &finder)?.into_iter();
     let (mut places, mut routes): (Vec<_>, Vec<_>) =
         numbered.map(|(at, route)| (places.get(at).cloned(), route)).unzip();
     let text: Arc<str> = document.version.id.to_string().into();
@@ -82,8 +82,8 @@ fn by_document(
         routes.push(fallback::not_found(matches::everything(), words));
         places.push(None);
     }
-    let clusters: Vec<Arc<str>> = known.found.into_inner().into_keys().collect();
-    let special = known.special.into_inner();
+    let clusters: Vec<Arc<str>> = finder.found.into_inner().into_keys().collect();
+    let special = finder.special.into_inner();
     let common = clusters.iter().filter(|cluster| !special.contains(*cluster)).cloned().collect();
     Some(DocumentRoutes { routes, places, clusters, common, document: text, asks_where })
 }
