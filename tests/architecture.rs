@@ -3,6 +3,8 @@
 
 #[path = "architecture/circles.rs"]
 mod circles;
+#[path = "architecture/names.rs"]
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -57,7 +59,7 @@ const PURE: [&str; 22] = [
     "src/xds/subscription.rs",
     "src/xds/trials.rs",
     "src/xds/type_state.rs",
-    "src/xds/words.rs",
+    "src/xds/names.rs",
     "src/resources/integrity.rs",
 ];
 const IMPURE: [&str; 8] =
@@ -80,12 +82,37 @@ fn rust_files(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Lines that are code: no comments, and nothing from the tests at a file's end on.
+/// Lines that are code: no comments, and nothing that is for tests only.
 fn code(file: &Path) -> Vec<(usize, String)> {
-    let text = std::fs::read_to_string(file).unwrap();
-    let lines = text.lines().enumerate().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
-    let is_code = |line: &str| !line.trim_start().starts_with("//");
-    lines.filter(|(_, line)| is_code(line)).map(|(at, line)| (at + 1, line.to_owned())).collect()
+    code_of(&std::fs::read_to_string(file).unwrap())
+}
+
+fn code_of(text: &str) -> Vec<(usize, String)> {
+    let mut lines = text.lines().enumerate().map(|(at, line)| (at + 1, line));
+    let mut code = Vec::new();
+    while let Some((at, line)) = lines.next() {
+        if line.trim() == "#[cfg(test)]" {
+            // As rustfmt writes it, an item ends where it began, with `;`, `}` or `,`.
+            let is_last =
+                |(_, last): &(usize, &str)| indent(last) == indent(line) && last.ends_with([';', '}', ',']);
+            lines.find(is_last);
+        } else if !line.trim_start().starts_with("//") {
+            code.push((at, line.to_owned()));
+        }
+    }
+    code
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+#[test]
+fn what_is_for_tests_only_is_no_code_and_what_follows_it_is() {
+    let text = "use a;\n#[cfg(test)]\nmod tests;\nuse b;\nimpl C {\n    #[cfg(test)]\n    fn d() {\n        e();\n    }\n\
+                // f\n}\n#[cfg(test)]\n#[path = \"g.rs\"]\nuse g::{\n    g,\n};\nuse h;\n#[cfg(test)]\nmod tests {\n    use i;\n}\n";
+    let lines: Vec<String> = code_of(text).into_iter().map(|(_, line)| line).collect();
+    assert_eq!(lines, ["use a;", "use b;", "impl C {", "}", "use h;"]);
 }
 
 #[test]
