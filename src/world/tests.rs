@@ -16,7 +16,7 @@ use crate::catalog::Policy;
 use crate::proxy::{ConfigSource, Role};
 use crate::resources::ResourceType;
 use crate::supervisor::supervise;
-use crate::translate::{LayerKey, Maker};
+use crate::translate::{Job, LayerKey, Maker};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const SIDECAR: LayerKey = LayerKey::Base(Role::Sidecar, ConfigSource::Ads);
