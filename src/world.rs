@@ -48,7 +48,7 @@ use crate::supervisor::Registered;
 use crate::translate::{Conflict, Layers};
 use judged::Judgement;
 use rulebook::{Rulebook, Unknown};
-use store::Store;
+use store::LayerStore;
 use whereabouts::Whereabouts;
 
 pub use debounce::Debounce;
@@ -68,7 +68,7 @@ struct Inner {
     judgement: Judgement,
     options: MeshOptions,
     mesh: watch::Sender<Option<Arc<Mesh>>>,
-    store: Store,
+    store: LayerStore,
     whereabouts: Whereabouts,
     /// When the oldest change was published that is not in the mesh yet.
     unserved_since: Mutex<Option<Instant>>,
@@ -113,7 +113,7 @@ impl World {
             judgement: Judgement::default(),
             options,
             mesh: watch::Sender::new(None),
-            store: Store::new(max_scopes),
+            store: LayerStore::new(max_scopes),
             whereabouts: Whereabouts::default(),
             unserved_since: Mutex::default(),
             served: watch::Sender::default(),

@@ -16,7 +16,7 @@ use crate::mesh::Mesh;
 use crate::own_ports;
 use crate::proxy::{ConfigSource, Role, Scope};
 use crate::translate::{Conflict, translate};
-use doubts::Doubts;
+use doubts::ServiceDoubts;
 
 /// How many names are offered for one that is not known.
 const SUGGESTIONS_MAX: usize = 5;
@@ -149,7 +149,7 @@ pub struct EndpointReport {
 impl ServicesReport {
     pub(super) fn of(admin: &Admin, mesh: &Mesh) -> Self {
         let all = conflicts(admin, mesh);
-        let (services, doubts) = (mesh.catalog.services(), Doubts::of(admin, mesh, &all));
+        let (services, doubts) = (mesh.catalog.services(), ServiceDoubts::of(admin, mesh, &all));
         let conflicts = all.into_iter().filter_map(|(scope, conflicts)| {
             let words: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
             (!words.is_empty()).then_some((scope, words))
@@ -169,7 +169,7 @@ impl ServicesReport {
 }
 
 impl ServiceSummary {
-    fn of(service: &CatalogService, doubts: &Doubts<'_>) -> Self {
+    fn of(service: &CatalogService, doubts: &ServiceDoubts<'_>) -> Self {
         let mut health: BTreeMap<Health, usize> = BTreeMap::new();
         let used = instances(service).filter(|(.., shadowed_by)| shadowed_by.is_none());
         for (_, endpoint, _) in used {
@@ -222,7 +222,7 @@ impl ServiceReport {
         };
         let lead = service.lead();
         Ok(Self {
-            summary: ServiceSummary::of(service, &Doubts::of(admin, mesh, &conflicts(admin, mesh))),
+            summary: ServiceSummary::of(service, &ServiceDoubts::of(admin, mesh, &conflicts(admin, mesh))),
             resolution: lead.resolution,
             virtual_addresses: service.virtual_addresses().iter().map(ToString::to_string).collect(),
             labels: lead.labels.clone(),

@@ -50,7 +50,7 @@ use std::sync::Arc;
 use pilot_registry::{Content, Service, ServiceId, Snapshot};
 use tokio::time::Instant;
 
-use baseline::{Baseline, Said};
+use baseline::{Baseline, CountedSnapshot};
 use diff::{ServiceDiff, SnapshotDiff};
 use health::Turned;
 use held::HeldService;
@@ -71,7 +71,7 @@ pub struct Guard {
     settings: Option<GuardSettings>,
     /// What it compares with. `None` = nothing was there before.
     baseline: Option<Baseline>,
-    said: Said,
+    said: CountedSnapshot,
     held: BTreeMap<ServiceId, HeldService>,
     turned: Turned,
     /// Of the services that went together, one is back.
@@ -85,7 +85,7 @@ impl Guard {
         Self {
             settings,
             baseline: None,
-            said: Said::default(),
+            said: CountedSnapshot::default(),
             held: BTreeMap::new(),
             turned: Turned::default(),
             returning: false,
@@ -116,7 +116,7 @@ impl Guard {
         };
         let Some(baseline) = self.baseline_at(now, settings) else {
             let usable = snapshot.services().iter().map(|service| diff::usable(service)).sum();
-            self.said = Said { snapshot: Arc::clone(snapshot), usable };
+            self.said = CountedSnapshot { snapshot: Arc::clone(snapshot), usable };
             self.baseline = Some(Baseline::new(&self.said, now));
             self.counts = Arc::clone(snapshot);
             return;
@@ -124,7 +124,7 @@ impl Guard {
         let old = baseline.said.clone();
         let difference = SnapshotDiff::between(&old.snapshot, snapshot, &mut baseline.findings);
         let before = Arc::clone(&self.said.snapshot);
-        self.said = Said { snapshot: Arc::clone(snapshot), usable: difference.usable(old.usable) };
+        self.said = CountedSnapshot { snapshot: Arc::clone(snapshot), usable: difference.usable(old.usable) };
         if snapshot.is_deliberate() {
             self.returning = false;
             self.held.clear();
@@ -219,7 +219,7 @@ impl Guard {
         now: Instant,
         read: u64,
         difference: &SnapshotDiff<'_>,
-        baseline: &Said,
+        baseline: &CountedSnapshot,
     ) -> Vec<ServiceId> {
         self.returning = !self.held.is_empty() && (self.returning || self.is_one_back());
         let all = self.lacks_all(settings, difference, baseline.usable);
@@ -311,7 +311,7 @@ impl Guard {
             let said = self.said.snapshot.services().iter();
             let free = said.filter(|service| !self.held.contains_key(&service.id()));
             let kept = self.held.values().map(|kept| &kept.whole);
-            Said::of(free.chain(kept).cloned().collect()).snapshot
+            CountedSnapshot::of(free.chain(kept).cloned().collect()).snapshot
         };
         let next = self.turned.applied(next);
         if !next.same(&self.counts) {

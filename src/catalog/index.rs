@@ -3,7 +3,7 @@
 
 use super::addresses::Addresses;
 use super::localities::Localities;
-use super::names::Names;
+use super::names::NameIndex;
 use super::namespaces::Namespaces;
 use super::service::CatalogService;
 
@@ -13,7 +13,7 @@ pub(super) struct Indexes {
     pub(super) localities: Localities,
     pub(super) addresses: Addresses,
     pub(super) namespaces: Namespaces,
-    pub(super) names: Names,
+    pub(super) names: NameIndex,
 }
 
 impl Indexes {

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::guard::{Guard, GuardSettings, Held};
-use super::saved::Store;
+use super::saved::SnapshotFile;
 
 pub(crate) use reads::Reads;
 
@@ -45,7 +45,7 @@ pub struct Policy {
 #[derive(Clone, Debug)]
 pub struct SavePolicy {
     /// Where.
-    pub store: Store,
+    pub file: SnapshotFile,
     /// It is loaded when the registry has not answered for so long, or when an attempt has failed.
     pub wait: Duration,
     /// It is not written more often than this.

@@ -7,9 +7,9 @@ use super::service::CatalogService;
 
 /// Each name with each service that is called so.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Names(OrdSet<(Hostname, ServiceId)>);
+pub(super) struct NameIndex(OrdSet<(Hostname, ServiceId)>);
 
-impl Names {
+impl NameIndex {
     /// A service came, went, or changed. Most changes are of endpoints, and cost nothing here.
     pub(super) fn replace(&mut self, old: Option<&CatalogService>, new: Option<&CatalogService>) {
         let is_same = old.zip(new).is_some_and(|(old, new)| {

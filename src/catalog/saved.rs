@@ -27,7 +27,7 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Where the last known good of one registry is.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct SnapshotFile {
     folder: PathBuf,
     registry: Arc<str>,
     kind: &'static str,
@@ -66,7 +66,7 @@ pub enum LoadError {
     },
 }
 
-impl Store {
+impl SnapshotFile {
     /// The place in that folder for a registry of that name and kind. Larger files are refused.
     pub fn new(folder: impl Into<PathBuf>, registry: &str, kind: &'static str, max_bytes: u64) -> Self {
         Self { folder: folder.into(), registry: registry.into(), kind, max_bytes }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Config, duration};
-use crate::catalog::saved::Store;
+use crate::catalog::saved::SnapshotFile;
 use crate::catalog::{GuardSettings, Policy, SavePolicy};
 use crate::rules::SavedRules;
 use crate::world::RulesPolicy;
@@ -89,7 +89,7 @@ impl Config {
         let Guard { enabled, share_percent, min_endpoints, hold } = self.guard;
         let State { dir, wait, save_interval, max_file_bytes } = &self.state;
         let save = |dir: &PathBuf| SavePolicy {
-            store: Store::new(dir, registry, kind, *max_file_bytes),
+            file: SnapshotFile::new(dir, registry, kind, *max_file_bytes),
             wait: *wait,
             save_interval: *save_interval,
         };

@@ -9,7 +9,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::label::{OfRegistry, OfState, STATES, health_word, to_i64};
-use super::served::Served;
+use super::served::ServedGauges;
 use super::{proxies, rules};
 use crate::proxies::Proxies;
 use crate::supervisor::Registered;
@@ -65,7 +65,7 @@ pub(super) fn registry(world: &World, connected: &Proxies) -> Registry {
     register_claims(&mut registry, world);
     rules::register(&mut registry, world, connected);
 
-    let (gauges, served) = (Gauges::default(), Served::default());
+    let (gauges, served) = (Gauges::default(), ServedGauges::default());
     for registered in world.registries() {
         gauges.read(registered);
         served.read(registered);

@@ -13,7 +13,7 @@ use crate::catalog::{Freshness, Held};
 use crate::supervisor::Registered;
 
 #[derive(Default)]
-pub(super) struct Served {
+pub(super) struct ServedGauges {
     services: Family<OfRegistry, Gauge>,
     endpoints: Family<OfRegistry, Gauge>,
     known: Family<OfRegistry, Gauge>,
@@ -24,7 +24,7 @@ pub(super) struct Served {
     save_failing: Family<OfRegistry, Gauge>,
 }
 
-impl Served {
+impl ServedGauges {
     pub(super) fn read(&self, registered: &Registered) {
         let label = &[("registry", registered.name.to_string())];
         let (known, holds) = (registered.intake.state().known, registered.intake.holds());

@@ -36,10 +36,10 @@ impl PartialEq for Ruling {
 }
 
 /// The older document wins: by store, then age (a document without an age is youngest), then name, then namespace.
-pub(super) type Rank<'a> = (&'a StoreRank, bool, Option<u64>, &'a str, &'a str);
+pub(super) type RulingRank<'a> = (&'a StoreRank, bool, Option<u64>, &'a str, &'a str);
 
 impl Ruling {
-    pub(super) fn rank(&self) -> Rank<'_> {
+    pub(super) fn rank(&self) -> RulingRank<'_> {
         let Version { id, age, .. } = &*self.version;
         (&self.store, age.is_none(), *age, &id.name, &id.namespace)
     }

@@ -42,7 +42,7 @@ impl Failed {
 }
 
 /// A value whose first answer is worth a line.
-pub(super) trait Told: Content {
+pub(super) trait FirstAnswer: Content {
     /// Says what there is. `skipped`: entries that make no sense.
     fn tell(&self, name: &str, skipped: usize, took_ms: u64);
 
@@ -52,7 +52,7 @@ pub(super) trait Told: Content {
     }
 }
 
-impl Told for Snapshot {
+impl FirstAnswer for Snapshot {
     fn tell(&self, registry: &str, skipped: usize, took_ms: u64) {
         let (services, endpoints) = (self.services().len(), self.endpoint_count());
         tracing::info!(registry, services, endpoints, skipped, took_ms, "registry has answered");
@@ -63,14 +63,14 @@ impl Told for Snapshot {
     }
 }
 
-impl Told for Texts {
+impl FirstAnswer for Texts {
     fn tell(&self, store: &str, _: usize, took_ms: u64) {
         tracing::info!(store, texts = self.len(), took_ms, "store of rules has answered");
     }
 }
 
 /// Follows a registry, or a store, for ever.
-pub(super) async fn follow<T: Told>(name: &str, feed: &Feed<T>) -> Infallible {
+pub(super) async fn follow<T: FirstAnswer>(name: &str, feed: &Feed<T>) -> Infallible {
     let mut states = feed.subscribe();
     states.mark_changed();
     let (mut journal, began) = (Journal::default(), Instant::now());
@@ -91,7 +91,7 @@ pub(super) async fn follow<T: Told>(name: &str, feed: &Feed<T>) -> Infallible {
 }
 
 impl Journal {
-    fn first_answer<T: Told>(
+    fn first_answer<T: FirstAnswer>(
         &mut self,
         registry: &str,
         published: Option<Published<T>>,
@@ -104,7 +104,7 @@ impl Journal {
     }
 
     /// Once: which they are, `pilot services` shows at any time.
-    fn guessed_ports<T: Told>(&mut self, registry: &str, published: Option<&Published<T>>) {
+    fn guessed_ports<T: FirstAnswer>(&mut self, registry: &str, published: Option<&Published<T>>) {
         let ports =
             published.filter(|_| !self.guessed).map_or(0, |published| published.value.guessed_ports());
         if ports > 0 {

@@ -15,7 +15,7 @@ use super::context::Lens;
 use super::place::Place;
 use super::proximity::Proximity;
 use super::rules::{ANYBODY, Looks, Ruled, Viewer};
-use super::step::{Failure, Failures, Step, attempt};
+use super::step::{FailedTranslation, Failures, Step, attempt};
 use super::{clusters, endpoints, names};
 use crate::catalog::CatalogService;
 use crate::mesh::Mesh;
@@ -68,7 +68,7 @@ impl Assignments {
             let new = match new {
                 Ok(new) => new,
                 Err(why) => {
-                    next.failures.insert(id.clone(), Failure { why, last: old });
+                    next.failures.insert(id.clone(), FailedTranslation { why, last: old });
                     continue;
                 }
             };

@@ -21,7 +21,7 @@ use super::entrances::RouteKey;
 use super::fallback;
 use super::overlay::Overlay;
 use super::sight::Sights;
-use super::step::{Failure, Failures, Step, attempt};
+use super::step::{FailedTranslation, Failures, Step, attempt};
 use crate::proxy::Viewpoint;
 use crate::resources::{Layer, Patch, PerType, Resource, ResourceType, Rope, VirtualHost};
 
@@ -112,7 +112,7 @@ impl Audience {
             let new = match made {
                 Ok(new) => new,
                 Err(why) => {
-                    self.failures.insert(id, Failure { why, last: None });
+                    self.failures.insert(id, FailedTranslation { why, last: None });
                     continue;
                 }
             };
@@ -136,7 +136,7 @@ impl Audience {
             self.provided[kind].remove(gone.name());
             touched[kind].insert(Arc::clone(gone.name()));
         }
-        for (kind, name) in &old.withheld.resources {
+        for (kind, name) in &old.hidden.resources {
             self.withheld[*kind].remove(name);
             touched[*kind].insert(Arc::clone(name));
         }
@@ -146,7 +146,7 @@ impl Audience {
         for ((key, _), host) in &old.local.virtual_hosts {
             self.routes(*key, host.name()).local.remove(host.name());
         }
-        for (key, name) in &old.withheld.virtual_hosts {
+        for (key, name) in &old.hidden.virtual_hosts {
             self.routes(*key, name).withheld.remove(name);
         }
     }
@@ -156,7 +156,7 @@ impl Audience {
             self.provided[kind].insert(Arc::clone(come.name()), Arc::clone(come));
             touched[kind].insert(Arc::clone(come.name()));
         }
-        for (kind, name) in &new.withheld.resources {
+        for (kind, name) in &new.hidden.resources {
             self.withheld[*kind].insert(Arc::clone(name));
             touched[*kind].insert(Arc::clone(name));
         }
@@ -166,7 +166,7 @@ impl Audience {
         for ((key, _), host) in &new.local.virtual_hosts {
             self.routes(*key, host.name()).local.insert(Arc::clone(host.name()), Arc::clone(host));
         }
-        for (key, name) in &new.withheld.virtual_hosts {
+        for (key, name) in &new.hidden.virtual_hosts {
             self.routes(*key, name).withheld.insert(Arc::clone(name));
         }
     }

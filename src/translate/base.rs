@@ -29,11 +29,11 @@ pub(super) use self::routes::{empty_routes, origin};
 use super::claims::{Affected, Ledger};
 use super::conflict::Conflict;
 use super::context::{Lens, TranslationContext};
-use super::entrances::{RouteKey, VirtualHosts};
+use super::entrances::{RouteKey, VirtualHostsByRoute};
 use super::place::Place;
 use super::rules::{self, Viewer};
 use super::sight::Sights;
-use super::step::{Failure, Failures, Step, attempt};
+use super::step::{FailedTranslation, Failures, Step, attempt};
 use super::{reachable, source};
 use crate::catalog::{CatalogService, ServiceChange};
 use crate::mesh::{Mesh, MeshOptions};
@@ -59,7 +59,7 @@ pub struct Base {
     scoped: OrdMap<Hostname, Arc<[ScopedService]>>,
     routes: OrdMap<RouteKey, Rope>,
     /// Virtual hosts for hosts of rules that no service has, by host.
-    strangers: OrdMap<Arc<str>, VirtualHosts>,
+    strangers: OrdMap<Arc<str>, VirtualHostsByRoute>,
     /// What clients of a namespace see otherwise than everybody.
     sights: OrdMap<Namespace, Sights>,
     /// The services of which rules ask for labels of proxies.
@@ -206,7 +206,7 @@ impl Base {
         }
         for (host, why) in failed {
             let last = self.fragments.get(&host).map(|fragment| Arc::clone(&fragment.service));
-            self.failures.insert(ServiceId::of_all(host), Failure { why, last });
+            self.failures.insert(ServiceId::of_all(host), FailedTranslation { why, last });
         }
     }
 

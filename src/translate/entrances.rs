@@ -52,14 +52,14 @@ impl RouteKey {
 }
 
 /// Virtual hosts of one service, by the routes that they are in and the service's port.
-pub(super) type VirtualHosts = BTreeMap<(RouteKey, Port), Arc<VirtualHost>>;
+pub(super) type VirtualHostsByRoute = BTreeMap<(RouteKey, Port), Arc<VirtualHost>>;
 
 /// The ways in for all clients: the part of a service that no endpoint changes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Entrances {
     pub(super) grants: Grants,
     pub(super) listeners: Vec<Arc<Resource>>,
-    pub(super) virtual_hosts: VirtualHosts,
+    pub(super) virtual_hosts: VirtualHostsByRoute,
     /// Includes conflicts about namespace-local names, whether or not a proxy in that namespace is connected.
     pub(super) conflicts: Vec<Conflict>,
 }
@@ -68,7 +68,7 @@ pub(super) struct Entrances {
 #[derive(Debug, Default)]
 pub(super) struct LocalEntrances {
     pub(super) listeners: Vec<Arc<Resource>>,
-    pub(super) virtual_hosts: VirtualHosts,
+    pub(super) virtual_hosts: VirtualHostsByRoute,
 }
 
 /// Names by which a service is called.
@@ -140,7 +140,7 @@ pub(super) fn reuse(new: &mut [Arc<Resource>], old: &[Arc<Resource>]) {
     }
 }
 
-pub(super) fn reuse_hosts(new: &mut VirtualHosts, old: &VirtualHosts) {
+pub(super) fn reuse_hosts(new: &mut VirtualHostsByRoute, old: &VirtualHostsByRoute) {
     for (at, host) in new {
         if let Some(known) = old.get(at).filter(|known| *known == host) {
             *host = Arc::clone(known);
@@ -180,8 +180,8 @@ fn virtual_hosts(
     grants: &Grants,
     called: Called<'_>,
     context: &TranslationContext<'_>,
-) -> VirtualHosts {
-    let mut virtual_hosts = VirtualHosts::new();
+) -> VirtualHostsByRoute {
+    let mut virtual_hosts = VirtualHostsByRoute::new();
     let ruled = Ruled::of(context.mesh, service, context.viewer);
     let priorities = has_priorities(service, &ruled, context);
     for (port, granted) in service.ports().iter().zip(&grants.ports) {

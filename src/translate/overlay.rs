@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pilot_registry::ServiceId;
 
 use super::base::{Base, clusters_of};
-use super::entrances::{Entrances, LocalEntrances, RouteKey, VirtualHosts, reuse};
+use super::entrances::{Entrances, LocalEntrances, RouteKey, VirtualHostsByRoute, reuse};
 use super::sight::{Seen, Sight};
 use crate::catalog::CatalogService;
 use crate::proxy::Viewpoint;
@@ -16,15 +16,15 @@ use crate::resources::{Resource, ResourceType};
 pub(super) struct Overlay {
     pub(super) clusters: Vec<Arc<Resource>>,
     pub(super) listeners: Vec<Arc<Resource>>,
-    pub(super) virtual_hosts: VirtualHosts,
+    pub(super) virtual_hosts: VirtualHostsByRoute,
     /// By the names that only this namespace uses.
     pub(super) local: LocalEntrances,
-    pub(super) withheld: Withheld,
+    pub(super) hidden: HiddenNames,
 }
 
 /// What everybody has of a service, and clients of the namespace do not, unless something else has the same name.
 #[derive(Debug, Default)]
-pub(super) struct Withheld {
+pub(super) struct HiddenNames {
     pub(super) resources: Vec<(ResourceType, Arc<str>)>,
     pub(super) virtual_hosts: Vec<(RouteKey, Arc<str>)>,
 }
@@ -41,9 +41,9 @@ impl Overlay {
         let everybodys = || base.service(&id.host);
         let made = match &seen.sight {
             Sight::Hidden(entrances) => {
-                let mut withheld = Withheld::of(entrances);
-                withheld.clusters(base.clusters(&id.host));
-                Self { withheld, ..Self::default() }
+                let mut hidden = HiddenNames::of(entrances);
+                hidden.clusters(base.clusters(&id.host));
+                Self { hidden, ..Self::default() }
             }
             Sight::Named(entrances) => {
                 let local = everybodys().zip(viewpoint.namespace.as_ref()).map(|(service, namespace)| {
@@ -54,7 +54,7 @@ impl Overlay {
             Sight::Other { entrances, grants } => {
                 let own = everybodys().map(|service| Self::entered(service, grants, viewpoint, base));
                 let mut own = own.unwrap_or_default();
-                own.withheld = Withheld::of(entrances);
+                own.hidden = HiddenNames::of(entrances);
                 own.leave_out(entrances);
                 if seen.ruled > 0 {
                     let all = base.clusters(&id.host);
@@ -62,7 +62,7 @@ impl Overlay {
                     own.clusters = clusters.unwrap_or_default();
                     // A subset that only everybody has is not there.
                     let has = |name| own.clusters.iter().any(|own| own.name() == name);
-                    own.withheld.clusters(all.iter().filter(|it| !has(it.name())));
+                    own.hidden.clusters(all.iter().filter(|it| !has(it.name())));
                     // Those that are the same say nothing new.
                     own.clusters.retain(|own| !all.contains(own));
                 }
@@ -95,7 +95,7 @@ impl Overlay {
         self.listeners.retain(|own| {
             let is_same = everybodys.listeners.contains(own);
             if is_same {
-                self.withheld.resources.retain(|(_, name)| name != own.name());
+                self.hidden.resources.retain(|(_, name)| name != own.name());
             }
             !is_same
         });
@@ -103,7 +103,7 @@ impl Overlay {
             let is_same = everybodys.virtual_hosts.get(at).is_some_and(|other| other == own);
             if is_same {
                 let is_it = |(key, name): &(RouteKey, Arc<str>)| *key == at.0 && name == own.name();
-                self.withheld.virtual_hosts.retain(|withheld| !is_it(withheld));
+                self.hidden.virtual_hosts.retain(|hidden| !is_it(hidden));
             }
             !is_same
         });
@@ -127,7 +127,7 @@ impl Overlay {
     }
 }
 
-impl Withheld {
+impl HiddenNames {
     fn of(entrances: &Entrances) -> Self {
         let listeners = entrances.listeners.iter().map(|it| (ResourceType::Listener, Arc::clone(it.name())));
         let hosts = entrances.virtual_hosts.iter().map(|((key, _), host)| (*key, Arc::clone(host.name())));

@@ -13,7 +13,7 @@ use super::assignments::{cluster_names, resources};
 use super::context::Lens;
 use super::place::Place;
 use super::rules::{ANYBODY, Viewer};
-use super::step::{Failure, Failures, Step, attempt};
+use super::step::{FailedTranslation, Failures, Step, attempt};
 use crate::catalog::{CatalogService, visible};
 use crate::mesh::Mesh;
 use crate::resources::{Layer, Patch, PerType, Resource, ResourceType};
@@ -63,7 +63,7 @@ impl ScopedEndpoints {
             let new = match made {
                 Ok(new) => new,
                 Err(why) => {
-                    next.failures.insert(id, Failure { why, last: None });
+                    next.failures.insert(id, FailedTranslation { why, last: None });
                     continue;
                 }
             };

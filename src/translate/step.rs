@@ -126,11 +126,11 @@ impl Step {
 }
 
 /// The services whose translation failed: they keep what they had before.
-pub(super) type Failures = OrdMap<ServiceId, Failure>;
+pub(super) type Failures = OrdMap<ServiceId, FailedTranslation>;
 
 /// A translation that failed, which is a bug.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
+pub(super) struct FailedTranslation {
     /// The words of the panic.
     pub(super) why: Arc<str>,
     /// The service as it was translated last; `None` = never.

@@ -13,9 +13,9 @@ pub(super) const ONE_BY_ONE: usize = 20;
 
 /// What was said of the conflicts of scopes that share a base.
 #[derive(Clone, Default)]
-pub(super) struct Told(Arc<Mutex<Arc<[Conflict]>>>);
+pub(super) struct ConflictLog(Arc<Mutex<Arc<[Conflict]>>>);
 
-impl Told {
+impl ConflictLog {
     /// Says in the log which conflicts are new, and which are over. They are in order.
     pub(super) fn tell(&self, scope: &Scope, conflicts: Arc<[Conflict]>) {
         let before = std::mem::replace(&mut *self.0.lock(), Arc::clone(&conflicts));

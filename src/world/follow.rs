@@ -13,7 +13,7 @@ use super::debounce::Debounce;
 use super::judged::Judged;
 use super::news::News;
 use super::outages::Outages;
-use super::verdicts::Verdicts;
+use super::verdicts::VerdictLog;
 use super::wait::{next_change, reached};
 use super::{Served, World};
 use crate::catalog::{Catalog, Known, RegistryState, Source};
@@ -65,7 +65,7 @@ impl World {
         let mut rules = Box::pin(next_change(rules));
         let mut seen = vec![0; self.0.registries.len()];
         let (mut news, mut outages) = (News::default(), Outages::default());
-        let (mut verdicts, mut judging) = (Verdicts::default(), FuturesUnordered::new());
+        let (mut verdicts, mut judging) = (VerdictLog::default(), FuturesUnordered::new());
         loop {
             tokio::select! {
                 Some(receiver) = changes.next() => {

@@ -10,10 +10,10 @@
 //! is stood in for by what is on disk; without that, nothing is served before it has answered.
 //!
 //! Documents are read on a thread of their own, and written beside that: whoever asks what is known waits for neither.
-//! `shelf.rs` is what is known of one store, `disk.rs` reads and writes its file.
+//! `store_state.rs` is what is known of one store, `disk.rs` reads and writes its file.
 
 mod disk;
-mod shelf;
+mod store_state;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +32,7 @@ use tokio::time::Instant;
 use super::wait::{next_change, reached};
 use crate::rules::{DocumentChange, DocumentId, Entries, Rules, SavedRules, StoreRank, Versions};
 use disk::Disk;
-use shelf::{Look, Shelf};
+use store_state::{StoreLook, StoreState};
 
 /// How a store of rules is treated.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +79,7 @@ pub(super) struct Rulebook {
 
 struct Shelves {
     began: Option<Instant>,
-    of_stores: Vec<Shelf>,
+    of_stores: Vec<StoreState>,
 }
 
 /// A store that does not count yet.
@@ -115,7 +115,7 @@ struct OfStore {
 
 impl Rulebook {
     pub(super) fn new(stores: Vec<RegisteredRules>) -> Self {
-        let of_stores = stores.iter().map(|store| Shelf::of(store.namespaces.clone())).collect();
+        let of_stores = stores.iter().map(|store| StoreState::of(store.namespaces.clone())).collect();
         let shown = Shown { of_stores: vec![OfStore::default(); stores.len()], ..Shown::default() };
         Self {
             disks: stores.iter().map(|_| Disk::default()).collect(),
@@ -206,20 +206,20 @@ impl Rulebook {
         let Shelves { began, of_stores } = &mut *shelves;
         let began = *began.get_or_insert(now);
         let mut due: Option<Instant> = None;
-        for (at, (store, shelf)) in self.stores.iter().zip(of_stores).enumerate() {
-            let Look { taken, until } = shelf.look(store, began, now);
+        for (at, (store, state)) in self.stores.iter().zip(of_stores).enumerate() {
+            let StoreLook { taken, until } = state.look(store, began, now);
             due = until.into_iter().chain(due).min();
             match taken {
-                Some(changed) => self.show(at, shelf, changed),
-                None => self.show_held(at, shelf.is_held()),
+                Some(changed) => self.show(at, state, changed),
+                None => self.show_held(at, state.is_held()),
             }
         }
         due
     }
 
     /// Tells others what was taken in of a store: in `changed`, something else is in force.
-    fn show(&self, at: usize, shelf: &Shelf, changed: Vec<DocumentId>) {
-        let in_force = shelf.library.in_force();
+    fn show(&self, at: usize, state: &StoreState, changed: Vec<DocumentId>) {
+        let in_force = state.library.in_force();
         let change = |id: DocumentId| {
             let now = in_force.get(&id).cloned();
             DocumentChange { store: self.stores[at].rank(), id, now }
@@ -229,11 +229,11 @@ impl Rulebook {
         next.generation += 1;
         next.rules = next.rules.with(changed.into_iter().map(change)).0;
         next.of_stores[at] = OfStore {
-            is_known: shelf.is_known,
-            seen: shelf.seen,
-            is_held: shelf.is_held(),
-            entries: shelf.library.entries().clone(),
-            said: shelf.seen.is_some().then(|| in_force.clone()),
+            is_known: state.is_known,
+            seen: state.seen,
+            is_held: state.is_held(),
+            entries: state.library.entries().clone(),
+            said: state.seen.is_some().then(|| in_force.clone()),
         };
         self.shown.send_replace(next);
     }

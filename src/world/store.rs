@@ -1,9 +1,9 @@
 //! The layers in use: who sees them, and which ones each step makes anew.
 //!
 //! ```text
-//!  subscribe ─► Seen of a scope ─► Slots of its layers    in use for as long as somebody holds them
-//!  step ──────► jobs ─► all cores ─► publish              all in place before any is announced
-//!  newcomers ─► jobs ─► beside ────► publish              steps do not wait for them
+//!  subscribe ─► ScopeView of a scope ─► Slots of its layers    in use for as long as somebody holds them
+//!  step ──────► jobs ─► all cores ─► publish                   all in place before any is announced
+//!  newcomers ─► jobs ─► beside ────► publish                   steps do not wait for them
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,8 +14,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::conflicts::Told;
-use super::views::{Dropped, Epoch, Seen, Slot};
+use super::conflicts::ConflictLog;
+use super::views::{Dropped, Epoch, ScopeView, Slot};
 use crate::mesh::Mesh;
 use crate::proxy::Scope;
 use crate::resources::{Layer, View};
@@ -31,7 +31,7 @@ pub struct TooManyScopes(pub usize);
 const ROUNDS: u32 = 4;
 
 /// The layers in use. Locked to look something up, never while translating.
-pub(super) struct Store {
+pub(super) struct LayerStore {
     max_scopes: usize,
     used: Mutex<Used>,
     /// Each scope that somebody follows holds it once.
@@ -47,15 +47,15 @@ pub(super) struct Store {
 struct Used {
     layers: Layers,
     slots: BTreeMap<LayerKey, Weak<Slot>>,
-    seen: HashMap<Scope, Weak<Seen>>,
-    /// How many entries of `seen` are looked through when some may be dead.
-    seen_max: usize,
+    scope_views: HashMap<Scope, Weak<ScopeView>>,
+    /// How many entries of `scope_views` are looked through when some may be dead.
+    scope_views_max: usize,
     dropped: Dropped,
     /// By what is common to the scopes that share a base.
-    told: BTreeMap<Scope, Told>,
+    told: BTreeMap<Scope, ConflictLog>,
 }
 
-impl Store {
+impl LayerStore {
     /// Without any layer. `max_scopes`: how many scopes there may be whose names clients have chosen.
     pub(super) fn new(max_scopes: usize) -> Self {
         let beside = [(); 2].map(|()| Semaphore::new(cores()));
@@ -85,25 +85,25 @@ impl Store {
     }
 
     /// What a scope sees. Its layers are in use while that is held.
-    pub(super) fn subscribe(&self, scope: &Scope) -> Result<Arc<Seen>, TooManyScopes> {
+    pub(super) fn subscribe(&self, scope: &Scope) -> Result<Arc<ScopeView>, TooManyScopes> {
         let mut used = self.used.lock();
-        if let Some(seen) = used.seen.get(scope).and_then(Weak::upgrade) {
-            return Ok(seen);
+        if let Some(scope_view) = used.scope_views.get(scope).and_then(Weak::upgrade) {
+            return Ok(scope_view);
         }
         if scope.has_chosen_name() && used.is_one_too_many(scope, self.max_scopes) {
             return Err(TooManyScopes(self.max_scopes));
         }
-        let (seen, is_wanted) = used.see(scope, &self.epoch);
+        let (scope_view, is_wanted) = used.see(scope, &self.epoch);
         if is_wanted {
             self.wanted.notify_one();
         }
-        Ok(seen)
+        Ok(scope_view)
     }
 
     /// What a scope sees that somebody follows; `None` = nobody does, or it is not known yet.
     pub(super) fn peek(&self, scope: &Scope) -> Option<Arc<View>> {
-        let seen = self.used.lock().seen.get(scope).and_then(Weak::upgrade)?;
-        seen.view()
+        let scope_view = self.used.lock().scope_views.get(scope).and_then(Weak::upgrade)?;
+        scope_view.view()
     }
 
     /// A copy of the layers. What somebody makes for the ones in use is yet to be made for it.
@@ -260,13 +260,17 @@ impl Used {
     /// namespaces, counts once.
     fn is_one_too_many(&mut self, scope: &Scope, max: usize) -> bool {
         self.forget_unused();
-        let scopes = self.seen.iter().filter(|(_, seen)| seen.strong_count() > 0).map(|(scope, _)| scope);
+        let scopes = self
+            .scope_views
+            .iter()
+            .filter(|(_, scope_view)| scope_view.strong_count() > 0)
+            .map(|(scope, _)| scope);
         let chosen: BTreeSet<_> = scopes.filter(|it| it.has_chosen_name()).map(Scope::common).collect();
         chosen.len() >= max && !chosen.contains(&scope.common())
     }
 
     /// What a scope sees, and whether a layer of it is to be made.
-    fn see(&mut self, scope: &Scope, epoch: &Arc<Epoch>) -> (Arc<Seen>, bool) {
+    fn see(&mut self, scope: &Scope, epoch: &Arc<Epoch>) -> (Arc<ScopeView>, bool) {
         let mut is_wanted = false;
         let slots = LayerKey::of(scope).into_iter().map(|key| {
             let known = self.slots.get(&key).and_then(Weak::upgrade);
@@ -278,13 +282,13 @@ impl Used {
                 slot
             })
         });
-        let seen = Arc::new(Seen::new(epoch, slots.collect()));
-        if self.seen.len() >= self.seen_max {
-            self.seen.retain(|_, seen| seen.strong_count() > 0);
-            self.seen_max = 16.max(self.seen.len() * 2);
+        let scope_view = Arc::new(ScopeView::new(epoch, slots.collect()));
+        if self.scope_views.len() >= self.scope_views_max {
+            self.scope_views.retain(|_, scope_view| scope_view.strong_count() > 0);
+            self.scope_views_max = 16.max(self.scope_views.len() * 2);
         }
-        self.seen.insert(scope.clone(), Arc::downgrade(&seen));
-        (seen, is_wanted)
+        self.scope_views.insert(scope.clone(), Arc::downgrade(&scope_view));
+        (scope_view, is_wanted)
     }
 
     /// The slot of a layer that is in use, and the layer.
@@ -300,7 +304,7 @@ impl Used {
     }
 
     /// What services claim against each other now, and where it is told.
-    fn conflicts_to_tell(&mut self) -> Vec<(Told, Scope, Arc<[Conflict]>)> {
+    fn conflicts_to_tell(&mut self) -> Vec<(ConflictLog, Scope, Arc<[Conflict]>)> {
         let Self { layers, told, .. } = self;
         let bases = layers.bases().map(|(scope, base)| {
             let told = told.entry(scope.clone()).or_default().clone();

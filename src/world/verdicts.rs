@@ -19,7 +19,7 @@ const SHARE: u32 = 20;
 
 /// What the log has said, and when the documents are judged next.
 #[derive(Default)]
-pub(super) struct Verdicts {
+pub(super) struct VerdictLog {
     said: BTreeSet<Said>,
     due: Option<Instant>,
     /// Nothing is judged before.
@@ -29,7 +29,7 @@ pub(super) struct Verdicts {
 /// Store, document, how it stands and why.
 type Said = (Arc<str>, String, Standing, String);
 
-impl Verdicts {
+impl VerdictLog {
     /// When the documents are to be judged; `None` = nothing has changed.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due

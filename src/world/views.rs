@@ -1,9 +1,9 @@
 //! What a stream follows: the views of one scope, one after another.
 //!
 //! ```text
-//!  Slot (layer, waiters) ─┐                         ┌─► Views of a stream
-//!  Slot ──────────────────┼─► Seen: view of a scope ┼─► Views of a stream    is woken by its own layers, and by
-//!  Slot ──────────────────┘   made once for all     └─► Views of a stream    what becomes of its address
+//!  Slot (layer, waiters) ─┐                        ┌─► Views of a stream
+//!  Slot ──────────────────┼─► ScopeView of a scope ┼─► Views of a stream    is woken by its own layers, and by
+//!  Slot ──────────────────┘   made once for all    └─► Views of a stream    what becomes of its address
 //! ```
 
 use std::collections::BTreeSet;
@@ -60,14 +60,14 @@ impl Epoch {
 }
 
 /// What one scope sees, for all of its streams.
-pub(super) struct Seen {
+pub(super) struct ScopeView {
     epoch: Arc<Epoch>,
     /// The topmost layer's comes first.
     slots: Vec<Arc<Slot>>,
     view: Mutex<Option<Arc<View>>>,
 }
 
-impl Seen {
+impl ScopeView {
     /// Through these slots, the topmost layer's first.
     pub(super) fn new(epoch: &Arc<Epoch>, slots: Vec<Arc<Slot>>) -> Self {
         Self { epoch: Arc::clone(epoch), slots, view: Mutex::default() }
@@ -97,19 +97,23 @@ impl Seen {
 pub struct Views(Backing);
 
 enum Backing {
-    Seen { seen: Arc<Seen>, signal: Arc<Signal>, _whereabout: Whereabout },
+    Scope { scope_view: Arc<ScopeView>, signal: Arc<Signal>, _whereabout: Whereabout },
     Single(watch::Receiver<Option<Arc<View>>>),
 }
 
 impl Views {
     /// What is seen from an address, if there is one.
-    pub(super) fn new(seen: Arc<Seen>, whereabouts: &Whereabouts, address: Option<IpAddr>) -> Self {
+    pub(super) fn new(
+        scope_view: Arc<ScopeView>,
+        whereabouts: &Whereabouts,
+        address: Option<IpAddr>,
+    ) -> Self {
         let signal = Arc::new(Signal::default());
-        seen.slots.iter().for_each(|slot| slot.waiters.add(&signal));
+        scope_view.slots.iter().for_each(|slot| slot.waiters.add(&signal));
         let whereabout = whereabouts.follow(address, &signal);
         // What was announced before counts, too.
         signal.set();
-        Self(Backing::Seen { seen, signal, _whereabout: whereabout })
+        Self(Backing::Scope { scope_view, signal, _whereabout: whereabout })
     }
 
     /// The views that somebody sends.
@@ -127,7 +131,7 @@ impl Views {
     fn mark_seen(&mut self) {
         match &mut self.0 {
             Backing::Single(receiver) => _ = receiver.borrow_and_update(),
-            Backing::Seen { signal, .. } => signal.clear(),
+            Backing::Scope { signal, .. } => signal.clear(),
         }
     }
 
@@ -135,14 +139,14 @@ impl Views {
     pub fn peek(&self) -> Option<Arc<View>> {
         match &self.0 {
             Backing::Single(receiver) => receiver.borrow().clone(),
-            Backing::Seen { seen, .. } => seen.view(),
+            Backing::Scope { scope_view, .. } => scope_view.view(),
         }
     }
 
     /// Waits until there may be another view, or until the proxy may belong to another scope.
     pub async fn changed(&mut self) {
         match &mut self.0 {
-            Backing::Seen { signal, .. } => signal.wait().await,
+            Backing::Scope { signal, .. } => signal.wait().await,
             Backing::Single(receiver) => {
                 if receiver.changed().await.is_err() {
                     // Nobody makes views any more: the last one stays.
@@ -157,7 +161,7 @@ impl Views {
     pub fn mark_changed(&mut self) {
         match &mut self.0 {
             Backing::Single(receiver) => receiver.mark_changed(),
-            Backing::Seen { signal, .. } => signal.set(),
+            Backing::Scope { signal, .. } => signal.set(),
         }
     }
 
@@ -185,13 +189,13 @@ mod tests {
 
     /// A stream that looks what there is as soon as it is woken.
     struct Stream {
-        seen: Arc<Seen>,
+        scope_view: Arc<ScopeView>,
         generations: Mutex<Vec<Vec<u64>>>,
     }
 
     impl Wake for Stream {
         fn wake(self: Arc<Self>) {
-            let view = self.seen.view().expect("its layers are made");
+            let view = self.scope_view.view().expect("its layers are made");
             self.generations.lock().push(view.layers().iter().map(|layer| layer.generation).collect());
         }
     }
@@ -203,10 +207,10 @@ mod tests {
             [LayerKey::Endpoints { is_router: false }, LayerKey::Base(Role::Sidecar, ConfigSource::Ads)];
         let slots = keys.map(|key| Arc::new(Slot::new(key, Some(layer(1)), &Dropped::default())));
         let epoch = Arc::new(Epoch::default());
-        let seen = Arc::new(Seen::new(&epoch, slots.to_vec()));
-        let mut views = Views::new(Arc::clone(&seen), &Whereabouts::default(), None);
+        let scope_view = Arc::new(ScopeView::new(&epoch, slots.to_vec()));
+        let mut views = Views::new(Arc::clone(&scope_view), &Whereabouts::default(), None);
         views.latest();
-        let stream = Arc::new(Stream { seen, generations: Mutex::default() });
+        let stream = Arc::new(Stream { scope_view, generations: Mutex::default() });
         let waker = Waker::from(Arc::clone(&stream));
         let mut waits = pin!(views.changed());
         assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());

@@ -28,7 +28,7 @@ use tracing::field::display;
 
 use farewell::Farewell;
 use notes::{refusal_name, refusal_status};
-use patience::Patience;
+use patience::ClientPatience;
 use spared::Spared;
 
 pub use context::{ResourceSource, StreamContext};
@@ -88,7 +88,7 @@ struct Session<V: Variant, S> {
     ending: bool,
     /// Ends when shutdown begins; `ending` says that it has ended.
     shutdown_begun: BoxFuture<'static, ()>,
-    patience: Patience,
+    patience: ClientPatience,
     /// When listeners that could not be bound are offered again.
     bind_again: Option<Instant>,
 }
@@ -166,7 +166,7 @@ where
             outbox: VecDeque::new(),
             client: None,
             ending: false,
-            patience: Patience::default(),
+            patience: ClientPatience::default(),
             bind_again: None,
         }
     }

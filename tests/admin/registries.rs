@@ -6,7 +6,7 @@ use http::header::{ALLOW, HOST, ORIGIN};
 use http::{Method, Request, StatusCode};
 use http_body_util::Empty;
 use pilot::admin::{Failure, Readiness, RegistryReport, Released, ServiceReport, ServicesReport};
-use pilot::catalog::saved::Store;
+use pilot::catalog::saved::SnapshotFile;
 use pilot::catalog::{Policy, SavePolicy};
 use pilot_registry::{RegistryError, Snapshot};
 use serde_json::Value;
@@ -46,9 +46,9 @@ async fn post(pilot: &Pilot, path: &str) -> Answer {
 }
 
 fn with_disk(folder: &TempDir) -> Policy {
-    let store = Store::new(folder.path(), "east", "scripted", 1 << 20);
+    let file = SnapshotFile::new(folder.path(), "east", "scripted", 1 << 20);
     let (wait, save_interval) = (Duration::from_secs(60), Duration::from_secs(60));
-    Policy { save: Some(SavePolicy { store, wait, save_interval }), ..Policy::default() }
+    Policy { save: Some(SavePolicy { file, wait, save_interval }), ..Policy::default() }
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn a_registry_that_is_served_from_disk_is_marked_stale_everywhere() {
     let folder = TempDir::new().unwrap();
     let policy = with_disk(&folder);
     let an_hour_ago = SystemTime::now() - Duration::from_secs(3_600);
-    policy.save.as_ref().unwrap().store.save(&snapshot(&["a.local"]), an_hour_ago).unwrap();
+    policy.save.as_ref().unwrap().file.save(&snapshot(&["a.local"]), an_hour_ago).unwrap();
     let pilot = pilot_with(&["east"], &policy).await;
     pilot.feeds[0].attempt_failed(RegistryError::unavailable("connecting to 127.0.0.1:8500 failed"));
     pilot.ready().await;
@@ -172,7 +172,7 @@ async fn an_optional_registry_that_is_missing_is_named() {
 async fn what_cannot_be_saved_is_shown() {
     let folder = TempDir::new().unwrap();
     let policy = with_disk(&folder);
-    std::fs::create_dir(policy.save.as_ref().unwrap().store.path()).unwrap();
+    std::fs::create_dir(policy.save.as_ref().unwrap().file.path()).unwrap();
     let pilot = pilot_with(&["east"], &policy).await;
     pilot.sinks[0].publish(snapshot(&["a.local"]));
     pilot.ready().await;
@@ -188,7 +188,7 @@ async fn what_cannot_be_saved_is_shown() {
 async fn a_file_that_is_not_believed_is_named_where_pilot_says_what_it_waits_for() {
     let folder = TempDir::new().unwrap();
     let policy = with_disk(&folder);
-    std::fs::write(policy.save.as_ref().unwrap().store.path(), "services = []").unwrap();
+    std::fs::write(policy.save.as_ref().unwrap().file.path(), "services = []").unwrap();
     let pilot = pilot_with(&["east"], &policy).await;
     pilot.feeds[0].attempt_failed(RegistryError::unavailable("nobody is there"));
     let told = |answer: &Answer| answer.body.contains("nobody is there; last known good: ");

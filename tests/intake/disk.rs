@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use pilot::catalog::saved::Store;
+use pilot::catalog::saved::SnapshotFile;
 use pilot::catalog::{Freshness, Known, Policy, SavePolicy};
 use pilot_registry::{RegistryError, Snapshot};
 use pilot_registry_testkit::snapshot;
@@ -14,13 +14,13 @@ use tokio::time::Instant;
 use crate::follow::{DEADLINE, East};
 use crate::services::of;
 
-pub(crate) fn store(folder: &Path) -> Store {
-    Store::new(folder, "east", "scripted", 1 << 20)
+pub(crate) fn store(folder: &Path) -> SnapshotFile {
+    SnapshotFile::new(folder, "east", "scripted", 1 << 20)
 }
 
 pub(crate) fn keeping(folder: &Path) -> Policy {
     let save = SavePolicy {
-        store: store(folder),
+        file: store(folder),
         wait: Duration::from_secs(2),
         save_interval: Duration::from_secs(10),
     };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use pilot::catalog::saved::{LoadError, Store, prepare, probe};
+use pilot::catalog::saved::{LoadError, SnapshotFile, prepare, probe};
 use pilot_registry::Snapshot;
 use pilot_registry_testkit::{service, snapshot, strategies};
 use proptest::prelude::*;
@@ -16,8 +16,8 @@ use crate::services::of;
 
 const MAX_BYTES: u64 = 1 << 20;
 
-fn store(folder: &Path, registry: &str, kind: &'static str) -> Store {
-    Store::new(folder, registry, kind, MAX_BYTES)
+fn store(folder: &Path, registry: &str, kind: &'static str) -> SnapshotFile {
+    SnapshotFile::new(folder, registry, kind, MAX_BYTES)
 }
 
 fn some() -> Snapshot {
@@ -25,7 +25,7 @@ fn some() -> Snapshot {
 }
 
 /// A file as it is when all is well.
-fn saved() -> (TempDir, Store) {
+fn saved() -> (TempDir, SnapshotFile) {
     let folder = TempDir::new().unwrap();
     let store = store(folder.path(), "east", "consul");
     store.save(&some(), SystemTime::now()).unwrap();
@@ -40,7 +40,7 @@ fn names(folder: &TempDir) -> Vec<String> {
 }
 
 /// The file is refused for that reason, and set aside; what is written next is read again.
-fn assert_refused(folder: &TempDir, store: &Store, reason: &str) {
+fn assert_refused(folder: &TempDir, store: &SnapshotFile, reason: &str) {
     let error = store.load().unwrap_err();
     assert!(matches!(error, LoadError::Refused { .. }), "{error:?}");
     assert!(error.to_string().contains(reason), "{error}");
@@ -180,7 +180,7 @@ fn of_what_was_set_aside_the_newest_few_stay() {
 #[test]
 fn a_file_that_is_too_large_is_neither_written_nor_read() {
     let (folder, large) = saved();
-    let small = Store::new(folder.path(), "east", "consul", 100);
+    let small = SnapshotFile::new(folder.path(), "east", "consul", 100);
     let error = small.save(&some(), SystemTime::now()).unwrap_err();
     assert!(error.to_string().contains("[state] max_file_bytes allows 100"), "{error}");
     assert_eq!(*large.load().unwrap().unwrap().snapshot, some(), "what was there is there still");

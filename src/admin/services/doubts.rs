@@ -14,7 +14,7 @@ use crate::resources::Origin;
 use crate::translate::Conflict;
 
 /// All that is wrong, to be asked about one service after the other.
-pub(super) struct Doubts<'a> {
+pub(super) struct ServiceDoubts<'a> {
     /// Where pilot listens, and what decides where Envoys do.
     own: &'a OwnPorts,
     options: &'a MeshOptions,
@@ -27,7 +27,7 @@ pub(super) struct Doubts<'a> {
     conflicts: BTreeMap<ServiceId, BTreeSet<String>>,
 }
 
-impl<'a> Doubts<'a> {
+impl<'a> ServiceDoubts<'a> {
     pub(super) fn of(admin: &'a Admin, mesh: &'a Mesh, conflicts: &[(String, Arc<[Conflict]>)]) -> Self {
         let doubtful = |known: &Known| known.held.is_some() || known.freshness != Freshness::Live;
         let known = admin.world.registries().iter().filter_map(|registered| {

@@ -11,7 +11,7 @@ use super::diff::{self, Findings};
 /// What was there a short while ago, or before what is held began.
 #[derive(Debug)]
 pub(super) struct Baseline {
-    pub(super) said: Said,
+    pub(super) said: CountedSnapshot,
     pub(super) since: Instant,
     /// What comparing with it has shown.
     pub(super) findings: Findings,
@@ -19,25 +19,30 @@ pub(super) struct Baseline {
 
 /// A snapshot, and how many endpoints of it can serve.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Said {
+pub(super) struct CountedSnapshot {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) usable: usize,
 }
 
 impl Baseline {
-    pub(super) fn new(said: &Said, since: Instant) -> Self {
+    pub(super) fn new(said: &CountedSnapshot, since: Instant) -> Self {
         Self { said: said.clone(), since, findings: Findings::default() }
     }
 
     /// With what is said now of these services, and as it is in all others.
-    pub(super) fn moved_on(&self, said: &Said, since: Instant, which: impl Fn(&ServiceId) -> bool) -> Self {
+    pub(super) fn moved_on(
+        &self,
+        said: &CountedSnapshot,
+        since: Instant,
+        which: impl Fn(&ServiceId) -> bool,
+    ) -> Self {
         let old = self.said.snapshot.services().iter().filter(|service| !which(&service.id()));
         let new = said.snapshot.services().iter().filter(|service| which(&service.id()));
-        Self::new(&Said::of(old.chain(new).cloned().collect()), since)
+        Self::new(&CountedSnapshot::of(old.chain(new).cloned().collect()), since)
     }
 }
 
-impl Said {
+impl CountedSnapshot {
     /// These services have become those, with the same ids.
     pub(super) fn update(&mut self, mut updated: BTreeMap<ServiceId, Arc<Service>>) {
         if updated.is_empty() {

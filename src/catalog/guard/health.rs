@@ -19,7 +19,7 @@ type EndpointKey = (Address, BTreeMap<Port, Port>);
 #[derive(Debug, Default)]
 pub(super) struct Turned {
     endpoints: BTreeMap<ServiceId, BTreeMap<EndpointKey, Former>>,
-    hold: Option<Hold>,
+    hold: Option<HealthHold>,
     /// What was made of the services last, so that what does not change stays one allocation.
     made: BTreeMap<ServiceId, (Arc<Service>, Arc<Service>)>,
 }
@@ -33,7 +33,7 @@ struct Former {
 
 /// Since when former health is kept.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hold {
+pub(super) struct HealthHold {
     pub(super) since: Instant,
     /// When its time is over, if the registry is live until then.
     pub(super) until: Instant,
@@ -68,7 +68,7 @@ impl Turned {
         self.endpoints.retain(|_, endpoints| !endpoints.is_empty());
         let turned = self.count();
         if joined && settings.is_mass(turned, turned + usable) {
-            self.hold = Some(Hold { since: now, until: now + settings.hold, seen: now, read });
+            self.hold = Some(HealthHold { since: now, until: now + settings.hold, seen: now, read });
         }
     }
 
@@ -100,7 +100,7 @@ impl Turned {
     }
 
     /// Since when former health is kept, if it is.
-    pub(super) fn hold(&self) -> Option<Hold> {
+    pub(super) fn hold(&self) -> Option<HealthHold> {
         self.hold
     }
 

@@ -45,8 +45,8 @@ impl OnDisk {
     }
 
     fn read(save: &SavePolicy, now: Instant) -> Self {
-        let store = save.store.clone();
-        let load = tokio::task::spawn_blocking(move || store.load());
+        let file = save.file.clone();
+        let load = tokio::task::spawn_blocking(move || file.load());
         Self::Reading { load, until: now + READ_MAX }
     }
 

@@ -160,9 +160,9 @@ impl Intake {
                 return;
             }
         }
-        let (store, snapshot) = (save.store.clone(), Arc::clone(&known.snapshot));
-        let written = tokio::task::spawn_blocking(move || store.save(&snapshot, as_of)).await;
-        let path = save.store.path();
+        let (file, snapshot) = (save.file.clone(), Arc::clone(&known.snapshot));
+        let written = tokio::task::spawn_blocking(move || file.save(&snapshot, as_of)).await;
+        let path = save.file.path();
         match written.unwrap_or_else(|panic| Err(std::io::Error::other(panic))) {
             Ok(()) => {
                 *saved = Some(known.snapshot);

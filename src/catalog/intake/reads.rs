@@ -10,7 +10,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Reads {
     begun: watch::Sender<Begun>,
-    wanted: watch::Sender<Wanted>,
+    wanted: watch::Sender<WantedRead>,
 }
 
 /// The last read that began: 0 is none.
@@ -22,7 +22,7 @@ struct Begun {
 
 /// The last read that was asked for: 0 is none.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct WantedRead {
     read: u64,
     at: Option<Instant>,
 }
@@ -60,7 +60,7 @@ impl Reads {
     }
 
     /// Follows which read is wanted.
-    pub(super) fn subscribe(&self) -> watch::Receiver<Wanted> {
+    pub(super) fn subscribe(&self) -> watch::Receiver<WantedRead> {
         self.wanted.subscribe()
     }
 
@@ -78,7 +78,7 @@ impl Reads {
 
     /// Another read is wanted.
     pub(super) fn want_another(&self, now: Instant) {
-        self.wanted.send_replace(Wanted { read: self.last() + 1, at: Some(now) });
+        self.wanted.send_replace(WantedRead { read: self.last() + 1, at: Some(now) });
     }
 
     /// When a read was asked for of which nothing has come; what has come last is of read `seen`.

@@ -8,7 +8,7 @@ use pilot_registry::Port;
 
 use super::{Base, Work, empty_routes};
 use crate::resources::VirtualHost;
-use crate::translate::entrances::{RouteKey, VirtualHosts};
+use crate::translate::entrances::{RouteKey, VirtualHostsByRoute};
 use crate::translate::{names, rules};
 
 impl Base {
@@ -46,11 +46,11 @@ impl Base {
     }
 
     /// The virtual hosts of a host of rules, at port 80; none if a service has it, or it is a short name of none.
-    fn stranger(&self, host: &Arc<str>) -> VirtualHosts {
+    fn stranger(&self, host: &Arc<str>) -> VirtualHostsByRoute {
         let is_name = host.contains(['.', '*', ':']);
         let port =
             Port::try_from(80).ok().filter(|_| is_name && self.mesh.catalog.called(host).next().is_none());
-        let Some(port) = port else { return VirtualHosts::new() };
+        let Some(port) = port else { return VirtualHostsByRoute::new() };
         let context = self.context();
         let documents = rules::routes_of_host(&self.mesh.rules, host, context.viewer);
         let listens = self.http_listen.and_then(|at| Port::try_from(u32::from(at.port())).ok());

@@ -12,7 +12,7 @@ use crate::mesh::MeshOptions;
 use crate::translate::conflict::Claim;
 
 /// One claim of one service, before it is asked who sees the service.
-pub(super) struct Wanted {
+pub(super) struct WantedClaim {
     pub(super) claim: Claim,
     pub(super) rank: Rank,
     pub(super) shares: bool,
@@ -34,7 +34,7 @@ pub(super) struct Row {
 
 /// Everything that a service claims: its names first, then port by port. `http_listen`: whether that leads to HTTP
 /// services, too.
-pub(super) fn wanted(service: &CatalogService, options: &MeshOptions, http_listen: bool) -> Vec<Wanted> {
+pub(super) fn wanted(service: &CatalogService, options: &MeshOptions, http_listen: bool) -> Vec<WantedClaim> {
     let of_class = |class, port: Option<Port>| Rank {
         class,
         guess: port.map(|port| service.guess(port)).unwrap_or_default(),
@@ -42,14 +42,14 @@ pub(super) fn wanted(service: &CatalogService, options: &MeshOptions, http_liste
         service: Some(service.id().clone()),
         port,
     };
-    let alone = |claim, rank| Wanted { claim, rank, shares: false, by: None };
+    let alone = |claim, rank| WantedClaim { claim, rank, shares: false, by: None };
     let name = |name: &Hostname| Claim::Name(name.clone());
     let mut wanted = vec![alone(name(service.host()), of_class(Class::Own, None))];
     let aliases = service.aliases().iter().filter(|alias| *alias != service.host());
     wanted.extend(aliases.map(|alias| alone(name(alias), of_class(Class::Alias, None))));
     wanted.extend(service.local_names().iter().map(|(of, local)| {
         let by = Some(of.clone());
-        Wanted { by, ..alone(name(local), of_class(Class::Local, None)) }
+        WantedClaim { by, ..alone(name(local), of_class(Class::Local, None)) }
     }));
     if service.lead().resolution == Resolution::Passthrough {
         return wanted;
@@ -60,7 +60,7 @@ pub(super) fn wanted(service: &CatalogService, options: &MeshOptions, http_liste
         let bind = SocketAddr::new(options.bind, number.get());
         if port.protocol.is_http() {
             if options.http_port_listeners || !http_listen {
-                wanted.push(Wanted { shares: true, ..alone(Claim::Listener(bind), rank()) });
+                wanted.push(WantedClaim { shares: true, ..alone(Claim::Listener(bind), rank()) });
             }
             let addresses = service.virtual_addresses().iter();
             wanted.extend(addresses.map(|ip| alone(Claim::VirtualAddress(*ip, number), rank())));
@@ -90,7 +90,7 @@ pub(super) fn rows(of_host: &[Arc<CatalogService>], options: &MeshOptions, http_
         };
         let (seen, unseen): (Vec<&Namespace>, Vec<&Namespace>) =
             named.iter().copied().partition(|namespace| is_seen(namespace));
-        for Wanted { claim, rank, shares, by } in wanted(service, options, http_listen) {
+        for WantedClaim { claim, rank, shares, by } in wanted(service, options, http_listen) {
             let row = |namespace: Option<&Namespace>, is_hidden| {
                 let (claim, rank, namespace) = (claim.clone(), rank.clone(), namespace.cloned());
                 Row { claim, rank, shares, namespace, is_hidden }

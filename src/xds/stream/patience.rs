@@ -19,7 +19,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A stream's patience with its client.
 #[derive(Debug, Default)]
-pub(super) struct Patience(Option<Given>);
+pub(super) struct ClientPatience(Option<Given>);
 
 /// The time that a client was given.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ struct Given {
     ends: Option<Instant>,
 }
 
-impl Patience {
+impl ClientPatience {
     /// What waits now, after the last of so many updates.
     pub(super) fn note(&mut self, waits: Waits, updates: u64, now: Instant) {
         if waits == Waits::Nothing {
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn it_stands_still_while_a_response_is_unanswered_and_no_change_begins_it_anew() {
-        let (mut patience, begun) = (Patience::default(), Instant::now());
+        let (mut patience, begun) = (ClientPatience::default(), Instant::now());
         patience.note(Waits::ForRequest, 7, begun);
         let mut now = begun;
         for update in 8..12 {

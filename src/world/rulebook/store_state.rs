@@ -21,7 +21,7 @@ const SILENT: &str = "the store has not answered since pilot was started";
 const LOST: &str = "the store says that all of its documents are gone, which is held back";
 
 /// What is known of one store.
-pub(super) struct Shelf {
+pub(super) struct StoreState {
     pub(super) library: Library,
     /// The revision that was taken in last.
     pub(super) seen: Option<u64>,
@@ -37,20 +37,20 @@ pub(super) struct Shelf {
 
 /// What one look at a store shows.
 #[derive(Default)]
-pub(super) struct Look {
+pub(super) struct StoreLook {
     /// Something was taken in, and of these documents something else is in force.
     pub(super) taken: Option<Vec<DocumentId>>,
     /// When to look again, though the store says nothing new.
     pub(super) until: Option<Instant>,
 }
 
-impl Look {
+impl StoreLook {
     fn taken(changed: Vec<DocumentId>) -> Self {
         Self { taken: Some(changed), until: None }
     }
 }
 
-impl Shelf {
+impl StoreState {
     /// Nothing is known of a store that may have documents of these namespaces only; none = of any.
     pub(super) fn of(namespaces: Vec<Namespace>) -> Self {
         let (library, said) = (Library::of(namespaces), BTreeMap::new());
@@ -69,30 +69,30 @@ impl Shelf {
     }
 
     /// Takes in what the store says.
-    pub(super) fn look(&mut self, store: &RegisteredRules, began: Instant, now: Instant) -> Look {
+    pub(super) fn look(&mut self, store: &RegisteredRules, began: Instant, now: Instant) -> StoreLook {
         let Some(published) = store.feed.published() else { return self.stand_in(store, began, now) };
         if self.seen == Some(published.revision) && self.held_until.is_none() {
-            return Look::default();
+            return StoreLook::default();
         }
         if let Some(until) = self.held(store, &published, now) {
             // What was lost while no pilot ran is in force, too.
             let taken = (!std::mem::replace(&mut self.is_known, true)).then(|| self.library.stand_in(LOST));
-            return Look { taken, until: Some(until) };
+            return StoreLook { taken, until: Some(until) };
         }
         (self.seen, self.is_known) = (Some(published.revision), true);
         let Taken { documents, places } = self.library.take(&published.value, DEFAULT_NAMESPACE);
         self.tell(&store.name, &places, !documents.is_empty());
-        Look::taken(documents)
+        StoreLook::taken(documents)
     }
 
     /// What is on disk counts for a store that fails, or does not answer in time.
-    fn stand_in(&mut self, store: &RegisteredRules, began: Instant, now: Instant) -> Look {
+    fn stand_in(&mut self, store: &RegisteredRules, began: Instant, now: Instant) -> StoreLook {
         if self.is_known || !self.has_left {
-            return Look::default();
+            return StoreLook::default();
         }
         let due = began + store.policy.wait;
         if now < due && !matches!(store.feed.health(), RegistryHealth::Degraded(_)) {
-            return Look { taken: None, until: Some(due) };
+            return StoreLook { taken: None, until: Some(due) };
         }
         let changed = self.library.stand_in(SILENT);
         self.is_known = true;
@@ -101,7 +101,7 @@ impl Shelf {
             documents = changed.len(),
             "store of rules does not answer: what was in force before is in force"
         );
-        Look::taken(changed)
+        StoreLook::taken(changed)
     }
 
     /// Until when what the store says is not believed: all documents are gone at once, and nobody meant it.
