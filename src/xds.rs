@@ -46,4 +46,4 @@ pub use machine::{Machine, Waits};
 pub use rejections::{Rejection, Rejections};
 pub use shared::Shared;
 pub use sotw::{Sotw, StateRequest};
-pub use variant::{Answer, Asked, Limits, Read, Refusal, RequestOutcome, Response, Variant};
+pub use variant::{Answer, Asked, Limits, ReadMessage, Refusal, RequestOutcome, Response, Variant};

@@ -53,7 +53,7 @@ pub(super) struct Style {
 
 /// A list for people.
 #[derive(Debug, Default)]
-pub(super) struct View {
+pub(super) struct ListView {
     /// What stands above the table, with its line ends.
     pub(super) head: String,
     /// The first cell of a row is the name of what it is about.
@@ -64,7 +64,7 @@ pub(super) struct View {
     pub(super) passing: &'static [&'static str],
 }
 
-impl From<Table> for View {
+impl From<Table> for ListView {
     fn from(table: Table) -> Self {
         Self { table, ..Self::default() }
     }
@@ -85,7 +85,7 @@ impl Listing {
         global: &Global,
         target: &Target,
         question: &Question,
-        view: impl Fn(&T, Style) -> View,
+        view: impl Fn(&T, Style) -> ListView,
     ) -> anyhow::Result<ExitCode> {
         let Self { format, no_headers, watch } = self;
         let style = Style { wide: format == ListingFormat::Wide };
@@ -116,7 +116,11 @@ impl Listing {
 }
 
 /// Shows what changes, for as long as somebody reads it.
-fn follow(first: View, no_headers: bool, ask: impl Fn() -> anyhow::Result<View>) -> anyhow::Result<ExitCode> {
+fn follow(
+    first: ListView,
+    no_headers: bool,
+    ask: impl Fn() -> anyhow::Result<ListView>,
+) -> anyhow::Result<ExitCode> {
     let mut shown = Shown::default();
     let mut text = shown.update(&first);
     if !no_headers {
@@ -160,7 +164,7 @@ struct Shown {
 
 impl Shown {
     /// The lines that are new to the reader.
-    fn update(&mut self, view: &View) -> String {
+    fn update(&mut self, view: &ListView) -> String {
         let headings = view.table.headings();
         for (column, width) in view.table.widths().into_iter().enumerate() {
             match self.widths.get_mut(column) {
@@ -191,10 +195,10 @@ impl Shown {
 mod tests {
     use super::*;
 
-    fn view(rows: &[[&str; 3]]) -> View {
+    fn view(rows: &[[&str; 3]]) -> ListView {
         let mut table = Table::new(["host", "age", "ports"]);
         rows.iter().for_each(|row| table.row(row.map(str::to_owned)));
-        View { passing: &["AGE"], ..View::from(table) }
+        ListView { passing: &["AGE"], ..ListView::from(table) }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use super::client::{Question, Target};
-use super::listing::{Listing, Style, View};
+use super::listing::{ListView, Listing, Style};
 use super::output::plain;
 use super::place::locality;
 use super::{Global, Table};
@@ -59,7 +59,7 @@ impl Args {
                     all.iter().take(NAMED_MAX).map(|proxy| proxy.status.id.as_str()).collect();
                 let notes =
                     format!("\nno proxy is called {}: there are {}\n", plain(name), plain(&ids.join(", ")));
-                return View { notes, ..table(&meant, style) };
+                return ListView { notes, ..table(&meant, style) };
             }
             let mut view = table(&meant, style);
             view.notes.insert_str(0, &meant.iter().map(told).collect::<String>());
@@ -104,7 +104,7 @@ fn told(proxy: &ProxyReport) -> String {
 
 type Report = BTreeMap<String, Vec<ProxyReport>>;
 
-fn table(proxies: &[ProxyReport], style: Style) -> View {
+fn table(proxies: &[ProxyReport], style: Style) -> ListView {
     let mut table = Table::new([
         "proxy", "role", "client", "peer", "conns", "cds", "eds", "lds", "rds", "vhds", "workload",
     ]);
@@ -135,7 +135,7 @@ fn table(proxies: &[ProxyReport], style: Style) -> View {
     if proxies.is_empty() {
         refusals.push_str(NONE);
     }
-    View { notes: refusals, ..View::from(table) }
+    ListView { notes: refusals, ..ListView::from(table) }
 }
 
 /// What to do where there is none.

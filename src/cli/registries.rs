@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use super::client::{Question, Target};
-use super::listing::{Listing, Style, View};
+use super::listing::{ListView, Listing, Style};
 use super::output::plain;
 use super::{Global, Output, Table};
 use crate::admin::{RegistryReport, Released};
@@ -96,13 +96,13 @@ impl Release {
     }
 }
 
-fn one(registry: &RegistryReport, style: Style) -> View {
+fn one(registry: &RegistryReport, style: Style) -> ListView {
     let mut view = table(std::slice::from_ref(registry), style);
     view.notes.push_str(&watches::table(registry));
     view
 }
 
-fn table(registries: &[RegistryReport], style: Style) -> View {
+fn table(registries: &[RegistryReport], style: Style) -> ListView {
     let mut table = Table::new([
         "registry",
         "kind",
@@ -147,7 +147,7 @@ fn table(registries: &[RegistryReport], style: Style) -> View {
     }
     let notes = if notes.is_empty() { notes } else { format!("\n{notes}") };
     // Ages grow without anything having changed.
-    View { notes, passing: &["AGE"], ..View::from(table) }
+    ListView { notes, passing: &["AGE"], ..ListView::from(table) }
 }
 
 /// What is worth a look, line by line.

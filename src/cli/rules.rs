@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use super::client::{Question, Target};
-use super::listing::{Listing, Style, View};
+use super::listing::{ListView, Listing, Style};
 use super::{Global, Table};
 use crate::admin::{DocumentReport, RulesReport, StoreReport};
 use crate::rules::InForce;
@@ -65,7 +65,7 @@ fn troubles(stores: &[StoreReport]) -> String {
     text
 }
 
-fn table(documents: &[DocumentReport], style: Style) -> View {
+fn table(documents: &[DocumentReport], style: Style) -> ListView {
     let mut table = Table::new(["document", "state", "in force", "place"]);
     if style.wide {
         table.extend(["store"]);
@@ -105,7 +105,7 @@ fn table(documents: &[DocumentReport], style: Style) -> View {
         text.push_str(&format!("\n{document}:\n"));
         lines.iter().for_each(|line| text.push_str(&format!("  {}\n", super::output::plain(line))));
     }
-    View { notes: text, ..View::from(table) }
+    ListView { notes: text, ..ListView::from(table) }
 }
 
 /// Who refuses something of a document, the first of many.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use pilot_registry::{ServicePort, Visibility};
 
 use super::client::{Question, Target};
-use super::listing::{Listing, Style, View};
+use super::listing::{ListView, Listing, Style};
 use super::place::locality;
 use super::{Global, Table};
 use crate::admin::{ServiceReport, ServiceSummary, ServicesReport};
@@ -50,7 +50,7 @@ impl Args {
     }
 }
 
-fn services(report: &ServicesReport, style: Style) -> View {
+fn services(report: &ServicesReport, style: Style) -> ListView {
     let mut table = Table::new(["host", "ports", "endpoints", "registries"]);
     if style.wide {
         table.extend(["aliases"]);
@@ -91,10 +91,10 @@ fn services(report: &ServicesReport, style: Style) -> View {
         text.push_str(&format!("\nconflicts for {scope}:\n"));
         conflicts.iter().for_each(|conflict| text.push_str(&format!("  {conflict}\n")));
     }
-    View { notes: text, ..View::from(table) }
+    ListView { notes: text, ..ListView::from(table) }
 }
 
-fn service(report: &ServiceReport, style: Style) -> View {
+fn service(report: &ServiceReport, style: Style) -> ListView {
     let mut table = Table::new(["address", "ports", "health", "weight", "locality", "registry"]);
     if style.wide {
         table.extend(["priority", "labels"]);
@@ -130,10 +130,10 @@ fn service(report: &ServiceReport, style: Style) -> View {
     let doubts = listed("what registries do not say now", doubts(summary).into_iter());
     let conflicts = listed("conflicts", summary.conflicts.iter().cloned());
     let guessed = if style.wide { listed("what was guessed", guessed(summary)) } else { String::new() };
-    View {
+    ListView {
         head: format!("{head}\n\n"),
         notes: format!("{disputed}{conflicts}{doubts}{guessed}"),
-        ..View::from(table)
+        ..ListView::from(table)
     }
 }
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 use super::finding::{Finding, Level, is_full};
-use super::node::{Field, Node, Path, Value, camel};
+use super::node::{Node, Path, TableField, Value, camel};
 use super::shape::{Shape, Type};
 
 /// A kind of documents: its shape is made once.
@@ -132,7 +132,7 @@ impl<'a> Walk<'a> {
         Some(Json::Array(items.collect()))
     }
 
-    fn map(&mut self, shape: Shape<'a>, path: &Path<'_>, fields: &[Field]) -> Option<Json> {
+    fn map(&mut self, shape: Shape<'a>, path: &Path<'_>, fields: &[TableField]) -> Option<Json> {
         let inside = shape.item()?;
         let mut map = Map::new();
         for field in fields {
@@ -143,7 +143,13 @@ impl<'a> Walk<'a> {
         Some(Json::Object(map))
     }
 
-    fn table(&mut self, shape: Shape<'a>, path: &Path<'_>, node: &Node, fields: &[Field]) -> Option<Json> {
+    fn table(
+        &mut self,
+        shape: Shape<'a>,
+        path: &Path<'_>,
+        node: &Node,
+        fields: &[TableField],
+    ) -> Option<Json> {
         self.above.push((path.to_string(), shape));
         let mut table = Map::new();
         for field in fields {
@@ -186,8 +192,8 @@ impl<'a> Walk<'a> {
         &mut self,
         shape: Shape<'a>,
         path: &Path<'_>,
-        field: &Field,
-        fields: &[Field],
+        field: &TableField,
+        fields: &[TableField],
     ) -> Option<(String, Shape<'a>)> {
         if let Some(inside) = shape.field(&field.key) {
             return Some((field.key.clone(), inside));

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::finding::Finding;
-use super::node::{Field, Node, Path, Value};
+use super::node::{Node, Path, TableField, Value};
 
 /// Kinds of documents that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -145,11 +145,11 @@ pub(super) fn open(node: Node, namespace: &str, findings: &mut Vec<Finding>) -> 
 
 struct Envelope<'a> {
     findings: &'a mut Vec<Finding>,
-    fields: Vec<Field>,
+    fields: Vec<TableField>,
 }
 
 impl Envelope<'_> {
-    fn take(&mut self, key: &str) -> Option<Field> {
+    fn take(&mut self, key: &str) -> Option<TableField> {
         let i = self.fields.iter().position(|field| field.key == key)?;
         Some(self.fields.remove(i))
     }

@@ -19,7 +19,7 @@ use imbl::OrdMap;
 use pilot_registry::{Namespace, Texts};
 
 use super::{DocumentId, Finding, Level, Position, Spec, read};
-use shelf::{Read, Shelf};
+use shelf::{ReadDocument, Shelf};
 
 /// A version of a document that can be in force.
 #[derive(Clone, Debug, PartialEq)]
@@ -245,7 +245,7 @@ impl Library {
     }
 
     /// Where a document stands first, and what was read there.
-    fn first(&self, id: &DocumentId) -> Option<(&(Arc<str>, usize), &Read)> {
+    fn first(&self, id: &DocumentId) -> Option<(&(Arc<str>, usize), &ReadDocument)> {
         let at = self.standing.get(id)?.first()?;
         Some((at, self.shelves.get(&at.0)?.documents.get(at.1)?))
     }
@@ -259,7 +259,7 @@ impl Library {
         own.chain(kept.map(|(id, unread)| Entry::kept(id, place, unread))).collect()
     }
 
-    fn entry(&self, place: &Arc<str>, number: usize, read: &Read) -> Entry {
+    fn entry(&self, place: &Arc<str>, number: usize, read: &ReadDocument) -> Entry {
         let mut entry = Entry {
             id: read.id.clone(),
             place: Arc::clone(place),

@@ -36,12 +36,12 @@ pub(super) enum Value {
     Number(Number),
     Text(String),
     List(Vec<Node>),
-    Table(Vec<Field>),
+    Table(Vec<TableField>),
 }
 
 /// A key of a table, with its value.
 #[derive(Clone, Debug)]
-pub(super) struct Field {
+pub(super) struct TableField {
     pub(super) at: Position,
     pub(super) key: String,
     pub(super) value: Node,
@@ -101,7 +101,7 @@ impl Node {
         for segment in segments {
             let next = match (segment, &node.value) {
                 (Segment::Key(key), Value::Table(fields)) => {
-                    let is_it = |field: &&Field| field.key == key || camel(&field.key) == key;
+                    let is_it = |field: &&TableField| field.key == key || camel(&field.key) == key;
                     fields.iter().find(is_it).map(|field| &field.value)
                 }
                 (Segment::Index(index), Value::List(items)) => items.get(index),

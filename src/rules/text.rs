@@ -7,7 +7,7 @@ use serde_json::Number;
 use serde_saphyr::{Location, Spanned};
 
 use super::finding::Finding;
-use super::node::{Field, Node, Position, Value};
+use super::node::{Node, Position, TableField, Value};
 
 /// More values than any document of a person has.
 const MAX_NODES: usize = 2_000_000;
@@ -96,7 +96,7 @@ fn below(mut node: Node, lines: usize) -> Node {
                 .into_iter()
                 .map(|mut field| {
                     field.at.line += lines;
-                    Field { value: below(field.value, lines), ..field }
+                    TableField { value: below(field.value, lines), ..field }
                 })
                 .collect(),
         ),
@@ -178,7 +178,7 @@ impl<'de> Visitor<'de> for AnyValue {
         while let Some(key) = map.next_key::<Spanned<String>>()? {
             let value = map.next_value::<Spanned<Value>>()?;
             let value = Node { at: position(value.referenced), value: value.value };
-            fields.push(Field { at: position(key.referenced), key: key.value, value });
+            fields.push(TableField { at: position(key.referenced), key: key.value, value });
         }
         Ok(Value::Table(fields))
     }

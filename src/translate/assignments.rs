@@ -10,7 +10,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use pilot_registry::{Resolution, ServiceId};
 
-use super::clusters::Target;
+use super::clusters::ClusterTarget;
 use super::context::Lens;
 use super::place::Place;
 use super::proximity::Proximity;
@@ -168,8 +168,8 @@ fn resolved(
     viewer: Viewer<'_>,
 ) -> Vec<(ResourceType, Resource)> {
     let ruled = Ruled::of(mesh, service, viewer);
-    let targets = Target::all(service, &ruled).into_iter();
-    let differs = |target: &Target<'_>| {
+    let targets = ClusterTarget::all(service, &ruled).into_iter();
+    let differs = |target: &ClusterTarget<'_>| {
         endpoints::are_seen_differently(service, target.port, &target.seen(&mesh.options, lens))
     };
     let made = targets.filter(differs).map(|target| {

@@ -24,7 +24,7 @@ use super::conflict::{Claim, Claimant, Conflict, Reason};
 use super::sockets::Sockets;
 use crate::catalog::{CatalogService, Guess};
 use crate::mesh::MeshOptions;
-use entry::{ClaimViewer, Class, Entry, Owner, Rank};
+use entry::{ClaimEntry, ClaimViewer, Class, Owner, Rank};
 use wanted::{Row, rows, wanted};
 
 const EVERYBODY: Option<&Namespace> = None;
@@ -32,7 +32,7 @@ const EVERYBODY: Option<&Namespace> = None;
 /// All claims of a mesh.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
-    entries: OrdMap<Claim, Entry>,
+    entries: OrdMap<Claim, ClaimEntry>,
     /// What somebody claims in vain: in the eyes of everybody, or of a namespace.
     contested: OrdSet<(Claim, Option<Namespace>)>,
     /// What belongs to another in the eyes of a namespace than in those of everybody.
@@ -108,7 +108,7 @@ impl Ledger {
             touched.entry(row.claim.clone()).or_default().extend(row.namespace.clone());
         }
         let entry = |claim: &Claim| self.entries.get(claim).cloned().unwrap_or_default();
-        let before: Vec<Entry> = touched.keys().map(entry).collect();
+        let before: Vec<ClaimEntry> = touched.keys().map(entry).collect();
         old.iter().for_each(|row| self.withdraw(row));
         new.into_iter().for_each(|row| self.enter(row));
         for ((claim, namespaces), before) in touched.into_iter().zip(before) {
@@ -157,7 +157,7 @@ impl Ledger {
         &mut self,
         claim: Claim,
         mut namespaces: BTreeSet<Namespace>,
-        before: &Entry,
+        before: &ClaimEntry,
         affected: &mut Affected,
     ) {
         let after = self.entries.get(&claim).cloned().unwrap_or_default();
@@ -192,7 +192,7 @@ impl Ledger {
     }
 
     /// What pilot.toml asks for goes before an endpoint, and an endpoint before what services ask for.
-    fn owner_in(&self, claim: &Claim, entry: &Entry, viewer: &impl ClaimViewer) -> Owner {
+    fn owner_in(&self, claim: &Claim, entry: &ClaimEntry, viewer: &impl ClaimViewer) -> Owner {
         let owner = entry.owner(viewer);
         match (self.sockets.holder(claim), &owner) {
             (None, _) | (_, Owner::One(Rank { class: Class::Configuration, .. })) => owner,
@@ -307,7 +307,7 @@ impl Ledger {
     }
 
     /// What is claimed in vain in the eyes of a namespace, but for what everybody sees in the same way.
-    fn conflicts_about(&self, claim: &Claim, whose: Option<&Namespace>, entry: &Entry) -> Vec<Conflict> {
+    fn conflicts_about(&self, claim: &Claim, whose: Option<&Namespace>, entry: &ClaimEntry) -> Vec<Conflict> {
         let owner = self.owner_in(claim, entry, &whose);
         let is_told = |rank: &Rank| {
             whose.is_some()

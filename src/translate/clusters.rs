@@ -19,7 +19,7 @@ use crate::mesh::{Dns, MeshOptions};
 
 /// A port of a service, or of a part of it.
 #[derive(Clone, Copy)]
-pub(super) struct Target<'a> {
+pub(super) struct ClusterTarget<'a> {
     pub(super) service: &'a CatalogService,
     pub(super) port: &'a ServicePort,
     /// What rules say of the service.
@@ -28,7 +28,7 @@ pub(super) struct Target<'a> {
     pub(super) subset: &'a str,
 }
 
-impl<'a> Target<'a> {
+impl<'a> ClusterTarget<'a> {
     /// All of a service: each port, as a whole and by subsets.
     pub(super) fn all(service: &'a CatalogService, ruled: &'a Ruled) -> Vec<Self> {
         let whole = [""].into_iter();
@@ -55,7 +55,11 @@ impl<'a> Target<'a> {
 }
 
 /// The cluster of a target. `endpoints`: the name of its load assignment.
-pub(super) fn cluster(target: Target<'_>, endpoints: &str, context: &TranslationContext<'_>) -> Cluster {
+pub(super) fn cluster(
+    target: ClusterTarget<'_>,
+    endpoints: &str,
+    context: &TranslationContext<'_>,
+) -> Cluster {
     match target.service.lead().resolution {
         Resolution::Endpoints => {
             let cluster = common(target, context.options, context.is_grpc);
@@ -81,8 +85,12 @@ fn of_type(cluster: Cluster, discovery: cluster::DiscoveryType) -> Cluster {
 }
 
 /// The cluster of a port whose names the proxy resolves itself.
-pub(super) fn resolved_by_proxy(target: Target<'_>, options: &MeshOptions, lens: &Lens<'_>) -> Cluster {
-    let Target { service, port, .. } = target;
+pub(super) fn resolved_by_proxy(
+    target: ClusterTarget<'_>,
+    options: &MeshOptions,
+    lens: &Lens<'_>,
+) -> Cluster {
+    let ClusterTarget { service, port, .. } = target;
     let cluster = common(target, options, false);
     let lens = target.seen(options, lens);
     let assignment = match service.endpoints().next() {
@@ -118,8 +126,8 @@ fn by_dns(dns: &Dns) -> cluster::ClusterDiscoveryType {
 
 /// What all clusters have in common. `is_grpc`: it is for gRPC clients, which refuse a way of balancing that they do not
 /// know, and have all of them the one in turn.
-fn common(target: Target<'_>, options: &MeshOptions, is_grpc: bool) -> Cluster {
-    let Target { service, port, ruled, subset } = target;
+fn common(target: ClusterTarget<'_>, options: &MeshOptions, is_grpc: bool) -> Cluster {
+    let ClusterTarget { service, port, ruled, subset } = target;
     let (protocol, traffic) = (port.protocol, &options.traffic);
     let health_checks = health_checks(service, port);
     let mut cluster = Cluster {

@@ -4,13 +4,13 @@
 //! From a client that does not read, nothing is read either.
 
 mod context;
-mod farewell;
 mod following;
 mod in_hand;
 mod notes;
 mod patience;
 mod peer;
 mod spared;
+mod stream_log;
 mod turns;
 
 use std::collections::VecDeque;
@@ -26,10 +26,10 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status};
 use tracing::field::display;
 
-use farewell::Farewell;
 use notes::{refusal_name, refusal_status};
 use patience::ClientPatience;
 use spared::Spared;
+use stream_log::StreamLog;
 
 pub use context::{ResourceSource, StreamContext};
 pub use in_hand::{Hold, InHand};
@@ -117,7 +117,7 @@ struct Client {
     settled: PerType<(Option<u64>, Names)>,
     /// What it is not sent, because others like it refused it.
     spared: Spared,
-    farewell: Farewell,
+    log: StreamLog,
     _open: StreamGuard,
 }
 
@@ -180,7 +180,7 @@ where
             Err(status) => status.message(),
         };
         if let Some(client) = &mut self.client {
-            client.farewell.because(why);
+            client.log.because(why);
         }
         outcome
     }

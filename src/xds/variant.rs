@@ -28,7 +28,7 @@ const NAME_BYTES: usize = 150;
 /// One of the protocol's two variants: state of the world, or delta.
 pub trait Variant: Sized + Send + 'static {
     /// What clients send.
-    type Request: Read + Send + 'static;
+    type Request: ReadMessage + Send + 'static;
     /// What clients are sent.
     type Response: prost::Message + Send + 'static;
     /// The variant's name: `sotw` or `delta`.
@@ -65,7 +65,7 @@ pub trait Variant: Sized + Send + 'static {
 }
 
 /// A message as it is read.
-pub trait Read: Sized {
+pub trait ReadMessage: Sized {
     /// Reads it.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ pub trait Read: Sized {
     fn read(message: Bytes) -> Result<Self, DecodeError>;
 }
 
-impl<M: Message + Default> Read for M {
+impl<M: Message + Default> ReadMessage for M {
     fn read(message: Bytes) -> Result<Self, DecodeError> {
         M::decode(message)
     }

@@ -11,14 +11,14 @@ use crate::rules::{Document, DocumentId, Finding, Position, read};
 /// What stands at one place.
 #[derive(Debug)]
 pub(super) struct Shelf {
-    pub(super) documents: Vec<Read>,
+    pub(super) documents: Vec<ReadDocument>,
     /// Documents that are not found any more, and may be what cannot be read here: they stay in force.
     pub(super) kept: BTreeSet<DocumentId>,
 }
 
 /// One document as it was read.
 #[derive(Debug)]
-pub(super) struct Read {
+pub(super) struct ReadDocument {
     /// `None` = that cannot be told.
     pub(super) id: Option<DocumentId>,
     pub(super) at: Position,
@@ -37,13 +37,15 @@ impl Shelf {
     ) -> Self {
         let namespace = text.namespace.as_ref().map_or(default_namespace, |namespace| namespace.as_str());
         let documents = read(&text.text, namespace);
-        let documents =
-            documents.into_iter().map(|document| Read::new(document, place, text, namespaces)).collect();
+        let documents = documents
+            .into_iter()
+            .map(|document| ReadDocument::new(document, place, text, namespaces))
+            .collect();
         Self { documents, kept: BTreeSet::new() }
     }
 
     /// Something that cannot be told apart: it may be any document.
-    pub(super) fn unread(&self) -> Option<&Read> {
+    pub(super) fn unread(&self) -> Option<&ReadDocument> {
         self.documents.iter().find(|read| read.id.is_none())
     }
 }
@@ -53,7 +55,7 @@ pub(super) fn may_have(namespaces: &[Namespace], id: &DocumentId) -> bool {
     namespaces.is_empty() || namespaces.iter().any(|namespace| namespace.as_str() == id.namespace)
 }
 
-impl Read {
+impl ReadDocument {
     fn new(document: Document, place: &Arc<str>, text: &Text, namespaces: &[Namespace]) -> Self {
         let Document { id, at, created, mut spec, source, hash, mut findings } = document;
         if let Some(id) = id.as_ref().filter(|id| !may_have(namespaces, id)) {

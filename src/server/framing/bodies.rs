@@ -35,18 +35,18 @@ pub(in crate::server) struct Bodies(Arc<Mutex<RecentBodies>>);
 struct RecentBodies {
     /// Hashes of what was written last, the latest at the end.
     recent: VecDeque<u64>,
-    bodies: Vec<Weak<Body>>,
+    bodies: Vec<Weak<SharedBody>>,
 }
 
 /// The resources of a response. Shared by all streams that write them.
-pub(super) struct Body {
+pub(super) struct SharedBody {
     resources: Vec<Bytes>,
     encoded: OnceLock<Bytes>,
 }
 
 impl Bodies {
     /// These resources in one piece, if they are many bytes and another stream was sent the same lately.
-    pub(super) fn share(&self, resources: &[Bytes], bytes: usize) -> Option<Arc<Body>> {
+    pub(super) fn share(&self, resources: &[Bytes], bytes: usize) -> Option<Arc<SharedBody>> {
         if bytes < LEAST {
             return None;
         }
@@ -66,7 +66,7 @@ impl Bodies {
         if known.bodies.len() == MAX {
             return None;
         }
-        let body = Arc::new(Body { resources: resources.to_vec(), encoded: OnceLock::new() });
+        let body = Arc::new(SharedBody { resources: resources.to_vec(), encoded: OnceLock::new() });
         known.bodies.push(Arc::downgrade(&body));
         Some(body)
     }
@@ -78,7 +78,7 @@ impl Bodies {
     }
 }
 
-impl Body {
+impl SharedBody {
     /// The resources as fields of a response, `bytes` in all.
     pub(super) fn encoded(&self, bytes: usize) -> &Bytes {
         self.encoded.get_or_init(|| {

@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use super::format::{HEADER, needed};
 use crate::server::budget::{Budget, Share};
 use crate::server::silent::{FirstRequest, IdentifiedStream};
-use crate::xds::Read;
+use crate::xds::ReadMessage;
 use crate::xds::stream::{Hold, InHand};
 
 /// So many bytes of a message are made room for before they come.
@@ -48,7 +48,7 @@ pub(in crate::server) struct Inbound<M> {
     message: PhantomData<fn() -> M>,
 }
 
-impl<M: Read> Inbound<M> {
+impl<M: ReadMessage> Inbound<M> {
     /// Reads messages within these limits.
     pub(in crate::server) fn new(body: Body, limits: RequestLimits) -> Self {
         let (whole, partial) = (Bytes::new(), BytesMut::new());
@@ -105,7 +105,7 @@ impl<M: Read> Inbound<M> {
     }
 }
 
-impl<M: Read> Stream for Inbound<M> {
+impl<M: ReadMessage> Stream for Inbound<M> {
     type Item = Result<M, Status>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -12,7 +12,7 @@ use pilot_envoy_api::discovery::{DeltaDiscoveryResponse, DiscoveryResponse};
 use prost::Message;
 use tonic::Status;
 
-use super::bodies::{Bodies, Body};
+use super::bodies::{Bodies, SharedBody};
 use super::format::{HEADER, begin_field, begin_message, field_len};
 use crate::server::unread::Watch;
 
@@ -109,7 +109,7 @@ enum Resources {
     /// To be copied, the next one last.
     Own(Vec<Bytes>),
     /// In one piece, which other streams write, too. The body is found by them for as long as it is held.
-    Shared { encoded: Bytes, _body: Arc<Body> },
+    Shared { encoded: Bytes, _body: Arc<SharedBody> },
 }
 
 impl Writing {

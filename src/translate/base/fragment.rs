@@ -8,7 +8,7 @@ use pilot_registry::{Namespace, Port, Resolution, ServicePort};
 use super::Base;
 use crate::catalog::CatalogService;
 use crate::resources::{Origin, Resource, ResourceType};
-use crate::translate::clusters::Target;
+use crate::translate::clusters::ClusterTarget;
 use crate::translate::conflict::Conflict;
 use crate::translate::context::TranslationContext;
 use crate::translate::entrances::{Entrances, reuse};
@@ -104,13 +104,13 @@ pub(in crate::translate) fn clusters_of(
     let looks = Looks::of(context.mesh, service);
     let at = |port: &ServicePort| (port.number, looks.at(port.number));
     let looks: BTreeMap<Port, Vec<Look<'_>>> = service.ports().iter().map(at).collect();
-    let targets = Target::all(service, &ruled).into_iter();
+    let targets = ClusterTarget::all(service, &ruled).into_iter();
     targets.map(|target| Arc::new(cluster(target, &looks[&target.port.number], context))).collect()
 }
 
 /// The cluster of a port, or of a subset there.
-fn cluster(target: Target<'_>, looks: &[Look<'_>], context: &TranslationContext<'_>) -> Resource {
-    let Target { service, port, ruled, .. } = target;
+fn cluster(target: ClusterTarget<'_>, looks: &[Look<'_>], context: &TranslationContext<'_>) -> Resource {
+    let ClusterTarget { service, port, ruled, .. } = target;
     let seen = target.seen(context.options, &context.lens);
     let look = Look::find(looks, target.subset, seen.labels, seen.nearness);
     let endpoints = names::cluster(port.number, look, service.host());

@@ -1,8 +1,8 @@
 //! The candidates for one thing, in order, and who has it in the eyes of whom.
 //!
 //! ```text
-//!  Entry ── all       candidates that everybody sees
-//!    └───── special   by namespace: candidates that only its clients see, and those of all that they do not see
+//!  ClaimEntry ── all       candidates that everybody sees
+//!    └────────── special   by namespace: candidates that only its clients see, and those of all that they do not see
 //! ```
 //!
 //! A viewer's owner is the first candidate that it sees. So who has something is asked for a viewer, and for each
@@ -83,7 +83,7 @@ pub(super) struct Special {
 
 /// All candidates for one thing.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Entry {
+pub(super) struct ClaimEntry {
     pub(super) all: Candidates,
     pub(super) special: OrdMap<Namespace, Special>,
 }
@@ -112,7 +112,7 @@ impl Special {
     }
 }
 
-impl Entry {
+impl ClaimEntry {
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty() && self.special.is_empty()
     }

@@ -11,7 +11,7 @@ use prost::encoding::{self, DecodeContext, WireType};
 use prost::{DecodeError, Message};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::xds::variant::Read;
+use crate::xds::variant::ReadMessage;
 
 /// The field of a request that holds a name.
 const NAME: u32 = 3;
@@ -63,7 +63,7 @@ impl ListedNames {
     }
 }
 
-impl Read for StateRequest {
+impl ReadMessage for StateRequest {
     fn read(message: Bytes) -> Result<Self, DecodeError> {
         match listed(&message) {
             Some((names, at)) => {

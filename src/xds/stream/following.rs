@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tonic::Status;
 
-use super::farewell::Farewell;
 use super::spared::Spared;
+use super::stream_log::StreamLog;
 use super::{Client, Session, StreamResult};
 use crate::proxy::{Proxy, Scope, Transport, named};
 use crate::resources::{PerType, ResourceType};
@@ -34,7 +34,7 @@ impl<V: Variant, S> Session<V, S> {
         connection.follows((*scope).clone());
         Ok(Client {
             spared: Spared::new(self.context.proxies.shared(), &proxy.user_agent, Arc::clone(&scope)),
-            farewell: Farewell::new(&proxy, self.peer, V::NAME, self.only),
+            log: StreamLog::new(&proxy, self.peer, V::NAME, self.only),
             missing: PerType::default(),
             refuses: PerType::default(),
             refused: PerType::default(),

@@ -10,7 +10,7 @@ use crate::proxy::Proxy;
 use crate::resources::ResourceType;
 
 /// Says that a stream is opened, and when it is dropped, that it is closed.
-pub(super) struct Farewell {
+pub(super) struct StreamLog {
     proxy: Arc<str>,
     peer: Option<SocketAddr>,
     variant: &'static str,
@@ -19,7 +19,7 @@ pub(super) struct Farewell {
     why: Box<str>,
 }
 
-impl Farewell {
+impl StreamLog {
     /// A stream was opened. `only`: the type of one that serves a single type.
     pub(super) fn new(
         proxy: &Proxy,
@@ -39,7 +39,7 @@ impl Farewell {
     }
 }
 
-impl Drop for Farewell {
+impl Drop for StreamLog {
     fn drop(&mut self) {
         let (peer, kind) = (self.peer.map(display), self.only.map(display));
         let (proxy, variant, why) = (&*self.proxy, self.variant, &*self.why);
