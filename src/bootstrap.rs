@@ -64,6 +64,7 @@ impl FromStr for XdsAddress {
     type Err = XdsAddressError;
 
     fn from_str(text: &str) -> Result<Self, XdsAddressError> {
+        let text = text.trim();
         let refused = |why: String| XdsAddressError { text: text.to_owned(), why };
         if let Some((scheme, _)) = text.split_once("://") {
             return Err(refused(format!("it has a scheme: leave out {scheme}://")));
@@ -259,6 +260,7 @@ mod tests {
     fn addresses_are_read_in_every_form() {
         for text in ["127.0.0.1:18000", "[::1]:18000", "pilot.example.com:1"] {
             assert_eq!(text.parse::<XdsAddress>().unwrap().to_string(), text);
+            assert_eq!(format!(" {text}").parse::<XdsAddress>().unwrap().to_string(), text, "of a list");
         }
         for text in ["", "18000", "::1:18000", "127.0.0.1:0", "a b:1", "unix:/run/x:1", "h:70000", "[::1]"] {
             let error = text.parse::<XdsAddress>().unwrap_err().to_string();

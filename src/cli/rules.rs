@@ -45,6 +45,11 @@ impl Args {
         listing.show(global, &target, &question, |report: &RulesReport, style| {
             let mut view = table(&report.documents, style);
             view.notes.insert_str(0, &troubles(&report.stores));
+            if report.stores.is_empty() {
+                view.notes.push_str(
+                    "\nno store of rules is followed: pilot.toml has no table [rules.<name>.<kind>]\n",
+                );
+            }
             view
         })
     }

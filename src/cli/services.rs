@@ -62,6 +62,9 @@ fn services(report: &ServicesReport, style: Style) -> ListView {
         }
     }
     let mut text = String::new();
+    if report.services.is_empty() {
+        text.push_str("\nno service is known: `pilot registries` says what each registry has\n");
+    }
     let disputed = report.services.iter().flat_map(|service| {
         service.disagreements.iter().map(move |it| format!("{}: {}", named(service), it.message))
     });

@@ -358,6 +358,19 @@ async fn documents_are_compared_with_the_services_of_a_running_pilot() {
     assert_eq!(silent.code, Some(1), "{}", silent.stdout);
 }
 
+#[tokio::test]
+async fn what_is_empty_says_where_to_look() {
+    let pilot = pilot(&["east"]).await;
+    pilot.sinks[0].publish(snapshot(&[]));
+    pilot.ready().await;
+    let services = ask(&pilot, &["services"]).await.stdout;
+    assert!(services.contains("no service is known: `pilot registries` says"), "{services}");
+    let rules = ask(&pilot, &["rules"]).await.stdout;
+    assert!(rules.contains("pilot.toml has no table [rules.<name>.<kind>]"), "{rules}");
+    let unknown = ask(&pilot, &["rules", "cart", "-o", "json"]).await;
+    assert_eq!((unknown.code, unknown.stderr.as_str()), (Some(1), "error: no document \"cart\"\n"));
+}
+
 /// Subsets by the labels of endpoints, and places where they are.
 #[tokio::test]
 async fn documents_are_compared_with_the_endpoints_of_a_running_pilot() {
