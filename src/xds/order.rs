@@ -16,6 +16,7 @@
 
 mod gate;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::client_copy::{ClientCopy, Owed, Suspicion};
@@ -50,6 +51,8 @@ struct Awaited {
     since: u64,
     /// The nonce of the response that their cluster was in: what is said of earlier ones says nothing of these.
     nonce: u64,
+    /// The client had their cluster in an earlier version, ready to take requests. It uses that until these are there.
+    replaces: bool,
 }
 
 impl Order {
@@ -100,11 +103,34 @@ impl Order {
                 }
                 if kind == ResourceType::Cluster && self.aggregated {
                     let of = Arc::clone(resource.name());
-                    awaited.push((Arc::clone(name), Awaited { of, asked, since, nonce }));
+                    let replaces = self.serves_meanwhile(&of, name);
+                    awaited.push((Arc::clone(name), Awaited { of, asked, since, nonce, replaces }));
                 }
             }
         }
         self.awaited.extend(awaited);
+    }
+
+    /// Whether the client uses an earlier version of that cluster until it has these endpoints.
+    fn serves_meanwhile(&self, cluster: &str, endpoints: &str) -> bool {
+        self.awaited.get(endpoints).is_some_and(|awaited| *awaited.of == *cluster && awaited.replaces)
+    }
+
+    /// The client is about to say what it makes of clusters. What it can use of those that it has, it uses until it has
+    /// the endpoints of those that replace them.
+    pub fn clusters_answered(&mut self, types: &PerType<TypeState>, view: &View) {
+        let (clusters, endpoints) = (&types[ResourceType::Cluster], &types[ResourceType::Endpoint]);
+        let is_used = |of: &str| {
+            let has = clusters.has(view.of(ResourceType::Cluster), of);
+            let has = has.resource().filter(|_| !clusters.is_going(of));
+            has.is_some_and(|has| {
+                let mut needed = needs(has, ResourceType::Endpoint);
+                needed.all(|name| gate::has(endpoints, view, name) || self.serves_meanwhile(of, name))
+            })
+        };
+        let used: BTreeSet<Arc<str>> =
+            self.awaited.iter().map(|(_, it)| &it.of).filter(|of| is_used(of)).cloned().collect();
+        self.awaited.iter_mut().for_each(|(_, awaited)| awaited.replaces |= used.contains(&awaited.of));
     }
 
     /// The client is not told of that cluster any more, so its endpoints are not waited for.

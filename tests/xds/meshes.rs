@@ -2,6 +2,8 @@
 //! through layers that are made of those before. What they refuse, what is on its way and what they bring from an earlier
 //! stream is drawn. The model is each scope translated from nothing: the same bytes, the same versions.
 
+#[path = "meshes/cases.rs"]
+mod cases;
 #[path = "meshes/reading.rs"]
 mod reading;
 
@@ -274,99 +276,4 @@ proptest! {
     ) {
         run(&steps, &ALL_KINDS, options(), tastes);
     }
-}
-
-/// Services with ports of HTTP.
-fn named(host: &str, ports: &[&str], aliases: &[&str]) -> Option<Box<ServiceSpec>> {
-    let mut spec = crate::world::spec(host, ports, &[]);
-    spec.aliases = aliases.iter().map(|name| name.parse().unwrap()).collect();
-    spec.namespace = "shop".to_owned().try_into().unwrap();
-    Some(Box::new(spec))
-}
-
-/// Clients of one kind in three scopes, of a mesh without rules in which no place matters.
-fn run_plain(steps: &[Step], kind: fn(usize) -> Kind, taste: Taste) {
-    run(steps, &[kind(0), kind(1), kind(2)], empty().options, [taste; 2]);
-}
-
-/// Cases that chance found, made small.
-#[test]
-fn meshes_that_once_went_wrong() {
-    use Step::{Publish, Service};
-    let of = |client| (move || Step::Of(client, Deed::Request), move || Step::Of(client, Deed::Response));
-    let delta = |steps: &[Step], one_in, seed| {
-        run_plain(steps, Kind::Delta, Taste { one_in, seed, is_bitter: false })
-    };
-    let sotw =
-        |steps: &[Step], one_in, seed| run_plain(steps, Kind::Sotw, Taste { one_in, seed, is_bitter: false });
-    let (request, response) = of(2);
-    // The endpoints of what a name led to were on their way when the name came to lead elsewhere.
-    delta(
-        &[
-            Service(0, named("a", &["80/http"], &[])),
-            request(),
-            request(),
-            response(),
-            response(),
-            Publish,
-            request(),
-            request(),
-            request(),
-            response(),
-            request(),
-            Service(1, named("b", &["81/http"], &["a"])),
-            Service(0, None),
-            Publish,
-            Service(0, named("a", &["81/http"], &[])),
-        ],
-        8,
-        9_343_392_160_573_924_539,
-    );
-    sotw(
-        &[
-            Service(1, named("b", &["80/http"], &[])),
-            request(),
-            response(),
-            request(),
-            response(),
-            Publish,
-            request(),
-            request(),
-            request(),
-            Service(3, named("d", &["81/http"], &[])),
-            Publish,
-            response(),
-            Service(1, None),
-            request(),
-            Publish,
-            Service(3, named("d", &["80/http", "81/http"], &[])),
-        ],
-        8,
-        7_393_247_977_581_502_599,
-    );
-    // A name moved to a virtual host that led to a cluster before, which was not ready.
-    let (request, response) = of(0);
-    sotw(
-        &[
-            Service(0, named("a", &["80/grpc"], &[])),
-            Publish,
-            request(),
-            request(),
-            response(),
-            request(),
-            response(),
-            Service(1, named("b", &["80/http"], &["a"])),
-            request(),
-            request(),
-            request(),
-            Service(0, named("a", &["80/http"], &[])),
-            Publish,
-            Service(0, None),
-            response(),
-            request(),
-            Publish,
-        ],
-        0,
-        0,
-    );
 }

@@ -69,6 +69,52 @@ fn p15_a_domain_that_moves_to_another_virtual_host_moves_in_one_piece() {
     assert_eq!(delta.settle(), ["eds c@1", "rds r@2/x>c+y>a"]);
 }
 
+/// An Envoy of which `x` leads to `d`, which finds its endpoints itself.
+fn with_dns() -> (Things, Stream<Delta>) {
+    let (mut things, mut delta) = envoy(&["x>a"]);
+    things.dns_cluster("d", "1");
+    things.rope("r", &["x>d"]);
+    delta.update(&things.publish());
+    assert_eq!(delta.settle(), ["cds d@1", "rds r@x>d"]);
+    (things, delta)
+}
+
+/// Envoy uses a cluster as it was until the new one has its endpoints.
+#[test]
+fn p15_a_domain_stays_with_a_cluster_that_serves_while_its_next_version_warms() {
+    let (mut things, mut delta) = with_dns();
+    things.service("d", "2");
+    things.service("c", "1");
+    things.rope("r", &["x>c"]);
+    delta.update(&things.publish());
+    assert_eq!(delta.received(), ["cds c@1 d@2"]);
+    delta.ack(Cluster);
+    assert_eq!(delta.received(), NOTHING, "d serves and c does not");
+    delta.ask(Endpoint, &["c", "d"]);
+    assert_eq!(delta.received(), ["eds c@1 d@2"]);
+    delta.ack(Endpoint);
+    assert_eq!(delta.settle(), ["rds r@x>c"]);
+}
+
+/// The first of them serves until the last is ready, however many come between.
+#[test]
+fn p15_a_domain_stays_with_a_cluster_that_serves_while_it_changes_again_and_again() {
+    let (mut things, mut delta) = with_dns();
+    for version in ["2", "3", "4"] {
+        things.service("d", version);
+        delta.update(&things.publish());
+        assert_eq!(delta.received(), [format!("cds d@{version}")]);
+        delta.ack(Cluster);
+    }
+    things.service("c", "1");
+    things.rope("r", &["x>c"]);
+    delta.update(&things.publish());
+    delta.ack(Cluster);
+    assert_eq!(delta.received(), ["cds c@1"]);
+    delta.ask(Endpoint, &["c", "d"]);
+    assert_eq!(delta.settle(), ["eds c@1 d@4", "rds r@x>c"]);
+}
+
 /// The client answers late, and more services come before it does: each route comes with the answer for its own service.
 #[test]
 fn p15_a_burst_of_services_delays_no_routes() {

@@ -26,6 +26,9 @@ impl<V: Variant> Machine<V> {
     /// The client's answer to a response that is on its way, if it is one.
     pub(super) fn resolve(&mut self, kind: ResourceType, parts: &RequestParts<'_>) -> Option<Answer> {
         let view = self.view.clone()?;
+        if kind == ResourceType::Cluster {
+            self.order.clusters_answered(&self.types, &view);
+        }
         let state = &mut self.types[kind];
         let at = state.in_flight.iter().position(|flight| *flight.nonce == *parts.nonce)?;
         // Clients answer in order, so what they did not answer before this one is settled, too.

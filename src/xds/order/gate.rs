@@ -241,7 +241,8 @@ impl<'a> Gate<'a> {
         let before = || unit.0.iter().filter_map(|host| host.before.as_ref());
         let now = || unit.0.iter().filter_map(|host| host.now.as_ref());
         let is_missing = |name: &Arc<str>| self.missing(name).is_some();
-        let serves = |name: &&Arc<str>| !is_missing(name) || self.is_coming(name);
+        let serves =
+            |name: &&Arc<str>| !is_missing(name) || self.is_coming(name) || self.serves_meanwhile(name);
         let had: BTreeSet<_> = before().flat_map(|host| host.clusters()).collect();
         let gains = |host: &VirtualHost, had: &BTreeSet<_>| {
             host.clusters().any(|it| !had.contains(it) && is_missing(it))
@@ -274,6 +275,17 @@ impl<'a> Gate<'a> {
         let cluster = latest(ResourceType::Cluster, name);
         let has = |name: &Arc<str>| latest(ResourceType::Endpoint, name).is_some();
         cluster.is_some_and(|cluster| needs(&cluster, ResourceType::Endpoint).all(has))
+    }
+
+    /// Whether the client uses an earlier version of a cluster until it has the endpoints of this one.
+    fn serves_meanwhile(&self, name: &str) -> bool {
+        let clusters = &self.types[ResourceType::Cluster];
+        let has = clusters.has(self.view.of(ResourceType::Cluster), name);
+        let has = has.resource().filter(|_| !clusters.is_going(name));
+        has.is_some_and(|has| {
+            let mut needed = needs(has, ResourceType::Endpoint);
+            needed.any(|endpoints| self.order.serves_meanwhile(name, endpoints))
+        })
     }
 
     /// The update with which a cluster came that the client does not have yet, or not its endpoints. None if it had its

@@ -1,0 +1,135 @@
+//! Cases of [`meshes`](super) that chance found, made small.
+
+use pilot_registry::{Locality, Resolution, ServiceSpec};
+
+use super::Step::{Move, Publish, Service, Talk};
+use super::reading::Taste;
+use super::{ALL_KINDS, Kind, Step, options, run};
+use crate::properties::Deed;
+use crate::world::{empty, resolved, spec};
+
+/// Services with ports of HTTP.
+fn named(host: &str, ports: &[&str], aliases: &[&str]) -> Option<Box<ServiceSpec>> {
+    let mut spec = spec(host, ports, &[]);
+    spec.aliases = aliases.iter().map(|name| name.parse().unwrap()).collect();
+    spec.namespace = "shop".to_owned().try_into().unwrap();
+    Some(Box::new(spec))
+}
+
+/// Clients of one kind in three scopes, of a mesh without rules in which no place matters.
+fn run_plain(steps: &[Step], kind: fn(usize) -> Kind, taste: Taste) {
+    run(steps, &[kind(0), kind(1), kind(2)], empty().options, [taste; 2]);
+}
+
+/// What a client's messages are, one by one.
+fn deeds_of(client: usize) -> (impl Fn() -> Step, impl Fn() -> Step) {
+    (move || Step::Of(client, Deed::Request), move || Step::Of(client, Deed::Response))
+}
+
+#[test]
+fn meshes_that_once_went_wrong() {
+    let delta = |steps: &[Step], one_in, seed| {
+        run_plain(steps, Kind::Delta, Taste { one_in, seed, is_bitter: false })
+    };
+    let sotw =
+        |steps: &[Step], one_in, seed| run_plain(steps, Kind::Sotw, Taste { one_in, seed, is_bitter: false });
+    let (request, response) = deeds_of(2);
+    // The endpoints of what a name led to were on their way when the name came to lead elsewhere.
+    delta(
+        &[
+            Service(0, named("a", &["80/http"], &[])),
+            request(),
+            request(),
+            response(),
+            response(),
+            Publish,
+            request(),
+            request(),
+            request(),
+            response(),
+            request(),
+            Service(1, named("b", &["81/http"], &["a"])),
+            Service(0, None),
+            Publish,
+            Service(0, named("a", &["81/http"], &[])),
+        ],
+        8,
+        9_343_392_160_573_924_539,
+    );
+    sotw(
+        &[
+            Service(1, named("b", &["80/http"], &[])),
+            request(),
+            response(),
+            request(),
+            response(),
+            Publish,
+            request(),
+            request(),
+            request(),
+            Service(3, named("d", &["81/http"], &[])),
+            Publish,
+            response(),
+            Service(1, None),
+            request(),
+            Publish,
+            Service(3, named("d", &["80/http", "81/http"], &[])),
+        ],
+        8,
+        7_393_247_977_581_502_599,
+    );
+    // A name moved to a virtual host that led to a cluster before, which was not ready.
+    let (request, response) = deeds_of(0);
+    sotw(
+        &[
+            Service(0, named("a", &["80/grpc"], &[])),
+            Publish,
+            request(),
+            request(),
+            response(),
+            request(),
+            response(),
+            Service(1, named("b", &["80/http"], &["a"])),
+            request(),
+            request(),
+            request(),
+            Service(0, named("a", &["80/http"], &[])),
+            Publish,
+            Service(0, None),
+            response(),
+            request(),
+            Publish,
+        ],
+        0,
+        0,
+    );
+}
+
+/// Envoy uses a cluster as it was until the next version has its endpoints. Meanwhile no name leaves it for one that is
+/// not ready.
+#[test]
+fn p15_a_name_stays_with_a_service_of_dns_until_the_endpoints_that_replace_it_are_there() {
+    let (request, response) = deeds_of(1);
+    let before = resolved(spec("d", &["80/http"], &[]), Resolution::Dns);
+    let mut after = spec("d", &["80/tls", "81/grpc"], &["10.1.0.1:1", "::1:3"]);
+    after.local_names = vec!["web".parse().unwrap()];
+    after.guessed_protocols = after.ports.iter().map(|port| port.number).collect();
+    let far = Locality { region: "eu".into(), zone: "b".into(), ..Locality::default() };
+    after.endpoints[0].locality = far;
+    after.endpoints[1].locality = Locality { zone: "a".into(), ..Locality::default() };
+    after.endpoints[1].labels = [("version".to_owned(), "v1".to_owned())].into();
+    let steps = [
+        Service(3, Some(Box::new(before))),
+        Move(1, 2),
+        Talk(1, 12),
+        request(),
+        Publish,
+        response(),
+        request(),
+        request(),
+        Service(3, Some(Box::new(after))),
+    ];
+    let bitter = |seed| Taste { one_in: 8, seed, is_bitter: true };
+    let tastes = [8_657_557_291_041_751_611, 12_529_915_663_457_695_628].map(bitter);
+    run(&steps, &ALL_KINDS, options(), tastes);
+}
