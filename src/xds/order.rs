@@ -133,8 +133,16 @@ impl Order {
         self.awaited.iter_mut().for_each(|(_, awaited)| awaited.replaces |= used.contains(&awaited.of));
     }
 
-    /// The client is not told of that cluster any more, so its endpoints are not waited for.
-    pub fn cluster_removed(&mut self, cluster: &Resource) {
+    /// The client is told that there are no such clusters, so no endpoints of theirs are waited for, whether it ever took
+    /// one of them or not.
+    pub fn clusters_removed(&mut self, gone: &BTreeSet<&Arc<str>>) {
+        if !gone.is_empty() {
+            self.awaited.retain(|_, awaited| !gone.contains(&awaited.of));
+        }
+    }
+
+    /// The client refuses that cluster, so its endpoints are not waited for.
+    pub fn cluster_refused(&mut self, cluster: &Resource) {
         needs(cluster, ResourceType::Endpoint).for_each(|name| self.awaited.remove(name));
     }
 

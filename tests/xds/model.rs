@@ -71,6 +71,8 @@ struct Kind {
     untold: BTreeSet<String>,
     /// The same, where the refusal never arrived.
     lost: BTreeSet<String>,
+    /// The same, where it was of another scope then. Nobody of its present scope is to hear of that.
+    foreign: BTreeSet<String>,
     /// It refused the whole of the first response of this stream: what is gone since the last it was not told.
     stuck: bool,
     /// How often it asked for a name on this stream.
@@ -139,7 +141,12 @@ impl<V: Words> Envoy<V> {
     /// It belongs to another scope from now on.
     pub(crate) fn moves(&mut self, scope: &Arc<Scope>, set: &Arc<View>) {
         self.traits.scope = Some(Arc::clone(scope));
-        self.machine.follows(Arc::clone(scope));
+        if V::TELLS {
+            self.kinds.iter_mut().for_each(|kind| kind.foreign.extend(kind.untold.iter().cloned()));
+        }
+        if self.connected {
+            self.machine.follows(Arc::clone(scope));
+        }
         self.update(set);
     }
 

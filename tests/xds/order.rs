@@ -312,6 +312,30 @@ fn p15_a_listener_goes_when_what_came_with_that_is_there() {
     assert_eq!(lds(delta.settle()), ["lds 9601@1", "lds -9600"]);
 }
 
+/// Its next version was dropped with what came beside it, and the client refuses the one that there is again.
+#[test]
+fn p15_endpoints_of_a_cluster_that_the_client_never_took_are_waited_for_no_longer() {
+    let mut things = two_services();
+    things.listener("m", "1", &[]);
+    let (_, mut delta) = envoys(&mut things);
+    things.service("c", "bad");
+    delta.update(&things.publish());
+    delta.refuse(Cluster, "Error adding/updating cluster(s) c: no good");
+    assert_eq!(delta.received(), ["cds c@bad"]);
+    things.service("c", "2");
+    things.service("d", "worse");
+    things.remove(Listener, "m");
+    delta.update(&things.publish());
+    assert_eq!(delta.received(), ["cds c@2 d@worse"]);
+    things.service("c", "bad");
+    things.remove_service("d");
+    delta.update(&things.publish());
+    delta.nack(Cluster);
+    let came = delta.settle();
+    assert!(came.contains(&"lds -m".to_owned()), "{came:?}");
+    assert!(!delta.machine.is_waiting());
+}
+
 /// Patience is for clients that never ask.
 #[test]
 fn p15_a_slow_client_is_waited_for_as_long_as_a_response_is_unanswered() {

@@ -73,7 +73,7 @@ impl<V: Variant> Machine<V> {
             ResourceType::Cluster => {
                 if let Answer::Nack { culprits, .. } = &answer {
                     let gone = culprits.iter().filter_map(|culprit| view.of(kind).get(&culprit.name));
-                    gone.for_each(|cluster| self.order.cluster_removed(cluster));
+                    gone.for_each(|cluster| self.order.cluster_refused(cluster));
                 }
             }
             // Its port may have been what another one could not have.

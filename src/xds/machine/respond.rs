@@ -51,8 +51,7 @@ impl<V: Variant> Machine<V> {
         };
         if kind == ResourceType::Cluster {
             let gone = items.iter().filter(|(_, sent)| sent.is_none());
-            let gone = gone.filter_map(|(name, _)| self.types[kind].copies.get(name)?.has.resource());
-            gone.for_each(|cluster| self.order.cluster_removed(cluster));
+            self.order.clusters_removed(&gone.map(|(name, _)| name).collect());
         }
         let state = &mut self.types[kind];
         if kind == ResourceType::VirtualHost {

@@ -1,8 +1,9 @@
 //! Cases of [`meshes`](super) that chance found, made small.
 
 use pilot_registry::{Locality, Resolution, ServiceSpec};
+use serde_json::json;
 
-use super::Step::{Move, Publish, Service, Talk};
+use super::Step::{Document, Move, Publish, Service, Talk};
 use super::reading::Taste;
 use super::{ALL_KINDS, Kind, Step, options, run};
 use crate::properties::Deed;
@@ -132,4 +133,45 @@ fn p15_a_name_stays_with_a_service_of_dns_until_the_endpoints_that_replace_it_ar
     let bitter = |seed| Taste { one_in: 8, seed, is_bitter: true };
     let tastes = [8_657_557_291_041_751_611, 12_529_915_663_457_695_628].map(bitter);
     run(&steps, &ALL_KINDS, options(), tastes);
+}
+
+/// All clients refuse the cluster that there was, and then what came beside the one that took its place. The first comes
+/// back, and so they are told that there is none.
+#[test]
+fn p15_a_listener_goes_although_a_cluster_is_refused_came_in_another_version_and_is_refused_again() {
+    let one = spec("a", &["80/http2", "81/http"], &[]);
+    let mut two = spec("a", &["80/http2"], &[]);
+    two.local_names = vec!["x".parse().unwrap()];
+    let (request, _) = deeds_of(0);
+    let subset = json!({
+        "name": "v1",
+        "labels": {"version": "v1"},
+        "trafficPolicy": {"loadBalancer": {"localityLbSetting": {}}},
+    });
+    let rule = json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"name": "random", "namespace": "default"},
+        "spec": {
+            "exportTo": [],
+            "host": "x",
+            "subsets": [subset],
+            "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}},
+        },
+    });
+    let steps = [
+        Service(0, None),
+        Service(0, Some(Box::new(one))),
+        Publish,
+        Service(0, None),
+        request(),
+        request(),
+        Service(0, Some(Box::new(two))),
+        Talk(2, 5),
+        Document(3, Some(rule)),
+        Publish,
+        Document(3, None),
+    ];
+    let bitter = |seed| Taste { one_in: 8, seed, is_bitter: true };
+    run(&steps, &ALL_KINDS, options(), [14_464_200_484_026_775_201, 0].map(bitter));
 }

@@ -84,6 +84,10 @@ impl<V: Words> Envoy<V> {
             having.retain(|name, it| !it.is_empty() && (there.contains_key(name) || !lost.contains(name)));
             having
                 .retain(|name, _| there.contains_key(name) || !(stuck || kept[kind as usize].contains(name)));
+            // Nor does anybody know what it took as one of another scope and has not told.
+            let mut there = there;
+            let foreign = &self.kinds[kind as usize].foreign;
+            [&mut having, &mut there].into_iter().for_each(|of| of.retain(|name, _| !foreign.contains(name)));
             assert_eq!(having, there, "{kind}");
         }
         let states = ResourceType::ASKED.map(|kind| self.machine.state(kind));
@@ -200,7 +204,9 @@ impl<V: Words> Envoy<V> {
             return;
         }
         let having = |kind: ResourceType| &self.kinds[kind as usize].having;
-        let users = having(Listener).iter().chain(having(Route));
+        let is_foreign =
+            |(name, _): &(&String, &String)| self.kinds[Listener as usize].foreign.contains(*name);
+        let users = having(Listener).iter().filter(|it| !is_foreign(it)).chain(having(Route));
         for (user, content) in users {
             for cluster in named(content, Cluster) {
                 assert!(

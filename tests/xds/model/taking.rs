@@ -95,6 +95,7 @@ impl<V: Words> Envoy<V> {
                 state.refused.remove(&name);
             }
             state.untold.remove(&name);
+            state.foreign.remove(&name);
             if kind.has_wildcard() || state.names.contains(&name) {
                 state.having.insert(name, content);
             }
@@ -102,6 +103,7 @@ impl<V: Words> Envoy<V> {
         for name in &response.removed {
             state.refused.remove(name);
             state.untold.remove(name);
+            state.foreign.remove(name);
             state.having.remove(name);
         }
     }
