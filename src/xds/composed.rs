@@ -81,6 +81,12 @@ impl Scene<'_> {
                 (Owed::Nothing | Owed::News, _) => Act::Keep,
                 (_, Has::This(has)) => Act::Send(Arc::clone(has), false),
                 (Owed::Answer, _) => Act::Send(Arc::clone(there), false),
+                // It goes on with what it brought. Only a cluster that warms waits for a word.
+                (Owed::Again, Has::Unknown)
+                    if self.kind != ResourceType::Endpoint && copy.doubts.is_empty() =>
+                {
+                    Act::Keep
+                }
                 (Owed::Again, _) => Act::Missing,
             };
         }

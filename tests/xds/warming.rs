@@ -1,6 +1,6 @@
 //! Warming (P14): a cluster that is sent gets its endpoints after it, whatever a client has of them.
 
-use pilot::resources::ResourceType::{Cluster, Endpoint};
+use pilot::resources::ResourceType::{Cluster, Endpoint, Listener, Route};
 use pilot::xds::Delta;
 
 use crate::driver::Stream;
@@ -59,4 +59,17 @@ fn p14_a_cluster_that_changed_while_the_client_was_away_gets_its_endpoints() {
     delta.come_back(Endpoint, &["a", "b"], &["a@1", "b@1"]);
     delta.come_back(Cluster, &[], &["a@1", "b@1"]);
     assert_eq!(delta.received(), ["cds a@2", "eds a@1"]);
+}
+
+/// It has taken the listener, too, from a response of an earlier stream that it refused, and does not tell of that.
+#[test]
+fn p14_routes_that_a_client_brought_are_not_taken_from_it_because_it_refuses_newer_ones() {
+    let mut things = two_services();
+    things.route("r", "bad", &["a"]);
+    let mut delta = Stream::<Delta>::ads(&things.publish());
+    delta.come_back(Route, &["r"], &["r@1"]);
+    delta.nack(Route);
+    assert_eq!(delta.received(), ["rds r@bad"]);
+    delta.ask(Listener, &[]);
+    assert_eq!(delta.settle(), ["lds l@1"]);
 }

@@ -3,7 +3,7 @@
 use pilot_registry::{Locality, Resolution, ServiceSpec};
 use serde_json::json;
 
-use super::Step::{Document, Move, Publish, Service, Talk};
+use super::Step::{Document, Move, Of, Publish, Service, Talk};
 use super::reading::Taste;
 use super::{ALL_KINDS, Kind, Step, options, run};
 use crate::properties::Deed;
@@ -24,7 +24,7 @@ fn run_plain(steps: &[Step], kind: fn(usize) -> Kind, taste: Taste) {
 
 /// What a client's messages are, one by one.
 fn deeds_of(client: usize) -> (impl Fn() -> Step, impl Fn() -> Step) {
-    (move || Step::Of(client, Deed::Request), move || Step::Of(client, Deed::Response))
+    (move || Of(client, Deed::Request), move || Of(client, Deed::Response))
 }
 
 #[test]
@@ -174,4 +174,28 @@ fn p15_a_listener_goes_although_a_cluster_is_refused_came_in_another_version_and
     ];
     let bitter = |seed| Taste { one_in: 8, seed, is_bitter: true };
     run(&steps, &ALL_KINDS, options(), [14_464_200_484_026_775_201, 0].map(bitter));
+}
+
+/// Its listener comes anew, because the client took it from a response that it refused, and so does not tell of it.
+#[test]
+fn p14_who_comes_back_keeps_its_routes_while_it_refuses_newer_ones() {
+    let mut one = spec("a", &["81/http"], &[]);
+    one.aliases = vec!["b".parse().unwrap()];
+    let mut two = spec("a", &["80/tcp", "81/http"], &[]);
+    two.aliases = vec!["b".parse().unwrap()];
+    two.virtual_addresses = ["127.0.0.1", "10.0.0.1"].map(|it| it.parse().unwrap()).into();
+    let (request, response) = deeds_of(3);
+    let steps = [
+        Service(0, Some(Box::new(one))),
+        Publish,
+        request(),
+        Talk(3, 7),
+        request(),
+        request(),
+        response(),
+        Of(3, Deed::Disconnect),
+        Service(0, Some(Box::new(two))),
+    ];
+    let bitter = |seed| Taste { one_in: 8, seed, is_bitter: true };
+    run(&steps, &ALL_KINDS, options(), [6_290_024_945_454_416_710; 2].map(bitter));
 }
