@@ -43,6 +43,21 @@ fn has_cluster(mesh: &Mesh, scope: &Scope, name: &str) -> bool {
     translation.view.of(ResourceType::Cluster).get(name).is_some()
 }
 
+/// Envoy does not ask for which protocol a cluster is.
+#[test]
+fn routes_to_a_port_of_tcp_refer_to_its_cluster() {
+    let to = |port: u16| json!({ "route": [{ "destination": { "host": "shop.local", "port": { "number": port } } }] });
+    let rule = |port| document("VirtualService", "a", json!({ "hosts": ["shop.local"], "http": [to(port)] }));
+    let refers_to = |port, cluster: &str| {
+        let services = vec![spec("shop.local", &["8080/http", "3306/tcp"], &[])];
+        let translation = translate(&Mesh { rules: ruled(&[rule(port)]).rules, ..mesh(services) }, &router());
+        let routes = translation.view.of(ResourceType::Route).get("http_listen").unwrap();
+        routes.references().any(|(kind, name)| kind == ResourceType::Cluster && **name == *cluster)
+    };
+    assert!(refers_to(3306, "outbound|3306||shop.local"));
+    assert!(!refers_to(3307, "outbound|3307||shop.local"), "there is no such port");
+}
+
 #[test]
 fn a_wildcard_counts_for_hosts_with_a_port_where_ports_count() {
     let to = |host: &str| json!({ "hosts": [host], "http": [{ "route": [{ "destination": { "host": "shop.local" } }] }] });

@@ -135,7 +135,8 @@ impl Destinations for ClusterFinder<'_> {
         };
         let number = wanted.or(only).unwrap_or(asked);
         let port = service.ports().iter().find(|port| port.number.get() == number);
-        let Some(port) = port.filter(|port| port.protocol.is_http()) else {
+        // Whatever its protocol: a cluster of that name is there.
+        let Some(port) = port else {
             return format!("outbound|{number}|{subset}|{}", service.host());
         };
         let name: Arc<str> = names::cluster(port.number, subset, service.host()).into();
