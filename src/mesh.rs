@@ -113,8 +113,7 @@ impl Mesh {
     /// The labels of a proxy by which endpoints are ordered, and those that rules ask for: what registries say of its
     /// workload, then what it says itself.
     fn asked_labels(&self, proxy: &Proxy, workload: Option<&Workload<'_>>) -> (Affinity, Labels) {
-        let mut labels = proxy.labels.clone();
-        labels.extend(workload.map(Workload::labels).unwrap_or_default());
+        let mut labels = labels(&proxy.labels, workload);
         let affinity = self.affinity(&labels);
         labels.retain(|key, value| self.rules.asks_for(key, value));
         (affinity, labels)
@@ -127,6 +126,13 @@ pub fn locality(said: &Locality, workload: Option<&Workload<'_>>) -> Locality {
         return said.clone();
     }
     workload.map(Workload::locality).unwrap_or_default()
+}
+
+/// The labels of a proxy: those of its workload, and what it says itself of others.
+pub fn labels(said: &Labels, workload: Option<&Workload<'_>>) -> Labels {
+    let mut labels = said.clone();
+    labels.extend(workload.map(Workload::labels).unwrap_or_default());
+    labels
 }
 
 /// The namespace of a proxy: what it says itself, or else that of its workload.

@@ -152,15 +152,24 @@ impl Kind {
     fn read(self, spec: &node::Node, findings: &mut Vec<Finding>) -> Option<Spec> {
         match self {
             Self::VirtualService => {
-                let typed = conform::conform::<VirtualService>(spec, findings)?;
+                let mut typed = conform::conform::<VirtualService>(spec, findings)?;
+                typed.each_host(without_final_dot);
                 validate::virtual_service(&typed, &mut validate::Report::new(spec, findings));
                 Some(Spec::VirtualService(Box::new(typed)))
             }
             Self::DestinationRule => {
-                let typed = conform::conform::<DestinationRule>(spec, findings)?;
+                let mut typed = conform::conform::<DestinationRule>(spec, findings)?;
+                without_final_dot(&mut typed.host);
                 validate::destination_rule(&typed, &mut validate::Report::new(spec, findings));
                 Some(Spec::DestinationRule(Box::new(typed)))
             }
         }
+    }
+}
+
+/// A name that ends with a dot is that of DNS's root, and means the same without it (RFC 1034, 3.1).
+fn without_final_dot(host: &mut String) {
+    if host.len() > 1 && host.ends_with('.') {
+        host.pop();
     }
 }

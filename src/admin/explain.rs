@@ -93,7 +93,7 @@ impl ExplainReport {
         match scene.listener(question.listener.as_deref())? {
             Some(listener) => report.enter(&scene, listener),
             None if scene.is_grpc() => {
-                let name = &request.authority;
+                let name = &request.host();
                 let words =
                     format!("the client asks for the listener {name}, and there is none: UNAVAILABLE");
                 report
@@ -131,7 +131,7 @@ impl ExplainReport {
             return self.outcome.push(format!("its routes {routes} are not there: 404"));
         };
         let Some((host, domain)) = scene.host(rope, routes) else {
-            let host = &scene.request.authority;
+            let host = &scene.request.host();
             return self.outcome.push(format!("no service and no document has the host {host}: 404"));
         };
         self.virtual_host = Some(HostStep {
@@ -202,7 +202,7 @@ impl<'a> Scene<'a> {
             return all.get(asked).map(|it| Some(&**it)).ok_or_else(unknown);
         }
         if self.is_grpc() {
-            return Ok(all.get(&self.request.authority).map(|it| &**it));
+            return Ok(all.get(&self.request.host()).map(|it| &**it));
         }
         let port = self.request.port.unwrap_or(80);
         let is_at = |it: &&Resource| address(it).is_some_and(|(_, at)| at == u32::from(port));
@@ -232,7 +232,7 @@ impl<'a> Scene<'a> {
     /// The service that the client calls so.
     fn service(&self) -> Option<&'a Arc<CatalogService>> {
         let namespace = self.scope.namespace.as_ref().map_or("", |it| it.as_str());
-        self.mesh.named(self.request.bare_authority(), namespace)
+        self.mesh.named(&self.request.bare_host(), namespace)
     }
 
     /// The documents about the target of a gRPC client.
@@ -252,11 +252,11 @@ impl<'a> Scene<'a> {
     }
 
     fn host(&self, rope: &'a Rope, routes: &str) -> Option<(&'a VirtualHost, &'a str)> {
-        let bare = self.request.bare_authority();
+        let bare = &*self.request.bare_host();
         if self.ignores_ports(routes) {
             return host_of(rope, bare);
         }
-        let found = host_of(rope, &self.request.authority);
+        let found = host_of(rope, &self.request.host());
         // No domain is a wildcard with a port: the last virtual host has the routes of wildcards for these.
         let is_last = found.is_none_or(|(_, domain)| domain == "*");
         let is_wildcard = |(_, domain): &(_, &str)| domain.starts_with('*') && *domain != "*";

@@ -31,6 +31,9 @@ pub struct ProxyReport {
     /// Its place among services: what it says itself, or else that of its workload.
     #[serde(default)]
     pub effective_namespace: Option<Namespace>,
+    /// Its labels, which rules may ask for: those of its workload, and what it says itself of others.
+    #[serde(default)]
+    pub effective_labels: Labels,
 }
 
 /// What registries say of a workload. Where several run at its address, this is what is true of all.
@@ -78,6 +81,7 @@ impl ProxyReport {
         Self {
             workload: workload.map(WorkloadReport::of),
             effective_locality: mesh::locality(&status.locality, workload),
+            effective_labels: mesh::labels(&status.labels, workload),
             effective_namespace: mesh::namespace(status.namespace.as_ref(), workload).cloned(),
             status,
         }

@@ -24,7 +24,7 @@ use crate::resources::ResourceType;
 /// WORKLOAD is the services that have an endpoint at the address in the proxy's node id (role~ip~name~domain), as
 /// registries say; - where none has, or the address is loopback, which every machine has. With -o json or yaml:
 /// its ports, labels, identity, namespace and place. What a proxy does not say of itself, its workload does:
-/// effective_locality, which counts where [mesh] locality is "prefer", and effective_namespace.
+/// effective_locality, which counts where [mesh] locality is "prefer", effective_namespace and effective_labels.
 ///
 /// With NAME: below the table, what the configuration of the proxy depends on (its role, its namespace, its labels that
 /// rules ask for, its place), and from where pilot knows its namespace and its labels.
@@ -85,13 +85,19 @@ fn told(proxy: &ProxyReport) -> String {
         Some(namespace) => format!("{namespace}, that of its workload"),
         None => "not known: it says none, and has no workload with one".to_owned(),
     };
-    let labels = match &proxy.workload {
-        None => "not known: registries have no endpoint at the address in its node id".to_owned(),
-        Some(workload) if workload.labels.is_empty() => "none, as its workload has none".to_owned(),
-        Some(workload) => {
-            let all = workload.labels.iter().map(|(key, value)| format!("{key}={value}"));
-            format!("{}, those of its workload", all.collect::<Vec<_>>().join(","))
+    let of_workload = proxy.workload.as_ref().map(|workload| &workload.labels);
+    let all = proxy.effective_labels.iter().map(|(key, value)| format!("{key}={value}"));
+    let all = all.collect::<Vec<_>>().join(",");
+    let labels = match (of_workload, proxy.status.labels.is_empty()) {
+        (None, true) => {
+            "none: it says none, and registries have no endpoint at the address in its node id".into()
         }
+        (Some(labels), true) if labels.is_empty() => "none: neither it nor its workload has any".to_owned(),
+        (Some(_), true) => format!("{all}, those of its workload"),
+        (Some(labels), false) if !labels.is_empty() => {
+            format!("{all}, those of its workload, and what it says itself of others")
+        }
+        (_, false) => format!("{all}, as it says itself"),
     };
     let lines = [
         format!("is told what is for: {}", scopes.into_iter().collect::<Vec<_>>().join("; ")),

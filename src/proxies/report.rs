@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use pilot_registry::{Locality, Namespace};
+use pilot_registry::{Labels, Locality, Namespace};
 use serde::{Deserialize, Serialize};
 
 use super::status::{RefusedStatus, SyncState, TypeStatus, WithheldStatus};
@@ -42,6 +42,9 @@ pub struct ProxyStatus {
     /// The namespace that it says it is in, which decides what short names mean to it.
     #[serde(default)]
     pub namespace: Option<Namespace>,
+    /// The labels that it says it has (`metadata.LABELS`).
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// Its streams, oldest first.
     pub streams: Vec<StreamStatus>,
 }
@@ -139,6 +142,7 @@ impl ProxyStatus {
             address: proxy.address,
             locality: proxy.locality.clone(),
             namespace: proxy.namespace.clone(),
+            labels: proxy.labels.clone(),
             streams: Vec::new(),
         }
     }

@@ -245,6 +245,9 @@ impl<'a> Walk<'a> {
 /// What an author may have meant by a value of another kind.
 fn hint(kind: Option<Type>, value: &Value) -> &'static str {
     match (kind, value) {
+        (Some(Type::Bool), Value::Text(text)) if YAML_1_1.contains(&text.to_ascii_lowercase().as_str()) => {
+            ": in YAML 1.2 this is a text"
+        }
         (Some(Type::Integer | Type::Number | Type::Bool), Value::Text(_)) => ", without quotes",
         (Some(Type::Text), Value::Number(_) | Value::Bool(_)) => ", in quotes",
         (Some(Type::List), _) => ": each item begins with \"- \"",
@@ -252,6 +255,9 @@ fn hint(kind: Option<Type>, value: &Value) -> &'static str {
         _ => "",
     }
 }
+
+/// What was true or false in YAML 1.1.
+const YAML_1_1: [&str; 6] = ["yes", "no", "on", "off", "y", "n"];
 
 /// As Go's programs write durations: with units.
 fn duration(text: &str) -> Result<(), String> {

@@ -71,7 +71,7 @@ fn instead(kind: &str) -> Option<&'static str> {
             "services come from registries: write it in a services file, or register it"
         }
         "Gateway" | "Ingress" | "GatewayClass" => {
-            "routers take requests at [envoy] http_listen of pilot.toml and at the ports of services: leave it out, with \
+            "routers take requests at [router] http_listen of pilot.toml and at the ports of services: leave it out, with \
              gateways in VirtualServices"
         }
         "HTTPRoute" | "GRPCRoute" => "write it as a VirtualService",
@@ -91,6 +91,11 @@ fn instead(kind: &str) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+/// Whether it is the name of a kind, read or not, and no misspelt one.
+pub(super) fn is_kind(name: &str) -> bool {
+    Kind::ALL.iter().any(|kind| kind.as_str() == name) || instead(name).is_some()
 }
 
 /// What platforms add to documents that they print. It says nothing about routes.

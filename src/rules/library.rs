@@ -234,11 +234,15 @@ impl Library {
         {
             places.insert(Arc::clone(&last.place));
         }
-        if let Some((_, read)) = self.first(id) {
-            return read.version.as_ref().or(last).cloned();
+        if let Some(((place, _), read)) = self.first(id) {
+            let moved = |last: &Arc<Version>| match last.place == *place {
+                true => Arc::clone(last),
+                false => Arc::new(Version { place: Arc::clone(place), ..(**last).clone() }),
+            };
+            return read.version.clone().or_else(|| last.map(moved));
         }
         let last = last?;
-        let shelf = self.shelves.get_mut(&last.place).filter(|shelf| shelf.unread().is_some())?;
+        let shelf = self.shelves.get_mut(&last.place).filter(|shelf| shelf.maybe(id).is_some())?;
         shelf.kept.insert(id.clone());
         places.insert(Arc::clone(&last.place));
         Some(Arc::clone(last))
@@ -254,9 +258,8 @@ impl Library {
     fn told(&self, place: &Arc<str>, shelf: &Shelf) -> Arc<[Entry]> {
         let documents = shelf.documents.iter().enumerate();
         let own = documents.map(|(number, read)| self.entry(place, number, read));
-        let unread = shelf.unread().map(|read| read.at);
-        let kept = shelf.kept.iter().zip(unread.into_iter().cycle());
-        own.chain(kept.map(|(id, unread)| Entry::kept(id, place, unread))).collect()
+        let kept = shelf.kept.iter().filter_map(|id| Some((id, shelf.maybe(id)?.at)));
+        own.chain(kept.map(|(id, maybe)| Entry::kept(id, place, maybe))).collect()
     }
 
     fn entry(&self, place: &Arc<str>, number: usize, read: &ReadDocument) -> Entry {

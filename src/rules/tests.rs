@@ -615,3 +615,61 @@ fn every_line_end_of_yaml_counts() {
     assert_eq!(lines("\r\n"), lines("\n"));
     assert_eq!(lines("\r"), lines("\n"));
 }
+
+#[test]
+fn a_final_dot_makes_no_other_host() {
+    let text = "  hosts: [shop., \"*.wild.\"]\n  http:\n  - route: [{destination: {host: shop.}}]\n    mirror: {host: cart.}\n";
+    let dotted = document("VirtualService", text);
+    assert_clean(&dotted);
+    let plain = document(
+        "VirtualService",
+        &text.replace(".\"", "\"").replace("shop.", "shop").replace("cart.", "cart"),
+    );
+    assert_eq!(dotted.spec, plain.spec);
+    let twice =
+        document("VirtualService", "  hosts: [shop, shop.]\n  http: [{directResponse: {status: 200}}]\n");
+    assert_rejected(&twice, "spec.hosts[1]", "is there twice");
+    let rule = document("DestinationRule", "  host: shop.\n");
+    assert_eq!(rule.spec, destination_rule("").spec);
+}
+
+#[test]
+fn what_does_nothing_beside_something_else_is_warned_of() {
+    let rule =
+        |rest: &str| document("VirtualService", &format!("  hosts: [shop]\n  http:\n  - {{{rest}}}\n"));
+    let to_shop = "route: [{destination: {host: shop}}]";
+    let warned = |rest: &str, path: &str, message: &str| {
+        assert_warned(&rule(rest), &format!("spec.http[0].{path}"), message);
+    };
+    warned(
+        "directResponse: {status: 200}, headers: {request: {set: {a: b}}}",
+        "headers.request",
+        "means nothing beside redirect or directResponse",
+    );
+    assert_clean(&rule("directResponse: {status: 200}, headers: {response: {set: {a: b}}}"));
+    let slow = "fault: {delay: {fixedDelay: 5s, percentage: {value: 100}}}";
+    warned(&format!("{to_shop}, timeout: 1s, {slow}"), "fault", "timeout does not cover its delay");
+    let never = format!("{to_shop}, fault: {{abort: {{httpStatus: 500, percentage: {{}}}}}}");
+    warned(&never, "fault.abort.percentage", "it never happens");
+    let long = format!("{to_shop}, timeout: 1s, retries: {{attempts: 2, perTryTimeout: 2s}}");
+    warned(&long, "retries.perTryTimeout", "longer than the rule's timeout");
+    assert_clean(&rule(&format!("{to_shop}, timeout: 0s, retries: {{attempts: 2, perTryTimeout: 2s}}")));
+    warned(
+        &format!("match: [{{uri: {{regex: '/a\\?x=1'}}}}], {to_shop}"),
+        "match[0].uri",
+        "Write queryParams",
+    );
+}
+
+#[test]
+fn words_of_older_yaml_and_keys_that_are_none_are_told() {
+    let yes = document(
+        "VirtualService",
+        "  hosts: [shop]\n  http:\n  - match: [{ignoreUriCase: yes, uri: {prefix: /}}]\n    directResponse: {status: 200}\n",
+    );
+    assert_rejected(&yes, "spec.http[0].match[0].ignoreUriCase", "in YAML 1.2 this is a text");
+    for (key, why) in [("~", "a key that is empty"), ("[a]", "a key that is a list")] {
+        let read = read(&format!("{key}: x\n"), "default");
+        assert!(read[0].findings[0].message.contains(why), "{key}: {:?}", read[0].findings);
+    }
+}

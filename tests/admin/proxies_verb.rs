@@ -68,14 +68,33 @@ async fn of_one_proxy_it_is_shown_what_its_configuration_depends_on_and_why() {
         assert!(!shown.contains(ids[1]), "{shown}");
         let words = format!(
             "\n\n{}:\n  is told what is for: sidecar\n  namespace: not known: it says none, and has no workload with one\n  \
-             labels: not known: registries have no endpoint at the address in its node id\n",
+             labels: none: it says none, and registries have no endpoint at the address in its node id\n",
             ids[0]
         );
         assert!(shown.ends_with(&words), "{shown}");
     }
+    let mut labelled = proxy("sidecar~10.0.0.9~web-1~shop");
+    labelled.labels.insert("app".to_owned(), "web".to_owned());
+    let _stream = pilot.proxies.connect(&labelled, Transport::Ads, true, None);
+    let shown = ask(&pilot, &["proxies", "web-1"]).await.stdout;
+    assert!(shown.ends_with("labels: app=web, as it says itself\n"), "{shown}");
+    let json: Value = serde_json::from_str(&ask(&pilot, &["proxies", "-o", "json"]).await.stdout).unwrap();
+    let of = json["proxies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["id"] == "sidecar~10.0.0.9~web-1~shop")
+        .unwrap();
+    assert_eq!(
+        (&of["labels"]["app"], &of["effective_labels"]["app"]),
+        (&Value::from("web"), &Value::from("web"))
+    );
     let shown = ask(&pilot, &["proxies", "cart-9"]).await.stdout;
     assert!(
-        shown.ends_with(&format!("no proxy is called cart-9: there are {}, {}\n", ids[1], ids[0])),
+        shown.ends_with(&format!(
+            "no proxy is called cart-9: there are {}, {}, {}\n",
+            ids[1], ids[0], labelled.id
+        )),
         "{shown}"
     );
 }

@@ -64,6 +64,8 @@ const SYNTAX: &[(&str, &str)] = &[
         "a \"- \" where no list can begin: expected it in a line of its own",
     ),
     ("mapping keys are not allowed", "a \"? \" where no key can begin: expected it in a line of its own"),
+    ("cannot deserialize null into string", "a key that is empty: expected a text"),
+    ("expected string scalar", "a key that is a list or a table: expected a text"),
     ("simple key expected ':'", "expected \": \" after the key"),
     ("':' must be followed by a valid YAML whitespace", "expected a space after \":\""),
     ("'-' must be followed by a valid YAML whitespace", "expected a space after \"-\""),

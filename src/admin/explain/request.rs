@@ -10,7 +10,7 @@ use crate::admin::query::GRPC_SCHEME;
 pub(super) struct Request {
     pub(super) method: String,
     pub(super) scheme: &'static str,
-    /// As the Host header has it, in lower case, without a dot at the end of the name.
+    /// As the Host header has it, without a dot at the end of the name.
     pub(super) authority: String,
     /// The port that the URL names.
     pub(super) port: Option<u16>,
@@ -102,20 +102,30 @@ impl Request {
         pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// The Host header without its port.
-    pub(super) fn bare_authority(&self) -> &str {
-        match self.authority.rsplit_once(':') {
-            Some((host, port)) if port.bytes().all(|c| c.is_ascii_digit()) => host,
-            _ => &self.authority,
+    /// The Host header as virtual hosts are found by it: in lower case.
+    pub(super) fn host(&self) -> String {
+        self.authority.to_ascii_lowercase()
+    }
+
+    /// The same without its port.
+    pub(super) fn bare_host(&self) -> String {
+        let mut host = self.host();
+        if let Some((name, port)) = host.rsplit_once(':')
+            && port.bytes().all(|c| c.is_ascii_digit())
+        {
+            host.truncate(name.len());
         }
+        host
     }
 }
 
-/// Without `.` and `..` in the path (RFC 3986 §5.2.4), as pilot's listeners have it.
+/// As Envoy normalizes paths, which pilot's listeners ask it for: letters, digits and `-._~` are not encoded (RFC 3986 §6.2.2.2), a
+/// backslash is a slash, and there is no `.` and `..` (§5.2.4). Slashes that follow each other stay.
 fn normalized(whole: &str) -> String {
     let (path, query) = whole.split_at(whole.find('?').unwrap_or(whole.len()));
+    let path = unreserved(path).replace('\\', "/");
     let mut parts: Vec<&str> = Vec::new();
-    let all: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let all: Vec<&str> = path.strip_prefix('/').unwrap_or(&path).split('/').collect();
     for (at, part) in all.iter().enumerate() {
         let is_last = at + 1 == all.len();
         match *part {
@@ -130,10 +140,32 @@ fn normalized(whole: &str) -> String {
     format!("/{}{query}", parts.join("/"))
 }
 
-/// In lower case; without a dot at the end of the name, which pilot's listeners take away.
+/// With what need not be encoded as it is.
+fn unreserved(path: &str) -> String {
+    let (mut plain, mut rest) = (String::new(), path);
+    while let Some(at) = rest.find('%') {
+        let (before, encoded) = rest.split_at(at);
+        plain.push_str(before);
+        let code = encoded.get(1..3).and_then(|digits| u8::from_str_radix(digits, 16).ok()).map(char::from);
+        match code.filter(|c| c.is_ascii_alphanumeric() || "-._~".contains(*c)) {
+            Some(c) => {
+                plain.push(c);
+                rest = &encoded[3..];
+            }
+            None => {
+                plain.push('%');
+                rest = &encoded[1..];
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// Without a dot at the end of the name, which pilot's listeners take away.
 fn authority_of(authority: &Authority) -> String {
-    let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
-    authority.port_u16().map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+    let host = authority.host().trim_end_matches('.');
+    authority.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 #[cfg(test)]
@@ -144,8 +176,8 @@ mod tests {
     fn a_request_is_as_envoy_sees_it() {
         let request =
             Request::read("Reviews.Local.:9080/a/b?x=1&x=2&y#z", "GET", &["X-A: 1", "x-a:2", ""]).unwrap();
-        assert_eq!((request.authority.as_str(), request.port), ("reviews.local:9080", Some(9080)));
-        assert_eq!(request.bare_authority(), "reviews.local");
+        assert_eq!((request.host().as_str(), request.port), ("reviews.local:9080", Some(9080)));
+        assert_eq!(request.bare_host(), "reviews.local");
         assert_eq!(request.bare_path(), "/a/b");
         assert_eq!(
             (request.parameter("x"), request.parameter("y"), request.parameter("z")),
@@ -154,13 +186,17 @@ mod tests {
         assert_eq!(request.header("x-a"), Some("1,2"));
         assert_eq!(
             (request.header(":method"), request.header(":authority")),
-            (Some("GET"), Some("reviews.local:9080"))
+            (Some("GET"), Some("Reviews.Local:9080"))
         );
         let paths = [
             ("/a/../b/./c?x=/../", "/b/c?x=/../"),
             ("/a/..", "/"),
             ("/a/b/.", "/a/b/"),
             ("/../a//b", "/a//b"),
+            ("//a", "//a"),
+            ("/%61%2Fb%7e", "/a%2Fb~"),
+            ("/a/%2e%2E/%zz%", "/%zz%"),
+            ("/a\\b", "/a/b"),
         ];
         for (path, normal) in paths {
             assert_eq!(Request::read(&format!("a.local{path}"), "GET", &[]).unwrap().path, normal, "{path}");

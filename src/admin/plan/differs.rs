@@ -69,6 +69,8 @@ pub(super) fn between(before: &Arc<View>, after: &Arc<View>) -> (Vec<PlannedChan
             }
         }
     }
+    // What proxies are told says the same: only what it is made of differs.
+    all.retain(|it| it.before.is_none() || it.after.is_none() || it.before != it.after);
     let more = all.len().saturating_sub(CHANGES_MAX);
     all.truncate(CHANGES_MAX);
     (all, more)

@@ -35,6 +35,18 @@ pub struct VirtualService {
     pub export_to: Vec<String>,
 }
 
+impl VirtualService {
+    /// All hosts that it names, those of its destinations, too.
+    pub(in crate::rules) fn each_host(&mut self, change: impl Fn(&mut String)) {
+        self.hosts.iter_mut().for_each(&change);
+        for route in &mut self.http {
+            let routes = route.route.iter_mut().map(|weighted| &mut weighted.destination);
+            let mirrors = route.mirrors.iter_mut().map(|mirror| &mut mirror.destination);
+            routes.chain(mirrors).chain(&mut route.mirror).for_each(|it| change(&mut it.host));
+        }
+    }
+}
+
 /// A rule for HTTP requests.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pilot_registry::{Namespace, Text};
 
 use super::Version;
+use crate::rules::envelope::is_kind;
 use crate::rules::{Document, DocumentId, Finding, Position, read};
 
 /// What stands at one place.
@@ -44,9 +45,12 @@ impl Shelf {
         Self { documents, kept: BTreeSet::new() }
     }
 
-    /// Something that cannot be told apart: it may be any document.
-    pub(super) fn unread(&self) -> Option<&ReadDocument> {
-        self.documents.iter().find(|read| read.id.is_none())
+    /// Something that may be that document: it cannot be told apart, or has its name, and is of no kind that there is.
+    pub(super) fn maybe(&self, id: &DocumentId) -> Option<&ReadDocument> {
+        self.documents.iter().find(|read| match &read.id {
+            None => true,
+            Some(own) => own.namespace == id.namespace && own.name == id.name && !is_kind(&own.kind),
+        })
     }
 }
 

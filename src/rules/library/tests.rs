@@ -177,6 +177,34 @@ fn what_did_not_change_is_neither_read_nor_told_again() {
     assert!(Arc::ptr_eq(&before, &library.in_force()[&before.id]));
 }
 
+/// A document of a kind that there is not.
+fn misspelt() -> String {
+    GOOD.replace("kind: DestinationRule", "kind: DestnationRule")
+}
+
+#[test]
+fn a_misspelt_kind_takes_no_document_away() {
+    let mut library = Library::default();
+    took(&mut library, [("a.yaml", &format!("{GOOD}\n---\n{}", GOOD.replace("name: a", "name: b")))]);
+    assert_eq!(took(&mut library, [("a.yaml", &misspelt())]), 1, "b went: nothing there has its name");
+    assert_eq!(hosts(&library), ["a"]);
+    let found = library.entries().iter().map(|entry| entry.in_force);
+    assert_eq!(found.collect::<Vec<_>>(), [InForce::Nothing, InForce::LastGood]);
+    took(&mut library, [("a.yaml", &misspelt().replace("DestnationRule", "Gateway"))]);
+    assert!(hosts(&library).is_empty(), "another document stands in its place");
+}
+
+#[test]
+fn a_document_that_moved_while_it_was_wrong_stays_where_it_is_now() {
+    let mut library = Library::default();
+    for now in [("a.yaml", GOOD), ("a.yaml", WRONG), ("b.yaml", WRONG), ("b.yaml", "kind: [")] {
+        took(&mut library, [now]);
+        assert_eq!(hosts(&library), ["a"], "{now:?}");
+    }
+    took(&mut library, [("a.yaml", "kind: [")]);
+    assert!(hosts(&library).is_empty());
+}
+
 /// What stands at the places of a store, one line each: documents that are right, wrong, or cannot be told apart.
 fn drawn() -> impl Strategy<Value = Vec<BTreeMap<usize, Vec<String>>>> {
     let name = prop_oneof!["a", "b", "c"];
@@ -184,8 +212,10 @@ fn drawn() -> impl Strategy<Value = Vec<BTreeMap<usize, Vec<String>>>> {
         let text = [GOOD, OTHER, WRONG][what];
         text.replace("name: a", &format!("name: {name}"))
     });
-    let document =
-        prop_oneof![6 => document, 1 => Just("kind: [".to_owned()), 1 => Just("# none".to_owned())];
+    let misspelt =
+        prop_oneof!["a", "b", "c"].prop_map(|name| misspelt().replace("name: a", &format!("name: {name}")));
+    let unreadable = Just("kind: [".to_owned());
+    let document = prop_oneof![6 => document, 1 => misspelt, 1 => unreadable, 1 => Just("# none".to_owned())];
     let places = proptest::collection::btree_map(0..4_usize, proptest::collection::vec(document, 0..3), 0..4);
     proptest::collection::vec(places, 1..8)
 }
@@ -215,12 +245,14 @@ impl Model {
                 (None, None) => InForce::Nothing,
             };
             told.push((Arc::clone(place), read.id.clone(), in_force));
-            if let Some(version) = read.version.as_ref().or(last).filter(|_| is_first) {
-                next.insert(version.id.clone(), Arc::clone(version));
+            let moved =
+                |last: &Arc<Version>| Arc::new(Version { place: Arc::clone(place), ..(**last).clone() });
+            if let Some(version) = read.version.clone().or_else(|| last.map(moved)).filter(|_| is_first) {
+                next.insert(version.id.clone(), version);
             }
         }
         for (id, version) in self.in_force.iter().filter(|(id, _)| !seen.contains(*id)) {
-            if shelves.get(&version.place).is_some_and(|shelf| shelf.unread().is_some()) {
+            if shelves.get(&version.place).is_some_and(|shelf| shelf.maybe(id).is_some()) {
                 told.push((Arc::clone(&version.place), Some(id.clone()), InForce::LastGood));
                 next.insert(id.clone(), Arc::clone(version));
             }

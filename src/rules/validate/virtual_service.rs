@@ -130,7 +130,7 @@ fn http_route(route: &HttpRoute, is_delegate: bool, path: &Path<'_>, report: &mu
         answers::rewrite(rewrite, route, &path.key("rewrite"), report);
     }
     if let Some(retries) = &route.retries {
-        policies::retries(retries, &path.key("retries"), report);
+        policies::retries(retries, route, &path.key("retries"), report);
     }
     if let Some(fault) = &route.fault {
         policies::fault(fault, route, &path.key("fault"), report);
@@ -154,13 +154,16 @@ fn unused_beside_answers(route: &HttpRoute, path: &Path<'_>, report: &mut Report
     }
     let unused = [
         ("timeout", route.timeout.is_some()),
+        ("headers", route.headers.as_ref().is_some_and(|headers| headers.request.is_some())),
         ("retries", route.retries.is_some()),
         ("mirror", route.mirror.is_some()),
         ("mirrors", !route.mirrors.is_empty()),
     ];
     for (key, _) in unused.into_iter().filter(|(_, is_there)| *is_there) {
+        let path = path.key(key);
+        let path = if key == "headers" { path.key("request") } else { path };
         let message = "it means nothing beside redirect or directResponse: nothing is sent to a destination";
-        report.warning(&path.key(key), message);
+        report.warning(&path, message);
     }
 }
 

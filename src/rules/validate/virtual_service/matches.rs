@@ -20,7 +20,9 @@ pub(super) fn http_match(condition: &HttpMatch, path: &Path<'_>, report: &mut Re
         if let Some(field) = never_a_path(uri) {
             let message = "it never matches: a path begins with \"/\"";
             report.warning(&path.key("uri").key(field), message);
-        } else if plain.is_some_and(|plain| plain.contains('?')) {
+        } else if plain.is_some_and(|plain| plain.contains('?'))
+            || uri.regex.as_ref().is_some_and(|regex| regex.0.contains("\\?"))
+        {
             let message = "it never matches: the query is not a part of uri. Write queryParams";
             report.warning(&path.key("uri"), message);
         }

@@ -29,9 +29,17 @@ const RETRY_ON: [&str; 19] = [
     "data-loss",
 ];
 
-pub(super) fn retries(retries: &Retries, path: &Path<'_>, report: &mut Report<'_>) {
+pub(super) fn retries(retries: &Retries, route: &HttpRoute, path: &Path<'_>, report: &mut Report<'_>) {
     words::lasts(retries.per_try_timeout, &path.key("perTryTimeout"), report);
     words::lasts(retries.backoff, &path.key("backoff"), report);
+    if let (Some(each), Some(all)) = (retries.per_try_timeout, route.timeout)
+        && each.0 > all.0
+        && !all.0.is_zero()
+    {
+        let message =
+            "it is longer than the rule's timeout, which ends the request before: no try is ever given up";
+        report.warning(&path.key("perTryTimeout"), message);
+    }
     if retries.attempts == Some(0) {
         let beside = Retries { attempts: None, ..retries.clone() };
         if beside != Retries::default() {
@@ -76,7 +84,7 @@ pub(super) fn fault(fault: &FaultInjection, route: &HttpRoute, path: &Path<'_>, 
         }
         share(abort.percentage, false, &path, report);
     }
-    if route.retries.is_some() {
+    if route.retries.is_some() || (route.timeout.is_some() && fault.delay.is_some()) {
         report.warning(path, "retries do not see a fault, and timeout does not cover its delay");
     }
 }
@@ -86,6 +94,9 @@ fn share(percentage: Option<Percent>, is_old: bool, path: &Path<'_>, report: &mu
     match percentage {
         None if !is_old => {
             report.warning(path, "it never happens: without percentage it is for 0 % of the requests")
+        }
+        Some(Percent { value: 0.0 }) => {
+            report.warning(&path.key("percentage"), "it never happens: it is for 0 % of the requests")
         }
         Some(Percent { value }) if value > 0.0 && value < 0.0001 => {
             let message = format!("{value} does not fit: expected 0, or at least 0.0001");
