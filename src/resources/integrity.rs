@@ -1,8 +1,9 @@
 //! Checks that no resource names another one that is not in the view.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{ResourceType, View};
+use super::{Origin, ResourceType, View};
 
 /// A reference to a resource that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,12 +18,16 @@ pub struct Dangling {
     pub to: Arc<str>,
 }
 
-/// Every reference of the view that leads nowhere, in order.
+/// Every reference of the view that leads nowhere, in order. Hosts that no service has are the same for all proxies, and may
+/// lead where some do not see anything.
 pub fn dangling(view: &View) -> Vec<Dangling> {
     let mut found = Vec::new();
     for from_type in ResourceType::ALL {
         for resource in view.of(from_type).iter() {
-            for (to_type, to) in resource.references() {
+            let hosts = resource.rope().into_iter().flat_map(|rope| rope.virtual_hosts());
+            let strangers = hosts.filter(|host| matches!(host.origin(), Origin::Document(_, None)));
+            let may_be_hidden: BTreeSet<_> = strangers.flat_map(|host| host.clusters()).collect();
+            for (to_type, to) in resource.references().filter(|(_, to)| !may_be_hidden.contains(to)) {
                 if view.of(to_type).get(to).is_none() {
                     let (from, to) = (Arc::clone(resource.name()), Arc::clone(to));
                     found.push(Dangling { from_type, from, to_type, to });

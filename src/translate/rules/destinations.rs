@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilot_envoy_api::envoy::config::route::v3 as route;
 use route::route_action::HashPolicy;
 
-use super::lens::{MESH, Ruled, Viewer, delegate, is_alike_for_all, seen};
+use super::lens::{MESH, Ruled, Viewer, delegate, seen};
 use super::{Asker, Destinations, RulePlace, expanded, matches, numbered_routes, policy};
 use crate::catalog::CatalogService;
 use crate::mesh::Mesh;
@@ -25,8 +25,6 @@ pub(in crate::translate) struct DocumentRoutes {
     pub(in crate::translate) places: Vec<Option<RulePlace>>,
     /// The clusters to which they lead, as far as these are there.
     pub(in crate::translate) clusters: Vec<Arc<str>>,
-    /// Those of them that are there for everybody.
-    pub(in crate::translate) common: Vec<Arc<str>>,
     /// The document.
     pub(in crate::translate) document: Arc<str>,
     /// Whether it matters at which port the requests come in.
@@ -66,8 +64,7 @@ fn by_document(
         true => Cow::Borrowed(rule),
         false => Cow::Owned(qualified(rule, mesh, of)),
     });
-    let finder =
-        ClusterFinder { mesh, viewer, namespace, found: RefCell::default(), special: RefCell::default() };
+    let finder = ClusterFinder { mesh, viewer, namespace, found: RefCell::default() };
     let Viewer { namespace: of, labels } = viewer;
     let asker = Asker { namespace: of, labels, gateway: MESH, port: port.get(), at: at.get() };
     let (places, rules): (Vec<RulePlace>, Vec<_>) = rules.into_iter().unzip();
@@ -83,9 +80,7 @@ fn by_document(
         places.push(None);
     }
     let clusters: Vec<Arc<str>> = finder.found.into_inner().into_keys().collect();
-    let special = finder.special.into_inner();
-    let common = clusters.iter().filter(|cluster| !special.contains(*cluster)).cloned().collect();
-    Some(DocumentRoutes { routes, places, clusters, common, document: text, asks_where })
+    Some(DocumentRoutes { routes, places, clusters, document: text, asks_where })
 }
 
 /// The same, with destinations named by the hosts of their services.
@@ -108,8 +103,6 @@ struct ClusterFinder<'a> {
     /// The document's.
     namespace: &'a str,
     found: RefCell<BTreeMap<Arc<str>, Found>>,
-    /// Those of them that may not be there for somebody else.
-    special: RefCell<BTreeSet<Arc<str>>>,
 }
 
 /// What routes to a cluster are told.
@@ -146,9 +139,6 @@ impl Destinations for ClusterFinder<'_> {
                 hash_policies: policy::hash_policies(&ruled, subset, port.number),
                 rewrites_host: service.lead().rewrite_host,
             };
-            if !is_alike_for_all(self.mesh, service) {
-                self.special.borrow_mut().insert(Arc::clone(&name));
-            }
             self.found.borrow_mut().insert(Arc::clone(&name), found);
         }
         name.to_string()

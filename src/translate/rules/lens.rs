@@ -168,15 +168,6 @@ fn has_policies_of_all(mesh: &Mesh, service: &CatalogService, viewer: Viewer<'_>
     Ruled::of(mesh, service, viewer).has_the_policies_of(&Ruled::of(mesh, service, ANYBODY))
 }
 
-/// Whether all proxies see this service by its host, and use it in the same way.
-pub(in crate::translate) fn is_alike_for_all(mesh: &Mesh, service: &CatalogService) -> bool {
-    let is_open = |service: &Arc<CatalogService>| service.visibility().namespaces().is_none();
-    let is_alike = |namespace| has_policies_of_all(mesh, service, Viewer { namespace, ..ANYBODY });
-    of_host(mesh, service).all(is_open)
-        && !asks_for_labels(mesh, service)
-        && viewers_of_policies(mesh, service).iter().all(|namespace| is_alike(namespace))
-}
-
 /// All services of the host of that one: each is seen by somebody else.
 pub(in crate::translate) fn of_host<'a>(
     mesh: &'a Mesh,

@@ -199,3 +199,47 @@ fn p14_who_comes_back_keeps_its_routes_while_it_refuses_newer_ones() {
     let bitter = |seed| Taste { one_in: 8, seed, is_bitter: true };
     run(&steps, &ALL_KINDS, options(), [6_290_024_945_454_416_710; 2].map(bitter));
 }
+
+/// Hosts that no service has lead to subsets of a service; these get other names at the time at which a rule for callers with
+/// labels comes or goes.
+#[test]
+fn p15_hosts_that_no_service_has_lead_on_while_a_rule_for_labels_comes_and_goes() {
+    let head = |kind: &str, name: &str, spec: serde_json::Value| {
+        let version = "networking.istio.io/v1";
+        json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name }, "spec": spec })
+    };
+    let to = |host: &str, subset: String| {
+        let destination = json!({ "host": "a", "subset": subset });
+        json!({ "hosts": [host], "http": [{ "route": [{ "destination": destination }] }] })
+    };
+    let subset = |name: String, version: &str| json!({ "name": name, "labels": { "version": version } });
+    let mut service = spec("a", &["80/http"], &["10.0.0.1:80", "10.0.0.2:80"]);
+    for (endpoint, version) in service.endpoints.iter_mut().zip(["v1", "v2"]) {
+        endpoint.labels.insert("version".to_owned(), version.to_owned());
+    }
+    for client in [Kind::InParts(4), Kind::Delta(4), Kind::Sotw(4), Kind::InParts(0)] {
+        for told in 0..12 {
+            let mut steps = vec![Service(0, Some(Box::new(service.clone())))];
+            for round in 0..6 {
+                let names = ["a", "b", "c"].map(|name| format!("{name}{}", round % 3));
+                let rule = head(
+                    "DestinationRule",
+                    "d",
+                    json!({ "host": "a", "subsets":
+                    [subset(names[0].clone(), "v1"), subset(names[1].clone(), "v2")] }),
+                );
+                let labelled = json!({ "hosts": ["a"], "http": [{ "match": [{ "sourceLabels": { "app": "x" } }],
+                    "route": [{ "destination": { "host": "a", "subset": names[0] } }] }] });
+                steps.extend([
+                    Document(0, Some(rule)),
+                    Document(1, Some(head("VirtualService", "n1", to("nobody.test", names[0].clone())))),
+                    Document(2, Some(head("VirtualService", "n2", to("*.wild.test", names[1].clone())))),
+                    Document(3, (round % 2 == 1).then(|| head("VirtualService", "lab", labelled))),
+                    Publish,
+                    Talk(0, if round == 0 { 40 } else { told }),
+                ]);
+            }
+            run(&steps, &[client], options(), Default::default());
+        }
+    }
+}
