@@ -44,7 +44,7 @@ impl Resource {
     ) -> Self {
         let value = Bytes::from(message.encode_to_vec());
         let clusters = references.iter().filter(|(kind, _)| *kind == ResourceType::Cluster);
-        let version = format!("{:016x}", content_hash(&value, clusters.map(|(_, name)| name)));
+        let version = format!("{:016x}", content_hash(&value, clusters.map(|(_, name)| name), &origin));
         let any = Any { type_url: M::type_url(), value };
         Self::from_any(name, version, any, references, origin)
     }

@@ -42,7 +42,7 @@ impl VirtualHost {
     pub fn new(host: &route::VirtualHost, clusters: Vec<Arc<str>>, origin: Origin) -> Self {
         let bytes = Bytes::from(host.encode_to_vec());
         let domains = host.domains.iter().map(|domain| domain.as_str().into()).collect();
-        let hash = content_hash(&bytes, clusters.iter());
+        let hash = content_hash(&bytes, clusters.iter(), &origin);
         let (name, clusters) = (host.name.as_str().into(), clusters.into());
         Self::with(name, bytes, hash, domains, clusters, origin)
     }
@@ -93,7 +93,7 @@ impl VirtualHost {
         &self.bytes
     }
 
-    /// A hash of the bytes, and of where they lead.
+    /// A hash of the bytes, of where they lead, and of the document that asked for them.
     pub fn hash(&self) -> u64 {
         self.hash
     }

@@ -130,9 +130,15 @@ fn flags(flags: &ast::Flags) -> Result<(), String> {
 fn literal(literal: &ast::Literal) -> Result<(), String> {
     use ast::HexLiteralKind::X;
     match literal.kind {
-        ast::LiteralKind::HexFixed(X) | ast::LiteralKind::HexBrace(X) => Ok(()),
+        ast::LiteralKind::HexFixed(X) | ast::LiteralKind::HexBrace(X) if u32::from(literal.c) <= 0xFF => {
+            Ok(())
+        }
+        // Envoys read bytes, and not characters.
+        ast::LiteralKind::HexFixed(X) | ast::LiteralKind::HexBrace(X) => {
+            Err(format!("Envoys take codes up to \\xFF: write the character itself, {}", literal.c))
+        }
         ast::LiteralKind::HexFixed(_) | ast::LiteralKind::HexBrace(_) => {
-            Err(format!("RE2 knows no \\u: write \\x{{{:X}}}", u32::from(literal.c)))
+            Err(format!("RE2 knows no \\u: write the character itself, {}", literal.c))
         }
         _ => Ok(()),
     }
@@ -182,8 +188,9 @@ mod tests {
             ("a{1001}", "1001 times"),
             ("(a{400}){20}", "8000 times"),
             ("a**", "one repetition follows another"),
-            (r"\u{61}", r"write \x{61}"),
-            (r"[\u0061]", r"write \x{61}"),
+            (r"\u{61}", "write the character itself, a"),
+            (r"[\u0061]", "write the character itself, a"),
+            (r"\x{1F600}", r"codes up to \xFF"),
             ("[a--b]", "no &&, -- or ~~"),
             ("[a[b]]", "no set within a set"),
             (r"\p{Script=Greek}", "one name only"),

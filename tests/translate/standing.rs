@@ -363,3 +363,25 @@ fn places_that_are_not_there_or_cannot_count_are_told() {
                 proxies; leave out workloadSelector, export it to all, or write it in the service's namespace";
     assert_said(&world(&[("DestinationRule a", &of_some)]), "a", &[(Standing::Accepted, told)]);
 }
+
+#[test]
+fn rules_for_some_callers_at_hosts_that_no_service_has_are_told() {
+    let rule = |host: &str| {
+        format!(
+            "{{hosts: ['{host}'], http: [{{match: [{{sourceLabels: {{app: web}}}}], directResponse: {{status: 201}}}}, \
+             {{directResponse: {{status: 202}}}}]}}"
+        )
+    };
+    let told = |host: &str, which: &str| {
+        format!(
+            "{host}: {which} rules with sourceLabels or sourceNamespace do not count, only those for all proxies"
+        )
+    };
+    for (host, which) in
+        [("a.test", "no service has it:"), ("*.test", "at hosts within it that no service has")]
+    {
+        let mesh = world(&[("VirtualService a", &rule(host))]);
+        assert_said(&mesh, "a", &[(Standing::Accepted, &told(host, which))]);
+    }
+    assert_said(&world(&[("VirtualService a", &rule("cart.local"))]), "a", &[]);
+}

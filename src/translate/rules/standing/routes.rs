@@ -117,6 +117,14 @@ impl<'a> Examiner<'a> {
         }
     }
 
+    /// Whether some rule is for some callers only.
+    fn asks_who_calls(&self) -> bool {
+        let rules = self.ruling.virtual_service().into_iter().flat_map(|rule| &rule.http);
+        rules
+            .flat_map(|http| &http.matches)
+            .any(|it| !it.source_labels.is_empty() || it.source_namespace.is_some())
+    }
+
     /// Who has the requests to a host.
     fn host(&mut self, host: &str) {
         let mesh = self.mesh;
@@ -160,6 +168,17 @@ impl<'a> Examiner<'a> {
         for (winner, proxies) in winners.told(!counts) {
             let (id, why) = (&winner.version.id, self.why(winner));
             self.say(Standing::Conflicted, format!("{host}: {id} counts in its place for {proxies}: {why}"));
+        }
+        if service.is_none() && is_asked && self.asks_who_calls() {
+            let which = if host.starts_with('*') {
+                "at hosts within it that no service has"
+            } else {
+                "no service has it:"
+            };
+            let message = format!(
+                "{host}: {which} rules with sourceLabels or sourceNamespace do not count, only those for all proxies"
+            );
+            self.say(Standing::Accepted, message);
         }
         match service {
             None if !is_asked => {
