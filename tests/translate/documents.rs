@@ -1,10 +1,11 @@
 //! Any documents of rules in any world: memory does not matter, nothing dangles.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilot::mesh::Mesh;
 use pilot::proxy::{ConfigSource, Role, Scope};
-use pilot::resources::{Resource, ResourceType, dangling};
+use pilot::resources::{Origin, Resource, ResourceType, dangling};
 use pilot_envoy_api::envoy::config::route::v3 as route;
 use pilot_envoy_api::google::protobuf::Any;
 use pilot_registry::{Namespace, Visibility};
@@ -155,6 +156,57 @@ fn routes_lead_to_a_subset_while_a_document_defines_it() {
             let leading: Vec<_> = resources.filter(leads).collect();
             assert_eq!(!leading.is_empty(), is_there, "{scope}: {leading:?}");
         }
+    }
+}
+
+/// What a client accepts and refuses is told of the document that it is from.
+#[test]
+fn a_document_that_takes_the_place_of_another_and_says_the_same_is_another_origin_and_version() {
+    let named = |name: &str| {
+        let head = |kind: &str, spec: serde_json::Value| {
+            let version = "networking.istio.io/v1";
+            json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name, "labels": { "of": kind } }, "spec": spec })
+        };
+        let answer = json!({ "directResponse": { "status": 201 } });
+        [
+            head("VirtualService", json!({ "hosts": ["a", "a.test"], "http": [answer] })),
+            head(
+                "DestinationRule",
+                json!({ "host": "a", "trafficPolicy": { "loadBalancer": { "simple": "RANDOM" } } }),
+            ),
+        ]
+    };
+    let plain = mesh(vec![spec("a", &["80/http"], &["10.0.0.1:8080"])]);
+    let (mut translator, mut store) = (Translator::of([router()]), Store::default());
+    let mut before: BTreeMap<(ResourceType, Arc<str>), Box<str>> = BTreeMap::new();
+    for name in ["one", "two"] {
+        store.take(&named(name));
+        let mesh = Mesh { rules: store.rules.clone(), ..plain.clone() };
+        let [translation] = &translator.all(&mesh)[..] else { panic!("one scope") };
+        let clusters = translation.view.of(ResourceType::Cluster);
+        let cluster = clusters.get("outbound|80||a").unwrap();
+        assert_eq!(
+            cluster.origin().document().map(|it| &**it),
+            Some(&*format!("DestinationRule/default/{name}"))
+        );
+        let mut now =
+            BTreeMap::from([((ResourceType::Cluster, Arc::clone(cluster.name())), cluster.version().into())]);
+        for host in
+            translation.view.of(ResourceType::Route).get("80").unwrap().rope().unwrap().virtual_hosts()
+        {
+            if host.origin() == &Origin::Shared {
+                continue;
+            }
+            assert_eq!(
+                host.origin().document().map(|it| &**it),
+                Some(&*format!("VirtualService/default/{name}"))
+            );
+            now.insert((ResourceType::VirtualHost, Arc::clone(host.name())), host.version());
+        }
+        assert_eq!(now.len(), 3, "{now:?}");
+        let same: Vec<_> = now.iter().filter(|(key, version)| before.get(*key) == Some(version)).collect();
+        assert!(same.is_empty(), "{same:?}");
+        before = now;
     }
 }
 
