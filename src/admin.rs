@@ -52,7 +52,8 @@ use crate::world::World;
 use stranger::Strangers;
 
 pub use explain::{
-    DestinationReport, EndpointStep, ExplainReport, HostStep, ListenerStep, RouteStep, ShadowedReport,
+    DestinationReport, EndpointStep, ExplainReport, HostStep, LeftOutReport, ListenerStep, RouteStep,
+    ShadowedReport,
 };
 pub use plan::{
     ChangeKind, PlanFile, PlanReport, PlanRequest, PlannedAs, PlannedChange, PlannedDocument, PlannedGroup,

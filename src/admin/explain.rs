@@ -33,7 +33,8 @@ use crate::proxy::{ConfigSource, Scope};
 use crate::resources::{Origin, Resource, ResourceType, Rope, View, VirtualHost};
 use crate::translate::rules::{Contest, RulePlace, contest_of_routes};
 pub use report::{
-    DestinationReport, EndpointStep, ExplainReport, HostStep, ListenerStep, RouteStep, ShadowedReport,
+    DestinationReport, EndpointStep, ExplainReport, HostStep, LeftOutReport, ListenerStep, RouteStep,
+    ShadowedReport,
 };
 use request::Request;
 
@@ -186,6 +187,9 @@ impl ExplainReport {
             let failure = if scene.is_grpc() { "UNAVAILABLE" } else { "404" };
             self.outcome.push(format!("no route is for it: {failure}"));
         }
+        let left_out = contest.left_out.into_iter();
+        self.left_out =
+            left_out.map(|(place, why)| LeftOutReport { rule: words_of_place(&place), why }).collect();
         self.shadowed = contest.lost.into_iter().map(Into::into).collect();
     }
 }

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use super::client::{Question, Target};
 use super::output::plain;
 use super::{Global, Output, Table};
-use crate::admin::{DestinationReport, EndpointStep, ExplainReport, ListenerStep, RouteStep, ShadowedReport};
+use crate::admin::{
+    DestinationReport, EndpointStep, ExplainReport, LeftOutReport, ListenerStep, RouteStep, ShadowedReport,
+};
 
 /// Explain where a proxy sends a request, and why there
 ///
@@ -97,6 +99,9 @@ fn text(report: &ExplainReport, is_anybody: bool) -> String {
         let why = format!("domain {}, of {}", host.domain, host.origin);
         table.row(["virtual host".into(), host.name.clone(), why]);
     }
+    for LeftOutReport { rule, why } in &report.left_out {
+        table.row(["no route".into(), rule.clone(), why.clone()]);
+    }
     for step in &report.routes {
         table.row(["route".into(), named(step), why(step)]);
     }
@@ -141,10 +146,15 @@ fn rows(table: &mut Table, destination: &DestinationReport) {
         (None, false) => policies.join(", "),
     };
     table.row(["cluster".into(), format!("{share}{cluster}"), why]);
-    for EndpointStep { address, health, priority, weight, place_share, zone } in endpoints {
-        let zone = if zone.is_empty() { String::new() } else { format!(", zone {zone}") };
+    for EndpointStep { address, health, priority, weight, place_share, region, zone } in endpoints {
+        let place = match (region.is_empty(), zone.is_empty()) {
+            (true, true) => String::new(),
+            (true, false) => format!(", zone {zone}"),
+            (false, true) => format!(", region {region}"),
+            (false, false) => format!(", at {region}/{zone}"),
+        };
         let share = place_share.map(|share| format!(", place gets {share} %")).unwrap_or_default();
-        let what = format!("priority {priority}, weight {weight}{zone}{share}");
+        let what = format!("priority {priority}, weight {weight}{place}{share}");
         table.row(["endpoint".into(), format!("{address} {health}"), what]);
     }
 }

@@ -138,6 +138,34 @@ fn is_for(condition: &HttpMatch, asker: Asker<'_>) -> bool {
         && condition.source_namespace.as_ref().is_none_or(|namespace| namespace == asker.namespace)
 }
 
+/// Why a rule is for other proxies or ports only; `None` = it is for these.
+fn why_not_for(rule: &HttpRoute, asker: Asker<'_>) -> Option<String> {
+    if applicable(rule, asker).is_some() {
+        return None;
+    }
+    let mut whys: Vec<String> = rule.matches.iter().map(|condition| why_not(condition, asker)).collect();
+    whys.dedup();
+    Some(whys.join("; "))
+}
+
+/// Why a condition that is not for these proxies is not.
+fn why_not(condition: &HttpMatch, asker: Asker<'_>) -> String {
+    if let Some(port) = condition.port.filter(|port| *port != asker.port) {
+        return format!("it is for port {port}");
+    }
+    if !condition.gateways.is_empty() {
+        return format!("it is for the gateways {}", condition.gateways.join(", "));
+    }
+    let lacks = |(key, value): &(&String, &String)| asker.labels.get(*key) != Some(*value);
+    let lacking: Vec<String> =
+        condition.source_labels.iter().filter(lacks).map(|(key, value)| format!("{key}={value}")).collect();
+    match &condition.source_namespace {
+        _ if !lacking.is_empty() => format!("it is for proxies with {}", lacking.join(",")),
+        Some(namespace) => format!("it is for proxies of namespace {namespace}"),
+        None => "it is for others".to_owned(),
+    }
+}
+
 /// A rule's name and a match's name, for logs.
 fn name(rule: &HttpRoute, condition: &HttpMatch) -> Option<String> {
     let name = condition.name.as_ref()?;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use pilot::mesh::Mesh;
+use pilot::proxy::Scope;
 use pilot::rules::{DocumentChange, Library, Rules, StoreRank};
-use pilot::translate::rules::{Standing, standing};
+use pilot::translate::rules::{Standing, contest_of_routes, standing};
 use pilot_registry::{Resolution, Text, Texts};
 
-use crate::world::{mesh, resolved, spec};
+use crate::world::{mesh, resolved, router, spec};
 
 const HEAD: &str = "apiVersion: networking.istio.io/v1\nkind: ";
 
@@ -384,4 +385,27 @@ fn rules_for_some_callers_at_hosts_that_no_service_has_are_told() {
         assert_said(&mesh, "a", &[(Standing::Accepted, &told(host, which))]);
     }
     assert_said(&world(&[("VirtualService a", &rule("cart.local"))]), "a", &[]);
+}
+
+#[test]
+fn of_the_document_that_counts_the_rules_for_others_are_told() {
+    let rule = "{hosts: [cart.local], http: [\
+                {match: [{sourceLabels: {app: web}, uri: {prefix: /a}}], directResponse: {status: 201}}, \
+                {match: [{port: 81}, {sourceNamespace: apps}], directResponse: {status: 202}}, \
+                {match: [{gateways: [edge]}], directResponse: {status: 203}}, \
+                {directResponse: {status: 204}}]}";
+    let mesh = world(&[("VirtualService a", rule)]);
+    let of = |scope: &Scope| {
+        let contest = contest_of_routes(&mesh, scope, "cart.local", 80.try_into().unwrap());
+        contest.left_out.into_iter().map(|(place, why)| (place.rule, why)).collect::<Vec<_>>()
+    };
+    let told = [
+        (0, "it is for proxies with app=web".to_owned()),
+        (1, "it is for port 81; it is for proxies of namespace apps".to_owned()),
+        (2, "it is for the gateways edge".to_owned()),
+    ];
+    assert_eq!(of(&router()), told);
+    let labels = Arc::new([("app".to_owned(), "web".to_owned())].into());
+    let namespace = Some("apps".to_owned().try_into().unwrap());
+    assert_eq!(of(&Scope { labels, namespace, ..router() }), told[2..]);
 }

@@ -22,6 +22,9 @@ pub struct ExplainReport {
     /// The routes that are looked at, in order: the last one is for the request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<RouteStep>,
+    /// The rules of the document that are for other proxies or ports only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOutReport>,
     /// Documents about the host that do not count for the proxy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shadowed: Vec<ShadowedReport>,
@@ -74,6 +77,15 @@ pub struct RouteStep {
     /// What nobody can decide beforehand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub open: Vec<String>,
+}
+
+/// A rule that is for other proxies or ports only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOutReport {
+    /// The rule of the document: `spec.http[0]`.
+    pub rule: String,
+    /// Why it is.
+    pub why: String,
 }
 
 /// A document that does not count.
@@ -132,6 +144,9 @@ pub struct EndpointStep {
     /// The share of requests, in percent, that its place gets of its priority, where a document says that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place_share: Option<u32>,
+    /// The region that it is in.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub region: String,
     /// The zone that it is in.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub zone: String,

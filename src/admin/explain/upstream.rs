@@ -211,11 +211,11 @@ fn endpoints(assignment: &ClusterLoadAssignment, has_shares: bool) -> Vec<Endpoi
         u32::try_from((weight(own) * 100 + total / 2) / total).ok().filter(|_| has_shares)
     };
     let of_locality = assignment.endpoints.iter().flat_map(|locality| {
-        let zone = locality.locality.as_ref().map(|it| it.zone.clone()).unwrap_or_default();
+        let place = locality.locality.clone().unwrap_or_default();
         let (priority, share) = (locality.priority, share(locality));
-        locality.lb_endpoints.iter().map(move |it| (it, priority, share, zone.clone()))
+        locality.lb_endpoints.iter().map(move |it| (it, priority, share, place.clone()))
     });
-    let step = of_locality.filter_map(|(it, priority, place_share, zone)| {
+    let step = of_locality.filter_map(|(it, priority, place_share, place)| {
         let Some(lb_endpoint::HostIdentifier::Endpoint(endpoint)) = &it.host_identifier else { return None };
         let address = match endpoint.address.as_ref()?.address.as_ref()? {
             address::Address::SocketAddress(at) => match &at.port_specifier {
@@ -231,7 +231,8 @@ fn endpoints(assignment: &ClusterLoadAssignment, has_shares: bool) -> Vec<Endpoi
         let health = HealthStatus::try_from(it.health_status).unwrap_or_default();
         let health = health.as_str_name().to_ascii_lowercase();
         let weight = it.load_balancing_weight.as_ref().map_or(1, |it| it.value);
-        Some(EndpointStep { address, health, priority, weight, place_share, zone })
+        let (region, zone) = (place.region, place.zone);
+        Some(EndpointStep { address, health, priority, weight, place_share, region, zone })
     });
     step.collect()
 }

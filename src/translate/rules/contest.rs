@@ -6,7 +6,7 @@ use pilot_envoy_api::envoy::config::route::v3 as route;
 use pilot_registry::{Namespace, Port};
 
 use super::delegates::RulePlace;
-use super::destinations::made;
+use super::destinations::{left_out, made};
 use super::lens::{self, ANYBODY, MESH, Ruled, Viewer, routes_of_host};
 use crate::catalog::{CatalogService, visible};
 use crate::mesh::Mesh;
@@ -29,6 +29,8 @@ pub struct Contest {
     pub routes: Vec<route::Route>,
     /// The rule from which each of them is; `None` = none, as where no rule is for the request.
     pub places: Vec<Option<RulePlace>>,
+    /// The rules of the document that are for other proxies or ports only, and why they are.
+    pub left_out: Vec<(RulePlace, String)>,
     /// The documents that do not count.
     pub lost: Vec<Lost>,
 }
@@ -71,6 +73,9 @@ pub fn contest_of_routes(mesh: &Mesh, scope: &Scope, host: &str, port: Port) -> 
         if contest.lost.iter().all(|lost| lost.document != document) {
             contest.lost.push(Lost { document, why });
         }
+    }
+    if let Some(winner) = winner {
+        contest.left_out = left_out(&inorder[winner], mesh, viewer, port);
     }
     if let Some(made) = made {
         (contest.routes, contest.places) = (made.routes, made.places);

@@ -9,7 +9,7 @@ use pilot_envoy_api::envoy::config::route::v3 as route;
 use route::route_action::HashPolicy;
 
 use super::lens::{MESH, Ruled, Viewer, delegate, seen};
-use super::{Asker, Destinations, RulePlace, expanded, matches, numbered_routes, policy};
+use super::{Asker, Destinations, RulePlace, expanded, matches, numbered_routes, policy, why_not_for};
 use crate::catalog::CatalogService;
 use crate::mesh::Mesh;
 use crate::resources::Origin;
@@ -56,17 +56,10 @@ fn by_document(
     viewer: Viewer<'_>,
     (port, at): (Port, Port),
 ) -> Option<DocumentRoutes> {
-    let rule = document.virtual_service()?;
+    let rules = all_rules(document, mesh)?;
     let namespace = document.version.id.namespace.as_str();
-    let find = |named: &Delegate| delegate(&mesh.rules, document, named);
-    // Names are meant as in the document that has them.
-    let rules = expanded(rule, find, |of, rule| match of == namespace {
-        true => Cow::Borrowed(rule),
-        false => Cow::Owned(qualified(rule, mesh, of)),
-    });
     let finder = ClusterFinder { mesh, viewer, namespace, found: RefCell::default() };
-    let Viewer { namespace: of, labels } = viewer;
-    let asker = Asker { namespace: of, labels, gateway: MESH, port: port.get(), at: at.get() };
+    let asker = asker(viewer, (port, at));
     let (places, rules): (Vec<RulePlace>, Vec<_>) = rules.into_iter().unzip();
     let asks_where = rules.iter().any(|rule| rule.redirect.as_ref().is_some_and(Redirect::asks_where));
     let numbered = numbered_routes(&rules, asker, &finder)?.into_iter();
@@ -83,7 +76,34 @@ fn by_document(
     Some(DocumentRoutes { routes, places, clusters, document: text, asks_where })
 }
 
-/// The same, with destinations named by the hosts of their services.
+/// The rules of a document that are for other proxies or ports only, and why they are.
+pub(super) fn left_out(
+    document: &Ruling,
+    mesh: &Mesh,
+    viewer: Viewer<'_>,
+    port: Port,
+) -> Vec<(RulePlace, String)> {
+    let rules = all_rules(document, mesh).unwrap_or_default();
+    let asker = asker(viewer, (port, port));
+    rules.into_iter().filter_map(|(place, rule)| Some((place, why_not_for(&rule, asker)?))).collect()
+}
+
+/// The rules of a document, with those to which it delegates. Names are meant as in the document that has them.
+fn all_rules(document: &Ruling, mesh: &Mesh) -> Option<Vec<(RulePlace, HttpRoute)>> {
+    let rule = document.virtual_service()?;
+    let namespace = document.version.id.namespace.as_str();
+    let find = |named: &Delegate| delegate(&mesh.rules, document, named);
+    Some(expanded(rule, find, |of, rule| match of == namespace {
+        true => Cow::Borrowed(rule),
+        false => Cow::Owned(qualified(rule, mesh, of)),
+    }))
+}
+
+fn asker(Viewer { namespace, labels }: Viewer<'_>, (port, at): (Port, Port)) -> Asker<'_> {
+    Asker { namespace, labels, gateway: MESH, port: port.get(), at: at.get() }
+}
+
+/// The same rule, with destinations named by the hosts of their services.
 fn qualified(rule: &HttpRoute, mesh: &Mesh, namespace: &str) -> HttpRoute {
     let mut rule = rule.clone();
     let routes = rule.route.iter_mut().map(|route| &mut route.destination);
