@@ -15,9 +15,11 @@ use pilot::proxy::{ClientKind, Role, Scope};
 use pilot::resources::{PerType, ResourceType, View, dangling};
 use pilot::translate::{LayerKey, Layers};
 use pilot::xds::{Delta, Shared, Sotw};
+use pilot_envoy_api::envoy::config::route::v3 as route;
 use pilot_registry::{Locality, ServiceSpec};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use prost::Message;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -200,6 +202,7 @@ impl Server {
         }
         let view = self.layers.view(scope).unwrap();
         assert_eq!(dangling(&view), vec![], "{scope}");
+        assert_all_is_referred_to(&view, scope);
         Arc::new(view)
     }
 
@@ -214,6 +217,24 @@ impl Server {
         unused.for_each(|key| self.layers.forget(&key));
         let view = self.view(&scope);
         members[client].client.moves(&scope, &view);
+    }
+}
+
+/// Every cluster to which routes lead, and which is there, is one that they refer to.
+fn assert_all_is_referred_to(view: &View, scope: &Scope) {
+    let clusters = view.of(ResourceType::Cluster);
+    let ropes = [ResourceType::Route, ResourceType::VirtualHost].map(|kind| view.of(kind)).into_iter();
+    let hosts = ropes.flat_map(|all| all.iter().filter_map(|it| it.rope()).collect::<Vec<_>>());
+    for host in hosts.flat_map(|rope| rope.virtual_hosts()) {
+        let encoded = format!("{:?}", route::VirtualHost::decode(host.bytes().clone()).unwrap());
+        for cluster in clusters.iter().map(|cluster| cluster.name()) {
+            let is_named = encoded.contains(&format!("{cluster:?}"));
+            assert!(
+                !is_named || host.clusters().any(|it| it == cluster),
+                "{} leads to {cluster}",
+                host.name()
+            );
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pilot_envoy_api::envoy::config::route::v3 as route;
@@ -25,6 +25,8 @@ pub(in crate::translate) struct DocumentRoutes {
     pub(in crate::translate) places: Vec<Option<RulePlace>>,
     /// The clusters to which they lead, as far as these are there.
     pub(in crate::translate) clusters: Vec<Arc<str>>,
+    /// All clusters that they name: others may see some that are not there for this viewer.
+    pub(in crate::translate) named: Vec<Arc<str>>,
     /// The document.
     pub(in crate::translate) document: Arc<str>,
     /// Whether it matters at which port the requests come in.
@@ -58,7 +60,8 @@ fn by_document(
 ) -> Option<DocumentRoutes> {
     let rules = all_rules(document, mesh)?;
     let namespace = document.version.id.namespace.as_str();
-    let finder = ClusterFinder { mesh, viewer, namespace, found: RefCell::default() };
+    let (found, named) = (RefCell::default(), RefCell::default());
+    let finder = ClusterFinder { mesh, viewer, namespace, found, named };
     let asker = asker(viewer, (port, at));
     let (places, rules): (Vec<RulePlace>, Vec<_>) = rules.into_iter().unzip();
     let asks_where = rules.iter().any(|rule| rule.redirect.as_ref().is_some_and(Redirect::asks_where));
@@ -73,7 +76,8 @@ fn by_document(
         places.push(None);
     }
     let clusters: Vec<Arc<str>> = finder.found.into_inner().into_keys().collect();
-    Some(DocumentRoutes { routes, places, clusters, document: text, asks_where })
+    let named = finder.named.into_inner().into_iter().collect();
+    Some(DocumentRoutes { routes, places, clusters, named, document: text, asks_where })
 }
 
 /// The rules of a document that are for other proxies or ports only, and why they are.
@@ -123,6 +127,8 @@ struct ClusterFinder<'a> {
     /// The document's.
     namespace: &'a str,
     found: RefCell<BTreeMap<Arc<str>, Found>>,
+    /// All, those that are not there for the viewer, too.
+    named: RefCell<BTreeSet<Arc<str>>>,
 }
 
 /// What routes to a cluster are told.
@@ -131,16 +137,24 @@ struct Found {
     rewrites_host: bool,
 }
 
-impl Destinations for ClusterFinder<'_> {
+impl ClusterFinder<'_> {
     /// The name of one that is not there is a name, too: Envoy answers 503, as with Istio.
-    fn cluster(&self, destination: &Destination, asked: u16) -> String {
+    fn find(&self, destination: &Destination, asked: u16) -> String {
         let subset = destination.subset.as_deref().unwrap_or_default();
         let wanted = destination.port.map(|port| port.number);
         let named = self.mesh.named(&destination.host, self.namespace);
         let Some(service) = named.and_then(|service| seen(self.mesh, service, self.viewer)) else {
             let port = wanted.unwrap_or(asked);
             let host = named.map_or(destination.host.as_str(), |service| service.host().as_str());
-            return format!("outbound|{port}|{subset}|{}", host.to_ascii_lowercase());
+            let host = host.to_ascii_lowercase();
+            let name = format!("outbound|{port}|{subset}|{host}");
+            // The document's namespace does not see it, and whoever asks may.
+            let of_host = self.mesh.catalog.of_host(&host).first();
+            let service = of_host.and_then(|service| seen(self.mesh, service, self.viewer));
+            if let Some(service) = service.filter(|it| it.ports().iter().any(|it| it.number.get() == port)) {
+                self.note(&name, service, subset, port);
+            }
+            return name;
         };
         let only = match service.ports() {
             [only] => Some(only.number.get()),
@@ -152,16 +166,30 @@ impl Destinations for ClusterFinder<'_> {
         let Some(port) = port else {
             return format!("outbound|{number}|{subset}|{}", service.host());
         };
-        let name: Arc<str> = names::cluster(port.number, subset, service.host()).into();
+        let name = names::cluster(port.number, subset, service.host());
+        self.note(&name, service, subset, port.number.get());
+        name
+    }
+
+    /// Notes the cluster of a subset of a service, if it is there.
+    fn note(&self, name: &str, service: &CatalogService, subset: &str, port: u16) {
         let ruled = Ruled::of(self.mesh, service, self.viewer);
+        let Some(port) = Port::try_from(u32::from(port)).ok() else { return };
         if subset.is_empty() || ruled.subset(subset).is_some() {
             let found = Found {
-                hash_policies: policy::hash_policies(&ruled, subset, port.number),
+                hash_policies: policy::hash_policies(&ruled, subset, port),
                 rewrites_host: service.lead().rewrite_host,
             };
-            self.found.borrow_mut().insert(Arc::clone(&name), found);
+            self.found.borrow_mut().insert(name.into(), found);
         }
-        name.to_string()
+    }
+}
+
+impl Destinations for ClusterFinder<'_> {
+    fn cluster(&self, destination: &Destination, asked: u16) -> String {
+        let name = self.find(destination, asked);
+        self.named.borrow_mut().insert(name.as_str().into());
+        name
     }
 
     fn hash_policies(&self, cluster: &str) -> Vec<HashPolicy> {
