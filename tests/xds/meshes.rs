@@ -231,7 +231,7 @@ fn assert_all_is_referred_to(view: &View, scope: &Scope) {
             let is_named = encoded.contains(&format!("{cluster:?}"));
             assert!(
                 !is_named || host.clusters().any(|it| it == cluster),
-                "{} leads to {cluster}",
+                "{scope}: {} leads to {cluster}",
                 host.name()
             );
         }
