@@ -4,4 +4,6 @@
 #[path = "../../tests/fuzz/exercise.rs"]
 mod exercise;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| _ = exercise::exercise(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    _ = exercise::exercise(data);
+});
