@@ -30,6 +30,7 @@ mod base;
 mod claims;
 mod clusters;
 mod conflict;
+mod connections;
 mod context;
 mod defaults;
 mod endpoints;

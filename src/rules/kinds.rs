@@ -2,6 +2,7 @@
 //! stands in extensions (see `shape.rs`).
 
 mod common;
+mod connection_routes;
 mod destination_rule;
 mod locality;
 mod traffic_policy;
@@ -10,6 +11,9 @@ mod virtual_service;
 pub use common::{
     Destination, HeaderOperations, Headers, Percent, PortSelector, Refused, Regex, RegexOrAny, Span,
     StringMatch, ValueMatch,
+};
+pub use connection_routes::{
+    ConnectionDestination, ConnectionMatch, SourceCondition, TcpMatch, TcpRoute, TlsMatch, TlsRoute, network,
 };
 pub use destination_rule::{DestinationRule, Subset, WorkloadSelector};
 pub use locality::{Distribute, Failover, LocalityLoadBalancing, PLACE_LABELS, place};

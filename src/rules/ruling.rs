@@ -51,19 +51,14 @@ impl Ruling {
 
     /// The hosts to which requests are sent, as they are written, in lower case.
     pub fn destinations(&self) -> BTreeSet<Arc<str>> {
-        let rules = self.virtual_service().into_iter().flat_map(|rule| &rule.http);
-        let hosts = rules.flat_map(|http| {
-            let routes = http.route.iter().map(|route| &route.destination);
-            let mirrors = http.mirrors.iter().map(|mirror| &mirror.destination);
-            routes.chain(mirrors).chain(&http.mirror)
-        });
+        let hosts = self.virtual_service().into_iter().flat_map(VirtualService::destinations);
         hosts.map(|destination| destination.host.to_ascii_lowercase().into()).collect()
     }
 
     /// The labels of proxies that it asks for.
     pub fn asked_labels(&self) -> BTreeSet<Label> {
-        let matches = self.virtual_service().into_iter().flat_map(|rule| &rule.http);
-        let sources = matches.flat_map(|http| &http.matches).flat_map(|it| &it.source_labels);
+        let conditions = self.virtual_service().into_iter().flat_map(VirtualService::sources);
+        let sources = conditions.flat_map(|source| source.labels);
         let selector = self.destination_rule().and_then(|rule| rule.workload_selector.as_ref());
         let selected = selector.into_iter().flat_map(|selector| &selector.match_labels);
         sources.chain(selected).map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect()
@@ -86,10 +81,10 @@ impl Ruling {
         };
         let named = export_to.iter().filter(|name| !matches!(name.as_str(), "*" | "~"));
         let named = named.map(|name| if name == "." { own } else { name });
-        let matches = self.virtual_service().into_iter().flat_map(|rule| &rule.http);
-        let sources = matches.flat_map(|http| &http.matches).filter_map(|it| it.source_namespace.as_ref());
+        let conditions = self.virtual_service().into_iter().flat_map(VirtualService::sources);
+        let sources = conditions.filter_map(|source| source.namespace);
         let own = is_of_own.then_some(own);
-        named.chain(sources).chain(own).map(|name| name.as_str().into()).collect()
+        named.chain(own).map(String::as_str).chain(sources).map(Into::into).collect()
     }
 
     pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {

@@ -1,5 +1,7 @@
 //! What is said of documents that people write.
 
+mod connections;
+
 use super::{Document, Level, Spec, read};
 
 /// Reads one document with that spec. The spec is indented by two blanks.
@@ -355,7 +357,6 @@ fn hosts_and_where_they_count_are_checked() {
         ("  gateways: [mesh]\n", "spec.gateways", "a document without hosts"),
         ("  hosts: [shop]\n  gateways: [a/b/c]\n", "spec.gateways[0]", "no gateway"),
         ("  hosts: [shop]\n  exportTo: [\"*\", apps]\n", "spec.exportTo", "stand alone"),
-        ("  hosts: [shop]\n  tcp: []\n", "spec.tcp", "not served yet"),
     ] {
         assert_rejected(&document("VirtualService", &format!("{spec}{http}")), path, message);
     }
@@ -401,7 +402,7 @@ fn what_counts_otherwise_than_it_looks_is_warned_of() {
         (
             "{route: [{destination: {host: a}, weight: 1}, {destination: {host: b}}]}",
             "spec.http[0].route[1]",
-            "it gets no requests",
+            "nothing is sent there",
         ),
     ] {
         assert_warned(&virtual_service(&format!("  http: [{rule}]\n")), path, message);

@@ -16,7 +16,7 @@ use super::conflict::{Claim, Claimant, Conflict, Reason};
 use super::context::TranslationContext;
 use super::names::default_of;
 use super::rules::{self, Ruled};
-use super::{listeners, names, routes};
+use super::{connections::Lane, listeners, names, routes};
 use crate::catalog::CatalogService;
 use crate::resources::{Origin, Resource, ResourceType, VirtualHost};
 use crate::rules::kinds::DestinationRule;
@@ -154,7 +154,6 @@ fn bound_listeners(
     grants: &Grants,
     context: &TranslationContext<'_>,
 ) -> Vec<Arc<Resource>> {
-    let traffic = &context.options.traffic;
     let ruled = Ruled::of(context.mesh, service, context.viewer);
     let is_virtual = |at: &SocketAddr| service.virtual_addresses().contains(&at.ip());
     let mut bound = Vec::new();
@@ -163,15 +162,37 @@ fn bound_listeners(
             continue;
         }
         let cluster: Arc<str> = names::cluster(port.number, "", service.host()).into();
-        let idle = rules::tcp_idle(&ruled, port.number).unwrap_or(traffic.idle.tcp);
         let build = |at: &SocketAddr| match port.protocol {
-            Protocol::Udp => listeners::udp(*at, &cluster, is_virtual(at)),
-            _ => listeners::tcp(*at, &cluster, is_virtual(at), idle, traffic),
+            Protocol::Udp => listener_to(service, &cluster, &listeners::udp(*at, &cluster, is_virtual(at))),
+            _ => tcp_listener(service, &ruled, port, *at, is_virtual(at), context),
         };
-        let listeners = granted.listeners.iter().map(build);
-        bound.extend(listeners.map(|listener| Arc::new(listener_to(service, &cluster, &listener))));
+        bound.extend(granted.listeners.iter().map(build).map(Arc::new));
     }
     bound
+}
+
+/// The listener of a port at an address, by the document that counts, or all to the service.
+fn tcp_listener(
+    service: &CatalogService,
+    ruled: &Ruled,
+    port: &ServicePort,
+    at: SocketAddr,
+    is_virtual: bool,
+    context: &TranslationContext<'_>,
+) -> Resource {
+    let traffic = &context.options.traffic;
+    let by_name = port.protocol == Protocol::Tls;
+    let Some(made) = rules::connections(&ruled.routes, context.mesh, context.viewer, port, at) else {
+        let cluster: Arc<str> = names::cluster(port.number, "", service.host()).into();
+        let all = Lane::to(cluster.to_string(), rules::tcp(ruled, "", port.number)).chain(&[], traffic);
+        let listener = listeners::tcp(at, Vec::new(), Some(all), by_name, is_virtual, traffic);
+        return listener_to(service, &cluster, &listener);
+    };
+    let chains = made.by_name.iter().map(|(names, lane)| lane.chain(names, traffic));
+    let others = made.others.map(|lane| lane.chain(&[], traffic));
+    let listener = listeners::tcp(at, chains.collect(), others, by_name, is_virtual, traffic);
+    let origin = Origin::Document(made.document, Some(service.host().clone()));
+    referring(&listener, &made.clusters, origin)
 }
 
 /// Virtual hosts of the HTTP ports: in the routes of their numbers, and in those of `http_listen`.

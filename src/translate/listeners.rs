@@ -11,7 +11,6 @@ use pilot_envoy_api::envoy::extensions::filters::http::cors::v3::Cors;
 use pilot_envoy_api::envoy::extensions::filters::http::fault::v3::HttpFault;
 use pilot_envoy_api::envoy::extensions::filters::http::router::v3::Router;
 use pilot_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as http;
-use pilot_envoy_api::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
 use pilot_envoy_api::envoy::extensions::filters::udp::udp_proxy::v3::{
     self as udp, UdpProxyConfig, udp_proxy_config,
 };
@@ -22,7 +21,7 @@ use prost::{Message, Name};
 
 use super::rules::{self, CORS_FILTER, FAULT_FILTER};
 use super::source::{boolean, bound, duration, uint32};
-use super::{defaults, fallback, names};
+use super::{connections, defaults, fallback, names};
 use crate::mesh::{Keepalive, MeshOptions, Traffic};
 
 /// How long a client may leave the rest of an answer unread, when the request is over.
@@ -75,7 +74,11 @@ pub(super) fn http(
         ..Default::default()
     };
     let manager = if at.ip().is_loopback() { manager } else { edge(manager) };
-    tcp_listener(name.to_owned(), at, filter(HTTP_CONNECTION_MANAGER, &manager), &options.traffic)
+    let chain = listener::FilterChain {
+        filters: vec![filter(HTTP_CONNECTION_MANAGER, &manager)],
+        ..Default::default()
+    };
+    listener::Listener { filter_chains: vec![chain], ..tcp_listener(name.to_owned(), at, &options.traffic) }
 }
 
 /// What clients of HTTP/2 have: WebSockets, and PINGs that notice who is gone.
@@ -115,26 +118,30 @@ fn edge(manager: http::HttpConnectionManager) -> http::HttpConnectionManager {
     }
 }
 
-/// A listener that sends all bytes to one cluster. `virtual_address`: it is not an address of the machine
-/// perhaps, and is bound all the same. `idle`: how long a connection may be quiet.
+/// A listener for connections that are not HTTP. `virtual_address`: it is not an address of the machine perhaps, and is
+/// bound all the same. `by_name`: it reads the names that clients ask for, whether or not a chain needs them: a listener
+/// changes in place only if nothing but its chains does.
 pub(super) fn tcp(
     at: SocketAddr,
-    cluster: &str,
+    chains: Vec<listener::FilterChain>,
+    others: Option<listener::FilterChain>,
+    by_name: bool,
     virtual_address: bool,
-    idle: Duration,
     traffic: &Traffic,
 ) -> listener::Listener {
-    let proxy = TcpProxy {
-        stat_prefix: cluster.to_owned(),
-        // An endpoint that goes away takes no connection with it that did not begin yet.
-        max_connect_attempts: uint32(3),
-        idle_timeout: duration(idle),
-        cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
-        ..Default::default()
+    let (filter_chains, default_filter_chain) = match by_name {
+        true => (chains, others),
+        false => (chains.into_iter().chain(others).collect(), None),
     };
-    let filter = filter("envoy.filters.network.tcp_proxy", &proxy);
-    let listener = tcp_listener(names::listener(at), at, filter, traffic);
-    listener::Listener { freebind: virtual_address.then_some(true).and_then(boolean), ..listener }
+    listener::Listener {
+        filter_chains,
+        default_filter_chain,
+        listener_filters: by_name.then(connections::tls_inspector).into_iter().collect(),
+        // A client that says nothing has no name.
+        continue_on_listener_filters_timeout: by_name,
+        freebind: virtual_address.then_some(true).and_then(boolean),
+        ..tcp_listener(names::listener(at), at, traffic)
+    }
 }
 
 /// A listener that sends all datagrams to one cluster.
@@ -196,23 +203,17 @@ pub(super) fn api(name: &str, routes: &[route::Route]) -> listener::Listener {
     }
 }
 
-fn tcp_listener(
-    name: String,
-    at: SocketAddr,
-    filter: listener::Filter,
-    traffic: &Traffic,
-) -> listener::Listener {
+fn tcp_listener(name: String, at: SocketAddr, traffic: &Traffic) -> listener::Listener {
     listener::Listener {
         name,
         address: Some(bound(Transport::Tcp, at)),
-        filter_chains: vec![listener::FilterChain { filters: vec![filter], ..Default::default() }],
         traffic_direction: core::TrafficDirection::Outbound.into(),
         tcp_keepalive: defaults::tcp_keepalive(traffic),
         ..Default::default()
     }
 }
 
-fn filter<M: Message + Name>(name: &str, config: &M) -> listener::Filter {
+pub(super) fn filter<M: Message + Name>(name: &str, config: &M) -> listener::Filter {
     let config = listener::filter::ConfigType::TypedConfig(to_any(config));
     listener::Filter { name: name.to_owned(), config_type: Some(config) }
 }

@@ -12,6 +12,7 @@
 
 mod action;
 mod balancers;
+mod connections;
 mod contest;
 mod delegates;
 mod destinations;
@@ -34,6 +35,7 @@ use pilot_envoy_api::envoy::config::route::v3 as route;
 use crate::rules::kinds::{Destination, HttpMatch, HttpRoute};
 
 pub(super) use balancers::for_grpc_too;
+pub(super) use connections::connections;
 pub use contest::{Contest, Lost, contest_of_policies, contest_of_routes};
 pub use delegates::{Misfit, RulePlace, expanded, misfits};
 pub(super) use destinations::made;
@@ -44,7 +46,7 @@ pub(super) use lens::{
     viewers,
 };
 pub(super) use looks::{Look, Looks};
-pub(super) use policy::{applied, hash_policies, nearness, tcp_idle};
+pub(super) use policy::{applied, hash_policies, nearness, tcp};
 pub use standing::{Standing, standing};
 pub(super) use touched::{Touched, touched};
 

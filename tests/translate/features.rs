@@ -2,10 +2,11 @@
 //!
 //! - `rules.yaml`: the documents.
 //! - `proxy.yaml`, if it is there: the namespace and the labels of the proxy.
+//! - `ports.yaml`, if it is there: the ports of the services.
 //! - `envoy.yaml`: what differs from the same services without documents. `UPDATE_GOLDEN=1` rewrites it.
 //!
-//! The services are `cart.local` and `stock.local`, each with ports 9080 (HTTP) and 9090 (gRPC), and one endpoint of
-//! each of two versions.
+//! The services are `cart.local` and `stock.local`, each with one endpoint of each of two versions, and ports 9080 (HTTP)
+//! and 9090 (gRPC) where the folder says nothing else.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,7 +32,11 @@ struct Feature {
 
 impl Feature {
     fn of(folder: PathBuf) -> Self {
-        let services = ["cart.local", "stock.local"].map(|host| versioned(host, &["9080/http", "9090/grpc"]));
+        let ports = fs::read_to_string(folder.join("ports.yaml"));
+        let ports: Vec<String> =
+            serde_saphyr::from_str(ports.as_deref().unwrap_or("[9080/http, 9090/grpc]")).unwrap();
+        let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
+        let services = ["cart.local", "stock.local"].map(|host| versioned(host, &ports));
         let mut store = Store::default();
         store.read(&fs::read_to_string(folder.join("rules.yaml")).unwrap());
         assert_eq!(store.rejections(), Vec::<String>::new(), "{}", folder.display());
@@ -53,14 +58,14 @@ impl Feature {
         let without = translate(&Mesh { rules: Default::default(), ..self.mesh.clone() }, &self.scope);
         let with = self.translation();
         let mut told: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
-        for kind in [ResourceType::Cluster, ResourceType::Endpoint] {
+        for kind in [ResourceType::Cluster, ResourceType::Endpoint, ResourceType::Listener] {
             let resources = with.view.of(kind).iter();
             let new = resources.filter(|it| without.view.of(kind).get(it.name()) != Some(*it));
             told.insert(kind.as_str(), new.map(|resource| to_json(resource).unwrap()).collect());
         }
         let hosts = |translation: &Translation| -> Vec<Value> {
             let routes = translation.view.of(ResourceType::Route).get("http_listen").expect("it is there");
-            to_json(routes).unwrap()["virtual_hosts"].as_array().unwrap().clone()
+            to_json(routes).unwrap()["virtual_hosts"].as_array().cloned().unwrap_or_default()
         };
         let known = hosts(&without);
         told.insert(

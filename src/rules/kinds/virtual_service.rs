@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::super::{DocumentId, Kind};
 use super::common::{Destination, Headers, Percent, Refused, Regex, Span, StringMatch, ValueMatch};
+use super::connection_routes::{ConnectionMatch, SourceCondition, TcpRoute, TlsRoute};
 
 /// Where requests to some hosts go.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -24,12 +25,12 @@ pub struct VirtualService {
     /// Rules for HTTP requests: the first one that matches counts.
     #[serde(default)]
     pub http: Vec<HttpRoute>,
-    /// Rules for TLS connections by their SNI.
-    #[schemars(extend("x-rejected" = "routes of TLS connections are not served yet: leave tls out"))]
-    pub tls: Option<Refused>,
-    /// Rules for TCP connections.
-    #[schemars(extend("x-rejected" = "routes of TCP connections are not served yet: leave tcp out"))]
-    pub tcp: Option<Refused>,
+    /// Rules for TLS connections to ports with the protocol tls, by their SNI.
+    #[serde(default)]
+    pub tls: Vec<TlsRoute>,
+    /// Rules for connections to ports that are not HTTP: the first one that matches counts.
+    #[serde(default)]
+    pub tcp: Vec<TcpRoute>,
     /// The namespaces whose proxies use it: names, `.` for its own, `*` for all. Without any, all.
     #[serde(default)]
     pub export_to: Vec<String>,
@@ -39,11 +40,36 @@ impl VirtualService {
     /// All hosts that it names, those of its destinations, too.
     pub(in crate::rules) fn each_host(&mut self, change: impl Fn(&mut String)) {
         self.hosts.iter_mut().for_each(&change);
+        let tls = self.tls.iter_mut().flat_map(|rule| &mut rule.matches);
+        tls.flat_map(|it| &mut it.sni_hosts).for_each(&change);
+        let connections = self.tls.iter_mut().map(|rule| &mut rule.route);
+        let connections = connections.chain(self.tcp.iter_mut().map(|rule| &mut rule.route));
+        connections.flatten().for_each(|route| change(&mut route.destination.host));
         for route in &mut self.http {
             let routes = route.route.iter_mut().map(|weighted| &mut weighted.destination);
             let mirrors = route.mirrors.iter_mut().map(|mirror| &mut mirror.destination);
             routes.chain(mirrors).chain(&mut route.mirror).for_each(|it| change(&mut it.host));
         }
+    }
+
+    /// All destinations that it names.
+    pub fn destinations(&self) -> impl Iterator<Item = &Destination> {
+        let http = self.http.iter().flat_map(|http| {
+            let routes = http.route.iter().map(|route| &route.destination);
+            let mirrors = http.mirrors.iter().map(|mirror| &mirror.destination);
+            routes.chain(mirrors).chain(&http.mirror)
+        });
+        let tls = self.tls.iter().flat_map(|rule| &rule.route);
+        let connections = tls.chain(self.tcp.iter().flat_map(|rule| &rule.route));
+        http.chain(connections.map(|route| &route.destination))
+    }
+
+    /// For which proxies the conditions of its rules are.
+    pub fn sources(&self) -> impl Iterator<Item = SourceCondition<'_>> {
+        let http = self.http.iter().flat_map(|rule| &rule.matches).map(HttpMatch::source);
+        let tls = self.tls.iter().flat_map(|rule| &rule.matches).map(ConnectionMatch::source);
+        let tcp = self.tcp.iter().flat_map(|rule| &rule.matches).map(ConnectionMatch::source);
+        http.chain(tls).chain(tcp)
     }
 }
 
@@ -142,6 +168,14 @@ pub struct HttpMatch {
     pub source_namespace: Option<String>,
     /// Requests that match are counted under this name.
     pub stat_prefix: Option<String>,
+}
+
+impl HttpMatch {
+    /// For which proxies it is.
+    pub fn source(&self) -> SourceCondition<'_> {
+        let (labels, gateways) = (&self.source_labels, &self.gateways);
+        SourceCondition { labels, namespace: self.source_namespace.as_deref(), gateways }
+    }
 }
 
 /// A destination, and its share of the requests.

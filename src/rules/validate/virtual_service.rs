@@ -1,6 +1,7 @@
 //! What no shape can say of a VirtualService.
 
 mod answers;
+mod connections;
 mod headers;
 mod matches;
 mod policies;
@@ -23,9 +24,17 @@ pub(in super::super) fn virtual_service(rule: &VirtualService, report: &mut Repo
     hosts(rule, &spec.key("hosts"), report);
     words::gateways(&rule.gateways, &spec.key("gateways"), report);
     words::export_to(&rule.export_to, &spec.key("exportTo"), report);
-    if rule.http.is_empty() {
-        report.error(&spec, "it has no rules: expected http");
+    if rule.http.is_empty() && rule.tls.is_empty() && rule.tcp.is_empty() {
+        report.error(&spec, "it has no rules: expected http, tls or tcp");
     }
+    for (key, is_there) in [("tls", !rule.tls.is_empty()), ("tcp", !rule.tcp.is_empty())] {
+        if is_delegate && is_there {
+            let message = "a document without hosts has rules for HTTP requests alone: write hosts";
+            report.error(&spec.key(key), message);
+        }
+    }
+    connections::tls(rule, &spec.key("tls"), report);
+    connections::tcp(&rule.tcp, &spec.key("tcp"), report);
     if is_delegate && !rule.gateways.is_empty() {
         let message =
             "a document without hosts counts where others delegate to it: leave gateways out, or write hosts";
@@ -168,8 +177,22 @@ fn unused_beside_answers(route: &HttpRoute, path: &Path<'_>, report: &mut Report
 }
 
 fn destinations(route: &[RouteDestination], path: &Path<'_>, report: &mut Report<'_>) {
+    weighted(route.iter().map(|weighted| (&weighted.destination, weighted.weight)), path, report);
+    for (i, weighted) in route.iter().enumerate() {
+        if let Some(headers) = &weighted.headers {
+            headers::headers(headers, &path.index(i).key("headers"), report);
+        }
+    }
+}
+
+/// Destinations and their weights.
+fn weighted<'a>(
+    route: impl ExactSizeIterator<Item = (&'a Destination, u32)> + Clone,
+    path: &Path<'_>,
+    report: &mut Report<'_>,
+) {
     let is_split = route.len() > 1;
-    let sum: u64 = route.iter().map(|destination| u64::from(destination.weight)).sum();
+    let sum: u64 = route.clone().map(|(_, weight)| u64::from(weight)).sum();
     if is_split && sum == 0 {
         report.error(
             path,
@@ -179,14 +202,11 @@ fn destinations(route: &[RouteDestination], path: &Path<'_>, report: &mut Report
     if sum > u64::from(u32::MAX) {
         report.error(path, format!("the sum of the weights is {sum}: expected at most {}", u32::MAX));
     }
-    for (i, weighted) in route.iter().enumerate() {
+    for (i, (to, weight)) in route.enumerate() {
         let path = path.index(i);
-        destination(&weighted.destination, &path.key("destination"), report);
-        if is_split && weighted.weight == 0 && sum > 0 {
-            report.warning(&path, "its weight is 0: it gets no requests");
-        }
-        if let Some(headers) = &weighted.headers {
-            headers::headers(headers, &path.key("headers"), report);
+        destination(to, &path.key("destination"), report);
+        if is_split && weight == 0 && sum > 0 {
+            report.warning(&path, "its weight is 0: nothing is sent there");
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::mesh::Mesh;
 use crate::resources::Origin;
 use crate::rules::Ruling;
 use crate::rules::kinds::{Delegate, Destination, HttpRoute, Redirect};
+use crate::translate::connections::TcpSettings;
 use crate::translate::{fallback, names};
 use pilot_registry::Port;
 
@@ -60,8 +61,7 @@ fn by_document(
 ) -> Option<DocumentRoutes> {
     let rules = all_rules(document, mesh)?;
     let namespace = document.version.id.namespace.as_str();
-    let (found, named) = (RefCell::default(), RefCell::default());
-    let finder = ClusterFinder { mesh, viewer, namespace, found, named };
+    let finder = ClusterFinder::new(mesh, viewer, namespace);
     let asker = asker(viewer, (port, at));
     let (places, rules): (Vec<RulePlace>, Vec<_>) = rules.into_iter().unzip();
     let asks_where = rules.iter().any(|rule| rule.redirect.as_ref().is_some_and(Redirect::asks_where));
@@ -121,7 +121,7 @@ fn qualified(rule: &HttpRoute, mesh: &Mesh, namespace: &str) -> HttpRoute {
 }
 
 /// Finds clusters, and notes which.
-struct ClusterFinder<'a> {
+pub(super) struct ClusterFinder<'a> {
     mesh: &'a Mesh,
     viewer: Viewer<'a>,
     /// The document's.
@@ -135,9 +135,25 @@ struct ClusterFinder<'a> {
 struct Found {
     hash_policies: Vec<HashPolicy>,
     rewrites_host: bool,
+    tcp: TcpSettings,
 }
 
-impl ClusterFinder<'_> {
+impl<'a> ClusterFinder<'a> {
+    /// For a document of that namespace.
+    pub(super) fn new(mesh: &'a Mesh, viewer: Viewer<'a>, namespace: &'a str) -> Self {
+        Self { mesh, viewer, namespace, found: RefCell::default(), named: RefCell::default() }
+    }
+
+    /// All clusters that were asked for.
+    pub(super) fn into_named(self) -> Vec<Arc<str>> {
+        self.named.into_inner().into_iter().collect()
+    }
+
+    /// What connections to a cluster are told.
+    pub(super) fn tcp(&self, cluster: &str) -> TcpSettings {
+        self.found.borrow().get(cluster).map(|found| found.tcp).unwrap_or_default()
+    }
+
     /// The name of one that is not there is a name, too: Envoy answers 503, as with Istio.
     fn find(&self, destination: &Destination, asked: u16) -> String {
         let subset = destination.subset.as_deref().unwrap_or_default();
@@ -179,6 +195,7 @@ impl ClusterFinder<'_> {
             let found = Found {
                 hash_policies: policy::hash_policies(&ruled, subset, port),
                 rewrites_host: service.lead().rewrite_host,
+                tcp: policy::tcp(&ruled, subset, port),
             };
             self.found.borrow_mut().insert(name.into(), found);
         }

@@ -11,7 +11,7 @@ use pilot_registry::{Labels, Namespace};
 
 use crate::catalog::{CatalogService, visible};
 use crate::mesh::Mesh;
-use crate::rules::kinds::{DestinationRule, HttpMatch, Subset, VirtualService};
+use crate::rules::kinds::{DestinationRule, SourceCondition, Subset, VirtualService};
 use crate::rules::{Kind, Rules, Ruling};
 
 /// What proxies have in common, as far as rules ask for it.
@@ -81,15 +81,14 @@ impl Ruled {
     pub(in crate::translate) fn has_the_routes_of(&self, other: &Self, viewer: Viewer<'_>) -> bool {
         let same = |(one, other): (&Ruling, &Ruling)| Arc::ptr_eq(&one.version, &other.version);
         let has = |(key, value): (&String, &String)| viewer.labels.get(key) == Some(value);
-        let is_for = |condition: &HttpMatch| {
-            let is_of = condition.source_namespace.as_ref().is_some_and(|source| source == viewer.namespace);
-            is_of || !condition.source_labels.is_empty() && condition.source_labels.iter().all(has)
+        let is_for = |source: SourceCondition<'_>| {
+            source.namespace.is_some_and(|source| source == viewer.namespace)
+                || !source.labels.is_empty() && source.labels.iter().all(has)
         };
         let asks = |ruling: &Ruling| {
-            let rules = ruling.virtual_service().into_iter().flat_map(|rule| &rule.http);
+            let Some(rule) = ruling.virtual_service() else { return false };
             // Rules of other documents may ask for more.
-            rules.clone().any(|http| http.delegate.is_some())
-                || rules.flat_map(|http| &http.matches).any(is_for)
+            rule.http.iter().any(|http| http.delegate.is_some()) || rule.sources().any(is_for)
         };
         self.routes.len() == other.routes.len()
             && self.routes.iter().zip(&other.routes).all(same)

@@ -20,6 +20,7 @@ use crate::rules::kinds::{
     ConnectionPool, ConsistentHash, LoadBalancer, OutlierDetection, ProxyProtocol, RetryBudget,
     SimpleLoadBalancer, Span, TcpPool, TlsSettings, TrafficPolicy,
 };
+use crate::translate::connections::TcpSettings;
 use crate::translate::nearness::Nearness;
 use crate::translate::source::{duration, uint32};
 use crate::translate::upstream::{Pings, Upstream};
@@ -114,10 +115,17 @@ pub(in crate::translate) fn hash_policies(ruled: &Ruled, subset: &str, port: Por
     hash.and_then(hash_policy).into_iter().collect()
 }
 
-/// How long connections of a port that is no HTTP may be quiet, where a document says it.
-pub(in crate::translate) fn tcp_idle(ruled: &Ruled, port: Port) -> Option<Duration> {
-    let tcp = Policy::of(ruled, "", port).pool?.tcp.as_ref()?;
-    tcp.idle_timeout.map(|idle| idle.0)
+/// What connections are told that are no HTTP.
+pub(in crate::translate) fn tcp(ruled: &Ruled, subset: &str, port: Port) -> TcpSettings {
+    let Policy { pool, load_balancer, .. } = Policy::of(ruled, subset, port);
+    let tcp = pool.and_then(|pool| pool.tcp.as_ref());
+    let lasts = tcp.and_then(|tcp| tcp.max_connection_duration).map(|lasts| lasts.0);
+    let hash = load_balancer.and_then(|it| it.consistent_hash.as_ref());
+    TcpSettings {
+        idle: tcp.and_then(|tcp| tcp.idle_timeout).map(|idle| idle.0),
+        lasts: lasts.filter(|lasts| !lasts.is_zero()),
+        by_source: hash.is_some_and(|hash| hash.use_source_ip == Some(true)),
+    }
 }
 
 fn hash_policy(hash: &ConsistentHash) -> Option<HashPolicy> {

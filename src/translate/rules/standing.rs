@@ -4,6 +4,7 @@
 //! Proxies are told apart as far as documents do: by the namespaces that any document names, and by the labels that this one
 //! and those of the same host ask for.
 
+mod connections;
 mod policies;
 mod ports;
 mod routes;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lens::{ANYBODY, Viewer, naming};
 use crate::mesh::Mesh;
+use crate::rules::kinds::VirtualService;
 use crate::rules::{Kind, Ruling, Spec};
 
 /// What became of a document. The worst comes last.
@@ -164,8 +166,8 @@ impl<'a> Examiner<'a> {
 
 /// The labels of proxies that a document asks for.
 fn labels_of(ruling: &Ruling) -> impl Iterator<Item = &Labels> {
-    let rules = ruling.virtual_service().into_iter().flat_map(|rule| &rule.http);
-    let sources = rules.flat_map(|http| &http.matches).map(|condition| &condition.source_labels);
+    let rule = ruling.virtual_service().into_iter();
+    let sources = rule.flat_map(VirtualService::sources).map(|source| source.labels);
     let selector = ruling.destination_rule().and_then(|rule| rule.workload_selector.as_ref());
     sources.chain(selector.map(|selector| &selector.match_labels))
 }

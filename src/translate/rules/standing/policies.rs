@@ -6,7 +6,7 @@ use super::super::lens::{ANYBODY, Ruled};
 use super::{Elsewhere, Examiner, Standing};
 use crate::catalog::CatalogService;
 use crate::rules::Ruling;
-use crate::rules::kinds::{DestinationRule, Subset};
+use crate::rules::kinds::{DestinationRule, Subset, VirtualService};
 use crate::translate::nearness::is_within;
 
 impl<'a> Examiner<'a> {
@@ -142,11 +142,7 @@ impl<'a> Examiner<'a> {
         let mesh = self.mesh;
         mesh.rules.iter().any(|ruling| {
             let namespace = &ruling.version.id.namespace;
-            let rules = ruling.virtual_service().into_iter().flat_map(|rule| &rule.http);
-            let all = rules.flat_map(|http| {
-                let routes = http.route.iter().map(|route| &route.destination);
-                routes.chain(http.mirrors.iter().map(|mirror| &mirror.destination)).chain(&http.mirror)
-            });
+            let all = ruling.virtual_service().into_iter().flat_map(VirtualService::destinations);
             let mut to_it = all.filter(|destination| destination.subset.as_deref() == Some(name));
             to_it.any(|to| mesh.named(&to.host, namespace).is_some_and(|found| found.id() == service.id()))
         })

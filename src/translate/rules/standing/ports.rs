@@ -147,7 +147,7 @@ pub(super) fn asked_of(http: &HttpRoute, asked: &BTreeSet<u16>) -> BTreeSet<u16>
     }
 }
 
-fn http_ports(service: &CatalogService) -> impl Iterator<Item = u16> {
+pub(super) fn http_ports(service: &CatalogService) -> impl Iterator<Item = u16> {
     service.ports().iter().filter(|port| port.protocol.is_http()).map(|port| port.number.get())
 }
 

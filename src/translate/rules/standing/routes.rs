@@ -4,11 +4,22 @@ use std::collections::BTreeSet;
 
 use super::super::lens::{ANYBODY, MESH, Ruled, Viewer, delegate, routes_of_host, seen};
 use super::super::{Asker, Misfit, applicable, is_for};
-use super::ports::asked_of;
+use super::ports::{asked_of, http_ports};
 use super::{Elsewhere, Examiner, Standing};
 use crate::catalog::CatalogService;
 use crate::rules::kinds::{Destination, HttpMatch, HttpRoute, VirtualService};
 use crate::rules::{ROUTES_MAX, Ruling, delegated_routes};
+
+/// What rules of one document may be for. Documents contest each separately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Traffic {
+    Requests,
+    Connections,
+}
+
+impl Traffic {
+    const ALL: [Self; 2] = [Self::Requests, Self::Connections];
+}
 
 impl<'a> Examiner<'a> {
     pub(super) fn virtual_service(&mut self, rule: &'a VirtualService) {
@@ -20,7 +31,7 @@ impl<'a> Examiner<'a> {
         }
         let is_of_mesh = rule.gateways.is_empty() || rule.gateways.iter().any(|gateway| gateway == MESH);
         for host in rule.hosts.iter().filter(|_| is_of_mesh) {
-            self.host(host);
+            self.host(rule, host);
         }
         let asked = self.asked_ports(rule).filter(|_| is_of_mesh);
         if let Some(asked) = &asked {
@@ -40,6 +51,7 @@ impl<'a> Examiner<'a> {
                 self.destination(http, &path, destination, asked.as_ref());
             }
         }
+        self.connections(rule);
         for misfit in misfits(self.mesh, self.ruling, rule) {
             self.misfit(rule, misfit);
         }
@@ -119,14 +131,12 @@ impl<'a> Examiner<'a> {
 
     /// Whether some rule is for some callers only.
     fn asks_who_calls(&self) -> bool {
-        let rules = self.ruling.virtual_service().into_iter().flat_map(|rule| &rule.http);
-        rules
-            .flat_map(|http| &http.matches)
-            .any(|it| !it.source_labels.is_empty() || it.source_namespace.is_some())
+        let rule = self.ruling.virtual_service().into_iter();
+        rule.flat_map(VirtualService::sources).any(|it| !it.labels.is_empty() || it.namespace.is_some())
     }
 
     /// Who has the requests to a host.
-    fn host(&mut self, host: &str) {
+    fn host(&mut self, rule: &VirtualService, host: &str) {
         let mesh = self.mesh;
         let service = mesh.named(host, self.namespace()).map(|service| &**service);
         if !host.contains(['.', '*', ':']) && service.is_none() {
@@ -150,17 +160,19 @@ impl<'a> Examiner<'a> {
                 continue;
             }
             is_asked |= service.is_some() || viewer.namespace.is_empty();
-            // What is for others leaves these to the next document.
-            if !self.is_for(self.ruling, viewer, service) {
-                continue;
-            }
-            match all.into_iter().find(|ruling| self.is_for(ruling, viewer, service)) {
-                Some(first) if first == *self.ruling => {
-                    self.counting.insert((viewer.namespace, viewer.labels));
-                    counts = true;
+            for traffic in Traffic::ALL {
+                // What is for others leaves these to the next document.
+                if !self.is_for(self.ruling, traffic, viewer, service) {
+                    continue;
                 }
-                Some(first) => elsewhere.push((first, viewer)),
-                None => {}
+                match all.iter().find(|ruling| self.is_for(ruling, traffic, viewer, service)) {
+                    Some(first) if first == self.ruling => {
+                        self.counting.insert((viewer.namespace, viewer.labels));
+                        counts = true;
+                    }
+                    Some(first) => elsewhere.push((first.clone(), viewer)),
+                    None => {}
+                }
             }
         }
         let mut winners = Elsewhere::default();
@@ -191,13 +203,8 @@ impl<'a> Examiner<'a> {
             Some(_) if !is_asked => {
                 self.say(Standing::Unused, format!("{host}: no proxy asks it: its exportTo names nobody"));
             }
-            Some(service) if service.ports().iter().all(|port| !port.protocol.is_http()) => {
-                self.say(
-                    Standing::Unused,
-                    format!("{host} has no HTTP port: its rules are for HTTP requests"),
-                );
-            }
-            _ => {}
+            Some(service) => self.rules_without_ports(rule, host, service),
+            None => self.connections_to_strangers(rule, host),
         }
     }
 
@@ -210,10 +217,19 @@ impl<'a> Examiner<'a> {
     }
 
     /// Whether a document has a rule for these proxies: otherwise the next one counts.
-    fn is_for(&self, ruling: &Ruling, viewer: Viewer<'_>, service: Option<&CatalogService>) -> bool {
+    fn is_for(
+        &self,
+        ruling: &Ruling,
+        traffic: Traffic,
+        viewer: Viewer<'_>,
+        service: Option<&CatalogService>,
+    ) -> bool {
         let Some(rule) = ruling.virtual_service() else { return false };
+        if traffic == Traffic::Connections {
+            return service.is_some_and(|service| self.connects(rule, viewer, service));
+        }
         let ports: Vec<u16> = match service {
-            Some(service) => service.ports().iter().map(|port| port.number.get()).collect(),
+            Some(service) => http_ports(service).collect(),
             None => vec![80],
         };
         let leads = |http: &HttpRoute| {
@@ -249,7 +265,19 @@ impl<'a> Examiner<'a> {
         } else {
             self.port_of(path, destination, service, asked);
         }
-        let Some(subset) = &destination.subset else { return };
+        if let Some(subset) = &destination.subset {
+            self.missing_subset(path, service, subset, |viewer| concerns(rule, viewer));
+        }
+    }
+
+    /// A subset that is not there, for all or for some of the proxies that the rule `concerns`.
+    pub(super) fn missing_subset(
+        &mut self,
+        path: &str,
+        service: &CatalogService,
+        subset: &str,
+        concerns: impl Fn(Viewer<'_>) -> bool,
+    ) {
         let host = service.host();
         let has = |viewer: Viewer<'_>| Ruled::of(self.mesh, service, viewer).subset(subset).is_some();
         if !has(ANYBODY) && !self.viewers().into_iter().any(has) {
@@ -259,7 +287,7 @@ impl<'a> Examiner<'a> {
         let counting = self.counting.iter().map(|&(namespace, labels)| Viewer { namespace, labels });
         let lacking: Vec<_> = counting
             .filter(|viewer| {
-                concerns(rule, *viewer) && seen(self.mesh, service, *viewer).is_some() && !has(*viewer)
+                concerns(*viewer) && seen(self.mesh, service, *viewer).is_some() && !has(*viewer)
             })
             .collect();
         if !lacking.is_empty() {
