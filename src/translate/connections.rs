@@ -8,8 +8,8 @@ use pilot_envoy_api::envoy::extensions::filters::listener::tls_inspector::v3::Tl
 use pilot_envoy_api::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
 use pilot_envoy_api::envoy::r#type::v3::{HashPolicy, hash_policy};
 use pilot_envoy_api::to_any;
+use prost::{Message, Name};
 
-use super::listeners::filter;
 use super::source::{duration, uint32};
 use crate::mesh::Traffic;
 
@@ -91,4 +91,10 @@ pub(super) fn tls_inspector() -> listener::ListenerFilter {
         ))),
         ..Default::default()
     }
+}
+
+/// A network filter of that name.
+pub(super) fn filter<M: Message + Name>(name: &str, config: &M) -> listener::Filter {
+    let config = listener::filter::ConfigType::TypedConfig(to_any(config));
+    listener::Filter { name: name.to_owned(), config_type: Some(config) }
 }

@@ -19,6 +19,7 @@ use pilot_envoy_api::xds::core::v3::TypedExtensionConfig;
 use pilot_envoy_api::xds::r#type::matcher::v3::{Matcher, matcher};
 use prost::{Message, Name};
 
+use super::connections::filter;
 use super::rules::{self, CORS_FILTER, FAULT_FILTER};
 use super::source::{boolean, bound, duration, uint32};
 use super::{connections, defaults, fallback, names};
@@ -211,11 +212,6 @@ fn tcp_listener(name: String, at: SocketAddr, traffic: &Traffic) -> listener::Li
         tcp_keepalive: defaults::tcp_keepalive(traffic),
         ..Default::default()
     }
-}
-
-pub(super) fn filter<M: Message + Name>(name: &str, config: &M) -> listener::Filter {
-    let config = listener::filter::ConfigType::TypedConfig(to_any(config));
-    listener::Filter { name: name.to_owned(), config_type: Some(config) }
 }
 
 /// What happens to requests of Envoys. What is in front of the router does nothing unless a route says so: where there
