@@ -31,16 +31,16 @@ fn reviews(places: &[Place]) -> String {
 async fn alone(load: &Load, envoy: &Envoy, name: &str, others: &[&Backend]) {
     envoy.answers(HOST, name).await;
     let served = || others.iter().map(|other| other.served()).collect::<Vec<_>>();
-    // A request that was on its way when things changed, and its retries, may still come.
-    until("requests on their way have come", async || {
+    // A request that was on its way when things changed, and its retries, may still come; so may those of a thread of
+    // Envoy that hears of the change a moment later.
+    for _ in 0..3 {
         let before = served();
-        load.more(50).await;
-        holds(served() == before, "others are asked")
-    })
-    .await;
-    let before = served();
-    load.more(200).await;
-    assert_eq!(served(), before, "others than {name} were asked");
+        load.more(250).await;
+        if served() == before {
+            return;
+        }
+    }
+    panic!("others than {name} are asked: of 250 requests, three times: {:?}", served());
 }
 
 async fn zones_take_over_from_each_other(kind: Kind) {

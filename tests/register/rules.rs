@@ -12,8 +12,11 @@ use crate::support::wait::{holds, until};
 /// Longer than any test has patience: what waits for it fails.
 pub(super) const NEVER: &str = "1h";
 
+/// Long enough for a busy machine to see what drains.
+const DRAIN: &str = "6s";
+
 pub(crate) async fn an_instance_drains_before_it_is_removed(mut bench: Bench) {
-    let mut register = bench.register(8081, &["--drain-time", "2s"]);
+    let mut register = bench.register(8081, &["--drain-time", DRAIN]);
     bench.sees(&[(8081, Healthy)]).await;
     register.signal("TERM");
     bench.sees(&[(8081, Draining)]).await;
@@ -148,7 +151,7 @@ pub(crate) async fn the_end_of_a_command_removes_it_at_once(mut bench: Bench) {
 pub(crate) async fn a_signal_reaches_the_command_when_it_has_drained(mut bench: Bench) {
     let told = bench.file("told");
     let command = format!("trap 'touch \"{}\"; exit 3' TERM; while :; do sleep 0.05; done", told.display());
-    let mut register = bench.register(8081, &["--drain-time", "2s", "--", "sh", "-c", &command]);
+    let mut register = bench.register(8081, &["--drain-time", DRAIN, "--", "sh", "-c", &command]);
     bench.sees(&[(8081, Healthy)]).await;
     register.signal("TERM");
     bench.sees(&[(8081, Draining)]).await;
