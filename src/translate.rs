@@ -19,7 +19,8 @@
 //! | | cluster | endpoints | way in |
 //! |---|---|---|---|
 //! | http, http2, grpc | EDS | yes | the HTTP listener of its port number, `http_listen`, and by name for gRPC clients (http2, grpc) |
-//! | tls, tcp, mongo, redis | EDS | yes | a listener at each virtual address, and at the bind address: without virtual addresses before others |
+//! | tcp, mongo, redis | EDS | yes | a listener at each virtual address, and at the bind address: without virtual addresses before others |
+//! | tls | EDS | yes | the same listeners, shared with other tls services by SNI |
 //! | udp | EDS | yes | a UDP listener at the same places |
 //! | resolution `dns` | resolved by the proxy, endpoints inline | no | as above; not for gRPC clients, which do not know that kind |
 //! | resolution `passthrough` | ORIGINAL_DST | no | none: a bound listener has no original address to pass to |
@@ -51,6 +52,7 @@ mod reachable;
 mod routes;
 pub mod rules;
 mod scoped;
+mod shared_tls;
 mod sight;
 mod sockets;
 mod source;

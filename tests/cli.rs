@@ -161,7 +161,7 @@ fn check_warns_of_what_services_and_registries_disagree_about() {
     let warnings = [
         "reviews.local: protocol of port 9080: registry local says http, registry other says tcp, \
          local decides: of equal priority, its name comes first",
-        "reviews.local cannot be reached at 127.0.0.1:9080: ratings.local has it (only HTTP services can share \
+        "reviews.local cannot be reached at 127.0.0.1:9080: ratings.local has it (only HTTP services, or TLS services, can share \
          a port; the first in the alphabet wins): give one of them another port",
     ];
     let places = [("services.toml", 3), ("services.toml", 3)];

@@ -8,13 +8,15 @@
 //! All else is the base's. A change of what everybody sees alike costs nothing here, but for routes in which something is
 //! otherwise: these are ropes of the base's virtual hosts.
 
+mod tls;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
-use pilot_registry::ServiceId;
+use pilot_registry::{Hostname, ServiceId};
 
 use super::base::{Base, empty_routes, origin};
 use super::entrances::RouteKey;
@@ -24,6 +26,7 @@ use super::sight::Sights;
 use super::step::{FailedTranslation, Failures, Step, attempt};
 use crate::proxy::Viewpoint;
 use crate::resources::{Layer, Patch, PerType, Resource, ResourceType, Rope, VirtualHost};
+use tls::TlsListeners;
 
 /// What proxies of one namespace see otherwise, and what it was made from.
 #[derive(Clone, Debug)]
@@ -37,6 +40,7 @@ pub struct Audience {
     /// What everybody has, and nobody has here, unless it is provided or shared.
     withheld: PerType<OrdSet<Arc<str>>>,
     routes: OrdMap<RouteKey, Routes>,
+    tls: TlsListeners,
     failures: Failures,
     layer: Arc<Layer>,
 }
@@ -71,12 +75,16 @@ impl Audience {
             shared: PerType::default(),
             withheld: PerType::default(),
             routes: OrdMap::new(),
+            tls: TlsListeners::default(),
             failures: Failures::new(),
             layer: Arc::new(Layer::empty(step.generation, step.changed)),
         });
         let mut touched = TouchedResources::default();
         next.update_overlays(viewpoint, base, &mut touched);
         next.update_routes(base, &mut touched);
+        for name in next.tls.update(base) {
+            touched[ResourceType::Listener].insert(name);
+        }
         next.apply(&touched, step);
         next
     }
@@ -88,7 +96,9 @@ impl Audience {
             over.map(Arc::as_ptr) == routes.over.as_ref().map(Arc::as_ptr)
         };
         let sights = base.sights(viewpoint);
-        (self.sights.ptr_eq(&sights) || self.sights == sights) && self.routes.iter().all(same)
+        (self.sights.ptr_eq(&sights) || self.sights == sights)
+            && self.routes.iter().all(same)
+            && self.tls.is_current(base)
     }
 
     /// Its resources.
@@ -119,19 +129,19 @@ impl Audience {
             self.failures.remove(&id);
             self.overlays.remove(&id);
             if let Some(old) = old {
-                self.withdraw(&old, touched);
+                self.withdraw(&id.host, &old, touched);
             }
             added.extend(new.map(|new| (id, new)));
         }
         // What one service lets go of, another may take.
         for (id, new) in added {
-            self.enter(&new, touched);
+            self.enter(&id.host, &new, touched);
             self.overlays.insert(id, Arc::new(new));
         }
         self.sights = sights;
     }
 
-    fn withdraw(&mut self, old: &Overlay, touched: &mut TouchedResources) {
+    fn withdraw(&mut self, host: &Hostname, old: &Overlay, touched: &mut TouchedResources) {
         for (kind, gone) in old.resources() {
             self.provided[kind].remove(gone.name());
             touched[kind].insert(Arc::clone(gone.name()));
@@ -149,9 +159,10 @@ impl Audience {
         for (key, name) in &old.hidden.virtual_hosts {
             self.routes(*key, name).withheld.remove(name);
         }
+        self.tls.withdraw(host, old);
     }
 
-    fn enter(&mut self, new: &Overlay, touched: &mut TouchedResources) {
+    fn enter(&mut self, host: &Hostname, new: &Overlay, touched: &mut TouchedResources) {
         for (kind, come) in new.resources() {
             self.provided[kind].insert(Arc::clone(come.name()), Arc::clone(come));
             touched[kind].insert(Arc::clone(come.name()));
@@ -169,6 +180,7 @@ impl Audience {
         for (key, name) in &new.hidden.virtual_hosts {
             self.routes(*key, name).withheld.insert(Arc::clone(name));
         }
+        self.tls.enter(host, new);
     }
 
     /// Routes of which that virtual host is to be put in its place anew.
@@ -234,9 +246,13 @@ impl Audience {
 
     /// What is said of a name: a resource, that there is none, or nothing.
     fn said(&self, kind: ResourceType, name: &Arc<str>) -> Option<Option<Arc<Resource>>> {
-        let provided = self.provided[kind].get(name).map(|it| Some(Arc::clone(it)));
-        let withheld = || self.withheld[kind].contains(name).then_some(None);
-        provided.or_else(|| self.shared[kind].get(name).cloned()).or_else(withheld)
+        let own = self.provided[kind].get(name).map(|it| Some(Arc::clone(it)));
+        let tls = (kind == ResourceType::Listener).then(|| self.tls.said(name)).flatten();
+        let shared = [tls, self.shared[kind].get(name).cloned()];
+        // Of two kinds of listeners at one address, the one that is there counts.
+        let there = shared.iter().flatten().find(|said| said.is_some()).cloned();
+        let is_withheld = shared.iter().any(Option::is_some) || self.withheld[kind].contains(name);
+        own.or(there).or_else(|| is_withheld.then_some(None))
     }
 
     fn apply(&mut self, touched: &TouchedResources, step: &Step) {

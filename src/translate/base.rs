@@ -14,6 +14,7 @@ mod fragment;
 mod routes;
 mod sights;
 mod strangers;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -32,6 +33,7 @@ use super::context::{Lens, TranslationContext};
 use super::entrances::{RouteKey, VirtualHostsByRoute};
 use super::place::Place;
 use super::rules::{self, Viewer};
+use super::shared_tls::TlsEntrances;
 use super::sight::Sights;
 use super::step::{FailedTranslation, Failures, Step, attempt};
 use super::{reachable, source};
@@ -58,6 +60,8 @@ pub struct Base {
     /// The services that not everybody sees, by host.
     scoped: OrdMap<Hostname, Arc<[ScopedService]>>,
     routes: OrdMap<RouteKey, Rope>,
+    /// What TLS services add to the listeners that they share.
+    tls: OrdMap<SocketAddr, TlsEntrances>,
     /// Virtual hosts for hosts of rules that no service has, by host.
     strangers: OrdMap<Arc<str>, VirtualHostsByRoute>,
     /// What clients of a namespace see otherwise than everybody.
@@ -86,6 +90,7 @@ type Translate = fn(&Base, Arc<CatalogService>, Option<&Fragment>) -> Fragment;
 struct Work {
     patches: PerType<Patch>,
     routes: BTreeSet<RouteKey>,
+    tls: BTreeSet<SocketAddr>,
     conflicts: bool,
 }
 
@@ -129,6 +134,7 @@ impl Base {
                     next.note_failures(changes, failed);
                     next.update_strangers(before.is_some().then_some(step.touched_hosts()), &mut work);
                     next.update_routes(&mut work);
+                    next.update_tls(&mut work);
                     next.apply(&work, step);
                     return next;
                 }
@@ -151,6 +157,7 @@ impl Base {
             ledger: Ledger::new(http_listen),
             fragments: OrdMap::new(),
             routes: OrdMap::new(),
+            tls: OrdMap::new(),
             strangers: OrdMap::new(),
             scoped: OrdMap::new(),
             sights: OrdMap::new(),
@@ -356,6 +363,12 @@ impl Base {
                 }
             }
         }
+        for at in old.into_iter().flat_map(|old| old.entrances.tls.keys()) {
+            if new.is_none_or(|new| !new.entrances.tls.contains_key(at)) {
+                work.tls.insert(*at);
+                self.tls.entry(*at).or_default().remove(host);
+            }
+        }
         if new.is_none_or(|new| new.conflicts().next().is_none()) {
             work.conflicts |= self.conflicted.remove(host).is_some();
         }
@@ -374,6 +387,13 @@ impl Base {
                 work.routes.insert(*key);
                 let rope = self.routes.entry(*key).or_insert_with(|| empty_routes(*key));
                 rope.insert(Arc::clone(virtual_host));
+            }
+        }
+        for (at, entrance) in &new.entrances.tls {
+            let known = old.and_then(|old| old.entrances.tls.get(at));
+            if known.is_none_or(|known| !Arc::ptr_eq(known, entrance)) {
+                work.tls.insert(*at);
+                self.tls.entry(*at).or_default().insert(host.clone(), Arc::clone(entrance));
             }
         }
         if new.conflicts().next().is_some() {

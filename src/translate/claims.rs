@@ -24,7 +24,7 @@ use super::conflict::{Claim, Claimant, Conflict, Reason};
 use super::sockets::Sockets;
 use crate::catalog::{CatalogService, Guess};
 use crate::mesh::MeshOptions;
-use entry::{ClaimEntry, ClaimViewer, Class, Owner, Rank};
+use entry::{ClaimEntry, ClaimViewer, Class, Owner, Rank, Sharing};
 use wanted::{Row, rows, wanted};
 
 const EVERYBODY: Option<&Namespace> = None;
@@ -65,7 +65,7 @@ pub(super) struct Grants {
 /// What a port of a service has of what was claimed for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PortGrants {
-    /// Where a listener of its own is bound; for HTTP ports: the listener that it shares.
+    /// Where a listener of its own is bound; for HTTP and TLS ports: the listener that it shares.
     pub(super) listeners: Vec<SocketAddr>,
     /// Virtual addresses by which it is called in a Host header.
     pub(super) virtual_addresses: Vec<IpAddr>,
@@ -163,7 +163,8 @@ impl Ledger {
         let after = self.entries.get(&claim).cloned().unwrap_or_default();
         let [was, is] = [before, &after].map(|entry| self.owner_in(&claim, entry, &EVERYBODY));
         // Those who share are one owner, but how early the first of them comes matters where others claim it, too.
-        let [first, now_first] = [before, &after].map(|entry| entry.first(&EVERYBODY, |it| &it.sharing));
+        let [first, now_first] = [before, &after]
+            .map(|entry| [Sharing::Http, Sharing::Tls].map(|it| entry.first(&EVERYBODY, it.of())));
         let is_other = was != is || first != now_first;
         let special = before.special.iter().chain(&after.special);
         let is_involved = |special: &entry::Special| is_other || !special.hidden.is_empty();
@@ -207,12 +208,12 @@ impl Ledger {
     fn enter(&mut self, row: Row) {
         let entry = self.entries.entry(row.claim).or_default();
         match row.namespace {
-            None => entry.all.of_kind(row.shares).insert(row.rank),
+            None => entry.all.of_kind(row.sharing).insert(row.rank),
             Some(namespace) if row.is_hidden => {
                 entry.special.entry(namespace).or_default().hidden.insert(row.rank)
             }
             Some(namespace) => {
-                entry.special.entry(namespace).or_default().own.of_kind(row.shares).insert(row.rank)
+                entry.special.entry(namespace).or_default().own.of_kind(row.sharing).insert(row.rank)
             }
         };
     }
@@ -220,11 +221,11 @@ impl Ledger {
     fn withdraw(&mut self, row: &Row) {
         let Some(entry) = self.entries.get_mut(&row.claim) else { return };
         let Some(namespace) = &row.namespace else {
-            entry.all.of_kind(row.shares).remove(&row.rank);
+            entry.all.of_kind(row.sharing).remove(&row.rank);
             return;
         };
         let Some(special) = entry.special.get_mut(namespace) else { return };
-        let ranks = if row.is_hidden { &mut special.hidden } else { special.own.of_kind(row.shares) };
+        let ranks = if row.is_hidden { &mut special.hidden } else { special.own.of_kind(row.sharing) };
         ranks.remove(&row.rank);
         if special.is_empty() {
             entry.special.remove(namespace);
@@ -278,7 +279,7 @@ impl Ledger {
             };
             let has_it = match self.owner(&wanted.claim, &viewer) {
                 Owner::Nobody | Owner::Endpoint(..) => false,
-                Owner::Sharers => wanted.shares,
+                Owner::Sharers(sharing) => wanted.sharing == Some(sharing),
                 Owner::One(winner) => winner == wanted.rank,
             };
             if !has_it {
@@ -311,7 +312,7 @@ impl Ledger {
         let owner = self.owner_in(claim, entry, &whose);
         let is_told = |rank: &Rank| {
             whose.is_some()
-                && (entry.all.sharing.contains(rank) || entry.all.alone.contains(rank))
+                && entry.all.ranks().any(|it| it == rank)
                 && owner == self.owner_in(claim, entry, &EVERYBODY)
         };
         let is_beside = |rank: &&Rank| rank.class == Class::Beside;
@@ -320,13 +321,13 @@ impl Ledger {
         let conflict = |loser: &Rank, named: Claimant| {
             let (winner, reason) = match &owner {
                 Owner::Endpoint(service, port) => {
-                    let http_listen = self.http_listen && entry.is_sharing(loser);
+                    let http_listen = self.http_listen && entry.is_http(loser);
                     let winner = Claimant::Endpoint(service.clone(), *port);
                     (winner, Reason::EndpointListens { http_listen })
                 }
                 Owner::One(winner) => (claimant(winner), reason(winner, loser)),
-                Owner::Sharers => {
-                    let winner = entry.first(&whose, |it| &it.sharing)?;
+                Owner::Sharers(sharing) => {
+                    let winner = entry.first(&whose, sharing.of())?;
                     (claimant(winner), reason(winner, loser))
                 }
                 Owner::Nobody => return None,

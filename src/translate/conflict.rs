@@ -146,7 +146,11 @@ impl Conflict {
             }
             _ => {
                 write!(f, "{loser} cannot be reached at {udp}{at}{place}: {winner} has it ")?;
-                let shared = if udp.is_empty() { "only HTTP services can share a port" } else { "one can" };
+                let shared = if udp.is_empty() {
+                    "only HTTP services, or TLS services, can share a port"
+                } else {
+                    "one can"
+                };
                 write!(f, "({shared}; {reason}): ")?;
                 match reason {
                     Reason::GuessedProtocol => write!(f, "say what {loser} speaks, or ")?,

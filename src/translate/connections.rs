@@ -82,6 +82,13 @@ impl Lane {
     }
 }
 
+/// The same chain, for clients that ask for one of these names.
+pub(super) fn for_names(all: &listener::FilterChain, names: Vec<String>) -> listener::FilterChain {
+    let name = names.first().cloned().unwrap_or_default();
+    let by_name = listener::FilterChainMatch { server_names: names, ..Default::default() };
+    listener::FilterChain { name, filter_chain_match: Some(by_name), ..all.clone() }
+}
+
 /// Reads the name that a client asks for.
 pub(super) fn tls_inspector() -> listener::ListenerFilter {
     listener::ListenerFilter {

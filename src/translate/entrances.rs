@@ -7,16 +7,18 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use pilot_envoy_api::envoy::config::listener::v3::Listener;
+use pilot_envoy_api::envoy::config::listener::v3::{FilterChain, Listener};
 use pilot_envoy_api::envoy::config::route::v3 as route;
 use pilot_registry::{Hostname, Namespace, Port, Protocol, Resolution, ServicePort};
 
 use super::claims::Grants;
 use super::conflict::{Claim, Claimant, Conflict, Reason};
+use super::connections::{self, Lane};
 use super::context::TranslationContext;
 use super::names::default_of;
 use super::rules::{self, Ruled};
-use super::{connections::Lane, listeners, names, routes};
+use super::shared_tls::{EntranceRank, TlsByAddress, TlsEntrance};
+use super::{listeners, names, routes};
 use crate::catalog::CatalogService;
 use crate::resources::{Origin, Resource, ResourceType, VirtualHost};
 use crate::rules::kinds::DestinationRule;
@@ -55,10 +57,11 @@ impl RouteKey {
 pub(super) type VirtualHostsByRoute = BTreeMap<(RouteKey, Port), Arc<VirtualHost>>;
 
 /// The ways in for all clients: the part of a service that no endpoint changes.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Entrances {
     pub(super) grants: Grants,
     pub(super) listeners: Vec<Arc<Resource>>,
+    pub(super) tls: TlsByAddress,
     pub(super) virtual_hosts: VirtualHostsByRoute,
     /// Includes conflicts about namespace-local names, whether or not a proxy in that namespace is connected.
     pub(super) conflicts: Vec<Conflict>,
@@ -89,14 +92,16 @@ impl Entrances {
         let mut listeners = bound_listeners(service, &grants, context);
         listeners.extend(grpc_listeners(service, called, context));
         let virtual_hosts = virtual_hosts(service, &grants, called, context);
-        Self { listeners, virtual_hosts, conflicts: reserved(service, &grants), grants }
+        let tls = tls_entrances(service, &grants, context);
+        Self { listeners, tls, virtual_hosts, conflicts: reserved(service, &grants), grants }
     }
 
     /// The same, with the resources that equal those of before taken from there.
     pub(super) fn reusing(mut self, old: Option<&Self>) -> Self {
         if let Some(old) = old {
             reuse(&mut self.listeners, &old.listeners);
-            reuse_hosts(&mut self.virtual_hosts, &old.virtual_hosts);
+            reuse_values(&mut self.tls, &old.tls);
+            reuse_values(&mut self.virtual_hosts, &old.virtual_hosts);
         }
         self
     }
@@ -125,7 +130,7 @@ impl LocalEntrances {
     pub(super) fn reusing(mut self, old: Option<&Self>) -> Self {
         if let Some(old) = old {
             reuse(&mut self.listeners, &old.listeners);
-            reuse_hosts(&mut self.virtual_hosts, &old.virtual_hosts);
+            reuse_values(&mut self.virtual_hosts, &old.virtual_hosts);
         }
         self
     }
@@ -140,15 +145,16 @@ pub(super) fn reuse(new: &mut [Arc<Resource>], old: &[Arc<Resource>]) {
     }
 }
 
-pub(super) fn reuse_hosts(new: &mut VirtualHostsByRoute, old: &VirtualHostsByRoute) {
-    for (at, host) in new {
-        if let Some(known) = old.get(at).filter(|known| *known == host) {
-            *host = Arc::clone(known);
+/// Replaces values by those of before that equal them.
+pub(super) fn reuse_values<K: Ord, V: PartialEq>(new: &mut BTreeMap<K, Arc<V>>, old: &BTreeMap<K, Arc<V>>) {
+    for (at, value) in new {
+        if let Some(known) = old.get(at).filter(|known| *known == value) {
+            *value = Arc::clone(known);
         }
     }
 }
 
-/// Listeners of the ports that are not HTTP.
+/// Listeners that ports have for themselves.
 fn bound_listeners(
     service: &CatalogService,
     grants: &Grants,
@@ -158,41 +164,95 @@ fn bound_listeners(
     let is_virtual = |at: &SocketAddr| service.virtual_addresses().contains(&at.ip());
     let mut bound = Vec::new();
     for (port, granted) in service.ports().iter().zip(&grants.ports) {
-        if port.protocol.is_http() {
+        if port.protocol.is_http() || port.protocol == Protocol::Tls {
             continue;
         }
         let cluster: Arc<str> = names::cluster(port.number, "", service.host()).into();
         let build = |at: &SocketAddr| match port.protocol {
             Protocol::Udp => listener_to(service, &cluster, &listeners::udp(*at, &cluster, is_virtual(at))),
-            _ => tcp_listener(service, &ruled, port, *at, is_virtual(at), context),
+            _ => {
+                let Way { others, clusters, origin, .. } = way(service, &ruled, port, *at, context);
+                let traffic = &context.options.traffic;
+                let listener = listeners::tcp(*at, Vec::new(), others, false, is_virtual(at), traffic);
+                referring(&listener, &clusters, origin)
+            }
         };
         bound.extend(granted.listeners.iter().map(build).map(Arc::new));
     }
     bound
 }
 
-/// The listener of a port at an address, by the document that counts, or all to the service.
-fn tcp_listener(
+/// What the TLS ports add to the listeners that they share.
+fn tls_entrances(
+    service: &CatalogService,
+    grants: &Grants,
+    context: &TranslationContext<'_>,
+) -> TlsByAddress {
+    let ruled = Ruled::of(context.mesh, service, context.viewer);
+    let mut by_address = TlsByAddress::new();
+    for (port, granted) in service.ports().iter().zip(&grants.ports) {
+        for at in granted.listeners.iter().filter(|_| port.protocol == Protocol::Tls) {
+            let Way { by_name, others, clusters, origin, is_ruled } =
+                way(service, &ruled, port, *at, context);
+            let names = || grants.names.iter().map(ToString::to_string).collect();
+            let by_name = match (&others, is_ruled) {
+                (Some(all), false) => vec![connections::for_names(all, names())],
+                _ => by_name,
+            };
+            let addresses = service.virtual_addresses();
+            let is_virtual = addresses.contains(&at.ip());
+            let rank = EntranceRank {
+                is_beside: !addresses.is_empty() && !is_virtual,
+                guess: service.guess(port.number),
+                priority: service.parts()[0].priority,
+            };
+            let entrance = TlsEntrance { rank, by_name, others, is_ruled, clusters, origin, is_virtual };
+            by_address.insert(*at, Arc::new(entrance));
+        }
+    }
+    by_address
+}
+
+/// Where connections to a port of a service go.
+struct Way {
+    /// By the names that clients ask for, where a document says it.
+    by_name: Vec<FilterChain>,
+    /// All others; `None` = they are closed.
+    others: Option<FilterChain>,
+    clusters: Vec<Arc<str>>,
+    origin: Origin,
+    is_ruled: bool,
+}
+
+/// By the document that counts, or all to the service.
+fn way(
     service: &CatalogService,
     ruled: &Ruled,
     port: &ServicePort,
     at: SocketAddr,
-    is_virtual: bool,
     context: &TranslationContext<'_>,
-) -> Resource {
+) -> Way {
     let traffic = &context.options.traffic;
-    let by_name = port.protocol == Protocol::Tls;
-    let Some(made) = rules::connections(&ruled.routes, context.mesh, context.viewer, port, at) else {
-        let cluster: Arc<str> = names::cluster(port.number, "", service.host()).into();
-        let all = Lane::to(cluster.to_string(), rules::tcp(ruled, "", port.number)).chain(&[], traffic);
-        let listener = listeners::tcp(at, Vec::new(), Some(all), by_name, is_virtual, traffic);
-        return listener_to(service, &cluster, &listener);
-    };
-    let chains = made.by_name.iter().map(|(names, lane)| lane.chain(names, traffic));
-    let others = made.others.map(|lane| lane.chain(&[], traffic));
-    let listener = listeners::tcp(at, chains.collect(), others, by_name, is_virtual, traffic);
-    let origin = Origin::Document(made.document, Some(service.host().clone()));
-    referring(&listener, &made.clusters, origin)
+    match rules::connections(&ruled.routes, context.mesh, context.viewer, port, at) {
+        Some(made) => Way {
+            by_name: made.by_name.iter().map(|(names, lane)| lane.chain(names, traffic)).collect(),
+            others: made.others.map(|lane| lane.chain(&[], traffic)),
+            clusters: made.clusters,
+            origin: Origin::Document(made.document, Some(service.host().clone())),
+            is_ruled: true,
+        },
+        None => {
+            let cluster = names::cluster(port.number, "", service.host());
+            let lane = Lane::to(cluster.clone(), rules::tcp(ruled, "", port.number));
+            Way {
+                by_name: Vec::new(),
+                others: Some(lane.chain(&[], traffic)),
+                clusters: vec![cluster.into()],
+                origin: Origin::Service(service.host().clone()),
+                is_ruled: false,
+            }
+        }
+    }
 }
 
 /// Virtual hosts of the HTTP ports: in the routes of their numbers, and in those of `http_listen`.

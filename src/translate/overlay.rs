@@ -1,11 +1,13 @@
 //! What one service becomes for clients of a namespace that see it otherwise than everybody.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use pilot_registry::ServiceId;
 
 use super::base::{Base, clusters_of};
-use super::entrances::{Entrances, LocalEntrances, RouteKey, VirtualHostsByRoute, reuse};
+use super::entrances::{Entrances, LocalEntrances, RouteKey, VirtualHostsByRoute, reuse, reuse_values};
+use super::shared_tls::TlsByAddress;
 use super::sight::{Seen, Sight};
 use crate::catalog::CatalogService;
 use crate::proxy::Viewpoint;
@@ -16,6 +18,7 @@ use crate::resources::{Resource, ResourceType};
 pub(super) struct Overlay {
     pub(super) clusters: Vec<Arc<Resource>>,
     pub(super) listeners: Vec<Arc<Resource>>,
+    pub(super) tls: TlsByAddress,
     pub(super) virtual_hosts: VirtualHostsByRoute,
     /// By the names that only this namespace uses.
     pub(super) local: LocalEntrances,
@@ -27,6 +30,8 @@ pub(super) struct Overlay {
 pub(super) struct HiddenNames {
     pub(super) resources: Vec<(ResourceType, Arc<str>)>,
     pub(super) virtual_hosts: Vec<(RouteKey, Arc<str>)>,
+    /// The listeners in which the service's TLS ports are.
+    pub(super) tls: Vec<SocketAddr>,
 }
 
 impl Overlay {
@@ -86,8 +91,9 @@ impl Overlay {
         let namespace = viewpoint.namespace.as_ref();
         let local = namespace.map(|namespace| LocalEntrances::new(service, grants, namespace, &context));
         let local = local.unwrap_or_default();
-        let Entrances { listeners, virtual_hosts, .. } = Entrances::new(service, grants.clone(), &context);
-        Self { listeners, virtual_hosts, local, ..Self::default() }
+        let Entrances { listeners, tls, virtual_hosts, .. } =
+            Entrances::new(service, grants.clone(), &context);
+        Self { listeners, tls, virtual_hosts, local, ..Self::default() }
     }
 
     /// What is as everybody has it is said by the base.
@@ -96,6 +102,13 @@ impl Overlay {
             let is_same = everybodys.listeners.contains(own);
             if is_same {
                 self.hidden.resources.retain(|(_, name)| name != own.name());
+            }
+            !is_same
+        });
+        self.tls.retain(|at, own| {
+            let is_same = everybodys.tls.get(at).is_some_and(|other| other == own);
+            if is_same {
+                self.hidden.tls.retain(|hidden| hidden != at);
             }
             !is_same
         });
@@ -113,7 +126,8 @@ impl Overlay {
         if let Some(old) = old {
             reuse(&mut self.clusters, &old.clusters);
             reuse(&mut self.listeners, &old.listeners);
-            super::entrances::reuse_hosts(&mut self.virtual_hosts, &old.virtual_hosts);
+            reuse_values(&mut self.tls, &old.tls);
+            reuse_values(&mut self.virtual_hosts, &old.virtual_hosts);
             self.local = self.local.reusing(Some(&old.local));
         }
         self
@@ -131,7 +145,8 @@ impl HiddenNames {
     fn of(entrances: &Entrances) -> Self {
         let listeners = entrances.listeners.iter().map(|it| (ResourceType::Listener, Arc::clone(it.name())));
         let hosts = entrances.virtual_hosts.iter().map(|((key, _), host)| (*key, Arc::clone(host.name())));
-        Self { resources: listeners.collect(), virtual_hosts: hosts.collect() }
+        let tls = entrances.tls.keys().copied().collect();
+        Self { resources: listeners.collect(), virtual_hosts: hosts.collect(), tls }
     }
 
     fn clusters<'a>(&mut self, all: impl IntoIterator<Item = &'a Arc<Resource>>) {

@@ -1,6 +1,7 @@
 //! Rules in a folder of files: what people write there is what happens to requests through a real Envoy.
 
 mod changes;
+mod connections;
 mod explain;
 mod grpc;
 mod hosts;

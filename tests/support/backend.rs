@@ -211,9 +211,9 @@ impl Speaker {
         self.served.fetch_add(1, Ordering::Relaxed);
         let mut stream = BufReader::new(stream);
         stream.write_all(format!("{}\n", self.name).as_bytes()).await?;
-        let mut line = String::new();
-        while stream.read_line(&mut line).await? > 0 {
-            stream.write_all(line.as_bytes()).await?;
+        let mut line = Vec::new();
+        while stream.read_until(b'\n', &mut line).await? > 0 {
+            stream.write_all(&line).await?;
             line.clear();
         }
         Ok(())

@@ -30,7 +30,7 @@ fn endpoints(mesh: &pilot::mesh::Mesh, cluster: &str) -> Vec<LocalityLbEndpoints
 #[test]
 fn the_first_host_gets_a_tcp_port() {
     let tcp = |host| spec(host, &["3306/tcp"], &[]);
-    let expected = "b.local cannot be reached at 127.0.0.1:3306: a.local has it (only HTTP services can share a \
+    let expected = "b.local cannot be reached at 127.0.0.1:3306: a.local has it (only HTTP services, or TLS services, can share a \
                     port; the first in the alphabet wins): give one of them another port";
     assert_eq!(conflicts(&mesh(vec![tcp("b.local"), tcp("a.local")])), [expected]);
 }
@@ -41,7 +41,7 @@ fn the_preferred_registry_goes_before_the_alphabet() {
         source("far", 1, vec![spec("a.local", &["3306/tcp"], &[])]),
         source("near", 0, vec![spec("b.local", &["3306/tcp"], &[])]),
     ];
-    let expected = "a.local cannot be reached at 127.0.0.1:3306: b.local has it (only HTTP services can share a \
+    let expected = "a.local cannot be reached at 127.0.0.1:3306: b.local has it (only HTTP services, or TLS services, can share a \
                     port; its registry is preferred): give one of them another port";
     assert_eq!(conflicts(&mesh_after(&empty(), &sources)), [expected]);
 }
@@ -51,7 +51,7 @@ fn the_preferred_registry_goes_before_the_alphabet() {
 fn a_protocol_that_is_said_goes_before_a_guess() {
     let stated = || spec("b.local", &["80/http"], &[]);
     let guess = || ServiceSpec { guessed_protocols: [port(80)].into(), ..spec("a.local", &["80/tcp"], &[]) };
-    let expected = "a.local cannot be reached at 127.0.0.1:80: b.local has it (only HTTP services can share a \
+    let expected = "a.local cannot be reached at 127.0.0.1:80: b.local has it (only HTTP services, or TLS services, can share a \
                     port; a protocol that is said goes before one that was guessed): say what a.local speaks, or \
                     give one of them another port";
     assert_eq!(conflicts(&mesh(vec![guess(), stated()])), [expected]);
@@ -60,7 +60,7 @@ fn a_protocol_that_is_said_goes_before_a_guess() {
     assert_eq!(bound(&mesh_after(&empty(), &preferred)), ["127.0.0.1_80", "http_listen"]);
 
     let number = ServiceSpec { guessed: [port(80)].into(), ..spec("a.local", &["80/tcp"], &[]) };
-    let expected = "a.local cannot be reached at 127.0.0.1:80: b.local has it (only HTTP services can share a \
+    let expected = "a.local cannot be reached at 127.0.0.1:80: b.local has it (only HTTP services, or TLS services, can share a \
                     port; a port that is said goes before one that was guessed): say which port clients of \
                     a.local call, or give one of them another port";
     assert_eq!(conflicts(&mesh(vec![number, stated()])), [expected]);

@@ -63,14 +63,14 @@ impl Base {
         Resource::from_rope(key.name().into(), rope, origin(key))
     }
 
-    fn put(&self, kind: ResourceType, resource: Resource, work: &mut Work) {
+    pub(super) fn put(&self, kind: ResourceType, resource: Resource, work: &mut Work) {
         let known = self.layer.sets[kind].get(resource.name()).filter(|known| ***known == resource);
         let resource = known.map_or_else(|| Arc::new(resource), Arc::clone);
         work.patches[kind].insert(Arc::clone(resource.name()), Some(resource));
     }
 
     /// A service may have taken the name over.
-    fn drop_unless_taken(&self, kind: ResourceType, name: &str, work: &mut Work) {
+    pub(super) fn drop_unless_taken(&self, kind: ResourceType, name: &str, work: &mut Work) {
         if self.layer.sets[kind].get(name).is_some() {
             work.patches[kind].entry(name.into()).or_insert(None);
         }

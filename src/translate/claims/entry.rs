@@ -56,21 +56,31 @@ impl ClaimViewer for Option<&Namespace> {
     }
 }
 
-/// Who has something. HTTP services that share a listener count as one owner, so a change among them affects
-/// nobody else.
+/// What services that share a listener have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// They are told apart by the Host of requests.
+    Http,
+    /// They are told apart by the names that clients ask for (SNI).
+    Tls,
+}
+
+/// Who has something. Services that share a listener count as one owner, so a change among them affects nobody else.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Owner {
     Nobody,
-    Sharers,
+    Sharers(Sharing),
     One(Rank),
     /// An endpoint that listens there.
     Endpoint(ServiceId, Port),
 }
 
-/// The candidates for one thing. HTTP services share a listener among themselves; all else has one owner.
+/// The candidates for one thing. HTTP services share a listener among themselves, and so do TLS services; all else has one
+/// owner.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Candidates {
-    pub(super) sharing: OrdSet<Rank>,
+    pub(super) http: OrdSet<Rank>,
+    pub(super) tls: OrdSet<Rank>,
     pub(super) alone: OrdSet<Rank>,
 }
 
@@ -88,21 +98,35 @@ pub(super) struct ClaimEntry {
     pub(super) special: OrdMap<Namespace, Special>,
 }
 
+impl Sharing {
+    /// Those of the candidates that share so.
+    pub(super) fn of(self) -> fn(&Candidates) -> &OrdSet<Rank> {
+        match self {
+            Self::Http => |candidates| &candidates.http,
+            Self::Tls => |candidates| &candidates.tls,
+        }
+    }
+}
+
 impl Candidates {
     pub(super) fn is_empty(&self) -> bool {
-        self.sharing.is_empty() && self.alone.is_empty()
+        self.ranks().next().is_none()
     }
 
     pub(super) fn ranks(&self) -> impl Iterator<Item = &Rank> {
-        self.sharing.iter().chain(&self.alone)
+        self.http.iter().chain(&self.tls).chain(&self.alone)
     }
 
     pub(super) fn services(&self) -> impl Iterator<Item = &ServiceId> {
         self.ranks().filter_map(|rank| rank.service.as_ref())
     }
 
-    pub(super) fn of_kind(&mut self, shares: bool) -> &mut OrdSet<Rank> {
-        if shares { &mut self.sharing } else { &mut self.alone }
+    pub(super) fn of_kind(&mut self, sharing: Option<Sharing>) -> &mut OrdSet<Rank> {
+        match sharing {
+            Some(Sharing::Http) => &mut self.http,
+            Some(Sharing::Tls) => &mut self.tls,
+            None => &mut self.alone,
+        }
     }
 }
 
@@ -119,12 +143,12 @@ impl ClaimEntry {
 
     /// Who has it for that viewer, as far as services decide that.
     pub(super) fn owner(&self, viewer: &impl ClaimViewer) -> Owner {
-        match (self.first(viewer, |it| &it.sharing), self.first(viewer, |it| &it.alone)) {
-            (None, None) => Owner::Nobody,
-            (Some(_), None) => Owner::Sharers,
-            (Some(shared), Some(alone)) if shared < alone => Owner::Sharers,
-            (_, Some(alone)) => Owner::One(alone.clone()),
-        }
+        let sharers =
+            [Sharing::Http, Sharing::Tls].map(|it| (self.first(viewer, it.of()), Owner::Sharers(it)));
+        let alone = self.first(viewer, |it| &it.alone);
+        let alone = (alone, alone.map_or(Owner::Nobody, |rank| Owner::One(rank.clone())));
+        let there = sharers.into_iter().chain([alone]).filter_map(|(rank, owner)| Some((rank?, owner)));
+        there.min_by(|(one, _), (other, _)| one.cmp(other)).map_or(Owner::Nobody, |(_, owner)| owner)
     }
 
     /// The first of the candidates that the viewer sees.
@@ -150,7 +174,9 @@ impl ClaimEntry {
     ) -> impl Iterator<Item = &'a Rank> {
         let special = self.special(viewer);
         let lost = move |candidates: &'a Candidates| {
-            let sharing = (*owner != Owner::Sharers).then_some(&candidates.sharing).into_iter().flatten();
+            let sharing = [Sharing::Http, Sharing::Tls].into_iter();
+            let sharing = sharing.filter(move |it| *owner != Owner::Sharers(*it));
+            let sharing = sharing.flat_map(move |it| it.of()(candidates));
             let alone = candidates.alone.iter().filter(move |rank| match owner {
                 Owner::One(winner) => *rank != winner,
                 _ => true,
@@ -163,9 +189,9 @@ impl ClaimEntry {
     }
 
     /// Whether it is the claim of an HTTP service, which others may share.
-    pub(super) fn is_sharing(&self, rank: &Rank) -> bool {
+    pub(super) fn is_http(&self, rank: &Rank) -> bool {
         let mut special = self.special.values();
-        self.all.sharing.contains(rank) || special.any(|it| it.own.sharing.contains(rank))
+        self.all.http.contains(rank) || special.any(|it| it.own.http.contains(rank))
     }
 
     fn special(&self, viewer: &impl ClaimViewer) -> Option<&Special> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pilot_registry::{Hostname, Namespace, Port, Protocol, Resolution};
 
-use super::entry::{Class, Rank};
+use super::entry::{Class, Rank, Sharing};
 use crate::catalog::{CatalogService, Guess, visible};
 use crate::mesh::MeshOptions;
 use crate::translate::conflict::Claim;
@@ -15,7 +15,8 @@ use crate::translate::conflict::Claim;
 pub(super) struct WantedClaim {
     pub(super) claim: Claim,
     pub(super) rank: Rank,
-    pub(super) shares: bool,
+    /// With whom it may be had together; `None` = with nobody.
+    pub(super) sharing: Option<Sharing>,
     /// Only clients of that namespace call it so.
     pub(super) by: Option<Namespace>,
 }
@@ -25,7 +26,7 @@ pub(super) struct WantedClaim {
 pub(super) struct Row {
     pub(super) claim: Claim,
     pub(super) rank: Rank,
-    pub(super) shares: bool,
+    pub(super) sharing: Option<Sharing>,
     /// Whose clients it is about; `None` = everybody.
     pub(super) namespace: Option<Namespace>,
     /// Those clients do not see the service, which others see.
@@ -42,7 +43,7 @@ pub(super) fn wanted(service: &CatalogService, options: &MeshOptions, http_liste
         service: Some(service.id().clone()),
         port,
     };
-    let alone = |claim, rank| WantedClaim { claim, rank, shares: false, by: None };
+    let alone = |claim, rank| WantedClaim { claim, rank, sharing: None, by: None };
     let name = |name: &Hostname| Claim::Name(name.clone());
     let mut wanted = vec![alone(name(service.host()), of_class(Class::Own, None))];
     let aliases = service.aliases().iter().filter(|alias| *alias != service.host());
@@ -60,7 +61,8 @@ pub(super) fn wanted(service: &CatalogService, options: &MeshOptions, http_liste
         let bind = SocketAddr::new(options.bind, number.get());
         if port.protocol.is_http() {
             if options.http_port_listeners || !http_listen {
-                wanted.push(WantedClaim { shares: true, ..alone(Claim::Listener(bind), rank()) });
+                let sharing = Some(Sharing::Http);
+                wanted.push(WantedClaim { sharing, ..alone(Claim::Listener(bind), rank()) });
             }
             let addresses = service.virtual_addresses().iter();
             wanted.extend(addresses.map(|ip| alone(Claim::VirtualAddress(*ip, number), rank())));
@@ -69,11 +71,13 @@ pub(super) fn wanted(service: &CatalogService, options: &MeshOptions, http_liste
         let addresses = service.virtual_addresses().iter().map(|ip| SocketAddr::new(*ip, number.get()));
         let addresses: Vec<SocketAddr> = addresses.collect();
         let listener = if port.protocol == Protocol::Udp { Claim::UdpListener } else { Claim::Listener };
+        let sharing = (port.protocol == Protocol::Tls).then_some(Sharing::Tls);
+        let bound = |at, rank| WantedClaim { sharing, ..alone(listener(at), rank) };
         if !addresses.contains(&bind) {
             let class = if addresses.is_empty() { Class::Own } else { Class::Beside };
-            wanted.push(alone(listener(bind), of_class(class, Some(number))));
+            wanted.push(bound(bind, of_class(class, Some(number))));
         }
-        wanted.extend(addresses.into_iter().map(|at| alone(listener(at), rank())));
+        wanted.extend(addresses.into_iter().map(|at| bound(at, rank())));
     }
     wanted
 }
@@ -90,10 +94,10 @@ pub(super) fn rows(of_host: &[Arc<CatalogService>], options: &MeshOptions, http_
         };
         let (seen, unseen): (Vec<&Namespace>, Vec<&Namespace>) =
             named.iter().copied().partition(|namespace| is_seen(namespace));
-        for WantedClaim { claim, rank, shares, by } in wanted(service, options, http_listen) {
+        for WantedClaim { claim, rank, sharing, by } in wanted(service, options, http_listen) {
             let row = |namespace: Option<&Namespace>, is_hidden| {
                 let (claim, rank, namespace) = (claim.clone(), rank.clone(), namespace.cloned());
-                Row { claim, rank, shares, namespace, is_hidden }
+                Row { claim, rank, sharing, namespace, is_hidden }
             };
             match (service.visibility().is_everybody(), &by) {
                 (true, None) => {
@@ -137,7 +141,7 @@ fn beaten<'a>(
             service: Some(service.id().clone()),
             port: None::<Port>,
         },
-        shares: false,
+        sharing: None,
         namespace: Some((*namespace).clone()),
         is_hidden: false,
     })
