@@ -17,7 +17,7 @@ fn rules_for_connections_are_checked() {
         (
             format!("tls: [{{match: [{{sniHosts: [10.0.0.1]}}], {to}}}]"),
             "spec.tls[0].match[0].sniHosts[0]",
-            "it is an address",
+            "is an address",
         ),
         ("tls: [{match: [{sniHosts: [shop]}], route: []}]".to_owned(), "spec.tls[0].route", "it is empty"),
         (
