@@ -31,7 +31,7 @@ pub use disagreement::{Disagreement, Field, Opinion};
 pub use guard::{Guard, GuardSettings, Held};
 pub use intake::{DiskStatus, Freshness, Intake, Known, Policy, RegistryState, SavePolicy};
 pub use lookup::Catalog;
-pub use part::{Part, Source};
+pub use part::{Part, Source, SourceDocuments};
 pub use service::{CatalogService, Guess};
 pub(crate) use visible::visible;
 pub use workload::{Facts, Workload};

@@ -43,6 +43,7 @@ pub mod rfc3339;
 pub mod rules;
 mod said;
 pub mod server;
+pub mod service_entries;
 pub mod shutdown;
 pub mod supervisor;
 pub mod translate;

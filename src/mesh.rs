@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use pilot_registry::{Labels, Locality, Namespace};
 
-use crate::catalog::{Catalog, CatalogService, Workload};
+use crate::catalog::{Catalog, CatalogService, Source, Workload};
 use crate::proxy::{Affinity, Proxy, Scope, Transport};
 use crate::rules::Rules;
+use crate::service_entries::ServiceEntries;
 
 pub use orders::{LabelValues, Orders};
 pub use traffic::{Dns, Idle, Keepalive, Outliers, RetryLimits, Traffic};
@@ -25,14 +26,31 @@ pub struct Mesh {
     pub rules: Rules,
     /// What pilot.toml says of all proxies.
     pub options: MeshOptions,
+    /// The services of documents: they are in the catalog.
+    pub entries: ServiceEntries,
     /// What was found out of all that.
     pub orders: Orders,
 }
 
 impl Mesh {
-    /// Of these parts.
-    pub fn new(catalog: Catalog, rules: Rules, options: MeshOptions) -> Self {
-        Self { catalog, rules, options, orders: Orders::default() }
+    /// Of nothing but these options.
+    pub fn new(options: MeshOptions) -> Self {
+        Self { options, ..Self::default() }
+    }
+
+    /// The same, of what these registries and documents say. What did not change is shared.
+    #[must_use]
+    pub fn next(&self, registries: &[Source], rules: Rules) -> Self {
+        let entries = self.entries.next(&rules, registries);
+        let sources: Vec<Source> = registries.iter().chain(entries.sources()).cloned().collect();
+        let catalog = Catalog::merge(&sources, &self.catalog);
+        Self { catalog, rules, entries, options: self.options.clone(), orders: Orders::default() }
+    }
+
+    /// The same with other documents.
+    #[must_use]
+    pub fn with_rules(&self, rules: Rules) -> Self {
+        self.next(&self.catalog.registries(), rules)
     }
 
     /// The workload that a proxy runs beside, if registries know one at the proxy's address.

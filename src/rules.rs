@@ -44,11 +44,12 @@ pub use ruling::{Label, Ruling, StoreRank};
 pub use saved::SavedRules;
 pub use size::{ROUTES_MAX, delegated_routes};
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use kinds::{DestinationRule, VirtualService};
+use kinds::{DestinationRule, ServiceEntry, VirtualService, WorkloadEntry};
 
 /// The namespace of documents, and of proxies, that name none.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -81,6 +82,10 @@ pub enum Spec {
     VirtualService(Box<VirtualService>),
     /// Subsets, and policies of destinations.
     DestinationRule(Box<DestinationRule>),
+    /// Services that no registry knows.
+    ServiceEntry(Box<ServiceEntry>),
+    /// An endpoint of such services.
+    WorkloadEntry(Box<WorkloadEntry>),
 }
 
 /// One document of a text, as far as it could be read.
@@ -132,7 +137,11 @@ fn document(node: node::Node, namespace: &str) -> Document {
     let source = node.json().to_string().into();
     let mut findings = Vec::new();
     let opened = envelope::open(node, namespace, &mut findings);
-    let spec = opened.kind.zip(opened.spec.as_ref()).and_then(|(kind, spec)| kind.read(spec, &mut findings));
+    let mut spec =
+        opened.kind.zip(opened.spec.as_ref()).and_then(|(kind, spec)| kind.read(spec, &mut findings));
+    if let Some(spec) = &mut spec {
+        spec.label(opened.labels);
+    }
     findings.sort_by_key(|finding| finding.at);
     let is_wrong = findings.iter().any(|finding| finding.level == Level::Error);
     finding::tell_of_more(at, &mut findings);
@@ -163,6 +172,28 @@ impl Kind {
                 validate::destination_rule(&typed, &mut validate::Report::new(spec, findings));
                 Some(Spec::DestinationRule(Box::new(typed)))
             }
+            Self::ServiceEntry => {
+                let mut typed = conform::conform::<ServiceEntry>(spec, findings)?;
+                typed.hosts.iter_mut().for_each(without_final_dot);
+                validate::service_entry(&typed, &mut validate::Report::new(spec, findings));
+                Some(Spec::ServiceEntry(Box::new(typed)))
+            }
+            Self::WorkloadEntry => {
+                let typed = conform::conform::<WorkloadEntry>(spec, findings)?;
+                validate::workload_entry(&typed, &mut validate::Report::new(spec, findings));
+                Some(Spec::WorkloadEntry(Box::new(typed)))
+            }
+        }
+    }
+}
+
+impl Spec {
+    /// The document's own labels are those of what it says, where that has labels.
+    fn label(&mut self, labels: BTreeMap<String, String>) {
+        match self {
+            Self::ServiceEntry(entry) => entry.labels = labels,
+            Self::WorkloadEntry(entry) => entry.labels.extend(labels),
+            Self::VirtualService(_) | Self::DestinationRule(_) => {}
         }
     }
 }

@@ -37,6 +37,7 @@ mod e2e {
     mod changes;
     mod defaults;
     mod disk;
+    mod entries;
     mod grpc;
     mod handmade;
     mod hosts;

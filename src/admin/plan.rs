@@ -161,7 +161,7 @@ impl PlanReport {
         let gone = deleted.iter().map(|ruling| (ruling.store.clone(), ruling.version.id.clone()));
         changes.extend(gone.map(|(store, id)| DocumentChange { store, id, now: None }));
         let rules = mesh.rules.with(changes).0;
-        let after = Mesh::new(mesh.catalog.clone(), rules, mesh.options.clone());
+        let after = mesh.with_rules(rules);
         report.judge(&after, library.entries());
         report.delete(&mesh, &after, &deleted);
         report.compare(admin, &mesh, before, Arc::new(after));

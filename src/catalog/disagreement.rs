@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use pilot_registry::{Port, Resolution, Service};
+use pilot_registry::{Port, Service};
 use serde::{Deserialize, Serialize};
 
 use super::part::Part;
@@ -40,7 +40,7 @@ pub enum Field {
 /// What one registry says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opinion {
-    /// The registry's name in pilot.toml.
+    /// The registry's name in pilot.toml, or the document: `ServiceEntry/default/api`.
     pub registry: String,
     /// The registry's priority; 0 is preferred.
     pub priority: u32,
@@ -80,13 +80,8 @@ fn all_guess(parts: &[Part], port: Port) -> bool {
 
 /// What a registry says of which another one might say something else.
 fn statements(service: &Service) -> impl Iterator<Item = (Field, String)> {
-    let resolution = match service.resolution {
-        Resolution::Endpoints => "endpoints",
-        Resolution::Dns => "dns",
-        Resolution::Passthrough => "passthrough",
-    };
     let whole = [
-        (Field::Resolution, resolution.to_owned()),
+        (Field::Resolution, service.resolution.as_str().to_owned()),
         (Field::Namespace, service.namespace.to_string()),
         (Field::Visibility, service.visibility.to_string()),
     ];
@@ -96,6 +91,11 @@ fn statements(service: &Service) -> impl Iterator<Item = (Field, String)> {
     });
     let check = service.health_check.as_ref().map(|check| (Field::HealthCheck, check.to_string()));
     whole.into_iter().chain(check).chain(ports)
+}
+
+/// Who says something, as its name is meant: documents have slashes in their names, and registries have none.
+fn in_words(name: &str) -> String {
+    if name.contains('/') { name.to_owned() } else { format!("registry {name}") }
 }
 
 impl Disagreement {
@@ -119,7 +119,7 @@ impl fmt::Display for Disagreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.field)?;
         for Opinion { registry, value, .. } in &self.said {
-            write!(f, "registry {registry} says {value}, ")?;
+            write!(f, "{} says {value}, ", in_words(registry))?;
         }
         write!(f, "{} decides: {}", self.taken().registry, self.reason())?;
         match self.field {

@@ -33,6 +33,11 @@ impl Catalog {
         &self.services
     }
 
+    /// The registries that it was made of.
+    pub fn registries(&self) -> Vec<Source> {
+        self.sources.iter().filter(|source| source.documents.is_none()).cloned().collect()
+    }
+
     /// The same list, to be kept: lists that are one allocation are equal.
     pub(crate) fn shared_services(&self) -> &Arc<Vec<Arc<CatalogService>>> {
         &self.services
@@ -58,7 +63,7 @@ impl Catalog {
 
     /// All services that somebody calls so: by their hosts, by aliases, by names that only one namespace uses.
     pub fn called(&self, name: &str) -> impl Iterator<Item = &Arc<CatalogService>> {
-        let name = name.to_ascii_lowercase().parse::<Hostname>().ok();
+        let name = Hostname::or_wildcard(name).ok();
         let ids: Vec<_> = name.iter().flat_map(|name| self.index.names.called(name)).collect();
         ids.into_iter().filter_map(|id| self.find(id))
     }

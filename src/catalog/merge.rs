@@ -21,7 +21,7 @@ impl Catalog {
     /// that catalogs are compared by pointers.
     pub fn merge(sources: &[Source], previous: &Self) -> Self {
         let mut sources = sources.to_vec();
-        sources.sort_by(|a, b| (a.priority, &a.registry).cmp(&(b.priority, &b.registry)));
+        sources.sort_by(|a, b| a.rank().cmp(&b.rank()));
         let window = Window::between(&previous.sources, &sources);
         let known = window.of(&previous.services, |service| key_of(service.id()));
         let mut old = previous.services[known.clone()].iter().peekable();
@@ -71,7 +71,7 @@ impl Window {
     /// Of registries, in their order. It looks at pointers, except where these differ.
     fn between(before: &[Source], now: &[Source]) -> Self {
         let is_same = |(before, now): (&Source, &Source)| {
-            (before.priority, &before.registry) == (now.priority, &now.registry)
+            before.rank() == now.rank()
                 && before.held.as_ref().map(Arc::as_ptr) == now.held.as_ref().map(Arc::as_ptr)
         };
         if before.len() != now.len() || !before.iter().zip(now).all(is_same) {

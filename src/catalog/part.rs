@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilot_registry::{Endpoint, Port, Service, Snapshot};
+use imbl::OrdMap;
+use pilot_registry::{Endpoint, Port, Service, ServiceId, Snapshot};
 
 use super::guard::Held;
 
@@ -18,15 +19,32 @@ pub struct Source {
     pub snapshot: Arc<Snapshot>,
     /// What of it the registry no longer says.
     pub held: Option<Arc<Held>>,
+    /// It is documents of rules that say these services, and no registry.
+    pub documents: Option<SourceDocuments>,
 }
+
+/// Documents that say services, instead of a registry. Of one host, each list has one document at most.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceDocuments {
+    /// Which list it is: of one host, the document in the first list is preferred.
+    pub list: u32,
+    /// The document of each service: `ServiceEntry/default/api`.
+    pub names: OrdMap<ServiceId, Arc<str>>,
+}
+
+/// A place in the order of who says something: the first is preferred. Priority first; of one priority, registries go before
+/// documents.
+pub(super) type SourceRank<'a> = (u32, Option<u32>, &'a str);
 
 /// What one registry says of a service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
-    /// The registry's name in pilot.toml.
+    /// The registry's name in pilot.toml, or the document that says it: `ServiceEntry/default/api`.
     pub registry: Arc<str>,
     /// The registry's priority; 0 is preferred.
     pub priority: u32,
+    /// The list that the document is in; `None` = it is a registry.
+    list: Option<u32>,
     /// The service as the registry knows it, with the numbers of [ports that were guessed](Part::moved) as they
     /// are in the catalog.
     pub service: Arc<Service>,
@@ -40,7 +58,22 @@ pub struct Part {
 impl Source {
     /// A registry of which nothing is held.
     pub fn new(registry: impl Into<Arc<str>>, priority: u32, snapshot: Arc<Snapshot>) -> Self {
-        Self { registry: registry.into(), priority, snapshot, held: None }
+        Self { registry: registry.into(), priority, snapshot, held: None, documents: None }
+    }
+
+    /// Its place in the order.
+    pub(super) fn rank(&self) -> SourceRank<'_> {
+        (self.priority, self.list(), &self.registry)
+    }
+
+    fn list(&self) -> Option<u32> {
+        self.documents.as_ref().map(|documents| documents.list)
+    }
+
+    /// Who says that service.
+    fn name_of(&self, service: &Service) -> &Arc<str> {
+        let document = self.documents.as_ref().and_then(|documents| documents.names.get(&service.id()));
+        document.unwrap_or(&self.registry)
     }
 
     fn held_of(&self, service: &Service) -> Option<&Arc<[Endpoint]>> {
@@ -51,9 +84,9 @@ impl Source {
 impl Part {
     /// What that registry published of a service.
     pub(super) fn new(source: &Source, service: Arc<Service>) -> Self {
-        let (registry, priority) = (Arc::clone(&source.registry), source.priority);
-        let held = source.held_of(&service).cloned();
-        Self { registry, priority, service, published: None, moved: BTreeMap::new(), held }
+        let (registry, priority) = (Arc::clone(source.name_of(&service)), source.priority);
+        let (list, held) = (source.list(), source.held_of(&service).cloned());
+        Self { registry, priority, list, service, published: None, moved: BTreeMap::new(), held }
     }
 
     /// Whether it is what that registry published of the service.
@@ -61,8 +94,19 @@ impl Part {
         let published = self.published.as_ref().unwrap_or(&self.service);
         Arc::ptr_eq(published, service)
             && self.priority == source.priority
-            && self.registry == source.registry
+            && self.list == source.list()
+            && self.registry == *source.name_of(service)
             && self.held.as_ref().map(Arc::as_ptr) == source.held_of(service).map(Arc::as_ptr)
+    }
+
+    /// Its place in the order.
+    pub(super) fn rank(&self) -> SourceRank<'_> {
+        (self.priority, self.list, &self.registry)
+    }
+
+    /// Whether a document says it, and no registry.
+    pub fn is_of_document(&self) -> bool {
+        self.list.is_some()
     }
 
     /// The ports whose numbers the registry has guessed, and which have other numbers in the catalog: from the

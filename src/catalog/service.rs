@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use pilot_registry::{
     Endpoint, HealthCheck, Hostname, Namespace, Port, Resolution, Service, ServiceId, ServicePort, Visibility,
@@ -38,7 +39,7 @@ pub struct Guess {
 impl CatalogService {
     /// `before` is what was known of the service: numbers that it had stay, where it is a guess which they are.
     pub(super) fn new(mut parts: Vec<Part>, before: Option<&Self>) -> Self {
-        parts.sort_by(|a, b| (a.priority, &a.registry).cmp(&(b.priority, &b.registry)));
+        parts.sort_by(|a, b| a.rank().cmp(&b.rank()));
         guesses::settle(&mut parts, before.map_or(&[], |before| &before.ports));
         let (ports, guesses) = ports(&parts);
         let aliases = union(parts.iter().flat_map(|part| &part.service.aliases));
@@ -103,6 +104,18 @@ impl CatalogService {
     /// How proxies find out for themselves which endpoints serve, as the preferred registry says that says it.
     pub fn health_check(&self) -> Option<&HealthCheck> {
         self.parts.iter().find_map(|part| part.service.health_check.as_ref())
+    }
+
+    /// Names of which one has to be in the certificates of its endpoints, as all say that say any.
+    pub fn certificate_names(&self) -> impl Iterator<Item = &String> {
+        let names = self.parts.iter().flat_map(|part| &part.service.certificate_names);
+        names.collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// The document that it is from, if no registry knows it; of several, the preferred one.
+    pub fn document(&self) -> Option<&Arc<str>> {
+        let lead = &self.parts[0];
+        lead.is_of_document().then_some(&lead.registry)
     }
 
     /// What the registries say differently of it, and whose word is taken.

@@ -53,6 +53,10 @@ impl<'a> Workload<'a> {
         if instances.len() > MAX_ENDPOINTS {
             return None;
         }
+        // Documents say where something is called, and registries what runs there.
+        if instances.iter().any(|instance| !instance.part.is_of_document()) {
+            instances.retain(|instance| !instance.part.is_of_document());
+        }
         let parts = instances.iter().map(|instance| instance.part).collect();
         // What a preferred registry knows, too, is as that one says.
         let mut seen = BTreeSet::new();

@@ -1,5 +1,6 @@
 //! Which document it is: its kind, namespace, name and age.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::finding::Finding;
@@ -12,19 +13,37 @@ pub enum Kind {
     VirtualService,
     /// Subsets, and policies of destinations.
     DestinationRule,
+    /// Services that no registry knows.
+    ServiceEntry,
+    /// An endpoint of such services.
+    WorkloadEntry,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::VirtualService, Self::DestinationRule];
+    pub const ALL: [Self; 4] =
+        [Self::VirtualService, Self::DestinationRule, Self::ServiceEntry, Self::WorkloadEntry];
 
     /// As documents write it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::VirtualService => "VirtualService",
             Self::DestinationRule => "DestinationRule",
+            Self::ServiceEntry => "ServiceEntry",
+            Self::WorkloadEntry => "WorkloadEntry",
         }
     }
+
+    /// Whether the labels under `metadata` mean something.
+    const fn has_labels(self) -> bool {
+        matches!(self, Self::ServiceEntry | Self::WorkloadEntry)
+    }
+}
+
+/// All of them, in words.
+fn kinds() -> String {
+    let [first @ .., last] = Kind::ALL.map(Kind::as_str);
+    format!("{} or {last}", first.join(", "))
 }
 
 /// Names one document.
@@ -40,8 +59,7 @@ pub struct DocumentId {
 
 impl DocumentId {
     /// No document comes before it.
-    pub(super) const FIRST: Self =
-        Self { kind: String::new(), namespace: String::new(), name: String::new() };
+    pub const FIRST: Self = Self { kind: String::new(), namespace: String::new(), name: String::new() };
 }
 
 impl fmt::Display for DocumentId {
@@ -57,6 +75,8 @@ pub(super) struct Opened {
     /// `None`: it is none that is read.
     pub(super) kind: Option<Kind>,
     pub(super) created: Option<jiff::Timestamp>,
+    /// Those under `metadata`.
+    pub(super) labels: BTreeMap<String, String>,
     pub(super) spec: Option<Node>,
 }
 
@@ -67,8 +87,12 @@ const VERSIONS: [&str; 3] =
 /// What to do where other kinds are written, with a mesh of another make.
 fn instead(kind: &str) -> Option<&'static str> {
     Some(match kind {
-        "Service" | "ServiceEntry" | "WorkloadEntry" | "WorkloadGroup" | "Endpoints" | "EndpointSlice" => {
-            "services come from registries: write it in a services file, or register it"
+        "Service" | "Endpoints" | "EndpointSlice" => {
+            "services come from registries, and from ServiceEntries: write it in a services file, as a ServiceEntry, or \
+             register it"
+        }
+        "WorkloadGroup" => {
+            "no workload registers itself by a document: run `pilot register` beside it, or write a WorkloadEntry for each"
         }
         "Gateway" | "Ingress" | "GatewayClass" => {
             "routers take requests at [router] http_listen of pilot.toml and at the ports of services: leave it out, with \
@@ -144,8 +168,34 @@ pub(super) fn open(node: Node, namespace: &str, findings: &mut Vec<Finding>) -> 
         envelope.findings.push(Finding::error(at, "spec", "it is missing"));
     }
     let written = kind.as_ref().map(|(written, _)| written.clone());
+    let kind = kind.and_then(|(_, kind)| kind);
+    let labels = metadata.as_ref().and_then(|metadata| metadata.get("labels"));
+    let labels = labels.filter(|_| kind.is_some_and(Kind::has_labels));
+    let labels = labels.map(|labels| self::labels(labels, envelope.findings)).unwrap_or_default();
     let (id, created) = self::metadata(metadata, at, written, namespace, envelope.findings);
-    Opened { id, kind: kind.and_then(|(_, kind)| kind), created, spec }
+    Opened { id, kind, created, labels, spec }
+}
+
+/// The document's own labels.
+fn labels(node: &Node, findings: &mut Vec<Finding>) -> BTreeMap<String, String> {
+    let path = Path::new("metadata");
+    let path = path.key("labels");
+    let Value::Table(fields) = &node.value else {
+        let message = format!("{} does not fit: expected a table", node.value.shown());
+        findings.push(Finding::error(node.at, path, message));
+        return BTreeMap::new();
+    };
+    let mut labels = BTreeMap::new();
+    for TableField { key, value, .. } in fields {
+        match value.text() {
+            Some(text) => _ = labels.insert(key.clone(), text.to_owned()),
+            None => {
+                let message = format!("{} does not fit: expected a text, in quotes", value.value.shown());
+                findings.push(Finding::error(value.at, path.key(key), message));
+            }
+        }
+    }
+    labels
 }
 
 struct Envelope<'a> {
@@ -163,11 +213,7 @@ impl Envelope<'_> {
     fn kind(&mut self, at: super::Position) -> Option<(String, Option<Kind>)> {
         let version = self.take("apiVersion");
         let Some(kind) = self.take("kind") else {
-            self.findings.push(Finding::error(
-                at,
-                "kind",
-                "it is missing: expected VirtualService or DestinationRule",
-            ));
+            self.findings.push(Finding::error(at, "kind", format!("it is missing: expected {}", kinds())));
             return None;
         };
         let at = kind.value.at;
@@ -189,9 +235,7 @@ impl Envelope<'_> {
                     Some(near) => format!("{written:?} is written {}", near.as_str()),
                     None => match instead(written) {
                         Some(instead) => format!("{written} is no kind that is read: {instead}"),
-                        None => format!(
-                            "{written} is no kind that is read: expected VirtualService or DestinationRule"
-                        ),
+                        None => format!("{written} is no kind that is read: expected {}", kinds()),
                     },
                 };
                 self.findings.push(Finding::error(at, "kind", message));

@@ -93,6 +93,13 @@ impl Rules {
         self.documents.values().filter_map(|rulings| rulings.first())
     }
 
+    /// The documents of a kind that count, by namespace and name.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Ruling> {
+        let first = DocumentId { kind: kind.as_str().to_owned(), ..DocumentId::FIRST };
+        let from = self.documents.range(first..);
+        from.take_while(move |(id, _)| id.kind == kind.as_str()).filter_map(|(_, rulings)| rulings.first())
+    }
+
     /// The documents that name that host, the older ones first. Wildcards do not count.
     pub fn naming(&self, kind: Kind, host: &str) -> &[Ruling] {
         let host: Arc<str> = host.to_ascii_lowercase().into();
@@ -256,7 +263,7 @@ impl Rules {
     fn each_host(&mut self, ruling: &Ruling, touched: &mut TouchedNames, change: impl Fn(&mut Vec<Ruling>)) {
         let kind = ruling.version.spec.kind();
         let hosts: BTreeSet<Arc<str>> = ruling.hosts().map(|host| host.to_ascii_lowercase().into()).collect();
-        if hosts.is_empty() {
+        if hosts.is_empty() && kind == Kind::VirtualService {
             touched.delegates.insert(ruling.version.id.clone());
         }
         for host in hosts {

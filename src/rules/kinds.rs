@@ -5,8 +5,10 @@ mod common;
 mod connection_routes;
 mod destination_rule;
 mod locality;
+mod service_entry;
 mod traffic_policy;
 mod virtual_service;
+mod workload_entry;
 
 pub use common::{
     Destination, HeaderOperations, Headers, Percent, PortSelector, Refused, Regex, RegexOrAny, Span,
@@ -17,6 +19,7 @@ pub use connection_routes::{
 };
 pub use destination_rule::{DestinationRule, Subset, WorkloadSelector};
 pub use locality::{Distribute, Failover, LocalityLoadBalancing, PLACE_LABELS, place};
+pub use service_entry::{EntryLocation, EntryPort, EntryResolution, EntrySelector, ServiceEntry};
 pub use traffic_policy::{
     ConnectionPool, ConsistentHash, CookieAttribute, H2UpgradePolicy, Http2KeepAlive, HttpCookie, HttpPool,
     LoadBalancer, Maglev, OutlierDetection, PortPolicy, ProxyProtocol, ProxyProtocolVersion, RetryBudget,
@@ -27,6 +30,7 @@ pub use virtual_service::{
     HttpRoute, Mirror, Redirect, RegexRewrite, Retries, Rewrite, RouteDestination, UnmatchedPreflights,
     VirtualService,
 };
+pub use workload_entry::WorkloadEntry;
 
 use std::sync::LazyLock;
 
@@ -48,3 +52,5 @@ macro_rules! shaped {
 
 shaped!(VirtualService);
 shaped!(DestinationRule);
+shaped!(ServiceEntry);
+shaped!(WorkloadEntry);

@@ -2,7 +2,7 @@
 
 use super::Kind;
 use super::conform::Shaped;
-use super::kinds::{DestinationRule, VirtualService};
+use super::kinds::{DestinationRule, ServiceEntry, VirtualService, WorkloadEntry};
 use super::shape::{Shape, Type};
 
 /// What becomes of a field.
@@ -36,6 +36,8 @@ impl Kind {
         let shape = match self {
             Self::VirtualService => Shape(VirtualService::shape()),
             Self::DestinationRule => Shape(DestinationRule::shape()),
+            Self::ServiceEntry => Shape(ServiceEntry::shape()),
+            Self::WorkloadEntry => Shape(WorkloadEntry::shape()),
         };
         let mut fields = Vec::new();
         within(shape, "spec", &mut fields);

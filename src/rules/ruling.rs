@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::kinds::{DestinationRule, VirtualService};
+use super::kinds::{DestinationRule, ServiceEntry, VirtualService, WorkloadEntry};
 use super::{DocumentId, Kind, Spec, Version};
 
 /// A label's key and value.
@@ -78,6 +78,8 @@ impl Ruling {
             Spec::VirtualService(rule) => (&rule.export_to, false),
             // Proxies of its namespace use it before that of the service's namespace, whoever else does.
             Spec::DestinationRule(rule) => (&rule.export_to, true),
+            // Who sees its services is said by these.
+            Spec::ServiceEntry(_) | Spec::WorkloadEntry(_) => return BTreeSet::new(),
         };
         let named = export_to.iter().filter(|name| !matches!(name.as_str(), "*" | "~"));
         let named = named.map(|name| if name == "." { own } else { name });
@@ -91,6 +93,8 @@ impl Ruling {
         let (many, one) = match &self.version.spec {
             Spec::VirtualService(rule) => (rule.hosts.as_slice(), None),
             Spec::DestinationRule(rule) => ([].as_slice(), Some(&rule.host)),
+            Spec::ServiceEntry(entry) => (entry.hosts.as_slice(), None),
+            Spec::WorkloadEntry(_) => ([].as_slice(), None),
         };
         many.iter().chain(one).map(String::as_str)
     }
@@ -99,7 +103,7 @@ impl Ruling {
     pub fn virtual_service(&self) -> Option<&VirtualService> {
         match &self.version.spec {
             Spec::VirtualService(rule) => Some(rule),
-            Spec::DestinationRule(_) => None,
+            _ => None,
         }
     }
 
@@ -107,7 +111,23 @@ impl Ruling {
     pub fn destination_rule(&self) -> Option<&DestinationRule> {
         match &self.version.spec {
             Spec::DestinationRule(rule) => Some(rule),
-            Spec::VirtualService(_) => None,
+            _ => None,
+        }
+    }
+
+    /// What it says, if it is a ServiceEntry.
+    pub fn service_entry(&self) -> Option<&ServiceEntry> {
+        match &self.version.spec {
+            Spec::ServiceEntry(entry) => Some(entry),
+            _ => None,
+        }
+    }
+
+    /// What it says, if it is a WorkloadEntry.
+    pub fn workload_entry(&self) -> Option<&WorkloadEntry> {
+        match &self.version.spec {
+            Spec::WorkloadEntry(entry) => Some(entry),
+            _ => None,
         }
     }
 }
@@ -118,6 +138,8 @@ impl Spec {
         match self {
             Self::VirtualService(_) => Kind::VirtualService,
             Self::DestinationRule(_) => Kind::DestinationRule,
+            Self::ServiceEntry(_) => Kind::ServiceEntry,
+            Self::WorkloadEntry(_) => Kind::WorkloadEntry,
         }
     }
 }

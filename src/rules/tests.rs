@@ -1,6 +1,7 @@
 //! What is said of documents that people write.
 
 mod connections;
+mod entries;
 
 use super::{Document, Level, Spec, read};
 

@@ -3,11 +3,15 @@
 mod commands;
 mod destination_rule;
 mod locality;
+mod service_entry;
 mod virtual_service;
 mod words;
+mod workload_entry;
 
 pub(super) use destination_rule::destination_rule;
+pub(super) use service_entry::service_entry;
 pub(super) use virtual_service::virtual_service;
+pub(super) use workload_entry::workload_entry;
 
 use super::finding::{Finding, Level, is_full};
 use super::node::{Node, Path};

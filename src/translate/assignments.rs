@@ -12,6 +12,7 @@ use pilot_registry::{Resolution, ServiceId};
 
 use super::clusters::ClusterTarget;
 use super::context::Lens;
+use super::entrances::origin_of;
 use super::place::Place;
 use super::proximity::Proximity;
 use super::rules::{ANYBODY, Looks, Ruled, Viewer};
@@ -19,7 +20,7 @@ use super::step::{FailedTranslation, Failures, Step, attempt};
 use super::{clusters, endpoints, names};
 use crate::catalog::CatalogService;
 use crate::mesh::Mesh;
-use crate::resources::{Layer, Origin, Patch, PerType, Resource, ResourceType};
+use crate::resources::{Layer, Patch, PerType, Resource, ResourceType};
 
 /// Names of resources.
 type Names = Arc<[(ResourceType, Arc<str>)]>;
@@ -133,8 +134,8 @@ pub(super) fn resources(
     }
     match service.lead().resolution {
         Resolution::Endpoints => assigned(service, lens, &looks, is_whole),
-        Resolution::Dns if !is_base => resolved(service, lens, mesh, viewer),
-        Resolution::Dns | Resolution::Passthrough => Vec::new(),
+        Resolution::Dns | Resolution::DnsRoundRobin if !is_base => resolved(service, lens, mesh, viewer),
+        Resolution::Dns | Resolution::DnsRoundRobin | Resolution::Passthrough => Vec::new(),
     }
 }
 
@@ -153,7 +154,7 @@ fn assigned(
         is_other.then(|| {
             let name = names::cluster(port.number, &look.name, service.host());
             let assignment = endpoints::load_assignment(&name, service, port, &lens);
-            let origin = Origin::Service(service.host().clone());
+            let origin = origin_of(service);
             (ResourceType::Endpoint, Resource::new(name.into(), &assignment, Vec::new(), origin))
         })
     });
@@ -175,7 +176,7 @@ fn resolved(
     let made = targets.filter(differs).map(|target| {
         let cluster = clusters::resolved_by_proxy(target, &mesh.options, lens);
         let name = cluster.name.as_str().into();
-        let origin = Origin::Service(service.host().clone());
+        let origin = origin_of(service);
         (ResourceType::Cluster, Resource::new(name, &cluster, Vec::new(), origin))
     });
     made.collect()
@@ -198,7 +199,7 @@ mod tests {
             service(host).http(u32::from(*port)).endpoint("10.0.0.1", u32::from(*port)).build()
         };
         let snapshot = Arc::new(snapshot(ports.iter().map(one)));
-        let source = Source { registry: "east".into(), priority: 0, snapshot, held: Default::default() };
+        let source = Source { registry: "east".into(), priority: 0, snapshot, held: None, documents: None };
         Arc::new(Mesh { catalog: Catalog::merge(&[source], &before.catalog), ..before.clone() })
     }
 

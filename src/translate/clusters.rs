@@ -69,7 +69,9 @@ pub(super) fn cluster(
             };
             Cluster { eds_cluster_config: Some(by_name), ..of_type(cluster, cluster::DiscoveryType::Eds) }
         }
-        Resolution::Dns => resolved_by_proxy(target, context.options, &context.lens),
+        Resolution::Dns | Resolution::DnsRoundRobin => {
+            resolved_by_proxy(target, context.options, &context.lens)
+        }
         Resolution::Passthrough => {
             let cluster = of_type(
                 common(target, context.options, context.is_grpc),
@@ -97,15 +99,19 @@ pub(super) fn resolved_by_proxy(
         None => endpoints::own_host(&cluster.name, service, port.number),
         Some(_) => endpoints::load_assignment(&cluster.name, service, port, &lens),
     };
+    // Envoy takes no other number.
+    let endpoints = assignment.endpoints.iter().map(|locality| locality.lb_endpoints.len()).sum::<usize>();
+    let is_one = service.lead().resolution == Resolution::DnsRoundRobin && endpoints == 1;
     Cluster {
         load_assignment: Some(assignment),
-        cluster_discovery_type: Some(by_dns(&options.traffic.dns)),
+        cluster_discovery_type: Some(by_dns(&options.traffic.dns, is_one)),
         ..cluster
     }
 }
 
-/// Names are resolved as often as their records say. When that fails, the addresses of before stay.
-fn by_dns(dns: &Dns) -> cluster::ClusterDiscoveryType {
+/// Names are resolved as often as their records say. When that fails, the addresses of before stay. `is_one`: new
+/// connections go to one address at a time.
+fn by_dns(dns: &Dns, is_one: bool) -> cluster::ClusterDiscoveryType {
     let some = |time: Duration| duration(time).filter(|_| !time.is_zero());
     let config = DnsCluster {
         respect_dns_ttl: true,
@@ -116,6 +122,7 @@ fn by_dns(dns: &Dns) -> cluster::ClusterDiscoveryType {
         }),
         // Both families resolve on most machines; IPv4 is where most servers listen.
         dns_lookup_family: DnsLookupFamily::V4Preferred.into(),
+        all_addresses_in_single_endpoint: is_one,
         ..Default::default()
     };
     cluster::ClusterDiscoveryType::ClusterType(cluster::CustomClusterType {
@@ -142,7 +149,7 @@ fn common(target: ClusterTarget<'_>, options: &MeshOptions, is_grpc: bool) -> Cl
     if is_grpc {
         cluster.lb_policy = cluster::LbPolicy::RoundRobin.into();
     }
-    let (cluster, upstream) = rules::applied(cluster, upstream, ruled, subset, port);
+    let (cluster, upstream) = rules::applied(cluster, upstream, ruled, subset, port, service);
     let cluster = if is_grpc { rules::for_grpc_too(cluster) } else { cluster };
     Cluster { typed_extension_protocol_options: http_options(protocol, &upstream), ..cluster }
 }

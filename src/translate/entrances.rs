@@ -248,7 +248,7 @@ fn way(
                 by_name: Vec::new(),
                 others: Some(lane.chain(&[], traffic)),
                 clusters: vec![cluster.into()],
-                origin: Origin::Service(service.host().clone()),
+                origin: origin_of(service),
                 is_ruled: false,
             }
         }
@@ -324,12 +324,7 @@ fn led(
     let cluster: Arc<str> = names::cluster(port, "", service.host()).into();
     let hash_policy = rules::hash_policies(ruled, "", port);
     let routes = routes::all_to(&cluster, priorities, hash_policy, service.lead().rewrite_host);
-    Led {
-        routes,
-        clusters: vec![cluster],
-        origin: Origin::Service(service.host().clone()),
-        asks_where: false,
-    }
+    Led { routes, clusters: vec![cluster], origin: origin_of(service), asks_where: false }
 }
 
 impl Called<'_> {
@@ -345,9 +340,14 @@ impl Called<'_> {
 
 /// A name as it stands in Host headers that mean this port where one listener is for all ports: those that name
 /// it, and, for the default port, those that name none, or one that no HTTP port of the service has.
-fn names_with_ports(name: &Hostname, port: Port, is_default: bool) -> impl Iterator<Item = String> {
-    let others = is_default.then(|| [name.to_string(), format!("{name}:*")]);
-    [format!("{name}:{port}")].into_iter().chain(others.into_iter().flatten())
+/// A wildcard has one star: with another port, it is in the last virtual host (`fallback/wildcards.rs`).
+fn names_with_ports(name: &Hostname, port: Port, is_default: bool) -> Vec<String> {
+    let bare = || is_default.then(|| name.to_string());
+    let with_port = [format!("{name}:{port}")];
+    match name.suffix() {
+        None => with_port.into_iter().chain(bare()).chain(is_default.then(|| format!("{name}:*"))).collect(),
+        Some(_) => bare().into_iter().chain(with_port).collect(),
+    }
 }
 
 /// Addresses alone do not stand for a port that is not theirs: it may be another service's.
@@ -373,7 +373,8 @@ fn grpc_listeners(
             let listener = listeners::api(name, &routes);
             Arc::new(referring(&listener, &clusters, origin.clone()).by_name_only())
         };
-        for name in called.names {
+        // No client asks for a wildcard.
+        for name in called.names.iter().filter(|name| name.suffix().is_none()) {
             by_name.push(listener(&format!("{name}:{}", port.number)));
             if default == Some(port.number) && !names::is_reserved(name) {
                 by_name.push(listener(name.as_str()));
@@ -424,7 +425,16 @@ fn has_priorities(service: &CatalogService, ruled: &Ruled, context: &Translation
 }
 
 fn listener_to(service: &CatalogService, cluster: &Arc<str>, listener: &Listener) -> Resource {
-    referring(listener, std::slice::from_ref(cluster), Origin::Service(service.host().clone()))
+    referring(listener, std::slice::from_ref(cluster), origin_of(service))
+}
+
+/// What the resources of a service are there for, where no rule says anything of it: the document that it is from, or itself.
+pub(super) fn origin_of(service: &CatalogService) -> Origin {
+    let host = service.host().clone();
+    match service.document() {
+        Some(document) => Origin::Document(Arc::clone(document), Some(host)),
+        None => Origin::Service(host),
+    }
 }
 
 fn referring(listener: &Listener, clusters: &[Arc<str>], origin: Origin) -> Resource {

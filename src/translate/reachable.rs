@@ -60,7 +60,7 @@ pub(super) fn fits(service: &CatalogService, endpoint: &Endpoint) -> bool {
     match (service.lead().resolution, &endpoint.address) {
         (Resolution::Passthrough, _) => false,
         (Resolution::Endpoints, address) => !matches!(address, Address::Dns(_)),
-        (Resolution::Dns, address) => !matches!(address, Address::Unix(_)),
+        (Resolution::Dns | Resolution::DnsRoundRobin, address) => !matches!(address, Address::Unix(_)),
     }
 }
 

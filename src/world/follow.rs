@@ -151,7 +151,7 @@ impl World {
         let known = self.0.registries.iter().zip(states).filter_map(|(registered, state)| {
             let Known { snapshot, held, .. } = state.known?;
             let (registry, priority) = (Arc::clone(&registered.name), registered.priority);
-            Some(Source { registry, priority, snapshot, held })
+            Some(Source { registry, priority, snapshot, held, documents: None })
         });
         Some(known.collect()).filter(|known: &Vec<_>| !known.is_empty() || self.0.registries.is_empty())
     }
@@ -168,13 +168,14 @@ impl World {
         let before = self.mesh();
         let (world, old) = (self.clone(), before.clone());
         let merged = tokio::task::spawn_blocking(move || {
-            let known = old.as_ref().map(|mesh| &mesh.rules);
-            let old = old.as_ref().map(|mesh| &mesh.catalog);
-            let catalog = Catalog::merge(&sources, old.unwrap_or(&Catalog::default()));
-            if old.is_some_and(|old| old.same(&catalog)) && known.is_some_and(|it| it.same(&rules)) {
+            let mesh = match &old {
+                Some(old) => old.next(&sources, rules),
+                None => Mesh::new(world.0.options.clone()).next(&sources, rules),
+            };
+            if old.is_some_and(|old| old.catalog.same(&mesh.catalog) && old.rules.same(&mesh.rules)) {
                 return None;
             }
-            let mesh = Arc::new(Mesh::new(catalog, rules, world.0.options.clone()));
+            let mesh = Arc::new(mesh);
             let step = world.0.store.step(Arc::clone(&mesh), changed);
             step.prepare();
             Some((mesh, step))

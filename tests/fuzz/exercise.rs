@@ -65,6 +65,8 @@ fn hosts(spec: &Spec) -> Vec<&str> {
     match spec {
         Spec::VirtualService(rule) => rule.hosts.iter().map(String::as_str).collect(),
         Spec::DestinationRule(rule) => vec![&rule.host],
+        Spec::ServiceEntry(entry) => entry.hosts.iter().map(String::as_str).collect(),
+        Spec::WorkloadEntry(_) => Vec::new(),
     }
 }
 

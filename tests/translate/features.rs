@@ -46,7 +46,7 @@ impl Feature {
         let namespace =
             proxy.get("namespace").map(|name| name.as_str().unwrap().to_owned().try_into().unwrap());
         let scope = Scope { namespace, labels: Arc::new(labels.unwrap_or_default()), ..router() };
-        Self { folder, mesh: Mesh { rules: store.rules, ..mesh(services.to_vec()) }, scope }
+        Self { folder, mesh: mesh(services.to_vec()).with_rules(store.rules), scope }
     }
 
     fn translation(&self) -> Translation {
@@ -55,7 +55,7 @@ impl Feature {
 
     /// What is told because of the documents. Of routes, the virtual hosts of `http_listen`.
     fn envoy_yaml(&self) -> String {
-        let without = translate(&Mesh { rules: Default::default(), ..self.mesh.clone() }, &self.scope);
+        let without = translate(&self.mesh.with_rules(Default::default()), &self.scope);
         let with = self.translation();
         let mut told: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
         for kind in [ResourceType::Cluster, ResourceType::Endpoint, ResourceType::Listener] {

@@ -43,7 +43,7 @@ fn world(documents: &[(&str, &str)]) -> Mesh {
         now: Some(Arc::clone(version)),
     };
     let rules = Rules::default().with(library.in_force().iter().map(change)).0;
-    Mesh { rules, ..mesh }
+    mesh.with_rules(rules)
 }
 
 /// What is said of the document of that name.

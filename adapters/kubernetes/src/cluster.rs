@@ -85,7 +85,10 @@ impl Cluster {
             Resource::Pods => self.facts.pods.keys().cloned().collect(),
             Resource::Nodes => self.facts.nodes.keys().map(global).collect(),
             Resource::Namespaces => self.namespaces.iter().map(global).collect(),
-            Resource::VirtualServices | Resource::DestinationRules => Vec::new(),
+            Resource::VirtualServices
+            | Resource::DestinationRules
+            | Resource::ServiceEntries
+            | Resource::WorkloadEntries => Vec::new(),
         };
         keys.extend(self.unreadable.keys().filter(|(of, _)| *of == resource).map(|(_, key)| key.clone()));
         keys
@@ -154,7 +157,10 @@ impl Cluster {
                     self.namespace_changed(&key.name);
                 }
             }
-            Resource::VirtualServices | Resource::DestinationRules => {}
+            Resource::VirtualServices
+            | Resource::DestinationRules
+            | Resource::ServiceEntries
+            | Resource::WorkloadEntries => {}
         }
     }
 

@@ -21,6 +21,23 @@ impl Hostname {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A name, or `*.suffix`, which stands for all names that end so. Registries know no such services; documents of rules
+    /// do.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn or_wildcard(text: &str) -> Result<Self, ModelError> {
+        match text.strip_prefix("*.") {
+            None => text.parse(),
+            Some(suffix) => suffix.parse().map(|suffix: Self| Self(format!("*.{suffix}").into())),
+        }
+    }
+
+    /// What follows the star; `None` = it is one name.
+    pub fn suffix(&self) -> Option<&str> {
+        self.0.strip_prefix('*')
+    }
 }
 
 impl FromStr for Hostname {
@@ -110,6 +127,17 @@ mod tests {
     #[test]
     fn names_are_lower_case_without_a_final_dot() {
         assert_eq!("Reviews.Local.".parse::<Hostname>().unwrap().as_str(), "reviews.local");
+    }
+
+    #[test]
+    fn a_wildcard_is_a_name_only_where_it_is_asked_for() {
+        let all = Hostname::or_wildcard("*.Example.com.").unwrap();
+        assert_eq!((all.as_str(), all.suffix()), ("*.example.com", Some(".example.com")));
+        assert_eq!(Hostname::or_wildcard("a.example.com").unwrap().suffix(), None);
+        for name in ["*", "*.", "*example.com", "a.*.com", "*.*.com"] {
+            assert!(Hostname::or_wildcard(name).is_err(), "{name:?}");
+        }
+        assert!("*.example.com".parse::<Hostname>().is_err());
     }
 
     #[test]

@@ -22,8 +22,28 @@ pub enum Resolution {
     Endpoints,
     /// The proxy resolves the endpoints' names, or the service's own name where there are no endpoints.
     Dns,
+    /// The same, of one name: the proxy connects to one of its addresses at a time, the next one when DNS says another.
+    #[serde(rename = "dns-round-robin")]
+    DnsRoundRobin,
     /// The proxy sends to the address that the client called.
     Passthrough,
+}
+
+impl Resolution {
+    /// As in configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Endpoints => "endpoints",
+            Self::Dns => "dns",
+            Self::DnsRoundRobin => "dns-round-robin",
+            Self::Passthrough => "passthrough",
+        }
+    }
+
+    /// Whether the proxy resolves names.
+    pub fn is_by_dns(self) -> bool {
+        matches!(self, Self::Dns | Self::DnsRoundRobin)
+    }
 }
 
 /// What a [`Service`] is built from. See [`Service::new`] for what makes sense.
@@ -59,6 +79,10 @@ pub struct ServiceSpec {
     pub labels: Labels,
     /// Who may serve it.
     pub identities: Vec<SpiffeId>,
+    /// Names of which one has to be in the certificates of its endpoints, where connections to it are TLS and no rule says
+    /// others; none = the name that requests have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificate_names: Vec<String>,
     /// How proxies find out for themselves which endpoints serve; `None` = they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
@@ -85,6 +109,7 @@ impl ServiceSpec {
             visibility: Visibility::default(),
             labels: Labels::new(),
             identities: Vec::new(),
+            certificate_names: Vec::new(),
             health_check: None,
             rewrite_host: false,
             endpoints: Vec::new(),
@@ -119,6 +144,7 @@ impl Service {
         spec.virtual_addresses.iter_mut().for_each(|ip| *ip = ip.to_canonical());
         sort_unique(&mut spec.virtual_addresses);
         sort_unique(&mut spec.identities);
+        sort_unique(&mut spec.certificate_names);
         spec.aliases.retain(|alias| *alias != spec.host);
         // What everybody calls it by is nothing special to its own namespace.
         spec.local_names.retain(|name| *name != spec.host && !spec.aliases.contains(name));
@@ -209,7 +235,7 @@ fn check_health_check(spec: &ServiceSpec) -> Result<(), ModelError> {
 fn check_rewrite(spec: &ServiceSpec) -> Result<(), ModelError> {
     let why = if !spec.rewrite_host {
         return Ok(());
-    } else if spec.resolution != Resolution::Dns {
+    } else if !spec.resolution.is_by_dns() {
         "only endpoints that are names can be hosts: expected resolution = \"dns\""
     } else if !spec.ports.iter().any(|port| port.protocol.is_http()) {
         "it has no HTTP port"
@@ -234,7 +260,7 @@ fn check_endpoint(spec: &ServiceSpec, endpoint: &Endpoint) -> Result<(), ModelEr
         (Resolution::Endpoints, Address::Dns(_)) => {
             return refused("a DNS name needs resolution \"dns\", a key of its service".into());
         }
-        (Resolution::Dns, Address::Unix(_)) => {
+        (Resolution::Dns | Resolution::DnsRoundRobin, Address::Unix(_)) => {
             return refused("a Unix socket cannot be resolved by DNS".into());
         }
         _ => {}

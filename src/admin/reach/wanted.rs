@@ -264,6 +264,12 @@ impl Scent {
                     self.kinds[kind] = true;
                 }
             }
+            Spec::ServiceEntry(entry) => {
+                self.hosts.extend(entry.hosts.iter().filter_map(|host| Hostname::or_wildcard(host).ok()));
+                self.kinds = PerType::of(|_| true);
+            }
+            // It is in the services of other documents.
+            Spec::WorkloadEntry(_) => (self.kinds, self.concerns_all) = (PerType::of(|_| true), true),
             Spec::DestinationRule(rule) => {
                 let services = match rule.host.starts_with('*') {
                     true => mesh.meant(&rule.host, &id.namespace),

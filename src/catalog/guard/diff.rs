@@ -304,7 +304,11 @@ fn updated(was: &Arc<Service>, is: &Arc<Service>) -> Option<Arc<Service>> {
 /// How many endpoints can serve. A service that needs none to be reached counts as one.
 pub(super) fn usable(service: &Service) -> usize {
     match service.resolution {
-        Resolution::Dns | Resolution::Passthrough if service.endpoints.is_empty() => 1,
+        Resolution::Dns | Resolution::DnsRoundRobin | Resolution::Passthrough
+            if service.endpoints.is_empty() =>
+        {
+            1
+        }
         _ => service.endpoints.iter().filter(|endpoint| serves(endpoint)).count(),
     }
 }

@@ -72,7 +72,7 @@ impl Documents {
             library.in_force().iter().map(change)
         });
         let rules = Rules::default().with(changes).0;
-        Mesh::new(catalog.clone(), rules, config.into())
+        Mesh::new(config.into()).next(&catalog.registries(), rules)
     }
 
     /// What documents name that is not there, and who counts in the place of whom.

@@ -25,6 +25,10 @@ impl<'a> Running<'a> {
     pub(super) fn at(global: &'a Global, admin: String) -> anyhow::Result<Self> {
         let target = Target::at(admin);
         let ServicesReport { services, .. } = target.ask(global, &Question::new("/debug/services"))?;
+        // Documents are looked at by themselves.
+        let is_of_registry =
+            |service: &ServiceSummary| service.registries.iter().any(|name| !name.contains('/'));
+        let services = services.into_iter().filter(is_of_registry).collect();
         Ok(Self { global, target, services })
     }
 
@@ -77,7 +81,7 @@ fn spec(summary: ServiceSummary) -> Option<ServiceSpec> {
         ports: summary.ports,
         namespace: summary.namespace,
         visibility: summary.seen_by.map_or(Visibility::Everybody, Visibility::Only),
-        ..ServiceSpec::new(summary.host.parse().ok()?)
+        ..ServiceSpec::new(Hostname::or_wildcard(&summary.host).ok()?)
     })
 }
 

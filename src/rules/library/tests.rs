@@ -23,7 +23,7 @@ fn texts<const N: usize>(texts: [(&str, &str); N]) -> Texts {
 fn hosts(library: &Library) -> Vec<String> {
     let host = |version: &Arc<Version>| match &version.spec {
         Spec::DestinationRule(rule) => rule.host.clone(),
-        Spec::VirtualService(_) => unreachable!("none here"),
+        _ => unreachable!("none here"),
     };
     library.in_force().values().map(host).collect()
 }

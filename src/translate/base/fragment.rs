@@ -11,7 +11,7 @@ use crate::resources::{Origin, Resource, ResourceType};
 use crate::translate::clusters::ClusterTarget;
 use crate::translate::conflict::Conflict;
 use crate::translate::context::TranslationContext;
-use crate::translate::entrances::{Entrances, reuse};
+use crate::translate::entrances::{Entrances, origin_of, reuse};
 use crate::translate::rules::{self, Look, Looks, Ruled};
 use crate::translate::{clusters, names, reachable};
 
@@ -117,10 +117,9 @@ fn cluster(target: ClusterTarget<'_>, looks: &[Look<'_>], context: &TranslationC
     let cluster = clusters::cluster(target, &endpoints, context);
     let by_registry = service.lead().resolution == Resolution::Endpoints;
     let references = by_registry.then(|| (ResourceType::Endpoint, endpoints.as_str().into()));
-    let host = service.host().clone();
     let origin = match ruled.documents_of_policies().next() {
-        Some(ruling) => Origin::Document(ruling.version.id.to_string().into(), Some(host)),
-        None => Origin::Service(host),
+        Some(ruling) => Origin::Document(ruling.version.id.to_string().into(), Some(service.host().clone())),
+        None => origin_of(service),
     };
     Resource::new(cluster.name.as_str().into(), &cluster, references.into_iter().collect(), origin)
 }

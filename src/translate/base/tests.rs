@@ -24,7 +24,8 @@ fn follow(
         registry: "east".into(),
         priority: 0,
         snapshot: Arc::new(snapshot(services)),
-        held: Default::default(),
+        held: None,
+        documents: None,
     };
     let (before, base) = last.unzip();
     let catalog = Catalog::merge(&[source], before.as_ref().map_or(&Catalog::default(), |it| &it.catalog));

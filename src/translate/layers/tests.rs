@@ -107,7 +107,8 @@ impl World {
             registry: "east".into(),
             priority: 0,
             snapshot: Arc::new(snapshot(self.services.iter().flatten().cloned())),
-            held: Default::default(),
+            held: None,
+            documents: None,
         };
         let before = self.layers.mesh().map(|mesh| mesh.catalog.clone()).unwrap_or_default();
         let options = MeshOptions { prefer_near: true, ..MeshOptions::default() };

@@ -27,6 +27,9 @@ pub(in crate::translate) const ANYBODY: Viewer<'static> = Viewer { namespace: ""
 /// The gateway that all proxies of services are.
 pub(in crate::translate) const MESH: &str = "mesh";
 
+/// The kinds of documents that say something of services.
+const ABOUT: [Kind; 2] = [Kind::VirtualService, Kind::DestinationRule];
+
 /// What rules say of one service.
 #[derive(Clone, Debug, Default)]
 pub(in crate::translate) struct Ruled {
@@ -103,7 +106,7 @@ impl Ruled {
 
 /// Whether any document says something of the service, to whomever.
 pub(in crate::translate) fn is_named(mesh: &Mesh, service: &CatalogService) -> bool {
-    !mesh.rules.is_empty() && Kind::ALL.into_iter().any(|kind| !about(mesh, kind, service).is_empty())
+    !mesh.rules.is_empty() && ABOUT.into_iter().any(|kind| !about(mesh, kind, service).is_empty())
 }
 
 /// All documents of a kind that name a service, to whomever they are exported.
@@ -188,8 +191,7 @@ pub(in crate::translate) fn seen<'a>(
 /// Whether some document about the service asks for labels of proxies.
 pub(in crate::translate) fn asks_for_labels(mesh: &Mesh, service: &CatalogService) -> bool {
     let asks = |ruling: &Ruling| !ruling.asked_labels().is_empty() || !ruling.delegates().is_empty();
-    mesh.rules.asks_for_labels()
-        && Kind::ALL.into_iter().any(|kind| about(mesh, kind, service).iter().any(asks))
+    mesh.rules.asks_for_labels() && ABOUT.into_iter().any(|kind| about(mesh, kind, service).iter().any(asks))
 }
 
 /// The same, of a service whose requests go to others of which that is so, too.

@@ -16,6 +16,7 @@ use pilot_registry::{Port, Protocol, ServicePort};
 
 use super::lens::Ruled;
 use super::{proxy_protocol, tls};
+use crate::catalog::CatalogService;
 use crate::rules::kinds::{
     ConnectionPool, ConsistentHash, LoadBalancer, OutlierDetection, ProxyProtocol, RetryBudget,
     SimpleLoadBalancer, Span, TcpPool, TlsSettings, TrafficPolicy,
@@ -170,6 +171,7 @@ pub(in crate::translate) fn applied(
     ruled: &Ruled,
     subset: &str,
     port: &ServicePort,
+    service: &CatalogService,
 ) -> (Cluster, Upstream) {
     let policy = Policy::of(ruled, subset, port.number);
     let (mut cluster, mut upstream) = (cluster, upstream);
@@ -193,7 +195,8 @@ pub(in crate::translate) fn applied(
         eject(&mut cluster, outliers);
     }
     if let Some(settings) = policy.tls {
-        tls::secure(&mut cluster, &mut upstream, settings, port.protocol);
+        let names = tls::names(settings, service);
+        tls::secure(&mut cluster, &mut upstream, settings, &names, port.protocol);
     }
     if let Some(told) = policy.proxy_protocol.filter(|_| port.protocol != Protocol::Udp) {
         proxy_protocol::tell(&mut cluster, told);

@@ -5,6 +5,7 @@
 //! and those of the same host ask for.
 
 mod connections;
+mod entries;
 mod policies;
 mod ports;
 mod routes;
@@ -66,6 +67,12 @@ pub fn standing(mesh: &Mesh, ruling: &Ruling) -> Vec<(Standing, String)> {
     if let Some(rule) = ruling.destination_rule() {
         examiner.destination_rule(rule);
     }
+    if let Some(entry) = ruling.service_entry() {
+        examiner.service_entry(entry);
+    }
+    if ruling.workload_entry().is_some() {
+        examiner.workload_entry();
+    }
     let mut found = examiner.found;
     found.sort_by_key(|(standing, _)| std::cmp::Reverse(*standing));
     found
@@ -123,6 +130,7 @@ impl<'a> Examiner<'a> {
         let (kind, hosts) = match own {
             Spec::VirtualService(rule) => (Kind::VirtualService, rule.hosts.iter().collect::<Vec<_>>()),
             Spec::DestinationRule(rule) => (Kind::DestinationRule, vec![&rule.host]),
+            Spec::ServiceEntry(_) | Spec::WorkloadEntry(_) => return Vec::new(),
         };
         let mut rivals: Vec<&'a Ruling> = Vec::new();
         for host in hosts {

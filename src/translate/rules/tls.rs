@@ -7,17 +7,28 @@ use pilot_envoy_api::envoy::r#type::matcher::v3 as matcher;
 use pilot_envoy_api::to_any;
 use pilot_registry::Protocol;
 
+use crate::catalog::CatalogService;
 use crate::rules::kinds::{TlsMode, TlsSettings};
 use crate::translate::upstream::Upstream;
 
 /// Where Linux distributions keep the certificates of the authorities that they trust.
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// Connections of the cluster have TLS, as documents say.
+/// The names of which one has to be in certificates: those that the rule says, or else the service.
+pub(super) fn names<'a>(settings: &'a TlsSettings, service: &'a CatalogService) -> Vec<&'a String> {
+    match settings.subject_alt_names.as_slice() {
+        [] if settings.insecure_skip_verify != Some(true) => service.certificate_names().collect(),
+        said => said.iter().collect(),
+    }
+}
+
+/// Connections of the cluster have TLS, as documents say. `names`: those of which one has to be in certificates; where the
+/// rule says none, the name that the request has has to be there, too.
 pub(super) fn secure(
     cluster: &mut Cluster,
     upstream: &mut Upstream,
     settings: &TlsSettings,
+    names: &[&String],
     protocol: Protocol,
 ) {
     let mode = settings.mode.unwrap_or(TlsMode::Disable);
@@ -48,8 +59,9 @@ pub(super) fn secure(
         }),
         tls_certificates: certificates.into_iter().collect(),
         alpn_protocols: protocols.iter().map(|it| (*it).to_owned()).collect(),
-        validation_context_type: is_checked
-            .then(|| tls::common_tls_context::ValidationContextType::ValidationContext(validation(settings))),
+        validation_context_type: is_checked.then(|| {
+            tls::common_tls_context::ValidationContextType::ValidationContext(validation(settings, names))
+        }),
         ..Default::default()
     };
     let context = tls::UpstreamTlsContext {
@@ -63,12 +75,12 @@ pub(super) fn secure(
     });
 }
 
-fn validation(settings: &TlsSettings) -> tls::CertificateValidationContext {
+fn validation(settings: &TlsSettings, names: &[&String]) -> tls::CertificateValidationContext {
     use matcher::string_matcher::MatchPattern;
-    let exact = |name: &String| tls::SubjectAltNameMatcher {
+    let exact = |name: &&String| tls::SubjectAltNameMatcher {
         san_type: san_type(name).into(),
         matcher: Some(matcher::StringMatcher {
-            match_pattern: Some(MatchPattern::Exact(name.clone())),
+            match_pattern: Some(MatchPattern::Exact((*name).clone())),
             ..Default::default()
         }),
         ..Default::default()
@@ -77,7 +89,7 @@ fn validation(settings: &TlsSettings) -> tls::CertificateValidationContext {
     tls::CertificateValidationContext {
         trusted_ca: Some(file(authorities.unwrap_or(SYSTEM_AUTHORITIES))),
         crl: settings.ca_crl.as_deref().map(file),
-        match_typed_subject_alt_names: settings.subject_alt_names.iter().map(exact).collect(),
+        match_typed_subject_alt_names: names.iter().map(exact).collect(),
         ..Default::default()
     }
 }

@@ -80,7 +80,10 @@ impl Decoder {
                 let Any { metadata } = read(text)?;
                 (metadata, Ok(Entry::Namespace))
             }
-            Resource::VirtualServices | Resource::DestinationRules => {
+            Resource::VirtualServices
+            | Resource::DestinationRules
+            | Resource::ServiceEntries
+            | Resource::WorkloadEntries => {
                 let Any { metadata } = read(text)?;
                 (metadata, Err("it is no part of a service".to_owned()))
             }

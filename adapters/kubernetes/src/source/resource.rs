@@ -28,6 +28,10 @@ pub(crate) enum Resource {
     VirtualServices,
     /// The same.
     DestinationRules,
+    /// The same.
+    ServiceEntries,
+    /// The same.
+    WorkloadEntries,
 }
 
 impl Resource {
@@ -40,6 +44,8 @@ impl Resource {
             Self::Services => "services",
             Self::VirtualServices => "virtualservices",
             Self::DestinationRules => "destinationrules",
+            Self::ServiceEntries => "serviceentries",
+            Self::WorkloadEntries => "workloadentries",
         }
     }
 
@@ -51,7 +57,9 @@ impl Resource {
     fn base(self) -> &'static str {
         match self {
             Self::Slices => "/apis/discovery.k8s.io/v1",
-            Self::VirtualServices | Self::DestinationRules => DOCUMENTS[0],
+            Self::VirtualServices | Self::DestinationRules | Self::ServiceEntries | Self::WorkloadEntries => {
+                DOCUMENTS[0]
+            }
             Self::Namespaces | Self::Nodes | Self::Pods | Self::Services => "/api/v1",
         }
     }

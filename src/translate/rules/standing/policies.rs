@@ -1,12 +1,13 @@
 //! What became of a DestinationRule.
 
-use pilot_registry::{Labels, Resolution};
+use pilot_registry::Labels;
 
 use super::super::lens::{ANYBODY, Ruled};
+use super::entries::tls_ports;
 use super::{Elsewhere, Examiner, Standing};
 use crate::catalog::CatalogService;
 use crate::rules::Ruling;
-use crate::rules::kinds::{DestinationRule, Subset, VirtualService};
+use crate::rules::kinds::{DestinationRule, Subset, TlsMode, TlsSettings, VirtualService};
 use crate::translate::nearness::is_within;
 
 impl<'a> Examiner<'a> {
@@ -30,12 +31,39 @@ impl<'a> Examiner<'a> {
             self.say(Standing::Unused, message);
         }
         self.policies_of_ports(rule, &services);
+        self.tls_twice(rule, &services);
         if let [service] = services.as_slice() {
             if used == [true] {
                 self.only_of_namespace(rule, service);
             }
             rule.subsets.iter().enumerate().for_each(|(i, subset)| self.subset(i, subset, service));
             self.places(rule, service);
+        }
+    }
+
+    /// TLS that a policy makes of connections that are TLS already.
+    fn tls_twice(&mut self, rule: &DestinationRule, services: &[&CatalogService]) {
+        let is_made = |tls: Option<&TlsSettings>| {
+            tls.is_some_and(|tls| matches!(tls.mode, Some(TlsMode::Simple | TlsMode::Mutual)))
+        };
+        let Some(policy) = &rule.traffic_policy else { return };
+        for service in services {
+            for port in tls_ports(service) {
+                let own = policy.port_level_settings.iter().find(|own| own.port.number == port.get());
+                let (path, tls) = match own {
+                    Some(own) => ("spec.trafficPolicy.portLevelSettings", own.tls.as_ref()),
+                    None => ("spec.trafficPolicy", policy.tls.as_ref()),
+                };
+                if is_made(tls) {
+                    let message = format!(
+                        "{path}.tls: connections to port {port} of {} are TLS already, as its protocol says, and would be \
+                         encrypted twice: leave tls out for it, or give the service an HTTP port, with targetPort {port}, to \
+                         which clients speak without TLS",
+                        service.host()
+                    );
+                    self.say(Standing::Accepted, message);
+                }
+            }
         }
     }
 
@@ -72,7 +100,7 @@ impl<'a> Examiner<'a> {
         }
         let everybodys = Ruled::of(self.mesh, service, ANYBODY);
         let is_everybodys = everybodys.documents_of_policies().any(|ruling| ruling == self.ruling);
-        if rule.asks_for_places() && !is_everybodys && service.lead().resolution == Resolution::Dns {
+        if rule.asks_for_places() && !is_everybodys && service.lead().resolution.is_by_dns() {
             let message = format!(
                 "localityLbSetting: it does nothing: proxies resolve the names of {host}, and the document is only for some \
                  proxies; leave out workloadSelector, export it to all, or write it in the service's namespace"

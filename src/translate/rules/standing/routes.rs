@@ -50,6 +50,7 @@ impl<'a> Examiner<'a> {
             for (path, destination) in routes.chain(mirrors).chain(mirror) {
                 self.destination(http, &path, destination, asked.as_ref());
             }
+            self.callers_host(rule, http, &path);
         }
         self.connections(rule);
         for misfit in misfits(self.mesh, self.ruling, rule) {
