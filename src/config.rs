@@ -33,7 +33,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::mesh::{Dns, Idle, Keepalive, Outliers, RetryLimits, Traffic};
+use crate::mesh::{AccessLog, Dns, Idle, Keepalive, Outliers, RetryLimits, Traffic};
 
 pub use changes::changed_keys;
 pub(crate) use duration::parse as parse_duration;
@@ -201,6 +201,8 @@ pub struct Mesh {
     pub retries: RetryLimits,
     /// How proxies resolve names, for services with resolution "dns".
     pub dns: Dns,
+    /// What proxies write of requests and connections.
+    pub access_log: AccessLog,
 }
 
 impl Default for Mesh {
@@ -216,6 +218,7 @@ impl Default for Mesh {
             outliers: Outliers::default(),
             retries: RetryLimits::default(),
             dns: Dns::default(),
+            access_log: AccessLog::default(),
         }
     }
 }
@@ -323,6 +326,6 @@ impl From<&Config> for crate::mesh::MeshOptions {
 }
 
 fn traffic(mesh: &Mesh) -> Traffic {
-    let Mesh { keepalive, idle, outliers, retries, dns, .. } = mesh.clone();
-    Traffic { keepalive, idle, outliers, retries, dns }
+    let Mesh { keepalive, idle, outliers, retries, dns, access_log, .. } = mesh.clone();
+    Traffic { keepalive, idle, outliers, retries, dns, access_log }
 }

@@ -15,7 +15,7 @@ use crate::rules::Rules;
 use crate::service_entries::ServiceEntries;
 
 pub use orders::{LabelValues, Orders};
-pub use traffic::{Dns, Idle, Keepalive, Outliers, RetryLimits, Traffic};
+pub use traffic::{AccessLog, AccessLogFormat, Dns, Idle, Keepalive, Outliers, RetryLimits, Traffic};
 
 /// Everything that the configuration of all proxies is made from.
 #[derive(Clone, Debug, Default)]

@@ -25,6 +25,7 @@
 //! | resolution `dns` | resolved by the proxy, endpoints inline | no | as above; not for gRPC clients, which do not know that kind |
 //! | resolution `passthrough` | ORIGINAL_DST | no | none: a bound listener has no original address to pass to |
 
+mod access_log;
 mod assignments;
 mod audience;
 mod base;

@@ -70,6 +70,10 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     if config.state.dir.as_ref().is_some_and(|dir| dir.as_os_str().is_empty()) {
         find(&["state.dir"], "is empty: expected the path of a folder, like \"state\"".into());
     }
+    if config.mesh.access_log.path.as_deref().is_some_and(|path| !path.starts_with('/')) {
+        let message = "is no path from the root of the proxy's machine: expected one like \"/dev/stdout\"";
+        find(&["mesh.access_log.path"], message.into());
+    }
     if config.mesh.domain.as_deref().is_some_and(|domain| domain.parse::<Hostname>().is_err()) {
         find(&["mesh.domain"], "is no domain: expected one like \"cluster.local\"".into());
     }

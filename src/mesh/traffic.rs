@@ -21,6 +21,31 @@ pub struct Traffic {
     pub retries: RetryLimits,
     /// How proxies resolve names. `[mesh.dns]`.
     pub dns: Dns,
+    /// What proxies write of requests and connections. `[mesh.access_log]`.
+    pub access_log: AccessLog,
+}
+
+/// `[mesh.access_log]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccessLog {
+    /// The file on the proxy's machine in which it writes a line for each request, and for each connection that is not HTTP.
+    /// Nothing is written unless it is given.
+    #[schemars(extend("examples" = ["/dev/stdout"]))]
+    pub path: Option<String>,
+    /// How a line looks.
+    pub format: AccessLogFormat,
+}
+
+/// How a line of an access log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessLogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    #[default]
+    Json,
 }
 
 /// `[mesh.keepalive]`

@@ -10,6 +10,7 @@ use pilot_envoy_api::envoy::r#type::v3::{HashPolicy, hash_policy};
 use pilot_envoy_api::to_any;
 use prost::{Message, Name};
 
+use super::access_log;
 use super::source::{duration, uint32};
 use crate::mesh::Traffic;
 
@@ -62,6 +63,7 @@ impl Lane {
             max_connect_attempts: uint32(3),
             idle_timeout: duration(settings.idle.unwrap_or(traffic.idle.tcp)),
             max_downstream_connection_duration: settings.lasts.and_then(duration),
+            access_log: access_log::of_connections(&traffic.access_log),
             hash_policy: settings.by_source.then(source).into_iter().collect(),
             cluster_specifier: Some(specifier),
             ..Default::default()

@@ -22,7 +22,7 @@ use prost::{Message, Name};
 use super::connections::filter;
 use super::rules::{self, CORS_FILTER, FAULT_FILTER};
 use super::source::{boolean, bound, duration, uint32};
-use super::{connections, defaults, fallback, names};
+use super::{access_log, connections, defaults, fallback, names};
 use crate::mesh::{Keepalive, MeshOptions, Traffic};
 
 /// How long a client may leave the rest of an answer unread, when the request is over.
@@ -63,6 +63,7 @@ pub(super) fn http(
         http2_protocol_options: Some(http2(&options.traffic)),
         codec_type: manager::CodecType::Auto.into(),
         stat_prefix: format!("outbound_{name}"),
+        access_log: access_log::of_requests(&options.traffic.access_log),
         http_filters: filters(options.has_rules),
         server_header_transformation: manager::ServerHeaderTransformation::PassThrough.into(),
         // A client that has vanished is noticed by its connection.

@@ -1,5 +1,6 @@
 //! Rules in a folder of files: what people write there is what happens to requests through a real Envoy.
 
+mod access_log;
 mod changes;
 mod connections;
 mod explain;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::rules::delegated_routes;
 use crate::rules::kinds::{Delegate, HttpMatch, HttpRoute, StringMatch, ValueMatch, VirtualService};
@@ -51,6 +52,16 @@ pub struct RulePlace {
     pub rule: usize,
     /// The document to which that delegates, and the rule of it.
     pub delegated: Option<(String, usize)>,
+}
+
+impl fmt::Display for RulePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http[{}]", self.rule)?;
+        match &self.delegated {
+            Some((document, rule)) => write!(f, " > {document} http[{rule}]"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The rules of a document, with those of the documents to which it delegates in their places; and where each stands.

@@ -66,9 +66,13 @@ fn by_document(
     let (places, rules): (Vec<RulePlace>, Vec<_>) = rules.into_iter().unzip();
     let asks_where = rules.iter().any(|rule| rule.redirect.as_ref().is_some_and(Redirect::asks_where));
     let numbered = numbered_routes(&rules, asker, &finder)?.into_iter();
-    let (mut places, mut routes): (Vec<_>, Vec<_>) =
-        numbered.map(|(at, route)| (places.get(at).cloned(), route)).unzip();
     let text: Arc<str> = document.version.id.to_string().into();
+    let (mut places, mut routes): (Vec<_>, Vec<_>) = numbered
+        .map(|(at, route)| {
+            let place = places.get(at).cloned();
+            (place.clone(), route::Route { name: route_name(&text, place.as_ref(), &route.name), ..route })
+        })
+        .unzip();
     let is_whole = routes.last().and_then(|last| last.r#match.as_ref()).is_some_and(matches::is_everything);
     if !is_whole {
         let words = format!("pilot: no rule of {text} is for this request");
@@ -78,6 +82,13 @@ fn by_document(
     let clusters: Vec<Arc<str>> = finder.found.into_inner().into_keys().collect();
     let named = finder.named.into_inner().into_iter().collect();
     Some(DocumentRoutes { routes, places, clusters, named, document: text, asks_where })
+}
+
+/// The name of a route, for logs: the document, the rule of it, and what the author calls that.
+fn route_name(document: &str, place: Option<&RulePlace>, given: &str) -> String {
+    let rule = place.map(|place| format!(" {place}")).unwrap_or_default();
+    let given = if given.is_empty() { String::new() } else { format!(" {given}") };
+    format!("{document}{rule}{given}")
 }
 
 /// The rules of a document that are for other proxies or ports only, and why they are.
