@@ -1,5 +1,7 @@
 //! What became of documents: what is said of each.
 
+mod entries;
+
 use std::sync::Arc;
 
 use pilot::mesh::Mesh;
