@@ -14,6 +14,7 @@
 //!
 //!  sotw · delta            one machine, one client, step by step
 //!  order · warming         the same, of several types; visitors: clients that come back, or ask by name
+//!  unseen                  the same, of routes to services that not everybody sees
 //!  refusals · ropes        who is to blame for a refusal; the same, and the order, of virtual hosts
 //!  untold · unsaid         the same, by clients that came back: delta; state of the world
 //!  spared · older          which new clients of a fleet are not sent what others refused
@@ -97,6 +98,8 @@ mod told;
 mod unread;
 #[path = "xds/unsaid.rs"]
 mod unsaid;
+#[path = "xds/unseen.rs"]
+mod unseen;
 #[path = "xds/untold.rs"]
 mod untold;
 #[path = "xds/visitors.rs"]

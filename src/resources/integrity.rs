@@ -1,4 +1,4 @@
-//! Checks that no resource names another one that is not in the view.
+//! Checks that no resource names another one that is not in the view, but for what documents of users name.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,16 +18,18 @@ pub struct Dangling {
     pub to: Arc<str>,
 }
 
-/// Every reference of the view that leads nowhere, in order. Hosts that no service has are the same for all proxies, and may
-/// lead where some do not see anything.
+/// Every reference of the view that leads nowhere, in order. Where documents lead, nothing need be there.
 pub fn dangling(view: &View) -> Vec<Dangling> {
     let mut found = Vec::new();
     for from_type in ResourceType::ALL {
         for resource in view.of(from_type).iter() {
+            if matches!(resource.origin(), Origin::Document(..)) {
+                continue;
+            }
             let hosts = resource.rope().into_iter().flat_map(|rope| rope.virtual_hosts());
-            let strangers = hosts.filter(|host| matches!(host.origin(), Origin::Document(_, None)));
-            let may_be_hidden: BTreeSet<_> = strangers.flat_map(|host| host.clusters()).collect();
-            for (to_type, to) in resource.references().filter(|(_, to)| !may_be_hidden.contains(to)) {
+            let by_documents = hosts.filter(|host| matches!(host.origin(), Origin::Document(..)));
+            let may_be_gone: BTreeSet<_> = by_documents.flat_map(|host| host.clusters()).collect();
+            for (to_type, to) in resource.references().filter(|(_, to)| !may_be_gone.contains(to)) {
                 if view.of(to_type).get(to).is_none() {
                     let (from, to) = (Arc::clone(resource.name()), Arc::clone(to));
                     found.push(Dangling { from_type, from, to_type, to });

@@ -300,7 +300,7 @@ fn virtual_hosts(
 /// Where requests to a port of a service go.
 struct Led {
     routes: Vec<route::Route>,
-    /// The clusters that the routes name, as far as these are there.
+    /// The clusters that the routes name.
     clusters: Vec<Arc<str>>,
     origin: Origin,
     /// Whether it matters at which port the requests come in.

@@ -128,9 +128,9 @@ fn a_destination_is_there_for_those_who_see_it() {
     }
 }
 
-/// The name of a subset that is not there is a name, too: the bytes are the same.
+/// The name of a subset that is not there is a name, too: the bytes are the same. Once it is there, who has them leads to it.
 #[test]
-fn routes_lead_to_a_subset_while_a_document_defines_it() {
+fn routes_lead_to_a_subset_whether_a_document_defines_it_or_not() {
     let document = |kind: &str, spec: serde_json::Value| {
         json!({
             "apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": { "name": kind.to_lowercase() }, "spec": spec,
@@ -144,7 +144,7 @@ fn routes_lead_to_a_subset_while_a_document_defines_it() {
     let (without, with) = ([routes.clone()], [routes, policy]);
     let scopes = [ConfigSource::Ads, ConfigSource::AdsOfGrpc].map(|it| Scope::new(Role::Router, it));
     let (mut translator, mut store) = (Translator::of(scopes.clone()), Store::default());
-    for (documents, is_there) in [(&without[..], false), (&with, true), (&without, false)] {
+    for documents in [&without[..], &with, &without] {
         store.take(documents);
         let translations = translator.all(&Mesh { rules: store.rules.clone(), ..plain.clone() });
         for (scope, translation) in scopes.iter().zip(translations) {
@@ -154,7 +154,7 @@ fn routes_lead_to_a_subset_while_a_document_defines_it() {
                 kinds.flat_map(|kind| translation.view.of(kind).iter().cloned().collect::<Vec<_>>());
             let leads = |it: &Arc<Resource>| it.references().any(|(_, name)| **name == *"outbound|80|v1|b");
             let leading: Vec<_> = resources.filter(leads).collect();
-            assert_eq!(!leading.is_empty(), is_there, "{scope}: {leading:?}");
+            assert!(!leading.is_empty(), "{scope}");
         }
     }
 }

@@ -67,7 +67,7 @@ impl Base {
             };
             let (name, origin) = (format!("{host}:{port}"), made.origin(None));
             let host = route::VirtualHost { name, domains, routes: made.routes, ..Default::default() };
-            Some(((key, port), Arc::new(VirtualHost::new(&host, made.named, origin))))
+            Some(((key, port), Arc::new(VirtualHost::new(&host, made.clusters, origin))))
         };
         keys.filter_map(virtual_host).collect()
     }

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilot_envoy_api::envoy::config::route::v3 as route;
 use route::route_action::HashPolicy;
 
-use super::lens::{MESH, Ruled, Viewer, delegate, seen};
+use super::lens::{MESH, Ruled, Viewer, delegate, led_to, seen};
 use super::{Asker, Destinations, RulePlace, expanded, matches, numbered_routes, policy, why_not_for};
 use crate::catalog::CatalogService;
 use crate::mesh::Mesh;
@@ -24,10 +24,8 @@ pub(in crate::translate) struct DocumentRoutes {
     pub(in crate::translate) routes: Vec<route::Route>,
     /// The rules from which they are, of each; `None` = none.
     pub(in crate::translate) places: Vec<Option<RulePlace>>,
-    /// The clusters to which they lead, as far as these are there.
+    /// The clusters to which they lead, whether they are there or not: they may come, and others may see them.
     pub(in crate::translate) clusters: Vec<Arc<str>>,
-    /// All clusters that they name: others may see some that are not there for this viewer.
-    pub(in crate::translate) named: Vec<Arc<str>>,
     /// The document.
     pub(in crate::translate) document: Arc<str>,
     /// Whether it matters at which port the requests come in.
@@ -79,9 +77,8 @@ fn by_document(
         routes.push(fallback::not_found(matches::everything(), words));
         places.push(None);
     }
-    let clusters: Vec<Arc<str>> = finder.found.into_inner().into_keys().collect();
-    let named = finder.named.into_inner().into_iter().collect();
-    Some(DocumentRoutes { routes, places, clusters, named, document: text, asks_where })
+    let clusters = finder.into_named();
+    Some(DocumentRoutes { routes, places, clusters, document: text, asks_where })
 }
 
 /// The name of a route, for logs: the document, the rule of it, and what the author calls that.
@@ -137,9 +134,8 @@ pub(super) struct ClusterFinder<'a> {
     viewer: Viewer<'a>,
     /// The document's.
     namespace: &'a str,
-    found: RefCell<BTreeMap<Arc<str>, Found>>,
-    /// All, those that are not there for the viewer, too.
-    named: RefCell<BTreeSet<Arc<str>>>,
+    /// By name; `None` = it is not there for the viewer.
+    found: RefCell<BTreeMap<Arc<str>, Option<Found>>>,
 }
 
 /// What routes to a cluster are told.
@@ -152,36 +148,27 @@ struct Found {
 impl<'a> ClusterFinder<'a> {
     /// For a document of that namespace.
     pub(super) fn new(mesh: &'a Mesh, viewer: Viewer<'a>, namespace: &'a str) -> Self {
-        Self { mesh, viewer, namespace, found: RefCell::default(), named: RefCell::default() }
+        Self { mesh, viewer, namespace, found: RefCell::default() }
     }
 
     /// All clusters that were asked for.
     pub(super) fn into_named(self) -> Vec<Arc<str>> {
-        self.named.into_inner().into_iter().collect()
+        self.found.into_inner().into_keys().collect()
     }
 
     /// What connections to a cluster are told.
     pub(super) fn tcp(&self, cluster: &str) -> TcpSettings {
-        self.found.borrow().get(cluster).map(|found| found.tcp).unwrap_or_default()
+        self.found.borrow().get(cluster).and_then(Option::as_ref).map(|found| found.tcp).unwrap_or_default()
     }
 
     /// The name of one that is not there is a name, too: Envoy answers 503, as with Istio.
     fn find(&self, destination: &Destination, asked: u16) -> String {
         let subset = destination.subset.as_deref().unwrap_or_default();
         let wanted = destination.port.map(|port| port.number);
-        let named = self.mesh.named(&destination.host, self.namespace);
-        let Some(service) = named.and_then(|service| seen(self.mesh, service, self.viewer)) else {
-            let port = wanted.unwrap_or(asked);
-            let host = named.map_or(destination.host.as_str(), |service| service.host().as_str());
-            let host = host.to_ascii_lowercase();
-            let name = format!("outbound|{port}|{subset}|{host}");
-            // The document's namespace does not see it, and whoever asks may.
-            let of_host = self.mesh.catalog.of_host(&host).first();
-            let service = of_host.and_then(|service| seen(self.mesh, service, self.viewer));
-            if let Some(service) = service.filter(|it| it.ports().iter().any(|it| it.number.get() == port)) {
-                self.note(&name, service, subset, port);
-            }
-            return name;
+        let meant = led_to(self.mesh, &destination.host, self.namespace);
+        let Some(service) = meant.and_then(|service| seen(self.mesh, service, self.viewer)) else {
+            let host = meant.map_or(destination.host.as_str(), |service| service.host().as_str());
+            return format!("outbound|{}|{subset}|{}", wanted.unwrap_or(asked), host.to_ascii_lowercase());
         };
         let only = match service.ports() {
             [only] => Some(only.number.get()),
@@ -194,21 +181,20 @@ impl<'a> ClusterFinder<'a> {
             return format!("outbound|{number}|{subset}|{}", service.host());
         };
         let name = names::cluster(port.number, subset, service.host());
-        self.note(&name, service, subset, port.number.get());
+        self.note(&name, service, subset, port.number);
         name
     }
 
     /// Notes the cluster of a subset of a service, if it is there.
-    fn note(&self, name: &str, service: &CatalogService, subset: &str, port: u16) {
+    fn note(&self, name: &str, service: &CatalogService, subset: &str, port: Port) {
         let ruled = Ruled::of(self.mesh, service, self.viewer);
-        let Some(port) = Port::try_from(u32::from(port)).ok() else { return };
         if subset.is_empty() || ruled.subset(subset).is_some() {
             let found = Found {
                 hash_policies: policy::hash_policies(&ruled, subset, port),
                 rewrites_host: service.lead().rewrite_host,
                 tcp: policy::tcp(&ruled, subset, port),
             };
-            self.found.borrow_mut().insert(name.into(), found);
+            self.found.borrow_mut().insert(name.into(), Some(found));
         }
     }
 }
@@ -216,15 +202,17 @@ impl<'a> ClusterFinder<'a> {
 impl Destinations for ClusterFinder<'_> {
     fn cluster(&self, destination: &Destination, asked: u16) -> String {
         let name = self.find(destination, asked);
-        self.named.borrow_mut().insert(name.as_str().into());
+        self.found.borrow_mut().entry(name.as_str().into()).or_default();
         name
     }
 
     fn hash_policies(&self, cluster: &str) -> Vec<HashPolicy> {
-        self.found.borrow().get(cluster).map(|found| found.hash_policies.clone()).unwrap_or_default()
+        let found = self.found.borrow();
+        let found = found.get(cluster).and_then(Option::as_ref);
+        found.map(|found| found.hash_policies.clone()).unwrap_or_default()
     }
 
     fn rewrites_host(&self, cluster: &str) -> bool {
-        self.found.borrow().get(cluster).is_some_and(|found| found.rewrites_host)
+        self.found.borrow().get(cluster).and_then(Option::as_ref).is_some_and(|found| found.rewrites_host)
     }
 }

@@ -150,10 +150,15 @@ fn with_delegates(mesh: &Mesh, documents: &[Ruling]) -> Vec<Ruling> {
 /// The services to which these documents send requests, and those to which they delegate.
 fn destinations<'a>(mesh: &'a Mesh, documents: &[Ruling]) -> Vec<&'a Arc<CatalogService>> {
     let services = with_delegates(mesh, documents).into_iter().flat_map(|ruling| {
-        let named = |host: Arc<str>| mesh.named(&host, &ruling.version.id.namespace);
+        let named = |host: Arc<str>| led_to(mesh, &host, &ruling.version.id.namespace);
         ruling.destinations().into_iter().filter_map(named).collect::<Vec<_>>()
     });
     services.collect()
+}
+
+/// The service to which a document of a namespace leads by a host. Where it sees none, one of that host, which others may see.
+pub(super) fn led_to<'a>(mesh: &'a Mesh, host: &str, namespace: &str) -> Option<&'a Arc<CatalogService>> {
+    mesh.named(host, namespace).or_else(|| mesh.catalog.of_host(&host.to_ascii_lowercase()).first())
 }
 
 /// Whether something else is there for these proxies than for everybody where these documents send requests.
