@@ -72,7 +72,8 @@ pub struct Refusing<'a> {
     pub shared: &'a Shared,
     /// Responses hold all that the client is to have: what is left out, it removes.
     pub full: bool,
-    /// Whom the client is like: what these were told of, it may be told of. `None`: not known.
+    /// Whom the client is like: what these were told of, it may be told of. `None`: not known, or the response was sent to
+    /// it as one of another scope.
     pub scope: Option<&'a Scope>,
     /// What it has may be of another scope, and not for others of this one to see.
     pub moved: bool,

@@ -104,8 +104,8 @@ impl Scene<'_> {
 
     fn act_on_gone(&self, state: &TypeState, name: &str, copy: &ClientCopy) -> Act {
         let is_taken = self.kind == ResourceType::VirtualHost && self.gate.has_routes(name);
-        if is_taken && copy.owed == Owed::Answer && copy.has.is_nothing() {
-            // These routes went while they were on their way. Their listener waits for a word of virtual hosts.
+        if is_taken && copy.has.is_nothing() {
+            // These routes went before the client took virtual hosts of theirs. Their listener waits for a word of them.
             return Act::Send(parts::none(name), false);
         }
         if copy.has.is_nothing() && copy.doubts.is_empty() {

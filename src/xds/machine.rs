@@ -44,8 +44,8 @@ pub struct Machine<V: Variant> {
     shared: Arc<Shared>,
     /// Whom the client is like.
     scope: Option<Arc<Scope>>,
-    /// It was of another scope before, on this stream.
-    moved: bool,
+    /// The nonce of the last response that it was sent as one of another scope, on this stream.
+    moved: Option<u64>,
     view: Option<Arc<View>>,
     types: PerType<TypeState>,
     order: Order,
@@ -64,7 +64,7 @@ impl<V: Variant> Machine<V> {
             limits,
             shared,
             scope: None,
-            moved: false,
+            moved: None,
             view: None,
             types: PerType::default(),
             order: Order::new(only.is_none()),
@@ -77,7 +77,9 @@ impl<V: Variant> Machine<V> {
 
     /// The views that follow are those of that scope.
     pub fn follows(&mut self, scope: Arc<Scope>) {
-        self.moved |= self.scope.as_ref().is_some_and(|before| *before != scope);
+        if self.scope.as_ref().is_some_and(|before| *before != scope) {
+            self.moved = Some(self.nonces);
+        }
         self.scope = Some(scope);
     }
 
@@ -179,7 +181,8 @@ impl<V: Variant> Machine<V> {
     /// Whether the client has all of a type that it asks for, but for what it refuses.
     pub fn is_settled(&self, kind: ResourceType) -> bool {
         let state = &self.types[kind];
-        let awaits = kind == ResourceType::Endpoint && self.order.is_awaiting();
+        let is_awaiting = || self.view.as_ref().is_some_and(|view| self.order.is_awaiting(view));
+        let awaits = kind == ResourceType::Endpoint && is_awaiting();
         let asks = state.subscription.is_wildcard() || !state.subscription.names().is_empty();
         state.requested && (state.is_quiet() || !asks && state.in_flight.is_empty()) && !awaits
     }
@@ -239,7 +242,7 @@ impl<V: Variant> Machine<V> {
     /// What the client has instead of a version that it refuses, with what that leads to. Nothing where the client may
     /// have it from another scope than its own.
     pub fn older(&self, rejection: &Rejection) -> Option<Older> {
-        let view = self.view.as_ref().filter(|_| !self.moved)?;
+        let view = self.view.as_ref().filter(|_| self.moved.is_none())?;
         let has = |kind: ResourceType, name: &str| {
             self.types[kind].has(view.of(kind), name).resource().map(Arc::clone)
         };
@@ -298,8 +301,7 @@ impl<V: Variant> Drop for Machine<V> {
     fn drop(&mut self) {
         // Who takes the state of the world tells of nothing.
         if V::STALE_REQUESTS_COUNT {
-            let scope = self.scope.as_deref().filter(|_| !self.moved);
-            untold::note_unanswered(&self.shared, scope, &self.types);
+            untold::note_unanswered(&self.shared, self.scope.as_deref(), self.moved, &self.types);
         }
     }
 }

@@ -141,9 +141,9 @@ impl Order {
         }
     }
 
-    /// The client refuses that cluster, so its endpoints are not waited for.
-    pub fn cluster_refused(&mut self, cluster: &Resource) {
-        needs(cluster, ResourceType::Endpoint).for_each(|name| self.awaited.remove(name));
+    /// The client refuses that cluster as it was in the response of that nonce, so its endpoints are not waited for.
+    pub fn cluster_refused(&mut self, cluster: &str, nonce: u64) {
+        self.awaited.retain(|_, awaited| *awaited.of != *cluster || awaited.nonce != nonce);
     }
 
     /// The client said which endpoints it wants.
@@ -181,8 +181,16 @@ impl Order {
     }
 
     /// Whether the client is to have endpoints that it has not taken yet.
-    pub fn is_awaiting(&self) -> bool {
-        !self.awaited.is_empty()
+    pub fn is_awaiting(&self, view: &View) -> bool {
+        self.needed(view).next().is_some()
+    }
+
+    /// The endpoints that it awaits and that their clusters, as they are now, need.
+    fn needed(&self, view: &View) -> impl Iterator<Item = (&Arc<str>, &Awaited)> {
+        self.awaited.iter().filter(|(name, awaited)| {
+            let cluster = view.of(ResourceType::Cluster).get(&awaited.of);
+            cluster.is_some_and(|it| needs(it, ResourceType::Endpoint).any(|needed| needed == *name))
+        })
     }
 
     /// Whether something waits that the end of patience can let go. `update`: the last one.
@@ -212,14 +220,7 @@ impl Order {
     /// has time.
     fn earliest(&self, types: &PerType<TypeState>, view: &View) -> u64 {
         let endpoints = &types[ResourceType::Endpoint];
-        let is_needed = |name: &Arc<str>, of: &str| {
-            let cluster = view.of(ResourceType::Cluster).get(of);
-            cluster.is_some_and(|cluster| needs(cluster, ResourceType::Endpoint).any(|needed| needed == name))
-        };
-        let awaited = self
-            .awaited
-            .iter()
-            .filter(|(name, awaited)| is_needed(name, &awaited.of) && !gate::has(endpoints, view, name));
+        let awaited = self.needed(view).filter(|(name, _)| !gate::has(endpoints, view, name));
         let awaited = awaited.map(|(_, awaited)| awaited.since).filter(|_| !self.without_endpoints);
         let kinds = ResourceType::ALL.into_iter().filter(|kind| *kind != ResourceType::Endpoint);
         let others = kinds.map(|kind| self.earliest_of(kind, &types[kind], view));

@@ -192,7 +192,7 @@ fn settle(state: &mut TypeState, view: TypeView<'_>, untold: &Doubts, update: u6
         let is_some = |has: &Arc<Resource>| is_warm || has.rope().is_some_and(|rope| !rope.is_empty());
         let has = brought.map(|brought| brought.routes(name, there)).filter(is_some);
         let is_there = has.as_ref().zip(there).is_some_and(|(has, there)| has.version() == there.version());
-        if (is_there && is_warm) || (has.is_none() && there.is_none()) {
+        if is_there && is_warm {
             continue;
         }
         let owed = if is_warm { Owed::News } else { Owed::Answer };
@@ -292,6 +292,7 @@ pub fn abandon(state: &mut TypeState, name: &Arc<str>) {
     };
     copy.has = copy.has.resource().and_then(abandoned).into();
     copy.doubts = copy.doubts.iter().filter_map(abandoned).collect();
+    copy.route.iter_mut().for_each(|route| route.groups.clear());
     (copy.owed, copy.suspicion) = (Owed::Nothing, Suspicion::None);
     state.settle(name, None);
 }

@@ -39,23 +39,13 @@ impl<K: Ord, V> Sorted<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.find(key).map(|at| &self.0[at].1)
+        let at = self.0.binary_search_by(|(known, _)| known.borrow().cmp(key)).ok()?;
+        Some(&self.0[at].1)
     }
 
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// Takes the value of that key away, if there is one.
-    pub(super) fn remove<Q: Ord + ?Sized>(&mut self, key: &Q)
-    where
-        K: Borrow<Q>,
-    {
-        self.find(key).into_iter().for_each(|at| _ = self.0.remove(at));
-        if self.is_empty() {
-            self.clear();
-        }
     }
 
     /// The entries, in order.
@@ -80,13 +70,6 @@ impl<K: Ord, V> Sorted<K, V> {
     pub(super) fn clear(&mut self) {
         self.0 = Vec::new();
     }
-
-    fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Option<usize>
-    where
-        K: Borrow<Q>,
-    {
-        self.0.binary_search_by(|(known, _)| known.borrow().cmp(key)).ok()
-    }
 }
 
 #[cfg(test)]
@@ -101,8 +84,6 @@ mod tests {
         let all: Vec<_> = sorted.iter().map(|(key, value)| (*key, *value)).collect();
         assert_eq!(all, [("a", 1), ("b", 2), ("c", 3), ("d", 1)]);
         assert_eq!((sorted.get("c"), sorted.get("e")), (Some(&3), None));
-        sorted.remove("b");
-        sorted.remove("e");
         sorted.retain(|_, value| *value > 2);
         assert_eq!(sorted.iter().count(), 1);
         sorted.retain(|_, _| false);

@@ -46,8 +46,19 @@ pub(super) fn note<'a>(
     }
 }
 
+/// Whether a response came after the last that its client got as one of another scope: what only that one knew is in none of
+/// these.
+pub(super) fn is_since(moved: Option<u64>, flight: &InFlight) -> bool {
+    moved.is_none_or(|last| flight.nonce.parse().is_ok_and(|nonce: u64| nonce > last))
+}
+
 /// Notes what a client may have of responses that it did not answer before its stream ended. It may have refused them.
-pub(super) fn note_unanswered(shared: &Shared, scope: Option<&Scope>, types: &PerType<TypeState>) {
+pub(super) fn note_unanswered(
+    shared: &Shared,
+    scope: Option<&Scope>,
+    moved: Option<u64>,
+    types: &PerType<TypeState>,
+) {
     for (kind, state) in types.iter() {
         for flight in state.in_flight.iter().filter(|flight| !is_of_one_route(kind, flight)) {
             let whole = flight.whole.iter().filter(|_| kind == ResourceType::VirtualHost);
@@ -55,8 +66,10 @@ pub(super) fn note_unanswered(shared: &Shared, scope: Option<&Scope>, types: &Pe
                 .flat_map(|whole| whole.resources())
                 .map(|it| (Arc::clone(it.name()), Some(Arc::clone(it))))
                 .collect();
+            let scope = scope.filter(|_| is_since(moved, flight));
             note(shared, scope, kind, state, flight.items.iter().chain(&whole));
         }
+        let scope = scope.filter(|_| moved.is_none());
         // It lists these, and may have taken their routes again without them.
         let taken = state.let_go.iter().filter(|(routes, _)| state.subscription.has_name(routes));
         let listed = taken.flat_map(|(routes, hosts)| hosts.iter().map(move |host| (routes, host)));

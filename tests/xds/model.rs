@@ -71,7 +71,7 @@ struct Kind {
     untold: BTreeSet<String>,
     /// The same, where the refusal never arrived.
     lost: BTreeSet<String>,
-    /// The same, where it was of another scope then. Nobody of its present scope is to hear of that.
+    /// The same, where it was of another scope when it was sent them. Nobody of its present scope is to hear of that.
     foreign: BTreeSet<String>,
     /// It refused the whole of the first response of this stream: what is gone since the last it was not told.
     stuck: bool,
@@ -105,6 +105,10 @@ pub(crate) struct Envoy<V: Words> {
     /// that names them was sent: that need not wait.
     excused: BTreeSet<String>,
     latest: Arc<View>,
+    /// The nonce of the last response that it got as one of another scope, on this stream.
+    moved: u64,
+    /// The nonce of the last response.
+    sent: u64,
     /// The route configurations that came on this stream. Of one that it came back with in another version it is not
     /// known where its names led, so that is sent as a whole.
     routes: BTreeSet<String>,
@@ -130,6 +134,8 @@ impl<V: Words> Envoy<V> {
             serving: BTreeSet::new(),
             excused: BTreeSet::new(),
             latest: Arc::clone(set),
+            moved: 0,
+            sent: 0,
             routes: BTreeSet::new(),
             routed: BTreeMap::new(),
             versions: BTreeMap::new(),
@@ -146,6 +152,7 @@ impl<V: Words> Envoy<V> {
         }
         if self.connected {
             self.machine.follows(Arc::clone(scope));
+            self.moved = self.sent;
         }
         self.update(set);
     }
@@ -189,6 +196,7 @@ impl<V: Words> Envoy<V> {
         self.machine.update(Arc::clone(&self.latest));
         self.came_back = self.kinds.iter().any(|kind| kind.asked);
         self.connected = true;
+        (self.sent, self.moved) = (0, 0);
         self.routes.clear();
         let tells = |kind: &Kind| V::TELLS && kind.untold.is_empty();
         self.known = self.kinds.iter().all(|kind| tells(kind) || kind.having.is_empty());
@@ -292,6 +300,7 @@ impl<V: Words> Envoy<V> {
                 None => V::content(&response.message),
             };
             let kind = response.kind.unwrap();
+            self.sent = response.nonce.parse().unwrap();
             for (_, content) in &content.resources {
                 self.kinds[Endpoint as usize].allowed += named(content, Endpoint).count();
                 self.kinds[Route as usize].allowed += named(content, Route).count();

@@ -9,7 +9,7 @@ use crate::order::NOTHING;
 use crate::things::Things;
 
 /// Two services, and routes `r~v` with these virtual hosts.
-fn things(hosts: &[&str]) -> Things {
+pub(crate) fn things(hosts: &[&str]) -> Things {
     let mut things = Things::default();
     things.service("a", "1");
     things.service("b", "1");
@@ -19,7 +19,7 @@ fn things(hosts: &[&str]) -> Things {
 }
 
 /// An Envoy that has all but routes.
-fn newcomer(things: &mut Things) -> Stream<Delta> {
+pub(crate) fn newcomer(things: &mut Things) -> Stream<Delta> {
     let mut delta = Stream::<Delta>::ads(&things.publish());
     for (kind, names) in [(Cluster, &[][..]), (Endpoint, &["a", "b"]), (Listener, &[])] {
         delta.ask(kind, names);
@@ -50,29 +50,6 @@ fn p25_virtual_hosts_come_behind_their_routes_without_being_asked_for() {
     assert_eq!(delta.received(), NOTHING);
     delta.ask(Route, &["q~v"]);
     assert_eq!(delta.received(), ["rds q~v@parts", "vhds q~v/z@>a"]);
-    assert_eq!(delta.settle(), NOTHING);
-}
-
-/// Its listener warms until it hears of some virtual host. It may refuse the listener that comes in its place, too.
-#[test]
-fn p25_of_routes_that_went_while_they_came_a_client_hears_that_there_are_no_virtual_hosts() {
-    let mut things = things(&["x>a"]);
-    let mut delta = Stream::<Delta>::ads(&things.publish());
-    for kind in [Cluster, Listener] {
-        delta.ask(kind, &[]);
-        delta.ack(kind);
-    }
-    delta.ask(Route, &["r~v"]);
-    assert_eq!(
-        delta.received(),
-        ["cds a@1 b@1", "lds l@1", "rds r~v@parts"],
-        "the clusters have no endpoints"
-    );
-    things.listener("l", "2", &[]);
-    [Route, VirtualHost].into_iter().for_each(|kind| things.remove(kind, "r~v"));
-    delta.update(&things.publish());
-    assert_eq!(delta.received(), ["lds l@2", "vhds -r~v/-"]);
-    delta.refuse(Listener, "Error adding/updating listener(s) l: no such filter");
     assert_eq!(delta.settle(), NOTHING);
 }
 
@@ -176,7 +153,7 @@ fn version(things: &Things, routes: &str, host: &str) -> String {
 }
 
 /// An Envoy that comes back with what it has, but for routes.
-fn returning(things: &mut Things) -> Stream<Delta> {
+pub(crate) fn returning(things: &mut Things) -> Stream<Delta> {
     let mut delta = Stream::<Delta>::ads(&things.publish());
     delta.come_back(Cluster, &[], &["a@1", "b@1"]);
     delta.come_back(Endpoint, &["a", "b"], &["a@1", "b@1"]);

@@ -8,6 +8,7 @@ use crate::xds::answers::{self, Refusing};
 use crate::xds::client_copy::{Owed, RefusedVersion};
 use crate::xds::in_flight::InFlight;
 use crate::xds::parts;
+use crate::xds::untold;
 use crate::xds::variant::{Answer, RequestParts, Variant};
 use crate::xds::words::{is_of_address, is_unbound};
 
@@ -35,6 +36,7 @@ impl<V: Variant> Machine<V> {
         let before: Vec<InFlight> = state.in_flight.drain(..at).collect();
         before.into_iter().for_each(|flight| answers::accept(state, flight, view.of(kind)));
         let flight = state.in_flight.pop_front()?;
+        let is_own = untold::is_since(self.moved, &flight);
         state.answered = true;
         let (version, generation) = (flight.version.clone(), flight.generation);
         let said: Vec<Arc<str>> = flight.items.iter().map(|(name, _)| Arc::clone(name)).collect();
@@ -47,8 +49,8 @@ impl<V: Variant> Machine<V> {
                     view: view.of(kind),
                     words: &error.message,
                     shared: &self.shared,
-                    scope: self.scope.as_deref(),
-                    moved: self.moved,
+                    scope: self.scope.as_deref().filter(|_| is_own),
+                    moved: self.moved.is_some(),
                     full: !V::STALE_REQUESTS_COUNT && kind.has_wildcard(),
                     update: self.updates,
                 };
@@ -61,19 +63,18 @@ impl<V: Variant> Machine<V> {
             }
         };
         let parts_are_refused = parts.error.is_some();
+        let nonce = parts.nonce.parse().unwrap_or(u64::MAX);
         match kind {
             ResourceType::Endpoint => {
                 let was_said = |name: &Arc<str>| {
                     said.binary_search(name).is_ok()
                         || whole.as_ref().is_some_and(|(_, all)| all.covers(name))
                 };
-                let nonce = parts.nonce.parse().unwrap_or(u64::MAX);
                 self.order.endpoints_answered(&self.types[kind], nonce, was_said);
             }
             ResourceType::Cluster => {
                 if let Answer::Nack { culprits, .. } = &answer {
-                    let gone = culprits.iter().filter_map(|culprit| view.of(kind).get(&culprit.name));
-                    gone.for_each(|cluster| self.order.cluster_refused(cluster));
+                    culprits.iter().for_each(|culprit| self.order.cluster_refused(&culprit.name, nonce));
                 }
             }
             // Its port may have been what another one could not have.

@@ -182,7 +182,7 @@ impl<'a> Gate<'a> {
     }
 
     /// The client has these virtual hosts, or those of which it is in doubt whether it took them: what would wait there
-    /// waits.
+    /// waits. Where that is not the same, all of it does.
     fn parts_in_doubt(
         &self,
         copy: &ClientCopy,
@@ -193,9 +193,12 @@ impl<'a> Gate<'a> {
         // While it is found out which of many it refuses, only those that it certainly has are beside those on trial.
         let is_searched = copy.route.as_ref().is_some_and(|route| !route.groups.is_empty());
         let doubts = copy.doubts.iter().rev().filter(|_| !is_searched).filter_map(|doubt| doubt.rope());
-        let mut targets = doubts.map(|doubt| self.parts(copy, Some(doubt), now, rope));
-        let waiting = targets.find(|target| target.waits);
-        waiting.unwrap_or_else(|| self.parts(copy, has, now, rope))
+        let targets = doubts.map(Some).chain([has]).map(|has| self.parts(copy, has, now, rope));
+        let (mut waiting, mut ready): (Vec<_>, Vec<_>) = targets.partition(|target| target.waits);
+        let version = |target: &Target| target.resource.as_ref().map(|it| it.version().to_owned());
+        let is_one = waiting.windows(2).all(|pair| version(&pair[0]) == version(&pair[1]));
+        let target = if is_one { waiting.pop().or_else(|| ready.pop()) } else { None };
+        target.unwrap_or(Target { resource: None, waits: true })
     }
 
     fn parts(&self, copy: &ClientCopy, has: Option<&Rope>, now: &Arc<Resource>, rope: &Rope) -> Target {
@@ -333,7 +336,9 @@ impl<'a> Gate<'a> {
         // Of a client that came back it is not known what it has before it says so.
         let untold =
             || (!endpoints.requested && self.types[ResourceType::Cluster].brought.came_back).then_some(0);
-        if refused || (there.is_none() && copy.is_none()) {
+        // It may have taken some of those that it refused with others, and they are gone: no further word of them comes.
+        let is_over = |copy: &ClientCopy| !copy.doubts.is_empty() && !endpoints.is_on_its_way(name);
+        if refused || (there.is_none() && copy.is_none_or(is_over)) {
             return outdated.filter(|_| !refused);
         }
         let on_its_way = match endpoints.rest {

@@ -27,6 +27,11 @@ fn references(kind: ResourceType, value: &Value, found: &mut Vec<String>) {
                     "route_config_name" => Some(Route),
                     _ => None,
                 };
+                if key == "weighted_clusters" {
+                    let clusters = value["clusters"].as_array().into_iter().flatten();
+                    let names = clusters.filter_map(|cluster| cluster["name"].as_str());
+                    found.extend(names.map(|name| format!("{Cluster}:{name}")));
+                }
                 match (to, value) {
                     (Some(to), Value::String(name)) => found.push(format!("{to}:{name}")),
                     _ => references(kind, value, found),

@@ -91,6 +91,12 @@ impl<V: Words> Envoy<V> {
             assert_eq!(having, there, "{kind}");
         }
         let states = ResourceType::ASKED.map(|kind| self.machine.state(kind));
+        let refuses = |kind| self.machine.state(kind).refusals().next().is_some();
+        if !ResourceType::ALL.into_iter().any(refuses) && self.kinds.iter().all(|kind| kind.lost.is_empty()) {
+            let asked = ResourceType::ASKED.into_iter().filter(|kind| self.kinds[*kind as usize].asked);
+            let unsettled: Vec<_> = asked.filter(|kind| !self.machine.is_settled(*kind)).collect();
+            assert!(unsettled.is_empty(), "what is not settled: {unsettled:?} of {states:?}");
+        }
         assert!(!self.machine.is_waiting(), "patience should not be needed: {states:?}");
     }
 
@@ -103,8 +109,13 @@ impl<V: Words> Envoy<V> {
             |routes: &str| is_in_parts(routes) || !(self.came_back && refused.contains_key(routes));
         let compared =
             |routes: &str| names.contains(routes) && all[Route].contains_key(routes) && is_known(routes);
+        let foreign = &self.kinds[VirtualHost as usize].foreign;
         let of = |having: &dyn Fn(ResourceType) -> Having| {
-            let mut hosts = all_hosts(having);
+            let mut hosts = all_hosts(|kind| {
+                let mut all = having(kind);
+                all.retain(|name, _| kind != VirtualHost || !foreign.contains(name));
+                all
+            });
             hosts.retain(|(routes, _), _| compared(routes));
             hosts
         };
@@ -165,7 +176,14 @@ impl<V: Words> Envoy<V> {
         for (_, content) in old_whole.chain(old_parts) {
             kept[Cluster as usize].extend(routed(content).map(|(_, cluster)| cluster.to_owned()));
         }
-        for from in [Listener, Route, Cluster] {
+        for from in [Listener, Route, VirtualHost, Cluster] {
+            if from == VirtualHost {
+                // All of a route configuration that a listener keeps.
+                let hosts = contents(from).filter(|(name, _)| kept[Route as usize].contains(routes_of(name)));
+                let clusters: Vec<_> = hosts.flat_map(|(_, content)| routed(content)).collect();
+                kept[Cluster as usize].extend(clusters.into_iter().map(|(_, cluster)| cluster.to_owned()));
+                continue;
+            }
             let Kind { having, refused, .. } = &self.kinds[from as usize];
             let old = |name: &String| refused.contains_key(name) || kept[from as usize].contains(name);
             let contents: Vec<_> =

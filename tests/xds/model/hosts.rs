@@ -8,7 +8,7 @@ use pilot::resources::is_in_parts;
 use pilot_envoy_api::google::rpc::Status;
 
 use super::Envoy;
-use super::words::{Words, hosts};
+use super::words::{Having, Words, hosts};
 use crate::driver::Content;
 
 /// What a client has of routes in parts, besides their virtual hosts.
@@ -25,6 +25,16 @@ pub(super) fn routes_of(name: &str) -> &str {
     name.rsplit_once('/').unwrap().0
 }
 
+/// Whether a domain is in two virtual hosts of these routes once the client takes what a response says.
+fn is_doubled(having: &Having, response: &Content, is_own: impl Fn(&str) -> bool) -> bool {
+    let said: Having = response.resources.iter().filter(|(name, _)| is_own(name)).cloned().collect();
+    let is_gone = |name: &String| response.removed.contains(name) || said.contains_key(name);
+    let kept = having.iter().filter(|(name, _)| is_own(name) && !is_gone(name));
+    let mut domains = BTreeSet::new();
+    let all = kept.chain(&said).flat_map(|(_, content)| hosts(content)).flat_map(|(_, host)| host.domains);
+    all.into_iter().any(|domain| !domains.insert(domain))
+}
+
 impl<V: Words> Envoy<V> {
     /// It wants these routes, and drops all virtual hosts of others.
     pub(super) fn let_go_of_hosts(&mut self, wanted: &BTreeSet<String>) {
@@ -33,6 +43,7 @@ impl<V: Words> Envoy<V> {
         let state = &mut self.kinds[VirtualHost as usize];
         state.having.retain(|name, _| live.contains_key(routes_of(name)));
         state.refused.retain(|name, _| live.contains_key(routes_of(name)));
+        state.untold.retain(|name| live.contains_key(routes_of(name)));
     }
 
     /// It has come back, and says which virtual hosts it has acknowledged.
@@ -87,26 +98,50 @@ impl<V: Words> Envoy<V> {
         let mut groups: Vec<&str> = names.map(|name| routes_of(name)).collect();
         groups.sort_by_key(|name| name.bytes().map(|byte| byte.wrapping_mul(37)).collect::<Vec<_>>());
         groups.dedup();
-        for routes in groups {
-            let Some(is_warm) = self.in_parts.live.get_mut(routes) else { continue };
-            if bad.iter().any(|(name, _)| routes_of(name) == routes) {
-                return refuses("missing ): ((");
+        let first_bad =
+            groups.iter().position(|routes| bad.iter().any(|(name, _)| routes_of(name) == *routes));
+        let taken = &groups[..first_bad.unwrap_or(groups.len())];
+        for routes in taken {
+            let is_own = |name: &str| routes_of(name) == *routes;
+            let doubled = self.came_back && is_doubled(&state.having, content, is_own);
+            if doubled {
+                state.allowed += 2 * content.resources.len() + 2;
+                // What a virtual host was that it brought, nobody knows.
+                let names = content.resources.iter().map(|(name, _)| name).filter(|name| is_own(name));
+                for name in names.filter(|_| self.in_parts.live.contains_key(*routes)) {
+                    state.refused.insert(name.clone(), state.having.get(name).cloned());
+                }
+                return refuses("Only unique values for domains are permitted.");
             }
-            content.removed.iter().filter(|name| routes_of(name) == routes).for_each(|name| {
+            let Some(is_warm) = self.in_parts.live.get_mut(*routes) else { continue };
+            content.removed.iter().filter(|name| routes_of(name) == *routes).for_each(|name| {
                 state.having.remove(name);
                 state.refused.remove(name);
             });
-            for (name, content) in content.resources.iter().filter(|(name, _)| routes_of(name) == routes) {
+            for (name, content) in content.resources.iter().filter(|(name, _)| routes_of(name) == *routes) {
                 if state.having.insert(name.clone(), content.clone()).as_ref() != Some(content) {
                     state.refused.remove(name);
                 }
             }
-            let own = state.having.iter().filter(|(name, _)| routes_of(name) == routes);
+            let own = state.having.iter().filter(|(name, _)| routes_of(name) == *routes);
             let mut domains = BTreeSet::new();
             for domain in own.flat_map(|(_, content)| hosts(content)).flat_map(|(_, host)| host.domains) {
                 assert!(domains.insert(domain.clone()), "{domain} is twice in {routes}");
             }
             *is_warm = true;
+        }
+        let all = content.resources.iter().map(|(name, _)| name).chain(&content.removed).cloned();
+        if first_bad.is_some() {
+            let is_taken = |name: &String| {
+                taken.contains(&routes_of(name)) && self.in_parts.live.contains_key(routes_of(name))
+            };
+            let names = all.filter(is_taken).collect();
+            self.took_untold(VirtualHost, content, names);
+            return refuses("missing ): ((");
+        }
+        for name in all {
+            state.untold.remove(&name);
+            state.foreign.remove(&name);
         }
         content.removed.iter().for_each(|name| _ = state.told.remove(name));
         state.told.extend(content.resources.iter().cloned());

@@ -52,7 +52,9 @@ impl<V: Words> Envoy<V> {
             let [tried] = tried.as_slice() else { continue };
             let alone = state.alone.entry((name.clone(), tried.clone())).or_default();
             *alone += usize::from(taken.len() == 1);
-            let asks = state.asks.get(name).copied().unwrap_or_default().max(1);
+            // Of who came back and cannot say what it has, it is not known which virtual hosts are new to it.
+            let is_unsaid = self.came_back && !V::TELLS && kind == Route;
+            let asks = state.asks.get(name).copied().unwrap_or_default().max(1) + usize::from(is_unsaid);
             assert!(*alone <= asks || kind == Listener, "{kind} {name}@{content} is tried twice");
         }
         let message = if let Some((name, _)) = taken.iter().find(|it| it.1.ends_with("worse")) {
@@ -77,9 +79,18 @@ impl<V: Words> Envoy<V> {
             }
             let names: Vec<String> = taken.iter().map(|(name, _)| name.clone()).collect();
             self.accept(kind, &whole, taken);
-            self.kinds[kind as usize].untold.extend(names);
+            self.took_untold(kind, content, names);
         }
         Some(Status { code: 13, message, ..Default::default() })
+    }
+
+    /// It took these from a response that it refuses.
+    pub(super) fn took_untold(&mut self, kind: ResourceType, from: &Content, names: Vec<String>) {
+        let state = &mut self.kinds[kind as usize];
+        if V::TELLS && from.nonce.parse::<u64>().unwrap() <= self.moved {
+            state.foreign.extend(names.iter().cloned());
+        }
+        state.untold.extend(names);
     }
 
     fn accept(&mut self, kind: ResourceType, response: &Content, taken: Vec<(String, String)>) {
