@@ -9,6 +9,7 @@ use serde_json::json;
 use super::shop::{Asked, Shop, cart, virtual_service};
 use crate::support::conversation::Conversation;
 use crate::support::envoy::Kind;
+use crate::support::http::Answer;
 use crate::support::load::Load;
 
 /// Where requests for the cart go.
@@ -149,4 +150,72 @@ async fn rules_come_change_and_go_and_no_request_fails_delta() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_come_change_and_go_and_no_request_fails_sotw() {
     rules_come_change_and_go(Kind::Sotw).await;
+}
+
+/// In one file: subsets of the cart with names of that round, hosts that no service has which lead to them, and in every second
+/// round a rule for callers with labels, of which there is none.
+fn renamed(round: usize) -> String {
+    let name = |version: &str| format!("r{}-{version}", round % 8);
+    let to = |version: &str| {
+        let route = format!("[{{destination: {{host: cart.local, subset: {}}}}}]", name(version));
+        format!("headers: {{response: {{set: {{x-round: \"{round}\"}}}}}}\n    route: {route}\n")
+    };
+    let subset = |version: &str| format!("  - {{name: {}, labels: {{version: {version}}}}}\n", name(version));
+    let subsets = format!("{}{}", subset("v1"), subset("v2"));
+    let subsets = format!(
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: cart}}\nspec:\n  host: \
+         cart.local\n  subsets:\n{subsets}"
+    );
+    let mut documents = vec![
+        subsets,
+        virtual_service("nobody", "nobody.test", &format!("  - {}", to("v1"))),
+        virtual_service("wild", "\"*.wild.test\"", &format!("  - {}", to("v2"))),
+    ];
+    if round % 2 == 1 {
+        let labelled = format!("  - match: [{{sourceLabels: {{app: x}}}}]\n    {}", to("v1"));
+        documents.push(virtual_service("labelled", "cart.local", &labelled));
+    }
+    documents.join("---\n")
+}
+
+async fn subsets_get_other_names_while_a_rule_for_labels_comes_and_goes(kind: Kind) {
+    let file = "[rules.local.file]\npath = \"rules\"\n";
+    let rules = [("rules.yaml", renamed(0))];
+    let rules = rules.each_ref().map(|(name, text)| (*name, text.as_str()));
+    let Some(shop) = Shop::open_as(kind, file, &rules, json!({})).await else { return };
+    let hosts = ["nobody.test", "q.wild.test"];
+    for (host, version) in hosts.into_iter().zip(["v1", "v2"]) {
+        shop.answers(&Asked { host, ..cart("/") }, 200, version).await;
+    }
+    let loads = hosts.map(|host| Load::start(shop.envoy.http_address(), &[host], 2, &[]));
+    let mut rng = Rng::with_seed(11);
+    for round in 1..=effort(40, 1000) {
+        shop.write("rules.yaml", &renamed(round));
+        // Some changes come in a burst, others have all the time that they need.
+        if rng.u8(..3) == 0 {
+            for host in hosts {
+                let is_new = |answer: &Answer| answer.header("x-round") == round.to_string();
+                shop.until("the new names count", &Asked { host, ..cart("/") }, is_new).await;
+            }
+        } else {
+            loads[0].more(rng.u64(1..200)).await;
+        }
+    }
+    for (load, version) in loads.into_iter().zip(["v1", "v2"]) {
+        let outcome = load.finish().await;
+        outcome.assert_no_failure();
+        let answers: Vec<_> = outcome.answers.keys().collect();
+        assert_eq!(answers, [&(200, version.to_owned())]);
+    }
+    shop.envoy.assert_no_rejections().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_no_service_has_lead_on_while_subsets_get_other_names_delta() {
+    subsets_get_other_names_while_a_rule_for_labels_comes_and_goes(Kind::Delta).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_no_service_has_lead_on_while_subsets_get_other_names_sotw() {
+    subsets_get_other_names_while_a_rule_for_labels_comes_and_goes(Kind::Sotw).await;
 }
