@@ -28,6 +28,7 @@ pub mod order;
 pub mod parts;
 pub mod rejections;
 pub mod ropes;
+mod secrets;
 pub mod shared;
 mod sorted;
 pub mod sotw;

@@ -99,6 +99,10 @@ impl Variant for Delta {
         }
     }
 
+    fn asked_names(request: &DeltaDiscoveryRequest, _: &mut Vec<String>) -> Vec<String> {
+        request.resource_names_subscribe.clone()
+    }
+
     fn nothing_of(request: &DeltaDiscoveryRequest, first: bool) -> Option<Composed> {
         let names = request.resource_names_subscribe.iter().filter(|name| *name != WILDCARD);
         let removed: Vec<Arc<str>> = names.map(|name| name.as_str().into()).collect();

@@ -12,6 +12,7 @@ use super::older::Older;
 use super::order::Order;
 use super::parts::{self, RoutesAsked};
 use super::rejections::Rejection;
+use super::secrets::Secrets;
 use super::shared::Shared;
 use super::type_state::TypeState;
 use super::untold;
@@ -19,7 +20,10 @@ use super::variant::{
     Asked, Limits, MAX_NAME, MAX_UNKNOWN_TYPES, Refusal, RequestOutcome, Response, Variant,
 };
 use crate::proxy::Scope;
-use crate::resources::{PerType, Resource, ResourceType, View};
+use crate::resources::{PerType, Resource, ResourceType, View, secret_type_url};
+
+/// A secret is what its name says: it has one version.
+const SECRET_VERSION: &str = "1";
 
 /// How long a type URL may be, in bytes.
 const MAX_TYPE_URL: usize = 512;
@@ -53,6 +57,7 @@ pub struct Machine<V: Variant> {
     updates: u64,
     /// By type URL: whether the one answer was given.
     unknown: BTreeMap<String, Option<Composed>>,
+    secrets: Secrets,
     variant: std::marker::PhantomData<V>,
 }
 
@@ -71,6 +76,7 @@ impl<V: Variant> Machine<V> {
             nonces: 0,
             updates: 0,
             unknown: BTreeMap::new(),
+            secrets: Secrets::default(),
             variant: std::marker::PhantomData,
         }
     }
@@ -271,6 +277,10 @@ impl<V: Variant> Machine<V> {
 
     fn unknown_type(&mut self, request: &V::Request) -> Result<RequestOutcome, Refusal> {
         let url = V::parts(request).type_url;
+        if url == secret_type_url() {
+            self.secrets.request::<V>(request);
+            return Ok(RequestOutcome { kind: None, answer: None });
+        }
         let first = !self.unknown.contains_key(url);
         if first && self.unknown.len() == MAX_UNKNOWN_TYPES {
             return Err(Refusal::TooManyTypes);
@@ -292,6 +302,14 @@ impl<V: Variant> Machine<V> {
             let message = V::response(composed, url, "", &nonce);
             let version = Box::default();
             responses.push(Response { kind: None, nonce, version, resources: 0, generation: 0, message });
+        }
+        let nonce: Box<str> = (self.nonces + 1).to_string().into();
+        if let Some(composed) = self.secrets.compose(&nonce) {
+            self.nonces += 1;
+            let resources = composed.resources.len();
+            let message = V::response(composed, &secret_type_url(), SECRET_VERSION, &nonce);
+            let version = SECRET_VERSION.into();
+            responses.push(Response { kind: None, nonce, version, resources, generation: 0, message });
         }
         responses
     }

@@ -109,6 +109,13 @@ impl Variant for Sotw {
         }
     }
 
+    fn asked_names(StateRequest { names, .. }: &StateRequest, listed: &mut Vec<String>) -> Vec<String> {
+        let now = names.decoded();
+        let new = now.iter().filter(|name| !listed.contains(name)).cloned().collect();
+        *listed = now;
+        new
+    }
+
     fn nothing_of(_request: &StateRequest, first: bool) -> Option<Composed> {
         first.then(Composed::default)
     }

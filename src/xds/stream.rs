@@ -42,7 +42,7 @@ use super::variant::{Refusal, Response, Variant};
 use crate::metrics::StreamGuard;
 use crate::proxies::Connection;
 use crate::proxy::{Proxy, Scope, Transport};
-use crate::resources::{PerType, ResourceType, View};
+use crate::resources::{PerType, ResourceType, View, secret_type_url};
 use crate::shutdown;
 use crate::world::Views;
 
@@ -302,6 +302,7 @@ where
         let outcome = self.machine.request(request).map_err(wrong)?;
         let is_unable = following::cannot_take_parts(&outcome);
         match unknown.filter(|_| outcome.kind.is_none()) {
+            Some(type_url) if *type_url == *secret_type_url() => {}
             Some(type_url) => self.note_unknown_type(type_url),
             None => self.note_outcome(outcome),
         }

@@ -59,6 +59,9 @@ pub trait Variant: Sized + Send + 'static {
     /// Makes the message.
     fn response(composed: Composed, type_url: &str, version: &str, nonce: &str) -> Self::Response;
 
+    /// The names in a request that the client is to be sent. `listed`: those that it listed before, where each request lists all.
+    fn asked_names(request: &Self::Request, listed: &mut Vec<String>) -> Vec<String>;
+
     /// The answer to a request for a type that does not exist: none of it does (P18). `None`: the request
     /// asks for nothing that was not answered before.
     fn nothing_of(request: &Self::Request, first: bool) -> Option<Composed>;

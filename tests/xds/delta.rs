@@ -214,7 +214,7 @@ fn p17_l03_equal_bytes_send_nothing() {
 #[test]
 fn p18_names_of_an_unknown_type_do_not_exist() {
     let mut stream = Stream::<Delta>::ads(&clusters(&["a"]).publish());
-    let url = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+    let url = "type.googleapis.com/envoy.service.runtime.v3.Runtime";
     let request = |names: &[&str]| DeltaDiscoveryRequest {
         type_url: url.to_owned(),
         ..delta_request(Cluster, names, &[])

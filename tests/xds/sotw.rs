@@ -329,7 +329,7 @@ fn p17_l03_equal_bytes_send_nothing() {
 #[test]
 fn p18_an_unknown_type_is_answered_as_empty_once_and_the_stream_goes_on() {
     let mut stream = Stream::<Sotw>::ads(&clusters(&["a"]).publish());
-    let url = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+    let url = "type.googleapis.com/envoy.service.runtime.v3.Runtime";
     let request = |nonce: &str| DiscoveryRequest {
         type_url: url.to_owned(),
         resource_names: vec!["cert".to_owned()],

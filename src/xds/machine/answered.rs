@@ -15,13 +15,15 @@ use crate::xds::words::{is_of_address, is_unbound};
 impl<V: Variant> Machine<V> {
     /// Whether the client could not open the ports of some listeners.
     pub fn has_unbound(&self) -> bool {
-        self.types[ResourceType::Listener].refusals().any(|(_, refused)| is_unbound(&refused.words))
+        let listeners = &self.types[ResourceType::Listener];
+        listeners.refusals().any(|(_, refused)| is_unbound(&refused.words)) || self.secrets.has_refused()
     }
 
     /// Offers once more the listeners of which the client could not open the port. Ask for
     /// [`responses`](Self::responses) afterwards.
     pub fn offer_unbound(&mut self) {
         self.offer_listeners(|refused| is_unbound(&refused.words));
+        self.secrets.offer_refused();
     }
 
     /// The client's answer to a response that is on its way, if it is one.
