@@ -146,7 +146,29 @@ pub fn envoy(options: &BootstrapOptions) -> Value {
         let address = socket_address(&admin.ip().to_string(), admin.port());
         bootstrap["admin"] = json!({ "address": address });
     }
+    if is_ingress(&options.node_id) {
+        bootstrap["overload_manager"] = overload();
+    }
     bootstrap
+}
+
+/// Whether clients of the proxy may be anywhere.
+fn is_ingress(node_id: &str) -> bool {
+    node_id.starts_with("ingress~") && node_id.split('~').count() == 4
+}
+
+/// How many connections of clients there may be: without a limit, anybody can take all files and all memory that there are.
+const CONNECTIONS: u32 = 50_000;
+
+fn overload() -> Value {
+    let kind = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig";
+    json!({ "resource_monitors": [{
+        "name": "envoy.resource_monitors.global_downstream_max_connections",
+        "typed_config": {
+            "@type": format!("type.googleapis.com/{kind}"),
+            "max_active_downstream_connections": CONNECTIONS,
+        },
+    }] })
 }
 
 /// The bootstrap of a client that has xDS in its gRPC library (`GRPC_XDS_BOOTSTRAP`; gRFC A27, A30). Further

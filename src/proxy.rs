@@ -114,6 +114,8 @@ impl Proxy {
                 (self.client.whole(), ConfigSource::PerType { cluster, delta })
             }
         };
+        // What Gateways make is not served in parts.
+        let client = if self.role == Role::Ingress { client.whole() } else { client };
         Scope { client, ..Scope::new(self.role, config_source) }
     }
 }

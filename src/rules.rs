@@ -49,7 +49,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use kinds::{DestinationRule, ServiceEntry, VirtualService, WorkloadEntry};
+use kinds::{DestinationRule, Gateway, ServiceEntry, VirtualService, WorkloadEntry};
 
 /// The namespace of documents, and of proxies, that name none.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -86,6 +86,8 @@ pub enum Spec {
     ServiceEntry(Box<ServiceEntry>),
     /// An endpoint of such services.
     WorkloadEntry(Box<WorkloadEntry>),
+    /// Where proxies at the edge listen.
+    Gateway(Box<Gateway>),
 }
 
 /// One document of a text, as far as it could be read.
@@ -139,6 +141,9 @@ fn document(node: node::Node, namespace: &str) -> Document {
     let opened = envelope::open(node, namespace, &mut findings);
     let mut spec =
         opened.kind.zip(opened.spec.as_ref()).and_then(|(kind, spec)| kind.read(spec, &mut findings));
+    if let (Some(Spec::VirtualService(rule)), Some(id)) = (&mut spec, &opened.id) {
+        rule.name_gateways(&id.namespace);
+    }
     if let Some(spec) = &mut spec {
         spec.label(opened.labels);
     }
@@ -183,6 +188,12 @@ impl Kind {
                 validate::workload_entry(&typed, &mut validate::Report::new(spec, findings));
                 Some(Spec::WorkloadEntry(Box::new(typed)))
             }
+            Self::Gateway => {
+                let mut typed = conform::conform::<Gateway>(spec, findings)?;
+                typed.servers.iter_mut().flat_map(|server| &mut server.hosts).for_each(without_final_dot);
+                validate::gateway(&typed, &mut validate::Report::new(spec, findings));
+                Some(Spec::Gateway(Box::new(typed)))
+            }
         }
     }
 }
@@ -193,7 +204,7 @@ impl Spec {
         match self {
             Self::ServiceEntry(entry) => entry.labels = labels,
             Self::WorkloadEntry(entry) => entry.labels.extend(labels),
-            Self::VirtualService(_) | Self::DestinationRule(_) => {}
+            Self::VirtualService(_) | Self::DestinationRule(_) | Self::Gateway(_) => {}
         }
     }
 }

@@ -8,7 +8,8 @@
 //!                            Place            │ assignments.rs   endpoints nearer or farther
 //!                            Parts            │ parts.rs         routes in parts, of the base and of an audience
 //!                            Audience         │ audience.rs      what a namespace sees otherwise
-//!                            Scoped           ▼ scoped.rs        endpoints that only a namespace sees
+//!                            Scoped           │ scoped.rs        endpoints that only a namespace sees
+//!                            Gateways         ▼ gateways.rs      listeners and routes at the edge
 //! ```
 //!
 //! A layer is a function of the layer before and of what changed in the mesh. Nothing is changed in place: whoever
@@ -35,9 +36,11 @@ mod conflict;
 mod connections;
 mod context;
 mod defaults;
+mod edge;
 mod endpoints;
 mod entrances;
 mod fallback;
+mod gateways;
 mod health_checks;
 mod job;
 mod key;

@@ -48,6 +48,7 @@ fn bootstraps() -> Vec<(&'static str, Value)> {
     let labels =
         BTreeMap::from([("app".to_owned(), "web".to_owned()), ("canary".to_owned(), "true".to_owned())]);
     let labelled = BootstrapOptions { namespace: Some("shop".to_owned()), labels, ..options() };
+    let ingress = BootstrapOptions { node_id: "ingress~10.0.0.7~edge~edge.mesh".into(), ..options() };
     let per_type = BootstrapOptions { streams: Streams::PerType, ..options() };
     vec![
         ("ads-delta.yaml", envoy(&options())),
@@ -59,6 +60,7 @@ fn bootstraps() -> Vec<(&'static str, Value)> {
         ("locality.yaml", envoy(&placed)),
         ("replicas.yaml", envoy(&replicas)),
         ("labels.yaml", envoy(&labelled)),
+        ("ingress.yaml", envoy(&ingress)),
         ("grpc.yaml", grpc(&options())),
         ("grpc-ipv6.yaml", grpc(&ipv6)),
         ("grpc-locality.yaml", grpc(&placed)),

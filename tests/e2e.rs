@@ -24,6 +24,7 @@ mod support {
     pub(crate) mod services;
     pub(crate) mod slow;
     pub(crate) mod sockets;
+    pub(crate) mod tls;
     pub(crate) mod tools;
     pub(crate) mod wait;
     pub(crate) mod websocket;
@@ -38,6 +39,7 @@ mod e2e {
     mod defaults;
     mod disk;
     mod entries;
+    mod gateways;
     mod grpc;
     mod handmade;
     mod hosts;

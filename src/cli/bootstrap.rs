@@ -11,7 +11,7 @@ use super::client::configuration;
 use super::document::DocumentFormat;
 use super::place::PlaceArgs;
 use crate::bootstrap::{BootstrapOptions, DEFAULT_NODE_CLUSTER, Streams, XdsAddress, envoy, grpc};
-use crate::proxy::{Proxy, Role};
+use crate::proxy::Proxy;
 use crate::register::address::outward;
 
 /// Print what an Envoy, or a gRPC client, is started with
@@ -21,7 +21,7 @@ use crate::register::address::outward;
 ///   router    Runs for the clients on its machine. A listener on [router] bind for each port of the
 ///             services, and http_listen for all HTTP services. The default.
 ///   sidecar   Runs beside one program, whose address is its ip. The same without http_listen.
-///   ingress   Not served yet: it is told the same as a sidecar.
+///   ingress   Takes requests from outside, where the Gateways say that select its labels (--label).
 ///
 /// Several pilots with one configuration are replicas: name all of them. An Envoy takes any one, and goes to
 /// another within seconds when it is lost; a gRPC client prefers the first.
@@ -114,9 +114,6 @@ impl Args {
             streams: if per_type { Streams::PerType } else { Streams::Aggregated },
             delta: !sotw,
         };
-        if proxy(&options.node_id).is_ok_and(|proxy| proxy.role == Role::Ingress) {
-            eprintln!("warning: the role ingress is not served yet: it is told the same as a sidecar");
-        }
         let document = if for_grpc { grpc(&options) } else { envoy(&options) };
         let header = if format == DocumentFormat::Yaml { header(&options) } else { String::new() };
         super::print(&(header + &format.render(&document)?))

@@ -17,12 +17,14 @@ pub enum Kind {
     ServiceEntry,
     /// An endpoint of such services.
     WorkloadEntry,
+    /// Where proxies at the edge listen.
+    Gateway,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::VirtualService, Self::DestinationRule, Self::ServiceEntry, Self::WorkloadEntry];
+    pub const ALL: [Self; 5] =
+        [Self::VirtualService, Self::DestinationRule, Self::ServiceEntry, Self::WorkloadEntry, Self::Gateway];
 
     /// As documents write it.
     pub const fn as_str(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Kind {
             Self::DestinationRule => "DestinationRule",
             Self::ServiceEntry => "ServiceEntry",
             Self::WorkloadEntry => "WorkloadEntry",
+            Self::Gateway => "Gateway",
         }
     }
 
@@ -94,10 +97,7 @@ fn instead(kind: &str) -> Option<&'static str> {
         "WorkloadGroup" => {
             "no workload registers itself by a document: run `pilot register` beside it, or write a WorkloadEntry for each"
         }
-        "Gateway" | "Ingress" | "GatewayClass" => {
-            "routers take requests at [router] http_listen of pilot.toml and at the ports of services: leave it out, with \
-             gateways in VirtualServices"
-        }
+        "Ingress" | "GatewayClass" => "write a Gateway of networking.istio.io/v1, and VirtualServices",
         "HTTPRoute" | "GRPCRoute" => "write it as a VirtualService",
         "TCPRoute" | "TLSRoute" => {
             "TCP is not routed by rules: connections go to the service whose port they come to"

@@ -29,6 +29,10 @@ pub struct Rules {
     leading: OrdSet<(Arc<str>, DocumentId)>,
     /// The documents that delegate to one: that one, and who does.
     delegating: OrdSet<(DocumentId, DocumentId)>,
+    /// The documents that count at a Gateway, as `NAMESPACE/NAME`.
+    bound: OrdSet<(Arc<str>, DocumentId)>,
+    /// The Gateways.
+    gateways: OrdSet<DocumentId>,
     /// The namespaces whose proxies may see something else than everybody, and because of how many documents.
     viewers: Counted<Arc<str>>,
     /// The labels of proxies that documents ask for, and how many do.
@@ -145,6 +149,18 @@ impl Rules {
         from.take_while(move |(other, _)| *other == id).filter_map(|(_, root)| self.get(root))
     }
 
+    /// The documents that count at a Gateway, which is written as `NAMESPACE/NAME`.
+    pub fn bound_to(&self, gateway: &str) -> impl Iterator<Item = &Ruling> {
+        let gateway: Arc<str> = gateway.into();
+        let from = self.bound.range((Arc::clone(&gateway), DocumentId::FIRST)..);
+        from.take_while(move |(other, _)| *other == gateway).filter_map(|(_, id)| self.get(id))
+    }
+
+    /// All Gateways.
+    pub fn gateways(&self) -> impl Iterator<Item = &Ruling> {
+        self.gateways.iter().filter_map(|id| self.get(id))
+    }
+
     /// The hosts that VirtualServices name, with wildcards, in lower case.
     pub fn called_hosts(&self) -> impl Iterator<Item = Arc<str>> {
         let exact = self.exact.keys().filter(|(kind, _)| *kind == Kind::VirtualService);
@@ -237,6 +253,8 @@ impl Rules {
             let id = &before.version.id;
             before.destinations().into_iter().for_each(|host| _ = self.leading.remove(&(host, id.clone())));
             before.delegates().into_iter().for_each(|to| _ = self.delegating.remove(&(to, id.clone())));
+            before.gateways().for_each(|to| _ = self.bound.remove(&(to.into(), id.clone())));
+            self.gateways.remove(id);
             before.viewers().iter().for_each(|namespace| discount(&mut self.viewers, namespace));
             before.asked_labels().iter().for_each(|label| discount(&mut self.asked, label));
             self.places.remove(&before);
@@ -246,6 +264,8 @@ impl Rules {
             let id = &after.version.id;
             self.leading.extend(after.destinations().into_iter().map(|host| (host, id.clone())));
             self.delegating.extend(after.delegates().into_iter().map(|to| (to, id.clone())));
+            self.bound.extend(after.gateways().map(|to| (to.into(), id.clone())));
+            self.gateways.extend(after.gateway().map(|_| id.clone()));
             after
                 .viewers()
                 .into_iter()

@@ -1,15 +1,18 @@
 //! What documents say, as types. Their doc comments are the descriptions in `docs/rules.md`; what a shape has no word for
 //! stands in extensions (see `shape.rs`).
 
+mod binding;
 mod common;
 mod connection_routes;
 mod destination_rule;
+mod gateway;
 mod locality;
 mod service_entry;
 mod traffic_policy;
 mod virtual_service;
 mod workload_entry;
 
+pub use binding::MESH;
 pub use common::{
     Destination, HeaderOperations, Headers, Percent, PortSelector, Refused, Regex, RegexOrAny, Span,
     StringMatch, ValueMatch,
@@ -18,6 +21,9 @@ pub use connection_routes::{
     ConnectionDestination, ConnectionMatch, SourceCondition, TcpMatch, TcpRoute, TlsMatch, TlsRoute, network,
 };
 pub use destination_rule::{DestinationRule, Subset, WorkloadSelector};
+pub use gateway::{
+    Gateway, Server, ServerCertificate, ServerPort, ServerProtocol, ServerTls, ServerTlsMode, TlsVersion,
+};
 pub use locality::{Distribute, Failover, LocalityLoadBalancing, PLACE_LABELS, place};
 pub use service_entry::{EntryLocation, EntryPort, EntryResolution, EntrySelector, ServiceEntry};
 pub use traffic_policy::{
@@ -54,3 +60,4 @@ shaped!(VirtualService);
 shaped!(DestinationRule);
 shaped!(ServiceEntry);
 shaped!(WorkloadEntry);
+shaped!(Gateway);

@@ -2,7 +2,7 @@
 
 use super::Kind;
 use super::conform::Shaped;
-use super::kinds::{DestinationRule, ServiceEntry, VirtualService, WorkloadEntry};
+use super::kinds::{DestinationRule, Gateway, ServiceEntry, VirtualService, WorkloadEntry};
 use super::shape::{Shape, Type};
 
 /// What becomes of a field.
@@ -38,6 +38,7 @@ impl Kind {
             Self::DestinationRule => Shape(DestinationRule::shape()),
             Self::ServiceEntry => Shape(ServiceEntry::shape()),
             Self::WorkloadEntry => Shape(WorkloadEntry::shape()),
+            Self::Gateway => Shape(Gateway::shape()),
         };
         let mut fields = Vec::new();
         within(shape, "spec", &mut fields);

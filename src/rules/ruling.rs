@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::kinds::{DestinationRule, ServiceEntry, VirtualService, WorkloadEntry};
+use super::kinds::{DestinationRule, Gateway, MESH, ServiceEntry, VirtualService, WorkloadEntry};
 use super::{DocumentId, Kind, Spec, Version};
 
 /// A label's key and value.
@@ -61,6 +61,7 @@ impl Ruling {
         let sources = conditions.flat_map(|source| source.labels);
         let selector = self.destination_rule().and_then(|rule| rule.workload_selector.as_ref());
         let selected = selector.into_iter().flat_map(|selector| &selector.match_labels);
+        let selected = selected.chain(self.gateway().into_iter().flat_map(|gateway| &gateway.selector));
         sources.chain(selected).map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect()
     }
 
@@ -80,6 +81,8 @@ impl Ruling {
             Spec::DestinationRule(rule) => (&rule.export_to, true),
             // Who sees its services is said by these.
             Spec::ServiceEntry(_) | Spec::WorkloadEntry(_) => return BTreeSet::new(),
+            // Whom it is for, its selector says.
+            Spec::Gateway(_) => return BTreeSet::new(),
         };
         let named = export_to.iter().filter(|name| !matches!(name.as_str(), "*" | "~"));
         let named = named.map(|name| if name == "." { own } else { name });
@@ -95,6 +98,7 @@ impl Ruling {
             Spec::DestinationRule(rule) => ([].as_slice(), Some(&rule.host)),
             Spec::ServiceEntry(entry) => (entry.hosts.as_slice(), None),
             Spec::WorkloadEntry(_) => ([].as_slice(), None),
+            Spec::Gateway(_) => ([].as_slice(), None),
         };
         many.iter().chain(one).map(String::as_str)
     }
@@ -130,6 +134,25 @@ impl Ruling {
             _ => None,
         }
     }
+
+    /// What it says, if it is a Gateway.
+    pub fn gateway(&self) -> Option<&Gateway> {
+        match &self.version.spec {
+            Spec::Gateway(gateway) => Some(gateway),
+            _ => None,
+        }
+    }
+
+    /// The Gateways at which it counts, as `NAMESPACE/NAME`.
+    pub fn gateways(&self) -> impl Iterator<Item = &str> {
+        let named = self.virtual_service().into_iter().flat_map(|rule| &rule.gateways);
+        named.map(String::as_str).filter(|name| *name != MESH)
+    }
+
+    /// How VirtualServices name it, if it is a Gateway.
+    pub fn gateway_name(&self) -> String {
+        format!("{}/{}", self.version.id.namespace, self.version.id.name)
+    }
 }
 
 impl Spec {
@@ -140,6 +163,7 @@ impl Spec {
             Self::DestinationRule(_) => Kind::DestinationRule,
             Self::ServiceEntry(_) => Kind::ServiceEntry,
             Self::WorkloadEntry(_) => Kind::WorkloadEntry,
+            Self::Gateway(_) => Kind::Gateway,
         }
     }
 }

@@ -524,9 +524,9 @@ fn envelopes_are_checked() {
             "Service is no kind that is read: services come from registries",
         ),
         (
-            "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: a}}",
+            "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: a}}",
             "kind",
-            "http_listen",
+            "write a Gateway of networking.istio.io/v1",
         ),
         (
             "{apiVersion: networking.istio.io/v1, kind: Virtualservice, metadata: {name: a}, spec: {}}",

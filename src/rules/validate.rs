@@ -2,6 +2,7 @@
 
 mod commands;
 mod destination_rule;
+mod gateway;
 mod locality;
 mod service_entry;
 mod virtual_service;
@@ -9,6 +10,7 @@ mod words;
 mod workload_entry;
 
 pub(super) use destination_rule::destination_rule;
+pub(super) use gateway::gateway;
 pub(super) use service_entry::service_entry;
 pub(super) use virtual_service::virtual_service;
 pub(super) use workload_entry::workload_entry;

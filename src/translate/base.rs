@@ -31,6 +31,7 @@ use super::claims::{Affected, Ledger};
 use super::conflict::Conflict;
 use super::context::{Lens, TranslationContext};
 use super::entrances::{RouteKey, VirtualHostsByRoute};
+use super::key::is_at_edge;
 use super::place::Place;
 use super::rules::{self, Viewer};
 use super::shared_tls::TlsEntrances;
@@ -54,6 +55,8 @@ pub struct Base {
     config_source: core::ConfigSource,
     /// Whether it is for gRPC clients.
     is_grpc: bool,
+    /// Whether its proxies have the listeners of Gateways, and no others.
+    is_at_edge: bool,
     ledger: Ledger,
     /// Of the services that everybody sees.
     fragments: OrdMap<Hostname, Fragment>,
@@ -154,6 +157,7 @@ impl Base {
             http_listen,
             config_source: source::config_source(source),
             is_grpc: *source == ConfigSource::AdsOfGrpc,
+            is_at_edge: is_at_edge(role, source),
             ledger: Ledger::new(http_listen),
             fragments: OrdMap::new(),
             routes: OrdMap::new(),
@@ -197,8 +201,9 @@ impl Base {
     /// What services are translated with for everybody.
     pub(super) fn context(&self) -> TranslationContext<'_> {
         let lens = Lens::new(self.http_listen, Place::NOWHERE, &self.options);
-        let Self { options, mesh, config_source, is_grpc, .. } = self;
-        TranslationContext { options, mesh, viewer: rules::ANYBODY, config_source, lens, is_grpc: *is_grpc }
+        let Self { options, mesh, config_source, .. } = self;
+        let (viewer, is_grpc, is_at_edge) = (rules::ANYBODY, self.is_grpc, self.is_at_edge);
+        TranslationContext { options, mesh, viewer, config_source, lens, is_grpc, is_at_edge }
     }
 
     /// What services are translated with for these clients.

@@ -39,7 +39,8 @@ impl Lane {
         Self { clusters: vec![(cluster, 1)], settings }
     }
 
-    fn filter(&self, traffic: &Traffic) -> listener::Filter {
+    /// The filter that sends all connections of a chain there.
+    pub(super) fn filter(&self, traffic: &Traffic) -> listener::Filter {
         let Self { clusters, settings } = self;
         let specifier = match clusters.as_slice() {
             [(only, _)] => tcp_proxy::ClusterSpecifier::Cluster(only.clone()),

@@ -52,4 +52,6 @@ pub(super) struct TranslationContext<'a> {
     pub(super) lens: Lens<'a>,
     /// Whether the clients are gRPC's own, which know less than an Envoy.
     pub(super) is_grpc: bool,
+    /// Whether they have the listeners of Gateways, and no others.
+    pub(super) is_at_edge: bool,
 }

@@ -85,7 +85,7 @@ struct Called<'a> {
 impl Entrances {
     pub(super) fn new(service: &CatalogService, grants: Grants, context: &TranslationContext<'_>) -> Self {
         // A bound listener has no original destination that it could pass on to.
-        if service.lead().resolution == Resolution::Passthrough {
+        if context.is_at_edge || service.lead().resolution == Resolution::Passthrough {
             return Self { grants, ..Self::default() };
         }
         let called = Called { names: &grants.names, by: None };
@@ -116,7 +116,7 @@ impl LocalEntrances {
         context: &TranslationContext<'_>,
     ) -> Self {
         let names = grants.local_names.get(namespace).map(Vec::as_slice).unwrap_or_default();
-        if names.is_empty() || service.lead().resolution == Resolution::Passthrough {
+        if context.is_at_edge || names.is_empty() || service.lead().resolution == Resolution::Passthrough {
             return Self::default();
         }
         let called = Called { names, by: Some(namespace) };

@@ -92,6 +92,15 @@ pub(super) fn words(port: u16) -> http::LocalReplyConfig {
     http::LocalReplyConfig { mappers, ..Default::default() }
 }
 
+/// What Envoy's own 404 says at a Gateway.
+pub(super) fn words_of_gateway() -> http::LocalReplyConfig {
+    use accesslog::access_log_filter::FilterSpecifier::ResponseFlagFilter;
+    let no_route = ResponseFlagFilter(accesslog::ResponseFlagFilter { flags: vec!["NR".to_owned()] });
+    let filter = accesslog::AccessLogFilter { filter_specifier: Some(no_route) };
+    let words = "pilot: no rule at this gateway has host %REQ(:AUTHORITY):255%";
+    http::LocalReplyConfig { mappers: vec![mapper(filter, words.to_owned())], ..Default::default() }
+}
+
 fn mapper(filter: accesslog::AccessLogFilter, words: String) -> http::ResponseMapper {
     use core::substitution_format_string::Format;
     let format = Some(Format::TextFormatSource(text(words)));

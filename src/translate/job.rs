@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::assignments::Assignments;
 use super::audience::Audience;
 use super::base::{Base, http_listen};
+use super::gateways::Gateways;
 use super::key::LayerKey;
 use super::parts::Parts;
 use super::place::Place;
@@ -27,6 +28,8 @@ pub enum Made {
     Audience(Arc<Audience>),
     /// Of [`LayerKey::Scoped`].
     Scoped(Arc<ScopedEndpoints>),
+    /// Of [`LayerKey::Gateways`].
+    Gateways(Arc<Gateways>),
 }
 
 impl Made {
@@ -38,6 +41,7 @@ impl Made {
             Self::Parts(made) => made.layer(),
             Self::Audience(made) => made.layer(),
             Self::Scoped(made) => made.layer(),
+            Self::Gateways(made) => made.layer(),
         }
     }
 
@@ -47,8 +51,8 @@ impl Made {
             Self::Base(made) => Some(made.failures()),
             Self::Audience(made) => Some(made.failures()),
             Self::Scoped(made) => Some(made.failures()),
-            // It has no services of its own.
-            Self::Parts(_) => None,
+            // They have no services of their own.
+            Self::Parts(_) | Self::Gateways(_) => None,
         }
     }
 }
@@ -166,6 +170,13 @@ impl Job {
                 };
                 let over = audience.as_ref().map_or_else(|| base().layer(), |audience| audience.layer());
                 Made::Parts(Arc::new(Parts::next(before, base(), over, step)))
+            }
+            LayerKey::Gateways(source, viewpoint) => {
+                let before = match before {
+                    Some(Made::Gateways(before)) => Some(&**before),
+                    _ => None,
+                };
+                Made::Gateways(Arc::new(Gateways::next(before, viewpoint, source, step)))
             }
             LayerKey::Audience(_, _, viewpoint) => {
                 let before = match before {

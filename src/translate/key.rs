@@ -44,6 +44,8 @@ pub enum LayerKey {
         /// Their labels that endpoints come first for sharing.
         affinity: Arc<Affinity>,
     },
+    /// Listeners and routes of the Gateways that select proxies which see rules in that way.
+    Gateways(ConfigSource, Viewpoint),
 }
 
 impl LayerKey {
@@ -62,7 +64,11 @@ impl LayerKey {
         let scoped = scoped.map(|namespace| Self::Scoped { is_router, namespace, locality, affinity });
         let has_parts = scope.client.has_vhds();
         let own_parts = viewpoint.clone().filter(|_| has_parts);
+        let gateways = is_at_edge(role, source);
+        let gateways =
+            gateways.then(|| Self::Gateways(source.clone(), viewpoint.clone().unwrap_or_default()));
         let layers = [
+            gateways,
             scoped,
             own_parts.map(|it| Self::AudienceParts(role, source.clone(), it)),
             viewpoint.map(|it| Self::Audience(role, source.clone(), it)),
@@ -85,7 +91,11 @@ impl LayerKey {
             Self::Parts(role, source)
             | Self::Audience(role, source, _)
             | Self::AudienceParts(role, source, _) => Some(Self::Base(*role, source.clone())),
-            Self::Endpoints { .. } | Self::Base(..) | Self::Place { .. } | Self::Scoped { .. } => None,
+            Self::Endpoints { .. }
+            | Self::Base(..)
+            | Self::Place { .. }
+            | Self::Scoped { .. }
+            | Self::Gateways(..) => None,
         }
     }
 
@@ -110,6 +120,12 @@ impl LayerKey {
     }
 }
 
+/// Whether proxies have the listeners of Gateways, and no others. Clients of gRPC ask for services by name, whatever their
+/// node says.
+pub(super) fn is_at_edge(role: Role, source: &ConfigSource) -> bool {
+    role == Role::Ingress && *source != ConfigSource::AdsOfGrpc
+}
+
 impl fmt::Display for LayerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let who = |is_router: &bool| if *is_router { "routers" } else { "proxies that are no routers" };
@@ -126,6 +142,9 @@ impl fmt::Display for LayerKey {
             }
             Self::AudienceParts(role, source, namespace) => {
                 write!(f, "routes in parts of {} in {namespace}", base(role, source))
+            }
+            Self::Gateways(source, viewpoint) => {
+                write!(f, "gateways of {} in {viewpoint}", base(&Role::Ingress, source))
             }
             Self::Scoped { is_router, namespace, locality, affinity } => {
                 write!(f, "endpoints of {} in {namespace}{}", who(is_router), near(locality, affinity))

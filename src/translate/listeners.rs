@@ -21,22 +21,15 @@ use prost::{Message, Name};
 
 use super::connections::filter;
 use super::rules::{self, CORS_FILTER, FAULT_FILTER};
-use super::source::{boolean, bound, duration, uint32};
-use super::{access_log, connections, defaults, fallback, names};
+use super::source::{boolean, bound, duration};
+use super::{access_log, connections, defaults, edge, fallback, names};
 use crate::mesh::{Keepalive, MeshOptions, Traffic};
 
 /// How long a client may leave the rest of an answer unread, when the request is over.
 const FLUSH: Duration = Duration::from_secs(300);
 
-/// The time from the first byte of a request to the last of its headers: who needs longer holds a connection
-/// and sends nothing.
-const EDGE_HEADERS: Duration = Duration::from_secs(10);
-
-/// How many requests a client that is not of this machine may have under way on one connection.
-const EDGE_STREAMS: u32 = 100;
-
 /// Envoy's name for the connection manager, wherever it stands.
-const HTTP_CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
+pub(super) const HTTP_CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
 
 /// A listener that routes by Host header. It is named `name`, and its routes `routes`. Beyond loopback it is an
 /// edge: its clients are not those of this machine.
@@ -47,6 +40,25 @@ pub(super) fn http(
     config_source: &core::ConfigSource,
     options: &MeshOptions,
 ) -> listener::Listener {
+    let manager =
+        manager(&format!("outbound_{name}"), routes, fallback::words(at.port()), config_source, options);
+    let is_edge = !at.ip().is_loopback();
+    let manager = if is_edge { edge::manager(manager) } else { manager };
+    let filters = vec![filter(HTTP_CONNECTION_MANAGER, &manager)];
+    let chain = listener::FilterChain { filters, ..Default::default() };
+    let listener = tcp_listener(name.to_owned(), at, &options.traffic);
+    let listener = listener::Listener { filter_chains: vec![chain], ..listener };
+    if is_edge { edge::listener(listener) } else { listener }
+}
+
+/// What routes requests by their Host header. `words`: what Envoy's own answers say.
+pub(super) fn manager(
+    stat_prefix: &str,
+    routes: &str,
+    words: http::LocalReplyConfig,
+    config_source: &core::ConfigSource,
+    options: &MeshOptions,
+) -> http::HttpConnectionManager {
     use http::http_connection_manager as manager;
     let rds = http::Rds { config_source: Some(config_source.clone()), route_config_name: routes.to_owned() };
     let websocket = manager::UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() };
@@ -56,13 +68,13 @@ pub(super) fn http(
         default_host_for_http_10: "localhost".to_owned(),
         ..Default::default()
     };
-    let manager = http::HttpConnectionManager {
+    http::HttpConnectionManager {
         http_protocol_options: Some(http1),
         strip_trailing_host_dot: true,
-        local_reply_config: Some(fallback::words(at.port())),
+        local_reply_config: Some(words),
         http2_protocol_options: Some(http2(&options.traffic)),
         codec_type: manager::CodecType::Auto.into(),
-        stat_prefix: format!("outbound_{name}"),
+        stat_prefix: stat_prefix.to_owned(),
         access_log: access_log::of_requests(&options.traffic.access_log),
         http_filters: filters(options.has_rules),
         server_header_transformation: manager::ServerHeaderTransformation::PassThrough.into(),
@@ -74,13 +86,7 @@ pub(super) fn http(
         normalize_path: boolean(true),
         route_specifier: Some(manager::RouteSpecifier::Rds(rds)),
         ..Default::default()
-    };
-    let manager = if at.ip().is_loopback() { manager } else { edge(manager) };
-    let chain = listener::FilterChain {
-        filters: vec![filter(HTTP_CONNECTION_MANAGER, &manager)],
-        ..Default::default()
-    };
-    listener::Listener { filter_chains: vec![chain], ..tcp_listener(name.to_owned(), at, &options.traffic) }
+    }
 }
 
 /// What clients of HTTP/2 have: WebSockets, and PINGs that notice who is gone.
@@ -94,29 +100,6 @@ fn http2(traffic: &Traffic) -> core::Http2ProtocolOptions {
             ..Default::default()
         }),
         ..Default::default()
-    }
-}
-
-/// For clients that are anywhere: services are told their addresses, and nobody is believed to be of this mesh.
-fn edge(manager: http::HttpConnectionManager) -> http::HttpConnectionManager {
-    use core::http_protocol_options::HeadersWithUnderscoresAction;
-    use http::http_connection_manager::InternalAddressConfig;
-    // Some programs cannot tell `x_forwarded_for` from `x-forwarded-for`, which Envoy answers for.
-    let common = core::HttpProtocolOptions {
-        headers_with_underscores_action: HeadersWithUnderscoresAction::RejectRequest.into(),
-        ..Default::default()
-    };
-    let http2 = core::Http2ProtocolOptions {
-        max_concurrent_streams: uint32(EDGE_STREAMS),
-        ..manager.http2_protocol_options.unwrap_or_default()
-    };
-    http::HttpConnectionManager {
-        use_remote_address: boolean(true),
-        internal_address_config: Some(InternalAddressConfig::default()),
-        request_headers_timeout: duration(EDGE_HEADERS),
-        common_http_protocol_options: Some(common),
-        http2_protocol_options: Some(http2),
-        ..manager
     }
 }
 

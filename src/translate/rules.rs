@@ -17,6 +17,7 @@ mod contest;
 mod delegates;
 mod destinations;
 mod extras;
+pub(super) mod gateways;
 mod grpc;
 mod headers;
 mod lens;
@@ -35,10 +36,10 @@ use pilot_envoy_api::envoy::config::route::v3 as route;
 use crate::rules::kinds::{Destination, HttpMatch, HttpRoute};
 
 pub(super) use balancers::for_grpc_too;
-pub(super) use connections::connections;
+pub(super) use connections::{DocumentConnections, connections, connections_at_gateway};
 pub use contest::{Contest, Lost, contest_of_policies, contest_of_routes};
 pub use delegates::{Misfit, RulePlace, expanded, misfits};
-pub(super) use destinations::made;
+pub(super) use destinations::{at_gateway, made, takes_all};
 pub(super) use extras::{CORS_FILTER, FAULT_FILTER};
 pub(super) use grpc::{for_grpc, has_faults};
 pub(super) use lens::{
@@ -48,7 +49,8 @@ pub(super) use lens::{
 pub(super) use looks::{Look, Looks};
 pub(super) use policy::{applied, hash_policies, nearness, tcp};
 pub use standing::{Standing, standing};
-pub(super) use touched::{Touched, touched};
+pub(super) use tls::{exact_name, file};
+pub(super) use touched::{Touched, TouchedGateways, touched};
 
 /// For which proxies, and for requests to which port.
 #[derive(Clone, Copy, Debug)]

@@ -31,6 +31,14 @@ pub(super) fn config_source(source: &ConfigSource) -> core::ConfigSource {
     }
 }
 
+/// Where secrets come from. One that cannot be read holds a listener up for so long, and no longer.
+pub(super) fn secrets(source: &ConfigSource) -> Option<core::ConfigSource> {
+    const LONGEST: Duration = Duration::from_secs(5);
+    let is_aggregated = matches!(source, ConfigSource::Ads | ConfigSource::AdsOfGrpc);
+    is_aggregated
+        .then(|| core::ConfigSource { initial_fetch_timeout: duration(LONGEST), ..config_source(source) })
+}
+
 fn api_config_source(cluster: &str, delta: bool) -> core::ApiConfigSource {
     use core::api_config_source::ApiType;
     use core::grpc_service::{EnvoyGrpc, TargetSpecifier};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
-use super::rules::{Touched, asks_for_places, touched};
+use super::rules::{Touched, TouchedGateways, asks_for_places, touched};
 use crate::catalog::{Catalog, CatalogService, ServiceChange, changes};
 use crate::mesh::Mesh;
 use crate::resources::PublishedAt;
@@ -20,10 +20,17 @@ pub struct Step {
     pub(super) changed: PublishedAt,
     pub(super) mesh: Arc<Mesh>,
     before: Option<Arc<Mesh>>,
-    since: OnceLock<(Vec<ServiceChange>, BTreeSet<Arc<str>>)>,
+    since: OnceLock<Since>,
     all: OnceLock<Vec<ServiceChange>>,
     scoped: OnceLock<ScopedHosts>,
     all_scoped: OnceLock<ScopedHosts>,
+}
+
+/// What differs from the mesh before.
+struct Since {
+    services: Vec<ServiceChange>,
+    hosts: BTreeSet<Arc<str>>,
+    gateways: TouchedGateways,
 }
 
 /// Hosts of which not everybody sees the same service, with the namespaces of those who may see another.
@@ -50,20 +57,25 @@ impl Step {
 
     /// The services that differ from the mesh before.
     pub(super) fn changes(&self) -> &[ServiceChange] {
-        &self.since().0
+        &self.since().services
     }
 
     /// The hosts of rules, which maybe no service has, of which something else may be said now.
     pub(super) fn touched_hosts(&self) -> &BTreeSet<Arc<str>> {
-        &self.since().1
+        &self.since().hosts
     }
 
-    fn since(&self) -> &(Vec<ServiceChange>, BTreeSet<Arc<str>>) {
+    /// What is to be looked at again of Gateways.
+    pub(super) fn touched_gateways(&self) -> &TouchedGateways {
+        &self.since().gateways
+    }
+
+    fn since(&self) -> &Since {
         self.since.get_or_init(|| {
             let nothing = Mesh::default();
             let before = self.before.as_deref().unwrap_or(&nothing);
             let mut changes = changes(before.catalog.shared_services(), self.mesh.catalog.shared_services());
-            let Touched { services, hosts } = touched(before, &self.mesh, &changes);
+            let Touched { services, hosts, gateways } = touched(before, &self.mesh, &changes);
             let is_known = |id: &ServiceId| changes.binary_search_by(|it| it.id().cmp(&Some(id))).is_ok();
             let find = |mesh: &Mesh, id: &ServiceId| mesh.catalog.find(id).cloned();
             let more: Vec<_> = services.iter().filter(|id| !is_known(id)).collect();
@@ -74,7 +86,7 @@ impl Step {
                 changes.extend(more);
                 changes.sort_by(|a, b| a.id().cmp(&b.id()));
             }
-            (changes, hosts)
+            Since { services: changes, hosts, gateways }
         })
     }
 

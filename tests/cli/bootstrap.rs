@@ -18,10 +18,7 @@ fn a_bootstrap_says_what_is_not_right_everywhere() {
     assert_eq!(stderr(&output), "");
     let id = ["bootstrap", "--node-id", "ingress~10.0.0.9~edge~mesh"];
     let output = pilot(folder.path(), &[], &id);
-    assert_eq!(
-        stderr(&output),
-        "warning: the role ingress is not served yet: it is told the same as a sidecar\n"
-    );
+    assert_eq!(stderr(&output), "");
     assert!(output.status.success() && !stdout(&output).is_empty());
 }
 

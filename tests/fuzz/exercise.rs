@@ -67,6 +67,7 @@ fn hosts(spec: &Spec) -> Vec<&str> {
         Spec::DestinationRule(rule) => vec![&rule.host],
         Spec::ServiceEntry(entry) => entry.hosts.iter().map(String::as_str).collect(),
         Spec::WorkloadEntry(_) => Vec::new(),
+        Spec::Gateway(_) => Vec::new(),
     }
 }
 

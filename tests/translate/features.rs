@@ -1,7 +1,7 @@
 //! What users write, and what Envoy is told for it: a folder for each feature in `tests/golden/rules`.
 //!
 //! - `rules.yaml`: the documents.
-//! - `proxy.yaml`, if it is there: the namespace and the labels of the proxy.
+//! - `proxy.yaml`, if it is there: the namespace and the labels of the proxy; and its role: a router, or an ingress.
 //! - `ports.yaml`, if it is there: the ports of the services.
 //! - `envoy.yaml`: what differs from the same services without documents. `UPDATE_GOLDEN=1` rewrites it.
 //!
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pilot::mesh::Mesh;
-use pilot::proxy::Scope;
+use pilot::proxy::{Role, Scope};
 use pilot::resources::{ResourceType, dangling, to_json};
 use pilot::translate::Translation;
 use pilot_registry_testkit::server::tool;
@@ -45,7 +45,8 @@ impl Feature {
         let labels = proxy.get("labels").map(|labels| serde_json::from_value(labels.clone()).unwrap());
         let namespace =
             proxy.get("namespace").map(|name| name.as_str().unwrap().to_owned().try_into().unwrap());
-        let scope = Scope { namespace, labels: Arc::new(labels.unwrap_or_default()), ..router() };
+        let role = if proxy["role"] == "ingress" { Role::Ingress } else { Role::Router };
+        let scope = Scope { role, namespace, labels: Arc::new(labels.unwrap_or_default()), ..router() };
         Self { folder, mesh: mesh(services.to_vec()).with_rules(store.rules), scope }
     }
 
@@ -53,7 +54,8 @@ impl Feature {
         translate(&self.mesh, &self.scope)
     }
 
-    /// What is told because of the documents. Of routes, the virtual hosts of `http_listen`.
+    /// What is told because of the documents. Of routes, the virtual hosts of `http_listen`; at the edge, all of listeners and
+    /// routes.
     fn envoy_yaml(&self) -> String {
         let without = translate(&self.mesh.with_rules(Default::default()), &self.scope);
         let with = self.translation();
@@ -62,6 +64,13 @@ impl Feature {
             let resources = with.view.of(kind).iter();
             let new = resources.filter(|it| without.view.of(kind).get(it.name()) != Some(*it));
             told.insert(kind.as_str(), new.map(|resource| to_json(resource).unwrap()).collect());
+        }
+        if self.scope.role == Role::Ingress {
+            for kind in [ResourceType::Listener, ResourceType::Route] {
+                let all = with.view.of(kind).iter().map(|resource| to_json(resource).unwrap());
+                told.insert(kind.as_str(), all.collect());
+            }
+            return serde_saphyr::to_string(&json!(told)).unwrap();
         }
         let hosts = |translation: &Translation| -> Vec<Value> {
             let routes = translation.view.of(ResourceType::Route).get("http_listen").expect("it is there");

@@ -8,6 +8,7 @@ mod documents;
 mod drawn;
 mod drawn_rules;
 mod features;
+mod gateways;
 mod golden;
 mod held;
 mod local;

@@ -105,7 +105,7 @@ fn what_a_document_names_and_is_not_there_is_named() {
                   [{destination: {host: stock.local, port: {number: 81}}}]}]}";
     let mesh = world(&[("VirtualService a", routes), ("DestinationRule b", "{host: gone.local}")]);
     let expected = [
-        "spec.gateways: edge is not there",
+        "spec.gateways: no Gateway default/edge is there",
         "spec.hosts: no service is called gone in namespace default",
         "spec.http[1].route[0].destination.subset: no DestinationRule of cart.local defines v9",
         "spec.http[1].mirror.host: no service is called nobody.local in namespace default",
@@ -308,7 +308,7 @@ fn a_destination_at_which_no_request_arrives_is_told() {
 fn rules_that_no_request_comes_to_are_unused() {
     let answer = "directResponse: {status: 200}";
     let port = "it never matches: requests to its hosts come in at 80";
-    let gateways = "it never matches: edge is not there";
+    let gateways = "it never matches: the document is not bound to default/edge";
     for (matches, field, why) in [("port: 15080", "port", port), ("gateways: [edge]", "gateways", gateways)] {
         let dead = format!("{{hosts: [cart.local], http: [{{match: [{{{matches}}}], {answer}}}]}}");
         let said = format!("spec.http[0].match[0].{field}: {why}");
@@ -404,7 +404,7 @@ fn of_the_document_that_counts_the_rules_for_others_are_told() {
     let told = [
         (0, "it is for proxies with app=web".to_owned()),
         (1, "it is for port 81; it is for proxies of namespace apps".to_owned()),
-        (2, "it is for the gateways edge".to_owned()),
+        (2, "it is for the gateways default/edge".to_owned()),
     ];
     assert_eq!(of(&router()), told);
     let labels = Arc::new([("app".to_owned(), "web".to_owned())].into());

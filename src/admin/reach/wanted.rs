@@ -270,6 +270,11 @@ impl Scent {
             }
             // It is in the services of other documents.
             Spec::WorkloadEntry(_) => (self.kinds, self.concerns_all) = (PerType::of(|_| true), true),
+            Spec::Gateway(_) => {
+                for kind in [ResourceType::Listener, ResourceType::Route] {
+                    self.kinds[kind] = true;
+                }
+            }
             Spec::DestinationRule(rule) => {
                 let services = match rule.host.starts_with('*') {
                     true => mesh.meant(&rule.host, &id.namespace),

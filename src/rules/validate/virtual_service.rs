@@ -9,13 +9,10 @@ mod policies;
 use std::collections::BTreeMap;
 
 use super::super::envelope::dns_label;
-use super::super::kinds::{Destination, HttpMatch, HttpRoute, RouteDestination, VirtualService};
+use super::super::kinds::{Destination, HttpMatch, HttpRoute, MESH, RouteDestination, VirtualService};
 use super::super::node::Path;
 use super::{Report, words};
 use crate::rules::ROUTES_MAX;
-
-/// The name of the gateway that stands for all proxies of the mesh.
-const MESH: &str = "mesh";
 
 /// Says what is wrong with a VirtualService.
 pub(in super::super) fn virtual_service(rule: &VirtualService, report: &mut Report<'_>) {

@@ -50,7 +50,7 @@ impl Base {
         let is_name = host.contains(['.', '*', ':']);
         let port =
             Port::try_from(80).ok().filter(|_| is_name && self.mesh.catalog.called(host).next().is_none());
-        let Some(port) = port else { return VirtualHostsByRoute::new() };
+        let Some(port) = port.filter(|_| !self.is_at_edge) else { return VirtualHostsByRoute::new() };
         let context = self.context();
         let documents = rules::routes_of_host(&self.mesh.rules, host, context.viewer);
         let listens = self.http_listen.and_then(|at| Port::try_from(u32::from(at.port())).ok());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Layers;
-use crate::proxy::Viewpoint;
+use crate::proxy::{ConfigSource, Viewpoint};
 use crate::translate::audience::Audience;
 use crate::translate::base::Base;
 use crate::translate::job::{Made, Results};
@@ -18,10 +18,13 @@ impl Layers {
         if !step.continues() {
             return self.made.iter().filter(|(key, _)| key.base().is_none()).collect();
         }
+        let first = LayerKey::Gateways(ConfigSource::Ads, Viewpoint::default());
+        let gateways = self.made_from(first, |key| matches!(key, LayerKey::Gateways(..)));
+        let gateways = gateways.filter(|_| !step.touched_gateways().is_empty());
         if step.changes().is_empty() {
             // Hosts of rules that no service has are in bases.
             let bases = self.made.iter().filter(|(key, _)| matches!(key, LayerKey::Base(..)));
-            return if step.touched_hosts().is_empty() { Vec::new() } else { bases.collect() };
+            return bases.filter(|_| !step.touched_hosts().is_empty()).chain(gateways).collect();
         }
         let of_all = self.made.iter().take_while(|(key, _)| key.is_whole());
         let place = |is_router, region: &str| {
@@ -50,7 +53,7 @@ impl Layers {
                 move |key: &LayerKey| matches!(key, LayerKey::Scoped { namespace, .. } if namespace == own);
             self.made_from(first(false), is_own).chain(self.made_from(first(true), is_own))
         });
-        of_all.chain(places).chain(scoped).collect()
+        of_all.chain(places).chain(scoped).chain(gateways).collect()
     }
 
     /// The layers from that key on, for as long as it is one of these.

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use pilot_registry::{Protocol, ServicePort};
 
 use super::destinations::ClusterFinder;
-use super::lens::{MESH, Viewer};
+use super::lens::Viewer;
 use super::{Asker, Destinations};
 use crate::mesh::Mesh;
 use crate::rules::Ruling;
-use crate::rules::kinds::{ConnectionDestination, ConnectionMatch, VirtualService, network};
+use crate::rules::kinds::{ConnectionDestination, ConnectionMatch, MESH, VirtualService, network};
 use crate::translate::connections::Lane;
 
 /// Where connections go that a document is about.
@@ -38,21 +38,33 @@ pub(in crate::translate) fn connections(
     port: &ServicePort,
     at: SocketAddr,
 ) -> Option<DocumentConnections> {
-    documents.iter().find_map(|document| by_document(document, mesh, viewer, port, at))
+    let is_tls = port.protocol == Protocol::Tls;
+    let caller = Caller { asker: asker(viewer, port.number.get()), at };
+    documents.iter().find_map(|document| by_document(document, mesh, caller, is_tls))
+}
+
+/// By a document, at a server of a Gateway. `is_tls`: TLS is not ended there. `at`: where the server listens.
+pub(in crate::translate) fn connections_at_gateway(
+    document: &Ruling,
+    mesh: &Mesh,
+    viewer: Viewer<'_>,
+    gateway: &str,
+    (at, is_tls): (SocketAddr, bool),
+) -> Option<DocumentConnections> {
+    let caller = Caller { asker: Asker { gateway, ..asker(viewer, at.port()) }, at };
+    by_document(document, mesh, caller, is_tls)
 }
 
 fn by_document(
     document: &Ruling,
     mesh: &Mesh,
-    viewer: Viewer<'_>,
-    port: &ServicePort,
-    at: SocketAddr,
+    caller: Caller<'_>,
+    is_tls: bool,
 ) -> Option<DocumentConnections> {
     let rule = document.virtual_service()?;
-    let finder = ClusterFinder::new(mesh, viewer, &document.version.id.namespace);
-    let caller = Caller { asker: asker(viewer, port.number.get()), at };
+    let Asker { namespace, labels, port, .. } = caller.asker;
+    let finder = ClusterFinder::new(mesh, Viewer { namespace, labels }, &document.version.id.namespace);
     let mut by_name: Vec<(Vec<String>, Lane)> = Vec::new();
-    let is_tls = port.protocol == Protocol::Tls;
     for (names, route) in names_and_routes(rule, caller).filter(|_| is_tls) {
         by_name.push((names, lane(route, &finder, port)));
     }
@@ -116,8 +128,8 @@ pub(super) fn tcp_route<'a>(
     rule.tcp.iter().find(|rule| is_for(&rule.matches)).map(|rule| &*rule.route)
 }
 
-fn lane(route: &[ConnectionDestination], finder: &ClusterFinder<'_>, port: &ServicePort) -> Lane {
-    let cluster = |to: &ConnectionDestination| finder.cluster(&to.destination, port.number.get());
+fn lane(route: &[ConnectionDestination], finder: &ClusterFinder<'_>, port: u16) -> Lane {
+    let cluster = |to: &ConnectionDestination| finder.cluster(&to.destination, port);
     let clusters: Vec<(String, u32)> = match route {
         [only] => vec![(cluster(only), 1)],
         several => several.iter().filter(|to| to.weight > 0).map(|to| (cluster(to), to.weight)).collect(),

@@ -7,7 +7,7 @@ use pilot_registry::{Namespace, Port};
 
 use super::delegates::RulePlace;
 use super::destinations::{left_out, made};
-use super::lens::{self, ANYBODY, MESH, Ruled, Viewer, routes_of_host};
+use super::lens::{self, ANYBODY, Ruled, Viewer, routes_of_host};
 use crate::catalog::{CatalogService, visible};
 use crate::mesh::Mesh;
 use crate::proxy::Scope;
@@ -157,8 +157,7 @@ fn later(winner: &Ruling, other: &Ruling, viewer: Viewer<'_>) -> String {
 /// Why a document is not there for these proxies.
 fn unseen(ruling: &Ruling, viewer: Viewer<'_>) -> String {
     let Some(rule) = ruling.virtual_service() else { return String::new() };
-    let is_mesh = rule.gateways.is_empty() || rule.gateways.iter().any(|gateway| gateway == MESH);
-    if !is_mesh {
+    if !rule.is_of_mesh() {
         return format!("it is for the gateways {} alone", rule.gateways.join(", "));
     }
     match viewer.namespace {

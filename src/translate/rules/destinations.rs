@@ -8,13 +8,13 @@ use std::sync::Arc;
 use pilot_envoy_api::envoy::config::route::v3 as route;
 use route::route_action::HashPolicy;
 
-use super::lens::{MESH, Ruled, Viewer, delegate, led_to, seen};
+use super::lens::{Ruled, Viewer, delegate, led_to, seen};
 use super::{Asker, Destinations, RulePlace, expanded, matches, numbered_routes, policy, why_not_for};
 use crate::catalog::CatalogService;
 use crate::mesh::Mesh;
 use crate::resources::Origin;
 use crate::rules::Ruling;
-use crate::rules::kinds::{Delegate, Destination, HttpRoute, Redirect};
+use crate::rules::kinds::{Delegate, Destination, HttpRoute, MESH, Redirect};
 use crate::translate::connections::TcpSettings;
 use crate::translate::{fallback, names};
 use pilot_registry::Port;
@@ -33,10 +33,20 @@ pub(in crate::translate) struct DocumentRoutes {
 }
 
 impl DocumentRoutes {
+    /// Whether a route is for all requests.
+    pub(in crate::translate) fn is_whole(&self) -> bool {
+        self.routes.last().is_some_and(takes_all)
+    }
+
     /// What a virtual host with these routes is there for.
     pub(in crate::translate) fn origin(&self, service: Option<&CatalogService>) -> Origin {
         Origin::Document(Arc::clone(&self.document), service.map(|service| service.host().clone()))
     }
+}
+
+/// Whether a route is for all requests.
+pub(in crate::translate) fn takes_all(route: &route::Route) -> bool {
+    route.r#match.as_ref().is_some_and(matches::is_everything)
 }
 
 /// The routes of requests to a port, by the first of these documents that has a rule for them. `at`: the port at which they
@@ -51,32 +61,52 @@ pub(in crate::translate) fn made(
     documents.iter().find_map(|document| by_document(document, mesh, viewer, (port, at)))
 }
 
+/// The routes of a document at a Gateway, without an answer to requests that none is for. `None` = it has none for these
+/// proxies there.
+pub(in crate::translate) fn at_gateway(
+    document: &Ruling,
+    mesh: &Mesh,
+    viewer: Viewer<'_>,
+    gateway: &str,
+    port: Port,
+) -> Option<DocumentRoutes> {
+    own_routes(document, mesh, viewer, asker(viewer, gateway, (port, port)))
+}
+
 fn by_document(
     document: &Ruling,
     mesh: &Mesh,
     viewer: Viewer<'_>,
-    (port, at): (Port, Port),
+    ports: (Port, Port),
+) -> Option<DocumentRoutes> {
+    let mut made = own_routes(document, mesh, viewer, asker(viewer, MESH, ports))?;
+    if !made.is_whole() {
+        let words = format!("pilot: no rule of {} is for this request", made.document);
+        made.routes.push(fallback::not_found(matches::everything(), words));
+        made.places.push(None);
+    }
+    Some(made)
+}
+
+fn own_routes(
+    document: &Ruling,
+    mesh: &Mesh,
+    viewer: Viewer<'_>,
+    asker: Asker<'_>,
 ) -> Option<DocumentRoutes> {
     let rules = all_rules(document, mesh)?;
     let namespace = document.version.id.namespace.as_str();
     let finder = ClusterFinder::new(mesh, viewer, namespace);
-    let asker = asker(viewer, (port, at));
     let (places, rules): (Vec<RulePlace>, Vec<_>) = rules.into_iter().unzip();
     let asks_where = rules.iter().any(|rule| rule.redirect.as_ref().is_some_and(Redirect::asks_where));
     let numbered = numbered_routes(&rules, asker, &finder)?.into_iter();
     let text: Arc<str> = document.version.id.to_string().into();
-    let (mut places, mut routes): (Vec<_>, Vec<_>) = numbered
+    let (places, routes): (Vec<_>, Vec<_>) = numbered
         .map(|(at, route)| {
             let place = places.get(at).cloned();
             (place.clone(), route::Route { name: route_name(&text, place.as_ref(), &route.name), ..route })
         })
         .unzip();
-    let is_whole = routes.last().and_then(|last| last.r#match.as_ref()).is_some_and(matches::is_everything);
-    if !is_whole {
-        let words = format!("pilot: no rule of {text} is for this request");
-        routes.push(fallback::not_found(matches::everything(), words));
-        places.push(None);
-    }
     let clusters = finder.into_named();
     Some(DocumentRoutes { routes, places, clusters, document: text, asks_where })
 }
@@ -96,7 +126,7 @@ pub(super) fn left_out(
     port: Port,
 ) -> Vec<(RulePlace, String)> {
     let rules = all_rules(document, mesh).unwrap_or_default();
-    let asker = asker(viewer, (port, port));
+    let asker = asker(viewer, MESH, (port, port));
     rules.into_iter().filter_map(|(place, rule)| Some((place, why_not_for(&rule, asker)?))).collect()
 }
 
@@ -111,8 +141,9 @@ fn all_rules(document: &Ruling, mesh: &Mesh) -> Option<Vec<(RulePlace, HttpRoute
     }))
 }
 
-fn asker(Viewer { namespace, labels }: Viewer<'_>, (port, at): (Port, Port)) -> Asker<'_> {
-    Asker { namespace, labels, gateway: MESH, port: port.get(), at: at.get() }
+fn asker<'a>(viewer: Viewer<'a>, gateway: &'a str, (port, at): (Port, Port)) -> Asker<'a> {
+    let Viewer { namespace, labels } = viewer;
+    Asker { namespace, labels, gateway, port: port.get(), at: at.get() }
 }
 
 /// The same rule, with destinations named by the hosts of their services.

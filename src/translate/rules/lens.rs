@@ -24,9 +24,6 @@ pub(in crate::translate) struct Viewer<'a> {
 /// Proxies of no namespace that makes a difference.
 pub(in crate::translate) const ANYBODY: Viewer<'static> = Viewer { namespace: "", labels: &BTreeMap::new() };
 
-/// The gateway that all proxies of services are.
-pub(in crate::translate) const MESH: &str = "mesh";
-
 /// The kinds of documents that say something of services.
 const ABOUT: [Kind; 2] = [Kind::VirtualService, Kind::DestinationRule];
 
@@ -275,8 +272,8 @@ pub(in crate::translate) fn routes_of_host(rules: &Rules, host: &str, viewer: Vi
 fn for_viewer(rulings: Vec<Ruling>, viewer: Viewer<'_>) -> Vec<Ruling> {
     let class = |ruling: &Ruling| {
         let rule = ruling.virtual_service()?;
-        let is_mesh = rule.gateways.is_empty() || rule.gateways.iter().any(|gateway| gateway == MESH);
-        exported(&rule.export_to, &ruling.version.id.namespace, viewer.namespace).filter(|_| is_mesh)
+        exported(&rule.export_to, &ruling.version.id.namespace, viewer.namespace)
+            .filter(|_| rule.is_of_mesh())
     };
     let mut seen: Vec<(u8, Ruling)> =
         rulings.into_iter().filter_map(|ruling| Some((class(&ruling)?, ruling))).collect();

@@ -6,6 +6,7 @@
 
 mod connections;
 mod entries;
+mod gateways;
 mod policies;
 mod ports;
 mod routes;
@@ -73,6 +74,9 @@ pub fn standing(mesh: &Mesh, ruling: &Ruling) -> Vec<(Standing, String)> {
     if ruling.workload_entry().is_some() {
         examiner.workload_entry();
     }
+    if let Some(gateway) = ruling.gateway() {
+        examiner.gateway(gateway);
+    }
     let mut found = examiner.found;
     found.sort_by_key(|(standing, _)| std::cmp::Reverse(*standing));
     found
@@ -130,7 +134,7 @@ impl<'a> Examiner<'a> {
         let (kind, hosts) = match own {
             Spec::VirtualService(rule) => (Kind::VirtualService, rule.hosts.iter().collect::<Vec<_>>()),
             Spec::DestinationRule(rule) => (Kind::DestinationRule, vec![&rule.host]),
-            Spec::ServiceEntry(_) | Spec::WorkloadEntry(_) => return Vec::new(),
+            Spec::ServiceEntry(_) | Spec::WorkloadEntry(_) | Spec::Gateway(_) => return Vec::new(),
         };
         let mut rivals: Vec<&'a Ruling> = Vec::new();
         for host in hosts {

@@ -75,21 +75,25 @@ pub(super) fn secure(
     });
 }
 
-fn validation(settings: &TlsSettings, names: &[&String]) -> tls::CertificateValidationContext {
+/// A name that a certificate may have.
+pub(in crate::translate) fn exact_name(name: &str) -> tls::SubjectAltNameMatcher {
     use matcher::string_matcher::MatchPattern;
-    let exact = |name: &&String| tls::SubjectAltNameMatcher {
+    tls::SubjectAltNameMatcher {
         san_type: san_type(name).into(),
         matcher: Some(matcher::StringMatcher {
-            match_pattern: Some(MatchPattern::Exact((*name).clone())),
+            match_pattern: Some(MatchPattern::Exact(name.to_owned())),
             ..Default::default()
         }),
         ..Default::default()
-    };
+    }
+}
+
+fn validation(settings: &TlsSettings, names: &[&String]) -> tls::CertificateValidationContext {
     let authorities = settings.ca_certificates.as_deref().filter(|path| *path != "system");
     tls::CertificateValidationContext {
         trusted_ca: Some(file(authorities.unwrap_or(SYSTEM_AUTHORITIES))),
         crl: settings.ca_crl.as_deref().map(file),
-        match_typed_subject_alt_names: names.iter().map(exact).collect(),
+        match_typed_subject_alt_names: names.iter().map(|it| exact_name(it)).collect(),
         ..Default::default()
     }
 }
@@ -107,7 +111,8 @@ fn san_type(name: &str) -> tls::subject_alt_name_matcher::SanType {
     }
 }
 
-fn file(path: &(impl AsRef<str> + ?Sized)) -> core::DataSource {
+/// A file of the proxy's machine.
+pub(in crate::translate) fn file(path: &(impl AsRef<str> + ?Sized)) -> core::DataSource {
     let specifier = core::data_source::Specifier::Filename(path.as_ref().to_owned());
     core::DataSource { specifier: Some(specifier), ..Default::default() }
 }

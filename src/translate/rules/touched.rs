@@ -16,7 +16,7 @@ use pilot_registry::ServiceId;
 
 use crate::catalog::{CatalogService, ServiceChange};
 use crate::mesh::Mesh;
-use crate::rules::Ruling;
+use crate::rules::{DocumentId, Ruling, Spec};
 
 /// What is to be looked at again.
 #[derive(Debug, Default)]
@@ -25,6 +25,24 @@ pub(in crate::translate) struct Touched {
     pub(in crate::translate) services: BTreeSet<ServiceId>,
     /// Hosts of VirtualServices, `*.suffix` too, in lower case.
     pub(in crate::translate) hosts: BTreeSet<Arc<str>>,
+    /// What counts at Gateways.
+    pub(in crate::translate) gateways: TouchedGateways,
+}
+
+/// What is to be looked at again of Gateways.
+#[derive(Debug, Default)]
+pub(in crate::translate) struct TouchedGateways {
+    /// Whether a Gateway came, went, or says something else.
+    pub(in crate::translate) listeners: bool,
+    /// The documents that are, or were, bound to one.
+    pub(in crate::translate) documents: BTreeSet<DocumentId>,
+}
+
+impl TouchedGateways {
+    /// Whether there is nothing.
+    pub(in crate::translate) fn is_empty(&self) -> bool {
+        !self.listeners && self.documents.is_empty()
+    }
 }
 
 /// What differs between two meshes by way of rules; `changes`: the services that differ.
@@ -35,9 +53,12 @@ pub(in crate::translate) fn touched(before: &Mesh, now: &Mesh, changes: &[Servic
     }
     for (old, new) in before.rules.differing(&now.rules) {
         for ruling in [old, new].into_iter().flatten() {
-            match ruling.destination_rule() {
-                None => walk.routes(ruling),
-                Some(rule) => walk.policies(&rule.host, &ruling.version.id.namespace),
+            match &ruling.version.spec {
+                Spec::VirtualService(_) => walk.routes(ruling),
+                Spec::DestinationRule(rule) => walk.policies(&rule.host, &ruling.version.id.namespace),
+                Spec::Gateway(_) => walk.touched.gateways.listeners = true,
+                // What they add is in services.
+                Spec::ServiceEntry(_) | Spec::WorkloadEntry(_) => {}
             }
         }
     }
@@ -78,6 +99,9 @@ impl<'a> Walk<'a> {
         }
         let Some(rule) = ruling.virtual_service() else { return };
         let id = &ruling.version.id;
+        if ruling.gateways().next().is_some() {
+            self.touched.gateways.documents.insert(id.clone());
+        }
         if rule.hosts.is_empty() {
             let roots: Vec<Ruling> =
                 self.meshes.iter().flat_map(|mesh| mesh.rules.delegating_to(id)).cloned().collect();

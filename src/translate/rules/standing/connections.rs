@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::super::connections::{Caller, asker, names_and_routes, tcp_route};
-use super::super::lens::{MESH, Viewer};
+use super::super::lens::Viewer;
 use super::{Examiner, Standing};
 use crate::catalog::CatalogService;
-use crate::rules::kinds::{ConnectionDestination, ConnectionMatch, Destination, VirtualService};
+use crate::rules::kinds::{ConnectionDestination, ConnectionMatch, Destination, MESH, VirtualService};
 use pilot_registry::{Protocol, ServicePort};
 
 impl<'a> Examiner<'a> {

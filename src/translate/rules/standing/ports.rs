@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::super::lens::MESH;
 use super::{Examiner, Standing};
 use crate::catalog::CatalogService;
 use crate::rules::Ruling;
 use crate::rules::kinds::{
-    ConnectionPool, Destination, DestinationRule, HttpMatch, HttpRoute, LoadBalancer, VirtualService,
+    ConnectionPool, Destination, DestinationRule, HttpMatch, HttpRoute, LoadBalancer, MESH, VirtualService,
 };
 
 /// At which requests to hosts come in that no service has.
@@ -26,9 +25,10 @@ impl<'a> Examiner<'a> {
         Some(BTreeSet::from_iter(ports)).filter(|ports| !ports.is_empty())
     }
 
-    fn ports_of_hosts(&self, ruling: &Ruling) -> Option<Vec<u16>> {
-        let (mut ports, namespace) = (Vec::new(), &ruling.version.id.namespace);
-        for host in &ruling.virtual_service()?.hosts {
+    fn ports_of_hosts(&self, ruling: &'a Ruling) -> Option<Vec<u16>> {
+        let (rule, namespace) = (ruling.virtual_service()?, &ruling.version.id.namespace);
+        let mut ports: Vec<u16> = self.ports_at_gateways(ruling).into_iter().collect();
+        for host in rule.hosts.iter().filter(|_| rule.is_of_mesh()) {
             match self.mesh.named(host, namespace) {
                 Some(service) => ports.extend(http_ports(service)),
                 None if host.starts_with('*') => return None,
@@ -41,10 +41,19 @@ impl<'a> Examiner<'a> {
 
     /// Conditions that are for no port at which requests come in, or for no proxy.
     pub(super) fn dead_matches(&mut self, rule: &VirtualService, asked: &BTreeSet<u16>) {
+        // A document to which others delegate counts where these do.
+        let is_own = |name: &String| match name.as_str() {
+            _ if rule.hosts.is_empty() => true,
+            MESH => rule.is_of_mesh(),
+            _ => rule.gateways.contains(name),
+        };
         let why = |condition: &HttpMatch| match condition.port.filter(|port| !asked.contains(port)) {
             Some(_) => Some(("port", format!("requests to its hosts come in at {}", listed(asked)))),
-            None if condition.gateways.is_empty() || condition.gateways.iter().any(|it| it == MESH) => None,
-            None => Some(("gateways", format!("{} is not there", condition.gateways.join(", ")))),
+            None if condition.gateways.is_empty() || condition.gateways.iter().any(is_own) => None,
+            None => {
+                let why = format!("the document is not bound to {}", condition.gateways.join(", "));
+                Some(("gateways", why))
+            }
         };
         let is_dead = |http: &HttpRoute| {
             !http.matches.is_empty() && http.matches.iter().all(|condition| why(condition).is_some())

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::super::lens::{ANYBODY, MESH, Ruled, Viewer, delegate, routes_of_host, seen};
+use super::super::lens::{ANYBODY, Ruled, Viewer, delegate, routes_of_host, seen};
 use super::super::{Asker, Misfit, applicable, is_for};
 use super::ports::{asked_of, http_ports};
 use super::{Elsewhere, Examiner, Standing};
 use crate::catalog::CatalogService;
-use crate::rules::kinds::{Destination, HttpMatch, HttpRoute, VirtualService};
+use crate::rules::kinds::{Destination, HttpMatch, HttpRoute, MESH, VirtualService};
 use crate::rules::{ROUTES_MAX, Ruling, delegated_routes};
 
 /// What rules of one document may be for. Documents contest each separately.
@@ -23,17 +23,15 @@ impl Traffic {
 
 impl<'a> Examiner<'a> {
     pub(super) fn virtual_service(&mut self, rule: &'a VirtualService) {
-        for gateway in rule.gateways.iter().filter(|gateway| *gateway != MESH) {
-            self.say(Standing::Dangling, format!("spec.gateways: {gateway} is not there"));
-        }
+        self.at_gateways(rule);
         if rule.hosts.is_empty() {
             self.delegated(rule);
         }
-        let is_of_mesh = rule.gateways.is_empty() || rule.gateways.iter().any(|gateway| gateway == MESH);
+        let is_of_mesh = rule.is_of_mesh();
         for host in rule.hosts.iter().filter(|_| is_of_mesh) {
             self.host(rule, host);
         }
-        let asked = self.asked_ports(rule).filter(|_| is_of_mesh);
+        let asked = self.asked_ports(rule);
         if let Some(asked) = &asked {
             self.dead_matches(rule, asked);
         }
