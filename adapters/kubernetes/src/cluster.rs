@@ -88,7 +88,8 @@ impl Cluster {
             Resource::VirtualServices
             | Resource::DestinationRules
             | Resource::ServiceEntries
-            | Resource::WorkloadEntries => Vec::new(),
+            | Resource::WorkloadEntries
+            | Resource::Gateways => Vec::new(),
         };
         keys.extend(self.unreadable.keys().filter(|(of, _)| *of == resource).map(|(_, key)| key.clone()));
         keys
@@ -160,7 +161,8 @@ impl Cluster {
             Resource::VirtualServices
             | Resource::DestinationRules
             | Resource::ServiceEntries
-            | Resource::WorkloadEntries => {}
+            | Resource::WorkloadEntries
+            | Resource::Gateways => {}
         }
     }
 

@@ -83,7 +83,8 @@ impl Decoder {
             Resource::VirtualServices
             | Resource::DestinationRules
             | Resource::ServiceEntries
-            | Resource::WorkloadEntries => {
+            | Resource::WorkloadEntries
+            | Resource::Gateways => {
                 let Any { metadata } = read(text)?;
                 (metadata, Err("it is no part of a service".to_owned()))
             }

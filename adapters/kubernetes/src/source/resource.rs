@@ -32,6 +32,8 @@ pub(crate) enum Resource {
     ServiceEntries,
     /// The same.
     WorkloadEntries,
+    /// The same.
+    Gateways,
 }
 
 impl Resource {
@@ -46,6 +48,7 @@ impl Resource {
             Self::DestinationRules => "destinationrules",
             Self::ServiceEntries => "serviceentries",
             Self::WorkloadEntries => "workloadentries",
+            Self::Gateways => "gateways",
         }
     }
 
@@ -57,9 +60,11 @@ impl Resource {
     fn base(self) -> &'static str {
         match self {
             Self::Slices => "/apis/discovery.k8s.io/v1",
-            Self::VirtualServices | Self::DestinationRules | Self::ServiceEntries | Self::WorkloadEntries => {
-                DOCUMENTS[0]
-            }
+            Self::VirtualServices
+            | Self::DestinationRules
+            | Self::ServiceEntries
+            | Self::WorkloadEntries
+            | Self::Gateways => DOCUMENTS[0],
             Self::Namespaces | Self::Nodes | Self::Pods | Self::Services => "/api/v1",
         }
     }

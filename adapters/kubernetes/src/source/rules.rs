@@ -27,11 +27,12 @@ const ABSENT: Duration = Duration::from_secs(10);
 /// The most bytes of a list of resources that are read.
 const MAX_BYTES: usize = 1 << 20;
 
-const KINDS: [(Resource, &str); 4] = [
+const KINDS: [(Resource, &str); 5] = [
     (Resource::DestinationRules, "DestinationRule"),
     (Resource::VirtualServices, "VirtualService"),
     (Resource::ServiceEntries, "ServiceEntry"),
     (Resource::WorkloadEntries, "WorkloadEntry"),
+    (Resource::Gateways, "Gateway"),
 ];
 
 /// A store of the documents of rules in one Kubernetes cluster. Made by [`crate::rules`].

@@ -16,7 +16,9 @@ pub(crate) struct KubernetesDocuments(KubernetesBackend);
 impl KubernetesDocuments {
     pub(crate) async fn new() -> Result<Self> {
         let backend = KubernetesBackend::new(true).await?;
-        for resource in ["virtualservices", "destinationrules", "serviceentries", "workloadentries"] {
+        for resource in
+            ["virtualservices", "destinationrules", "serviceentries", "workloadentries", "gateways"]
+        {
             backend.server().set_custom(resource, &["networking.istio.io/v1"]);
         }
         Ok(Self(backend))
