@@ -137,6 +137,7 @@ fn reference_shows_the_defaults() {
     expected.registry.insert("mesh".into(), etcd());
     expected.registry.insert("cluster".into(), kubernetes());
     expected.mesh.domain = Some("cluster.local".into());
+    expected.mesh.access_log.path = Some("/dev/stdout".into());
     let rules =
         RulesEntry { file: Some(pilot_registry_file::RulesConfig::new("rules")), ..RulesEntry::default() };
     expected.rules.insert("local".into(), rules);

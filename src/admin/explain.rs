@@ -8,6 +8,7 @@
 //!
 //! Nothing is translated anew to be shown: what is looked at is what proxies are sent.
 
+mod chains;
 mod matching;
 mod report;
 mod request;
@@ -29,9 +30,10 @@ use super::resources::Selection;
 use super::services::nearest;
 use crate::catalog::CatalogService;
 use crate::mesh::Mesh;
-use crate::proxy::{ConfigSource, Scope};
+use crate::proxy::{ConfigSource, Role, Scope};
 use crate::resources::{Origin, Resource, ResourceType, Rope, View, VirtualHost};
 use crate::translate::rules::{Contest, RulePlace, contest_of_routes};
+use chains::Taken;
 pub use report::{
     DestinationReport, EndpointStep, ExplainReport, HostStep, LeftOutReport, ListenerStep, RouteStep,
     ShadowedReport,
@@ -102,7 +104,7 @@ impl ExplainReport {
                     .extend([words, admin.world.hint(name)].into_iter().filter(|it| !it.is_empty()));
             }
             None => {
-                let port = request.port.unwrap_or(80);
+                let port = scene.port();
                 let words = format!("the proxy has no listener at port {port}: connections are refused");
                 report.outcome.push(words);
             }
@@ -117,13 +119,33 @@ impl ExplainReport {
         if let Some(routes) = routes_within(listener) {
             return self.route_within(scene, listener, routes);
         }
-        let named = |kind| listener.references().find(move |(to, _)| *to == kind).map(|(_, name)| name);
-        if let Some(routes) = named(ResourceType::Route) {
-            return self.route(scene, routes);
-        }
-        if let Some(cluster) = named(ResourceType::Cluster) {
-            self.outcome.push("it is no HTTP port: all bytes go to one cluster".to_owned());
-            self.destinations.push(DestinationReport::of(scene, cluster, None));
+        let name = scene.request.bare_host();
+        match decoded(listener).and_then(|listener| chains::taken(&listener, &name)) {
+            Some(Taken::Routes(routes)) => self.route(scene, &routes),
+            Some(Taken::Clusters(clusters)) => {
+                let how = if clusters.len() == 1 { "to one cluster" } else { "by weight" };
+                self.outcome.push(format!("it is no HTTP port: all bytes of a connection go {how}"));
+                let total: u64 = clusters.iter().map(|(_, weight)| u64::from(*weight)).sum();
+                let share = |weight: u32| {
+                    (clusters.len() > 1)
+                        .then(|| format!("{} of connections", upstream::percent(weight, total)))
+                };
+                let all =
+                    clusters.iter().map(|(name, weight)| DestinationReport::of(scene, name, share(*weight)));
+                self.destinations.extend(all);
+            }
+            // Datagrams have no chains.
+            None if is_udp(listener) => {
+                self.outcome.push("it is a UDP port: all datagrams go to one cluster".to_owned());
+                let clusters = listener.references().filter(|(to, _)| *to == ResourceType::Cluster);
+                self.destinations.extend(clusters.map(|(_, name)| DestinationReport::of(scene, name, None)));
+            }
+            None => {
+                let words = format!(
+                    "no filter chain is for clients that ask for {name} (SNI): connections are closed"
+                );
+                self.outcome.push(words);
+            }
         }
     }
 
@@ -208,7 +230,7 @@ impl<'a> Scene<'a> {
         if self.is_grpc() {
             return Ok(all.get(&self.request.host()).map(|it| &**it));
         }
-        let port = self.request.port.unwrap_or(80);
+        let port = self.port();
         let is_at = |it: &&Resource| address(it).is_some_and(|(_, at)| at == u32::from(port));
         let bound = || all.iter().map(|it| &**it).filter(|it| !it.is_by_name_only());
         let leads = |it: &&Resource, kind| it.references().any(|(to, _)| to == kind);
@@ -216,11 +238,27 @@ impl<'a> Scene<'a> {
         let own = bound().find(|it| {
             is_at(it)
                 && leads(it, ResourceType::Cluster)
-                && host.is_some_and(|host| it.origin().service() == Some(host.host()))
+                && host.is_some_and(|host| match it.origin() {
+                    // TLS services share it.
+                    Origin::Port(_) => true,
+                    origin => origin.service() == Some(host.host()),
+                })
         });
         let http = || bound().filter(|it| leads(it, ResourceType::Route));
         let everywhere = || http().find(|it| matches!(it.origin(), Origin::Option(_)));
-        Ok(own.or_else(everywhere).or_else(|| http().find(is_at)))
+        // What is in TLS, routers do not see.
+        let passed_on = || bound().find(|it| is_at(it) && leads(it, ResourceType::Cluster));
+        Ok(match (self.scope.role, self.request.scheme) {
+            (Role::Ingress, _) => bound().find(is_at),
+            (_, "https") => own.or_else(passed_on),
+            _ => own.or_else(everywhere).or_else(|| http().find(is_at)),
+        })
+    }
+
+    /// The port that the client calls.
+    fn port(&self) -> u16 {
+        let usual = if self.request.scheme == "https" { 443 } else { 80 };
+        self.request.port.unwrap_or(usual)
     }
 
     /// Whether the client is gRPC's own.
@@ -273,7 +311,11 @@ impl<'a> Scene<'a> {
         message.is_some_and(|it: route::RouteConfiguration| it.ignore_port_in_host_matching)
     }
 
+    /// The documents that say something of a host. At a Gateway they count together: none is contested.
     fn contest(&self, host: &VirtualHost) -> Contest {
+        if self.scope.role == Role::Ingress {
+            return Contest::default();
+        }
         // `host:port`, or `host:port/namespace`.
         let name = host.name().split('/').next().unwrap_or_default();
         let (name, port) = name.rsplit_once(':').unwrap_or((name, "80"));
@@ -330,6 +372,10 @@ fn routes_within(listener: &Resource) -> Option<route::RouteConfiguration> {
 /// The message that a resource is.
 fn decoded<M: Message + Default>(resource: &Resource) -> Option<M> {
     M::decode(Any::decode(resource.any_bytes()).ok()?.value).ok()
+}
+
+fn is_udp(listener: &Resource) -> bool {
+    decoded(listener).is_some_and(|it: Listener| it.udp_listener_config.is_some())
 }
 
 /// Where a listener listens.

@@ -30,7 +30,7 @@ pub struct Traffic {
 #[serde(default, deny_unknown_fields)]
 pub struct AccessLog {
     /// The file on the proxy's machine in which it writes a line for each request, and for each connection that is not HTTP.
-    /// Nothing is written unless it is given.
+    /// Unless it is given, proxies at the edge write requests that fail (5xx) to their standard output, and others nothing.
     #[schemars(extend("examples" = ["/dev/stdout"]))]
     pub path: Option<String>,
     /// How a line looks.

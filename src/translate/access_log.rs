@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use pilot_envoy_api::envoy::config::accesslog::v3::{AccessLog, access_log::ConfigType};
+use pilot_envoy_api::envoy::config::accesslog::v3::access_log::ConfigType;
+use pilot_envoy_api::envoy::config::accesslog::v3::access_log_filter::FilterSpecifier;
+use pilot_envoy_api::envoy::config::accesslog::v3::{
+    AccessLog, AccessLogFilter, ComparisonFilter, StatusCodeFilter, comparison_filter,
+};
 use pilot_envoy_api::envoy::config::core::v3::data_source::Specifier;
 use pilot_envoy_api::envoy::config::core::v3::substitution_format_string::Format;
-use pilot_envoy_api::envoy::config::core::v3::{DataSource, SubstitutionFormatString};
+use pilot_envoy_api::envoy::config::core::v3::{DataSource, RuntimeUInt32, SubstitutionFormatString};
 use pilot_envoy_api::envoy::extensions::access_loggers::file::v3::{FileAccessLog, file_access_log};
 use pilot_envoy_api::google::protobuf::{Struct, Value, value::Kind};
 use pilot_envoy_api::to_any;
@@ -14,6 +18,8 @@ use crate::mesh::{self, AccessLogFormat};
 
 /// A value, its name, and Envoy's command for it.
 type Fields = [(&'static str, &'static str)];
+
+const STDOUT: &str = "/dev/stdout";
 
 /// What is known of connections and of requests alike.
 const COMMON: &Fields = &[
@@ -67,6 +73,20 @@ pub(super) fn of_requests(log: &mesh::AccessLog) -> Vec<AccessLog> {
 /// The logs of connections that are not HTTP.
 pub(super) fn of_connections(log: &mesh::AccessLog) -> Vec<AccessLog> {
     of(log, CONNECTION_LINE, &[COMMON])
+}
+
+/// The log of requests that failed (5xx), for proxies at the edge where pilot.toml says nothing of logs: who runs them hears
+/// of no failure by their callers.
+pub(super) fn of_failures() -> AccessLog {
+    let all = mesh::AccessLog { path: Some(STDOUT.to_owned()), ..mesh::AccessLog::default() };
+    let status = ComparisonFilter {
+        op: comparison_filter::Op::Ge.into(),
+        value: Some(RuntimeUInt32 { default_value: 500, runtime_key: "pilot.access_log.least".to_owned() }),
+    };
+    let filter = FilterSpecifier::StatusCodeFilter(StatusCodeFilter { comparison: Some(status) });
+    let filter = Some(AccessLogFilter { filter_specifier: Some(filter) });
+    let [log] = <[AccessLog; 1]>::try_from(of_requests(&all)).unwrap_or_default();
+    AccessLog { filter, ..log }
 }
 
 fn of(log: &mesh::AccessLog, line: &str, fields: &[&Fields]) -> Vec<AccessLog> {

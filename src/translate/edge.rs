@@ -8,6 +8,7 @@
 //! | header names with `_` | 400 | some programs cannot tell them from those with `-` |
 //! | headers | 60 KiB, 100 of them, within 10 s of the first byte | a client that is slow on purpose holds a connection only so long |
 //! | HTTP/2 | 100 requests at a time, windows of 64 KiB and 1 MiB | what a client can make Envoy keep |
+//! | access log | requests that fail (5xx), to the standard output, unless `[mesh.access_log]` says otherwise | who runs it sees failures |
 //! | buffers | 32 KiB for each connection | the same |
 //!
 //! There is no limit for a whole request: one of gRPC may last for days. One that is quiet for long is ended, as everywhere.
@@ -18,6 +19,7 @@ use pilot_envoy_api::envoy::config::core::v3 as core;
 use pilot_envoy_api::envoy::config::listener::v3::Listener;
 use pilot_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as http;
 
+use super::access_log;
 use super::source::{boolean, duration, uint32};
 
 /// The time from the first byte of a request to the last of its headers: who needs longer holds a connection
@@ -54,7 +56,12 @@ pub(super) fn manager(manager: http::HttpConnectionManager) -> http::HttpConnect
         initial_connection_window_size: uint32(CONNECTION_WINDOW),
         ..manager.http2_protocol_options.unwrap_or_default()
     };
+    let access_log = match manager.access_log.is_empty() {
+        true => vec![access_log::of_failures()],
+        false => manager.access_log,
+    };
     http::HttpConnectionManager {
+        access_log,
         use_remote_address: boolean(true),
         internal_address_config: Some(InternalAddressConfig::default()),
         request_headers_timeout: duration(HEADERS),

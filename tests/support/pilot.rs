@@ -79,6 +79,14 @@ impl Pilot {
         command
     }
 
+    /// What `pilot explain` says of a request.
+    pub(crate) async fn explained(&self, url: &str, more: &[&str]) -> pilot::admin::ExplainReport {
+        let mut command = self.command(&[&["explain", url, "-o", "json"], more].concat());
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said} {output:?}"))
+    }
+
     /// Waits until it says that it is ready.
     pub(crate) async fn ready(&mut self) {
         let admin = self.admin_address();

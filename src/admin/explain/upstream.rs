@@ -49,9 +49,8 @@ fn clusters(scene: &Scene<'_>, action: &route::RouteAction) -> Vec<DestinationRe
                 |it: &route::weighted_cluster::ClusterWeight| it.weight.as_ref().map_or(0, |it| it.value);
             let total: u64 = weighted.clusters.iter().map(|it| u64::from(weight(it))).sum();
             let one = |it: &route::weighted_cluster::ClusterWeight| {
-                let share = format!("{:.4}", 100.0 * f64::from(weight(it)) / total.max(1) as f64);
-                let share = share.trim_end_matches('0').trim_end_matches('.').to_owned();
-                DestinationReport::of(scene, &it.name, Some(format!("{share} % of requests")))
+                let share = format!("{} of requests", percent(weight(it), total));
+                DestinationReport::of(scene, &it.name, Some(share))
             };
             weighted.clusters.iter().map(one).collect()
         }
@@ -63,6 +62,12 @@ fn clusters(scene: &Scene<'_>, action: &route::RouteAction) -> Vec<DestinationRe
         DestinationReport::of(scene, &mirror.cluster, Some(format!("a copy of {share} of requests")))
     }));
     all
+}
+
+/// A weight as a share of all: `12.5 %`.
+pub(super) fn percent(weight: u32, total: u64) -> String {
+    let share = format!("{:.4}", 100.0 * f64::from(weight) / total.max(1) as f64);
+    format!("{} %", share.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// What else a route does.

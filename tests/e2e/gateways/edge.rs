@@ -14,6 +14,9 @@ use crate::support::wait::until;
 /// The ports of its Gateways.
 pub(super) const HTTP: u16 = 8080;
 
+/// The node id of the Envoy.
+pub(super) const EDGE: &str = "ingress~127.0.0.1~edge~default.mesh";
+
 /// Two services, a folder of rules, and an Envoy at the edge.
 pub(super) struct Edge {
     pub(super) pilot: Pilot,
@@ -49,7 +52,7 @@ impl Edge {
         }
         pilot.spawn();
         pilot.ready().await;
-        let id = ["--node-id", "ingress~127.0.0.1~edge~default.mesh", "--label", "istio=ingress"];
+        let id = ["--node-id", EDGE, "--label", "istio=ingress"];
         let envoy = Envoy::start_with(&binary, &pilot, kind, &id).await;
         Some(Self { pilot, envoy, _backends: backends })
     }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
-use super::edge::{Edge, all_to, bound, gateway};
+use super::edge::{EDGE, Edge, all_to, bound, gateway};
 use crate::support::tls::TlsClient;
 use crate::support::wait::{holds, until};
 
@@ -110,6 +110,11 @@ async fn each_host_has_its_certificate_and_no_connection_serves_another_servers_
         assert_eq!(blog.get("other.example.com").await.unwrap().1, "blog", "it is of the same server");
         assert_eq!(blog.get("shop.example.com").await.unwrap().0, 421);
         assert_ne!(blog.certificate, shop.certificate);
+    }
+    for (host, service) in [("shop.example.com", "shop.mesh"), ("other.example.com", "blog.mesh")] {
+        let explained = edge.pilot.explained(&format!("https://{host}:{HTTPS}/"), &["--proxy", EDGE]).await;
+        let services: Vec<_> = explained.destinations.iter().map(|it| it.service.as_deref()).collect();
+        assert_eq!(services, [Some(service)], "{host}: {explained:?}");
     }
     let client = certificates.client(None);
     assert!(client.open(edge.at(HTTPS), "example.org").await.is_err(), "no server has that name");

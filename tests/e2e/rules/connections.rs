@@ -120,6 +120,11 @@ async fn tcp_connections_go_where_rules_say_and_those_of_others_stay() {
                     weight: 50}\n    - {destination: {host: db.local, subset: v2}}\n";
     shop.write("db.yaml", &tcp_routes(weighted));
     all_go_to(&["other", "v1"]).await;
+    let explained = shop.pilot.explained("http://db.local:5000", &[]).await;
+    let shares: Vec<_> =
+        explained.destinations.iter().map(|it| (it.cluster.as_str(), it.share.as_deref())).collect();
+    let half = Some("50 % of connections");
+    assert_eq!(shares, [("outbound|5000|v1|db.local", half), ("outbound|5001||other.local", half)]);
     // The first rule that is for this proxy, port and address.
     let first = |condition: &str| {
         let rule = format!("  - match: [{condition}]\n    route: [{{destination: {{host: other.local}}}}]\n");
@@ -188,6 +193,16 @@ async fn tls_services_share_a_port_by_the_names_that_clients_ask_for() {
     );
     answers(Some("x.c.local"), "a").await;
     answers(Some("y.z.c.local"), "c").await;
+    let nowhere = shop.pilot.explained("https://cart.local", &[]).await;
+    assert!(nowhere.outcome[0].contains("no listener at port 443"), "{nowhere:?}");
+    for (url, cluster) in [
+        ("https://c.local:5443", "outbound|5443||c.local"),
+        ("https://b.local:5443", "outbound|5443||b.local"),
+    ] {
+        let explained = shop.pilot.explained(url, &[]).await;
+        let clusters: Vec<_> = explained.destinations.iter().map(|it| it.cluster.as_str()).collect();
+        assert_eq!(clusters, [cluster], "{explained:?}");
+    }
     for (name, by) in [("a.local", "a"), ("b.local", "b"), ("c.local", "c")] {
         assert_eq!(asked(Some(name)).await.unwrap(), by);
     }

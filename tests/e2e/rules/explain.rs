@@ -164,7 +164,6 @@ async fn shares_of_weights_are_told_as_envoy_sends_requests() {
     let unknown = run(&shop, &["cart.local", "--proxy", "nobody"]).await;
     assert_eq!(unknown.0, Some(1), "{}", unknown.1);
     for (arguments, words) in [
-        (vec!["https://cart.local"], "TLS"),
         (vec!["cart.local", "--listener", "nope"], "no listener \"nope\" (known: "),
         (vec!["cart.local", "--header", "x"], "expected name: value"),
     ] {
