@@ -155,4 +155,9 @@ async fn a_change_of_endpoints_makes_nothing_at_the_edge_anew() {
     })
     .await;
     assert_eq!(updates().await, before);
+    until("the failure is written", async || {
+        let written = edge.envoy.process().output();
+        holds(written.contains("\"status\":503") && !written.contains("\"status\":200"), written)
+    })
+    .await;
 }
